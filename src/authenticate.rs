@@ -1,0 +1,387 @@
+//! jwtRules: issuer, type, algorithm, key, signature, then time, lifetime, audience, subject and
+//! claims -> [`Verified`].
+//!
+//! Only this module can make a [`Verified`]. The signature is checked before any claim is judged, so
+//! that a reason about a claim is about a claim that somebody signed (Envoy judges claims first,
+//! spec A5, F10). Several rules may be for one issuer: the first in file order that accepts wins, and
+//! of their refusals the one that came furthest is told.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::claims::{ClaimName, Claims, Identity};
+use crate::compact::Compact;
+use crate::denial::Denial;
+use crate::identity::Emission;
+use crate::json::Value;
+use crate::jwks::{Algorithm, KeySet};
+use crate::verify::SignatureEngine;
+
+/// One entry of `jwtRules` (RequestAuthentication, with Usher's own fields).
+#[derive(Clone, Debug)]
+pub struct JwtRule {
+    /// What logs, metrics and `request.auth.provider` call it: its `name`, else its issuer.
+    pub provider: String,
+    /// The `iss` to be accepted; `None` is any (`anyIssuer`).
+    pub issuer: Option<String>,
+    /// Accepted audiences, normalised; none: any, and no `aud` either.
+    pub audiences: Vec<String>,
+    /// The keys.
+    pub keys: Rc<KeySet>,
+    /// Indices into [`JwtRules::places`].
+    pub places: Vec<usize>,
+    /// Whether the service gets the token too.
+    pub forward: Forward,
+    /// The headers to emit.
+    pub emission: Emission,
+    /// Claims that rules read as lists of words.
+    pub space_delimited: Vec<String>,
+    /// `algorithms`; `None`: what the keys allow, symmetric ones aside.
+    pub algorithms: Option<Vec<Algorithm>>,
+    /// Seconds by which clocks may differ.
+    pub clock_skew: u64,
+    /// Whether `exp` must be there.
+    pub expiration: Expiration,
+    /// Seconds from `iat` to `exp` at most.
+    pub max_lifetime: Option<u64>,
+    /// Seconds from `iat` to now at most.
+    pub max_age: Option<u64>,
+    /// Accepted subjects; none: any.
+    pub subjects: Vec<MatchSubject>,
+    /// Claims that must be there.
+    pub required_claims: Vec<RequiredClaim>,
+    /// Accepted `typ`, normalised; none: any, and none at all.
+    pub types: Vec<String>,
+}
+
+/// What becomes of a verified token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// The service sees it where it stood (`forwardOriginalToken: true`).
+    Keep,
+    /// It is taken out of the request.
+    Withhold,
+}
+
+/// Whether a token must say when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiration {
+    /// Without `exp` it never ends, as in Istio.
+    Optional,
+    /// Without `exp` it is refused.
+    Required,
+}
+
+/// One accepted form of `sub`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MatchSubject {
+    /// This text.
+    Exact(String),
+    /// A text that begins so.
+    Prefix(String),
+    /// A text that ends so.
+    Suffix(String),
+}
+
+/// A claim that must be there, with one of these values if any are listed. Values are compared with a
+/// string's text, and with a number's or boolean's JSON text; of a list, with each element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiredClaim {
+    /// The claim.
+    pub claim: ClaimName,
+    /// Accepted values; none: any but null.
+    pub values: Vec<String>,
+}
+
+/// All rules, found by issuer.
+#[derive(Clone, Debug, Default)]
+pub struct JwtRules {
+    /// In file order.
+    pub rules: Vec<JwtRule>,
+    /// Every place that some rule reads, each once.
+    pub places: Vec<crate::token::Place>,
+    by_issuer: HashMap<String, Vec<usize>>,
+    any_issuer: Vec<usize>,
+}
+
+/// Proof that a token was verified, and what it says.
+///
+/// INVARIANT (verified): made by [`authenticate`] alone.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    identity: Rc<Identity>,
+    rule: usize,
+    payload: Rc<str>,
+    timing: Timing,
+}
+
+/// When a verified token may be used, for judging it again later.
+#[derive(Clone, Copy, Debug)]
+struct Timing {
+    exp: Option<u64>,
+    nbf: Option<u64>,
+    iat: Option<u64>,
+}
+
+impl JwtRules {
+    /// Builds the index over `rules`.
+    pub fn new(rules: Vec<JwtRule>, places: Vec<crate::token::Place>) -> Self {
+        let mut by_issuer: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut any_issuer = Vec::new();
+        for (index, rule) in rules.iter().enumerate() {
+            match &rule.issuer {
+                Some(issuer) => by_issuer.entry(issuer.clone()).or_default().push(index),
+                None => any_issuer.push(index),
+            }
+        }
+        Self { rules, places, by_issuer, any_issuer }
+    }
+
+    /// The rules for `issuer` that read one of `places`, in file order.
+    fn eligible<'p>(
+        &self,
+        issuer: &str,
+        places: &'p [usize],
+    ) -> impl Iterator<Item = (usize, &JwtRule)> + use<'_, 'p> {
+        let named = self.by_issuer.get(issuer).map(Vec::as_slice).unwrap_or_default();
+        let mut indices: Vec<usize> = [named, self.any_issuer.as_slice()].concat();
+        indices.sort_unstable();
+        indices
+            .into_iter()
+            .filter_map(|index| Some((index, self.rules.get(index)?)))
+            .filter(|(_, rule)| rule.places.iter().any(|place| places.contains(place)))
+    }
+}
+
+impl Verified {
+    /// Who the request speaks for.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Index of the rule that accepted the token.
+    pub fn rule(&self) -> usize {
+        self.rule
+    }
+
+    /// The payload as it stands in the token: unpadded base64url.
+    pub fn payload(&self) -> &str {
+        &self.payload
+    }
+
+    /// Judges the time claims again, for a token that was verified earlier.
+    ///
+    /// # Errors
+    /// What has become of it since.
+    pub fn still_valid(&self, rules: &JwtRules, now: u64) -> Result<(), Denial> {
+        rules.rules.get(self.rule).map_or(Err(Denial::HostFailed), |r| self.timing.check(r, now))
+    }
+}
+
+/// Verifies a token that stands at `places` (indices into [`JwtRules::places`]) at Unix time `now`.
+///
+/// # Errors
+/// The refusal of the rule that came furthest; `issuer_unknown` where no rule is for the issuer.
+pub fn authenticate(
+    rules: &JwtRules,
+    token: &Compact<'_>,
+    places: &[usize],
+    now: u64,
+    engine: &mut dyn SignatureEngine,
+) -> Result<Verified, Denial> {
+    let issuer = token.iss.as_deref().unwrap_or_default();
+    let mut signatures = Signatures::default();
+    let mut furthest = Denial::IssuerUnknown;
+    for (index, rule) in rules.eligible(issuer, places) {
+        match check(rule, token, now, &mut signatures, engine) {
+            Ok(()) => {
+                let identity = Identity {
+                    provider: rule.provider.clone(),
+                    claims: token.claims.clone(),
+                    space_delimited: rule.space_delimited.clone(),
+                };
+                return Ok(Verified {
+                    identity: Rc::new(identity),
+                    rule: index,
+                    payload: token.payload.into(),
+                    timing: Timing { exp: token.exp, nbf: token.nbf, iat: token.iat },
+                });
+            }
+            Err(denial) if denial.progress() > furthest.progress() => furthest = denial,
+            Err(_) => {}
+        }
+    }
+    Err(furthest)
+}
+
+/// Everything that one rule asks of a token whose issuer is the rule's.
+fn check(
+    rule: &JwtRule,
+    token: &Compact<'_>,
+    now: u64,
+    signatures: &mut Signatures,
+    engine: &mut dyn SignatureEngine,
+) -> Result<(), Denial> {
+    check_type(rule, token.header.typ.as_deref())?;
+    signatures.check(rule, token, engine)?;
+    Timing { exp: token.exp, nbf: token.nbf, iat: token.iat }.check(rule, now)?;
+    check_audience(rule, &token.aud)?;
+    check_subject(rule, token.sub.as_deref())?;
+    check_required_claims(rule, &token.claims)
+}
+
+/// RFC 8725 section 3.11; compared as RFC 7515 section 4.1.9 has it: any case, `application/` aside.
+fn check_type(rule: &JwtRule, typ: Option<&str>) -> Result<(), Denial> {
+    let allowed = |typ: &str| rule.types.contains(&normalize_type(typ));
+    if rule.types.is_empty() || typ.is_some_and(allowed) {
+        Ok(())
+    } else {
+        Err(Denial::TypeNotAllowed)
+    }
+}
+
+/// A media type's short form in lower case.
+pub fn normalize_type(typ: &str) -> String {
+    let lower = typ.to_ascii_lowercase();
+    lower.strip_prefix("application/").map(str::to_owned).unwrap_or(lower)
+}
+
+/// Signature verdicts of one token, by key set: rules that share their keys share the work.
+#[derive(Default)]
+struct Signatures {
+    by_keys: Vec<(Rc<KeySet>, Result<(), Denial>)>,
+}
+
+impl Signatures {
+    fn check(
+        &mut self,
+        rule: &JwtRule,
+        token: &Compact<'_>,
+        engine: &mut dyn SignatureEngine,
+    ) -> Result<(), Denial> {
+        let algorithm = offered(rule, &token.header.alg)?;
+        if let Some((_, verdict)) = self.by_keys.iter().find(|(k, _)| Rc::ptr_eq(k, &rule.keys)) {
+            return verdict.clone();
+        }
+        let verdict = check_signature(&rule.keys, algorithm, token, engine);
+        self.by_keys.push((Rc::clone(&rule.keys), verdict.clone()));
+        verdict
+    }
+}
+
+/// The token's algorithm, if the rule offers it: an algorithm is the key's and the operator's to
+/// choose, never the token's (RFC 8725 section 3.1).
+fn offered(rule: &JwtRule, alg: &str) -> Result<Algorithm, Denial> {
+    let algorithm = Algorithm::parse(alg).ok_or(Denial::AlgorithmNotAllowed)?;
+    let offers = match &rule.algorithms {
+        Some(listed) => listed.contains(&algorithm),
+        None => !algorithm.is_symmetric() && rule.keys.allows(algorithm),
+    };
+    if offers { Ok(algorithm) } else { Err(Denial::AlgorithmNotAllowed) }
+}
+
+fn check_signature(
+    keys: &KeySet,
+    algorithm: Algorithm,
+    token: &Compact<'_>,
+    engine: &mut dyn SignatureEngine,
+) -> Result<(), Denial> {
+    let mut refusal = Denial::KeyUnknown;
+    for key in keys.candidates(token.header.kid.as_deref(), algorithm) {
+        refusal = match engine.verify(algorithm, key, token.signed, &token.signature) {
+            Ok(true) => return Ok(()),
+            Ok(false) => Denial::SignatureInvalid,
+            Err(_) => return Err(Denial::HostFailed),
+        };
+    }
+    Err(refusal)
+}
+
+impl Timing {
+    /// RFC 7519 sections 4.1.4 to 4.1.6, and Envoy's 60 s of skew (spec A7) where none is configured.
+    fn check(self, rule: &JwtRule, now: u64) -> Result<(), Denial> {
+        let latest = now.saturating_add(rule.clock_skew);
+        match self.exp {
+            None if rule.expiration == Expiration::Required => {
+                return Err(Denial::ExpirationMissing);
+            }
+            Some(exp) if now > exp.saturating_add(rule.clock_skew) => {
+                return Err(Denial::TokenExpired);
+            }
+            _ => {}
+        }
+        if self.nbf.is_some_and(|nbf| latest < nbf) || self.iat.is_some_and(|iat| latest < iat) {
+            return Err(Denial::TokenNotYetValid);
+        }
+        if let Some(max) = rule.max_lifetime {
+            let lifetime = self.exp.zip(self.iat).map(|(exp, iat)| exp.saturating_sub(iat));
+            if lifetime.is_none_or(|lifetime| lifetime > max) {
+                return Err(Denial::LifetimeTooLong);
+            }
+        }
+        if let Some(max) = rule.max_age
+            && self.iat.is_none_or(|iat| now.saturating_sub(iat) > max)
+        {
+            return Err(Denial::TokenTooOld);
+        }
+        Ok(())
+    }
+}
+
+fn check_audience(rule: &JwtRule, audiences: &[String]) -> Result<(), Denial> {
+    let accepted = |aud: &String| rule.audiences.iter().any(|a| a == normalize_audience(aud));
+    if rule.audiences.is_empty() || audiences.iter().any(accepted) {
+        Ok(())
+    } else {
+        Err(Denial::AudienceMismatch)
+    }
+}
+
+/// One leading `http://` or `https://` and one trailing `/` aside (spec A8, check_audience.cc).
+pub fn normalize_audience(audience: &str) -> &str {
+    let rest = audience.strip_prefix("http://").or_else(|| audience.strip_prefix("https://"));
+    let rest = rest.unwrap_or(audience);
+    rest.strip_suffix('/').unwrap_or(rest)
+}
+
+fn check_subject(rule: &JwtRule, subject: Option<&str>) -> Result<(), Denial> {
+    let accepted = |subject: &str| {
+        rule.subjects.iter().any(|matcher| match matcher {
+            MatchSubject::Exact(text) => subject == text,
+            MatchSubject::Prefix(text) => subject.starts_with(text.as_str()),
+            MatchSubject::Suffix(text) => subject.ends_with(text.as_str()),
+        })
+    };
+    if rule.subjects.is_empty() || subject.is_some_and(accepted) {
+        Ok(())
+    } else {
+        Err(Denial::SubjectNotAllowed)
+    }
+}
+
+fn check_required_claims(rule: &JwtRule, claims: &Claims) -> Result<(), Denial> {
+    match rule.required_claims.iter().find(|required| !required.is_in(claims)) {
+        Some(required) => Err(Denial::ClaimMismatch { claim: required.claim.text.clone() }),
+        None => Ok(()),
+    }
+}
+
+impl RequiredClaim {
+    fn is_in(&self, claims: &Claims) -> bool {
+        let accepts = |value: &Value| match value {
+            Value::Null => false,
+            _ if self.values.is_empty() => true,
+            Value::Array(items) => items.iter().any(|item| self.lists(item)),
+            _ => self.lists(value),
+        };
+        self.claim.find(claims).into_iter().any(accepts)
+    }
+
+    fn lists(&self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => self.values.contains(text),
+            Value::Bool(_) | Value::Number(_) => self.values.contains(&value.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => false,
+        }
+    }
+}

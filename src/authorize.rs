@@ -1,0 +1,402 @@
+//! AuthorizationPolicy: policies and a request -> [`Judgement`], and perhaps a [`Permit`].
+//!
+//! Istio's language to the letter (spec part B): any DENY rule that matches denies; if there is an
+//! ALLOW policy, one of its rules must match; AUDIT only notes; a dry-run policy is judged and never
+//! enforced. Absent attributes fail `values` and satisfy `notValues`. Only this module can make a
+//! [`Permit`], and without one no identity is emitted.
+
+use std::fmt;
+
+use crate::authenticate::Verified;
+use crate::claims::Identity;
+use crate::config::Mode;
+use crate::request::Request;
+
+pub(crate) mod address;
+pub(crate) mod facts;
+mod index;
+pub(crate) mod peer;
+pub(crate) mod principal;
+pub(crate) mod rule;
+pub(crate) mod template;
+pub(crate) mod text;
+
+use facts::{Facts, Scalars};
+use index::Index;
+use rule::Rule;
+
+/// All policies in force.
+#[derive(Debug, Default)]
+pub struct Policies {
+    policies: Vec<Policy>,
+    deny: RuleSet,
+    allow: RuleSet,
+    audit: RuleSet,
+    deny_dry_run: RuleSet,
+    allow_dry_run: RuleSet,
+    scalars: Scalars,
+    needs: Needs,
+}
+
+/// One AuthorizationPolicy.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) action: Action,
+    pub(crate) dry_run: bool,
+    pub(crate) rules: Vec<Rule>,
+    /// Usher's own `denyStatus`, `denyMessage`, `denyWhenUnauthenticated`.
+    pub(crate) reply: PolicyReply,
+}
+
+/// What a policy says of its refusals.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PolicyReply {
+    pub(crate) status: Option<u16>,
+    pub(crate) message: Option<String>,
+    pub(crate) challenge: bool,
+}
+
+/// `action`. CUSTOM hands a request to another service, which is no filter's to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// One rule of all ALLOW policies must match.
+    Allow,
+    /// A match is noted.
+    Audit,
+    /// A match denies.
+    Deny,
+}
+
+/// What rules ask about the connection: the host need tell nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Names in the client's certificate.
+    pub peer: bool,
+    /// TLS server name.
+    pub sni: bool,
+    /// The TCP peer.
+    pub source_ip: bool,
+    /// The client by `x-forwarded-for`.
+    pub remote_ip: bool,
+    /// Local address.
+    pub destination_ip: bool,
+    /// Local port.
+    pub destination_port: bool,
+    /// Header lines, beside the pseudo headers.
+    pub headers: bool,
+    /// Dynamic metadata, by filter and key.
+    pub metadata: Vec<(String, String)>,
+}
+
+/// What the configuration says beside the policies themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// The mesh's trust domain, then its aliases; none: `cluster.local`.
+    pub trust_domains: Vec<String>,
+    /// Whether the TCP peer is known, so that rules may speak of it.
+    pub source_address: bool,
+    /// `matchScalarClaims`.
+    pub match_scalar_claims: bool,
+}
+
+/// The rules of one action, by name.
+#[derive(Debug, Default)]
+struct RuleSet {
+    /// Whether there is a policy at all: an ALLOW policy without rules denies everything.
+    exists: bool,
+    /// Policy and number of each rule, in byte order of the names (spec B1).
+    rules: Vec<Named>,
+    index: Index,
+}
+
+#[derive(Debug)]
+struct Named {
+    name: String,
+    policy: usize,
+    number: usize,
+    rule: Rule,
+}
+
+/// What the policies say of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing objects.
+    Allow,
+    /// A DENY rule matched.
+    Deny,
+    /// There are ALLOW policies, and no rule of theirs matched.
+    NoRuleMatched,
+}
+
+/// What a dry-run policy would have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DryRun {
+    /// Whether it would have let pass.
+    pub allowed: bool,
+    /// The rule that matched, by Istio's name.
+    pub matched: Option<String>,
+}
+
+/// A verdict and what explains it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Name of the policy that decided.
+    pub policy: Option<String>,
+    /// Number of its rule that matched, from 0.
+    pub rule: Option<usize>,
+    /// Istio's name of that rule, `ns[shop]-policy[p]-rule[0]`; `none`: no ALLOW rule matched; `None`:
+    /// no ALLOW policy is enforced.
+    pub matched: Option<String>,
+    /// Where there are AUDIT policies: whether one matched.
+    pub audit: Option<bool>,
+    /// What dry-run DENY policies would have done.
+    pub dry_run_deny: Option<DryRun>,
+    /// What dry-run ALLOW policies would have done; nothing behind a denial by DENY.
+    pub dry_run_allow: Option<DryRun>,
+    /// For `no_rule_matched`: the rule that came nearest, and why it did not match.
+    pub nearest: Option<Nearest>,
+    /// The policy's `denyStatus`.
+    pub deny_status: Option<u16>,
+    /// The policy's `denyMessage`.
+    pub deny_message: Option<String>,
+    /// The policy's `denyWhenUnauthenticated: 401`.
+    pub deny_when_unauthenticated: bool,
+    /// Scopes that the nearest rule asked for.
+    pub scopes: Vec<String>,
+}
+
+/// The rule that came nearest to matching.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nearest {
+    /// Istio's name of the rule.
+    pub rule: String,
+    /// The first of its conditions that did not hold, such as `request.auth.claims[groups]`.
+    pub condition: String,
+}
+
+/// Proof that the policies let a request pass, with the caller it speaks for.
+///
+/// INVARIANT (permit): made in this module alone.
+#[derive(Clone, Debug)]
+pub struct Permit(Option<Verified>);
+
+impl Permit {
+    /// For a request that the configuration exempts from policies.
+    pub(crate) fn exempt(verified: Option<Verified>) -> Self {
+        Self(verified)
+    }
+
+    /// The caller, verified.
+    pub fn verified(&self) -> Option<&Verified> {
+        self.0.as_ref()
+    }
+}
+
+/// Asks the policies. The permit is there if they let pass, or if `mode` is a dry run of everything.
+pub fn authorize(
+    policies: &Policies,
+    request: &Request,
+    verified: Option<Verified>,
+    mode: Mode,
+) -> (Judgement, Option<Permit>) {
+    let judgement = judge(policies, request, verified.as_ref().map(Verified::identity));
+    let passes = judgement.verdict == Verdict::Allow || mode == Mode::DryRun;
+    (judgement, passes.then_some(Permit(verified)))
+}
+
+/// Judges a request as the service would see it, for a caller or for nobody.
+pub fn judge(policies: &Policies, request: &Request, identity: Option<&Identity>) -> Judgement {
+    let facts = Facts { request, identity, scalars: policies.scalars };
+    let mut judgement = Judgement::allowing();
+    if policies.audit.exists {
+        judgement.audit = Some(policies.audit.first_match(&facts).is_some());
+    }
+    if policies.deny_dry_run.exists {
+        let matched = policies.deny_dry_run.first_match(&facts);
+        judgement.dry_run_deny = Some(DryRun::new(matched.is_none(), matched));
+    }
+    if let Some(rule) = policies.deny.first_match(&facts) {
+        judgement.decided(Verdict::Deny, rule, policies);
+        return judgement;
+    }
+    if policies.allow_dry_run.exists {
+        let matched = policies.allow_dry_run.first_match(&facts);
+        judgement.dry_run_allow = Some(DryRun::new(matched.is_some(), matched));
+    }
+    if policies.allow.exists {
+        match policies.allow.first_match(&facts) {
+            Some(rule) => judgement.decided(Verdict::Allow, rule, policies),
+            None => judgement.unmatched(&facts, policies),
+        }
+    }
+    judgement
+}
+
+impl Judgement {
+    fn allowing() -> Self {
+        Self {
+            verdict: Verdict::Allow,
+            policy: None,
+            rule: None,
+            matched: None,
+            audit: None,
+            dry_run_deny: None,
+            dry_run_allow: None,
+            nearest: None,
+            deny_status: None,
+            deny_message: None,
+            deny_when_unauthenticated: false,
+            scopes: Vec::new(),
+        }
+    }
+
+    fn decided(&mut self, verdict: Verdict, rule: &Named, policies: &Policies) {
+        self.verdict = verdict;
+        self.rule = Some(rule.number);
+        self.matched = Some(rule.name.clone());
+        if let Some(policy) = policies.policies.get(rule.policy) {
+            self.policy = Some(policy.name.clone());
+            if verdict == Verdict::Deny {
+                self.reply(&policy.reply);
+            }
+        }
+    }
+
+    fn unmatched(&mut self, facts: &Facts<'_>, policies: &Policies) {
+        self.verdict = Verdict::NoRuleMatched;
+        self.matched = Some("none".to_owned());
+        if let Some((rule, condition, scopes)) = policies.allow.nearest(facts) {
+            self.nearest = Some(Nearest { rule: rule.name.clone(), condition });
+            self.scopes = scopes;
+        }
+        // No rule decided, so it is every ALLOW policy's refusal: the first that has words for it.
+        let mut replies =
+            policies.policies.iter().filter(|policy| policy.is_enforced(Action::Allow));
+        if let Some(policy) = replies.find(|policy| policy.reply != PolicyReply::default()) {
+            self.reply(&policy.reply);
+        }
+    }
+
+    fn reply(&mut self, reply: &PolicyReply) {
+        self.deny_status = reply.status;
+        self.deny_message.clone_from(&reply.message);
+        self.deny_when_unauthenticated = reply.challenge;
+    }
+}
+
+impl DryRun {
+    fn new(allowed: bool, matched: Option<&Named>) -> Self {
+        Self { allowed, matched: matched.map(|rule| rule.name.clone()) }
+    }
+}
+
+impl Policy {
+    fn is_enforced(&self, action: Action) -> bool {
+        self.action == action && !self.dry_run
+    }
+}
+
+impl Policies {
+    /// Files the rules of all policies.
+    pub(crate) fn new(policies: Vec<Policy>, context: &Context, needs: Needs) -> Self {
+        let set = |action, dry_run| RuleSet::new(&policies, action, dry_run);
+        let scalars = if context.match_scalar_claims { Scalars::AsText } else { Scalars::Never };
+        Self {
+            deny: set(Action::Deny, false),
+            allow: set(Action::Allow, false),
+            audit: set(Action::Audit, false),
+            deny_dry_run: set(Action::Deny, true),
+            allow_dry_run: set(Action::Allow, true),
+            policies,
+            scalars,
+            needs,
+        }
+    }
+
+    /// What the rules ask about the connection.
+    pub fn needs(&self) -> &Needs {
+        &self.needs
+    }
+
+    /// How many policies there are.
+    pub fn len(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+}
+
+impl RuleSet {
+    fn new(policies: &[Policy], action: Action, dry_run: bool) -> Self {
+        let chosen = policies.iter().enumerate();
+        let chosen = chosen.filter(|(_, p)| p.action == action && p.dry_run == dry_run);
+        let mut exists = false;
+        let mut rules = Vec::new();
+        for (index, policy) in chosen {
+            exists = true;
+            rules.extend(policy.rules.iter().enumerate().map(|(number, rule)| Named {
+                name: format!("ns[{}]-policy[{}]-rule[{number}]", policy.namespace, policy.name),
+                policy: index,
+                number,
+                rule: rule.clone(),
+            }));
+        }
+        rules.sort_by(|a, b| a.name.cmp(&b.name));
+        let index = Index::new(rules.iter().map(|named| &named.rule));
+        Self { exists, rules, index }
+    }
+
+    fn first_match(&self, facts: &Facts<'_>) -> Option<&Named> {
+        let candidates = self.index.candidates(facts);
+        let mut candidates = candidates.iter().filter_map(|number| self.rules.get(*number));
+        candidates.find(|named| named.rule.matches(facts))
+    }
+
+    /// The rule of which most held, its first failing condition, and the scopes that this asked for.
+    /// Among many rules only those are looked at that the index offers, and a few more: a refusal must
+    /// not cost by the number of rules either.
+    fn nearest(&self, facts: &Facts<'_>) -> Option<(&Named, String, Vec<String>)> {
+        const A_FEW: usize = 32;
+        let candidates = self.index.candidates(facts);
+        let offered = candidates.iter().filter_map(|number| self.rules.get(*number));
+        let considered = offered.take(A_FEW).chain(self.rules.iter().take(A_FEW));
+        let failures =
+            considered.filter_map(|named| Some((named, named.rule.first_failure(facts)?)));
+        // `max_by_key` takes the last of equals; reversed, that is the first in order.
+        let all: Vec<_> = failures.collect();
+        let (named, failure) = all.into_iter().rev().max_by_key(|(_, failure)| failure.passed)?;
+        Some((named, failure.condition.to_string(), failure.condition.scopes()))
+    }
+}
+
+impl fmt::Display for Judgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.verdict, &self.matched) {
+            (Verdict::Allow, None) => {
+                f.write_str("no ALLOW policy is enforced and no DENY rule matches")
+            }
+            (Verdict::Allow, Some(rule)) => write!(f, "allowed by `{rule}`"),
+            (Verdict::Deny, rule) => write!(f, "denied by `{}`", rule.as_deref().unwrap_or("none")),
+            (Verdict::NoRuleMatched, _) => {
+                f.write_str("no ALLOW rule matches")?;
+                match &self.nearest {
+                    Some(nearest) => write!(f, "; nearest is {nearest}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Nearest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`, where `{}` does not hold", self.rule, self.condition)
+    }
+}

@@ -1,0 +1,115 @@
+//! IP addresses and CIDR blocks.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+/// Blocks, any of which may hold an address. One look-up for each prefix length that occurs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AddressSet(Vec<(u8, HashSet<IpAddr>)>);
+
+impl AddressSet {
+    /// Adds `a.b.c.d`, an IPv6 address, or a CIDR block; host bits are ignored. `None` where the text
+    /// is none of them (Go netip.ParseAddr and ParsePrefix, spec C1).
+    pub(crate) fn add(&mut self, text: &str) -> Option<()> {
+        let (address, length) = match text.split_once('/') {
+            None => (text.parse().ok()?, None),
+            Some((address, length)) => (address.parse().ok()?, Some(prefix_length(length)?)),
+        };
+        let full = bits(address);
+        let length = length.unwrap_or(full);
+        if length > full {
+            return None;
+        }
+        let block = masked(address, length);
+        match self.0.iter_mut().find(|(known, _)| *known == length) {
+            Some((_, blocks)) => {
+                blocks.insert(block);
+            }
+            None => self.0.push((length, HashSet::from([block]))),
+        }
+        Some(())
+    }
+
+    /// Whether a block holds the address. A v4 block never holds a v6 address, nor the reverse.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|(length, blocks)| {
+            *length <= bits(address) && blocks.contains(&masked(address, *length))
+        })
+    }
+}
+
+/// Digits without sign or leading zero.
+fn prefix_length(text: &str) -> Option<u8> {
+    let plain =
+        text.bytes().all(|b| b.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
+    if plain { text.parse().ok() } else { None }
+}
+
+fn bits(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+fn masked(address: IpAddr, length: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let host = 32_u32.saturating_sub(length.into());
+            let mask = u32::MAX.checked_shl(host).unwrap_or(0);
+            IpAddr::V4((v4.to_bits() & mask).into())
+        }
+        IpAddr::V6(v6) => {
+            let host = 128_u32.saturating_sub(length.into());
+            let mask = u128::MAX.checked_shl(host).unwrap_or(0);
+            IpAddr::V6((v6.to_bits() & mask).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_hold_their_addresses() {
+        for (block, address, expected) in [
+            ("10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.2", false),
+            ("10.1.2.3/8", "10.255.0.1", true),
+            ("0.0.0.0/0", "1.2.3.4", true),
+            ("0.0.0.0/0", "::1", false),
+            ("::/0", "::1", true),
+            ("::/0", "1.2.3.4", false),
+            ("::ffff:10.0.0.0/104", "10.0.0.1", false),
+            ("2001:db8::/32", "2001:db8::1", true),
+            ("fe80::1", "fe80::1", true),
+        ] {
+            let mut set = AddressSet::default();
+            set.add(block).unwrap();
+            assert_eq!(set.contains(address.parse().unwrap()), expected, "{block} {address}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_block_is_refused() {
+        for text in [
+            "",
+            "10.0.0",
+            "300.0.0.1",
+            "01.2.3.4",
+            " 10.0.0.1",
+            "/8",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0.0/+8",
+            "10.0.0.0/08",
+            "10.0.0.0/",
+            "::1/129",
+            "a*b",
+            "*",
+        ] {
+            assert_eq!(AddressSet::default().add(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What rules can ask about a request, and how each attribute is read.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use crate::claims::{ClaimPath, Identity, Segment};
+use crate::json::Value;
+use crate::path;
+use crate::request::{MetadataValue, Request};
+
+/// A request under judgement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts<'r> {
+    pub(crate) request: &'r Request,
+    pub(crate) identity: Option<&'r Identity>,
+    /// `matchScalarClaims`.
+    pub(crate) scalars: Scalars,
+}
+
+/// Whether a number or boolean claim can match.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Scalars {
+    /// By its JSON text.
+    AsText,
+    /// Never, as in Istio.
+    #[default]
+    Never,
+}
+
+/// An attribute that has texts: none where it is absent, several where a request can say it twice.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Attribute {
+    /// Usher's own: subject of the outermost `act` (RFC 8693 section 4.1).
+    Actor,
+    /// `:authority`, port included, in lower case (Istio compares hosts so).
+    Authority,
+    /// A claim: a string, or each string of a list.
+    Claim(ClaimPath),
+    /// Each line of a header.
+    Header(String),
+    /// `:method`.
+    Method,
+    /// Usher's own: the rule that verified the token.
+    Provider,
+    /// Usher's own: a query parameter, percent-decoded.
+    Query(String),
+    /// Usher's own: each scope.
+    Scope,
+    /// TLS server name, empty without one.
+    Sni,
+}
+
+/// An address of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Address {
+    /// `destination.ip`.
+    Destination,
+    /// `remote.ip`, `remoteIpBlocks`.
+    Remote,
+    /// `source.ip`, `ipBlocks`.
+    Source,
+}
+
+impl<'r> Facts<'r> {
+    /// `:path` without its query.
+    pub(crate) fn path(&self) -> Option<&'r [u8]> {
+        self.request.path().map(path::without_query)
+    }
+
+    pub(crate) fn address(&self, address: Address) -> Option<IpAddr> {
+        let connection = &self.request.connection;
+        match address {
+            Address::Destination => connection.destination_ip,
+            Address::Remote => connection.remote_ip,
+            Address::Source => connection.source_ip,
+        }
+    }
+
+    /// Whether one of the attribute's texts satisfies `test`.
+    pub(crate) fn any(&self, attribute: &Attribute, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        match attribute {
+            Attribute::Authority => {
+                self.request.authority().is_some_and(|text| test(&text.to_ascii_lowercase()))
+            }
+            Attribute::Method => self.request.method().is_some_and(test),
+            Attribute::Sni => test(self.request.connection.sni.as_bytes()),
+            Attribute::Header(name) => self.request.lines(name).any(test),
+            Attribute::Query(name) => self.query(name).iter().any(|text| test(text)),
+            Attribute::Claim(path) => self.identity.is_some_and(|i| self.claim(i, path, test)),
+            Attribute::Scope => {
+                self.identity.is_some_and(|i| i.scopes().iter().any(|s| test(s.as_bytes())))
+            }
+            Attribute::Provider => self.identity.is_some_and(|i| test(i.provider.as_bytes())),
+            Attribute::Actor => {
+                let actor = self.identity.and_then(|i| i.claims.get("act")?.get("sub")?.as_str());
+                actor.is_some_and(|sub| test(sub.as_bytes()))
+            }
+        }
+    }
+
+    /// Istio's claim rule (spec B9): a string, or a list with one string that matches; for rules, a
+    /// top-level string may be a list of words.
+    fn claim(
+        &self,
+        identity: &Identity,
+        path: &ClaimPath,
+        test: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> bool {
+        if let [Segment::Name(name)] = path.segments()
+            && let Some(words) = identity.words(name)
+        {
+            return words.iter().any(|word| test(word.as_bytes()));
+        }
+        let mut text = |value: &Value| match value {
+            Value::String(text) => test(text.as_bytes()),
+            Value::Bool(_) | Value::Number(_) if self.scalars == Scalars::AsText => {
+                test(value.to_string().as_bytes())
+            }
+            _ => false,
+        };
+        identity.claims.find(path).into_iter().any(|value| match value {
+            Value::Array(items) => items.iter().any(&mut text),
+            _ => text(value),
+        })
+    }
+
+    fn query(&self, name: &str) -> Vec<Cow<'r, [u8]>> {
+        crate::token::params(self.request, name)
+    }
+
+    /// Dynamic metadata that another filter left.
+    pub(crate) fn metadata(&self, filter: &str, key: &str) -> Option<&'r MetadataValue> {
+        let mut all = self.request.connection.metadata.iter();
+        all.find(|m| m.filter == filter && m.key == key).map(|m| &m.value)
+    }
+}

@@ -1,0 +1,227 @@
+//! A rule, compiled: (any `from`) and (any `to`) and (every `when`).
+
+use std::collections::HashSet;
+use std::fmt;
+
+use super::address::AddressSet;
+use super::facts::{Address, Attribute, Facts, Scalars};
+use super::peer::PeerSet;
+use super::principal::RequestPrincipalSet;
+use super::template::Template;
+use super::text::TextSet;
+use crate::claims::ClaimPath;
+use crate::request::{MetadataValue, Request};
+
+/// One rule of a policy.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rule {
+    /// Alternatives; none: true.
+    pub(crate) from: Vec<Operand>,
+    /// Alternatives; none: true.
+    pub(crate) to: Vec<Operand>,
+    /// All must hold.
+    pub(crate) when: Operand,
+}
+
+/// Conditions that must all hold: a source, an operation, or a rule's `when`.
+pub(crate) type Operand = Vec<Condition>;
+
+/// A field with its values and its `not` values.
+#[derive(Clone, Debug)]
+pub(crate) struct Condition {
+    /// What the operator wrote, such as `paths` or `request.auth.claims[groups]`.
+    pub(crate) name: String,
+    /// Must match, if given.
+    pub(crate) values: Option<Test>,
+    /// Each must match (`allValues`).
+    pub(crate) all: Vec<Test>,
+    /// Must be what the request says elsewhere (`valuesFrom`), if given.
+    pub(crate) values_from: Option<ValuesFrom>,
+    /// Must not match, if given; true where the attribute is absent.
+    pub(crate) not_values: Option<Test>,
+}
+
+/// What one of a field's values must be like.
+#[derive(Clone, Debug)]
+pub(crate) enum Test {
+    Address(Address, AddressSet),
+    Metadata { filter: String, key: String, text: TextSet, list: TextSet },
+    Path(PathSet),
+    Peer(PeerSet),
+    Port(HashSet<u16>),
+    RequestPrincipal(RequestPrincipalSet),
+    Text(Attribute, TextSet),
+}
+
+/// Values of `paths`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PathSet {
+    pub(crate) texts: TextSet,
+    pub(crate) templates: Vec<Template>,
+}
+
+/// An attribute that must have a text which one of the sources has too.
+#[derive(Clone, Debug)]
+pub(crate) struct ValuesFrom {
+    pub(crate) attribute: Attribute,
+    pub(crate) sources: Vec<ValueSource>,
+}
+
+/// Where `valuesFrom` looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ValueSource {
+    /// An attribute of the request.
+    Attribute(Attribute),
+    /// A capture of the rule's own path templates.
+    Path(String),
+}
+
+impl Rule {
+    pub(crate) fn matches(&self, facts: &Facts<'_>) -> bool {
+        self.first_failure(facts).is_none()
+    }
+
+    /// The first condition that does not hold, and how many parts of the rule did before it.
+    pub(crate) fn first_failure(&self, facts: &Facts<'_>) -> Option<Failure<'_>> {
+        let holds = |condition: &&Condition| condition.holds(self, facts);
+        let failing = |operand: &Operand| operand.iter().position(|c| !holds(&c));
+        let mut passed = 0_usize;
+        for alternatives in [&self.from, &self.to] {
+            if !alternatives.is_empty() && !alternatives.iter().any(|o| failing(o).is_none()) {
+                // Of the alternatives the one that came furthest.
+                return alternatives
+                    .iter()
+                    .filter_map(|operand| {
+                        let at = failing(operand)?;
+                        Some((at, operand.get(at)?))
+                    })
+                    .max_by_key(|(at, _)| *at)
+                    .map(|(at, condition)| Failure {
+                        condition,
+                        passed: passed.saturating_add(at),
+                    });
+            }
+            passed = passed.saturating_add(alternatives.iter().map(Vec::len).max().unwrap_or(0));
+        }
+        let at = failing(&self.when)?;
+        let condition = self.when.get(at)?;
+        Some(Failure { condition, passed: passed.saturating_add(at) })
+    }
+
+    /// What the templates of the rule's paths captured under this name.
+    fn captured<'f>(&self, name: &str, facts: &Facts<'f>) -> Vec<&'f [u8]> {
+        let Some(path) = facts.path() else {
+            return Vec::new();
+        };
+        let tests = self.to.iter().flatten().filter_map(|condition| condition.values.as_ref());
+        let templates = tests.flat_map(|test| match test {
+            Test::Path(set) => set.templates.as_slice(),
+            _ => &[],
+        });
+        templates
+            .filter_map(|template| template.captures(path))
+            .flatten()
+            .filter(|(captured, _)| *captured == name)
+            .map(|(_, text)| text)
+            .collect()
+    }
+}
+
+/// Why a rule did not match.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failure<'r> {
+    pub(crate) condition: &'r Condition,
+    pub(crate) passed: usize,
+}
+
+/// Whether all conditions of an operation hold, outside any rule.
+pub(crate) fn operand_matches(operand: &Operand, request: &Request) -> bool {
+    let facts = Facts { request, identity: None, scalars: Scalars::Never };
+    let rule = Rule::default();
+    operand.iter().all(|condition| condition.holds(&rule, &facts))
+}
+
+impl Condition {
+    /// A condition with values only.
+    pub(crate) fn new(name: &str, values: Test) -> Self {
+        let name = name.to_owned();
+        Self { name, values: Some(values), all: Vec::new(), values_from: None, not_values: None }
+    }
+
+    /// The scopes that the condition asks for, if it is about scopes (RFC 6750 section 3.1).
+    pub(crate) fn scopes(&self) -> Vec<String> {
+        let is_scope = |attribute: &Attribute| match attribute {
+            Attribute::Scope => true,
+            Attribute::Claim(path) => {
+                ["scope", "scp", "scopes"].iter().any(|name| *path == ClaimPath::name(name))
+            }
+            _ => false,
+        };
+        let tests = self.values.iter().chain(&self.all);
+        let mut scopes: Vec<String> = tests
+            .filter_map(|test| match test {
+                Test::Text(attribute, set) if is_scope(attribute) => Some(set.exact_texts()),
+                _ => None,
+            })
+            .flatten()
+            .map(|text| String::from_utf8_lossy(text).into_owned())
+            .collect();
+        scopes.sort_unstable();
+        scopes
+    }
+
+    fn holds(&self, rule: &Rule, facts: &Facts<'_>) -> bool {
+        self.values.as_ref().is_none_or(|test| test.matches(facts))
+            && self.all.iter().all(|test| test.matches(facts))
+            && self.values_from.as_ref().is_none_or(|from| from.matches(rule, facts))
+            && !self.not_values.as_ref().is_some_and(|test| test.matches(facts))
+    }
+}
+
+impl ValuesFrom {
+    /// Absent on either side is no match.
+    fn matches(&self, rule: &Rule, facts: &Facts<'_>) -> bool {
+        self.sources.iter().any(|source| match source {
+            ValueSource::Attribute(other) => {
+                facts.any(&self.attribute, &mut |text| facts.any(other, &mut |value| value == text))
+            }
+            ValueSource::Path(name) => {
+                let captured = rule.captured(name, facts);
+                facts.any(&self.attribute, &mut |text| captured.contains(&text))
+            }
+        })
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Test {
+    pub(crate) fn matches(&self, facts: &Facts<'_>) -> bool {
+        let connection = &facts.request.connection;
+        match self {
+            Self::Address(address, set) => facts.address(*address).is_some_and(|a| set.contains(a)),
+            Self::Metadata { filter, key, text, list } => match facts.metadata(filter, key) {
+                Some(MetadataValue::Text(value)) => text.matches(value.as_bytes()),
+                Some(MetadataValue::List(items)) => {
+                    items.iter().any(|i| list.matches(i.as_bytes()))
+                }
+                None => false,
+            },
+            Self::Path(set) => facts.path().is_some_and(|path| set.matches(path)),
+            Self::Peer(set) => set.matches(connection.peer.as_ref()),
+            Self::Port(ports) => connection.destination_port.is_some_and(|p| ports.contains(&p)),
+            Self::RequestPrincipal(set) => set.matches(facts.identity),
+            Self::Text(attribute, set) => facts.any(attribute, &mut |text| set.matches(text)),
+        }
+    }
+}
+
+impl PathSet {
+    fn matches(&self, path: &[u8]) -> bool {
+        self.texts.matches(path) || self.templates.iter().any(|template| template.matches(path))
+    }
+}

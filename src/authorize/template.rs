@@ -1,0 +1,334 @@
+//! Path templates: `{*}` for a segment, `{**}` for any number of them.
+//!
+//! Source: envoyproxy/envoy source/extensions/path/uri_template_lib (spec B8.4, B8.5, measured). A
+//! template is matched from the left, then what follows `{**}` from the right: no choice is ever made
+//! twice, so a path of any length costs its length.
+
+/// A template, its outer slash included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Template {
+    /// Pieces before `{**}`, or all of them.
+    front: Vec<Piece>,
+    /// Pieces after `{**}`, where there is one.
+    back: Option<Vec<Piece>>,
+    /// Names of captures, for the pieces that have one (Usher's own).
+    rest_name: Option<String>,
+}
+
+/// A part of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    /// This text.
+    Literal(Vec<u8>),
+    /// One or more bytes of a segment, perhaps remembered by name.
+    Segment(Option<String>),
+}
+
+/// Why a text is no template, for the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InvalidTemplate {
+    /// `{**}` is followed by another operator.
+    BehindRest,
+    /// A brace that belongs to no operator.
+    Brace,
+    /// A literal segment is empty or holds what no path segment may.
+    Literal,
+    /// It does not begin with a slash.
+    NoSlash,
+    /// More than 256 characters (Envoy uri_template_internal.cc).
+    TooLong,
+}
+
+/// Which templates are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Whole segments `{*}` and `{**}` only.
+    Istio,
+    /// Also `{*}` inside a segment, captures `{name}`, and `{name=**}`.
+    Usher,
+}
+
+/// What was captured on the way.
+pub(crate) type Captures<'t, 'p> = Vec<(&'t str, &'p [u8])>;
+
+impl Template {
+    /// Reads a template. `None`: the text holds no brace and is none.
+    pub(crate) fn parse(text: &str, dialect: Dialect) -> Option<Result<Self, InvalidTemplate>> {
+        text.contains(['{', '}']).then(|| Self::read(text, dialect))
+    }
+
+    fn read(text: &str, dialect: Dialect) -> Result<Self, InvalidTemplate> {
+        let mut template = Self { front: Vec::new(), back: None, rest_name: None };
+        // Istio trims every outer slash before its check; Envoy then matches them all the same.
+        let inner = text.strip_prefix('/').unwrap_or(text);
+        let inner = inner.strip_suffix('/').unwrap_or(inner);
+        for segment in inner.split('/') {
+            template.push(Piece::Literal(b"/".to_vec()))?;
+            template.read_segment(segment, dialect)?;
+        }
+        if text.ends_with('/') {
+            template.push(Piece::Literal(b"/".to_vec()))?;
+        }
+        if !text.starts_with('/') {
+            return Err(InvalidTemplate::NoSlash);
+        }
+        if text.len() > 256 {
+            return Err(InvalidTemplate::TooLong);
+        }
+        Ok(template)
+    }
+
+    fn read_segment(&mut self, segment: &str, dialect: Dialect) -> Result<(), InvalidTemplate> {
+        match segment {
+            "{*}" => return self.push(Piece::Segment(None)),
+            "{**}" => return self.rest(None),
+            _ => {}
+        }
+        if !segment.contains(['{', '}']) {
+            return self.literal(segment);
+        }
+        if dialect == Dialect::Istio {
+            return Err(InvalidTemplate::Brace);
+        }
+        let capture = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}'));
+        if let Some(name) =
+            capture.and_then(|inner| inner.strip_suffix("=**")).filter(|n| is_name(n))
+        {
+            return self.rest(Some(name.to_owned()));
+        }
+        let mut rest = segment;
+        while !rest.is_empty() {
+            let Some((before, operator)) = rest.split_once('{') else {
+                return self.literal(rest);
+            };
+            if !before.is_empty() {
+                self.literal(before)?;
+            }
+            let (operator, tail) = operator.split_once('}').ok_or(InvalidTemplate::Brace)?;
+            // Two operators in a row would leave it open where the one ends and the other begins.
+            if tail.starts_with('{') {
+                return Err(InvalidTemplate::Brace);
+            }
+            match operator {
+                "*" => self.push(Piece::Segment(None))?,
+                name if is_name(name) => self.push(Piece::Segment(Some(name.to_owned())))?,
+                _ => return Err(InvalidTemplate::Brace),
+            }
+            rest = tail;
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, text: &str) -> Result<(), InvalidTemplate> {
+        // Istio's check of a template's literal segments (spec C1); a star is not among them.
+        let allowed = |b: u8| is_segment_byte(b) && b != b'*';
+        if text.is_empty() || !text.bytes().all(allowed) {
+            return Err(InvalidTemplate::Literal);
+        }
+        self.push(Piece::Literal(text.as_bytes().to_vec()))
+    }
+
+    fn rest(&mut self, name: Option<String>) -> Result<(), InvalidTemplate> {
+        if self.back.is_some() {
+            return Err(InvalidTemplate::BehindRest);
+        }
+        self.back = Some(Vec::new());
+        self.rest_name = name;
+        Ok(())
+    }
+
+    fn push(&mut self, piece: Piece) -> Result<(), InvalidTemplate> {
+        let pieces = self.back.as_mut().unwrap_or(&mut self.front);
+        match (piece, pieces.last_mut()) {
+            (Piece::Literal(text), Some(Piece::Literal(last))) => last.extend(text),
+            (piece, _) => pieces.push(piece),
+        }
+        let behind =
+            self.back.as_ref().is_some_and(|b| b.iter().any(|p| matches!(p, Piece::Segment(_))));
+        if behind { Err(InvalidTemplate::BehindRest) } else { Ok(()) }
+    }
+
+    /// The text with which every match begins.
+    pub(crate) fn prefix(&self) -> &[u8] {
+        match self.front.first() {
+            Some(Piece::Literal(text)) => text,
+            _ => b"",
+        }
+    }
+
+    /// Names of captures.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let front = self.front.iter().filter_map(|piece| match piece {
+            Piece::Segment(name) => name.as_deref(),
+            Piece::Literal(_) => None,
+        });
+        front.chain(self.rest_name.as_deref())
+    }
+
+    /// Whether the path, without its query, is the template's.
+    pub(crate) fn matches(&self, path: &[u8]) -> bool {
+        self.captures(path).is_some()
+    }
+
+    /// What the template's names stand for in a path that matches.
+    pub(crate) fn captures<'t, 'p>(&'t self, path: &'p [u8]) -> Option<Captures<'t, 'p>> {
+        let mut captures = Vec::new();
+        let mut rest = path;
+        let mut pieces = self.front.iter().peekable();
+        while let Some(piece) = pieces.next() {
+            match piece {
+                Piece::Literal(text) => rest = rest.strip_prefix(text.as_slice())?,
+                Piece::Segment(name) => {
+                    let run = rest.iter().take_while(|b| is_segment_byte(**b)).count();
+                    let length =
+                        self.segment_length(rest.get(..run)?, rest, pieces.peek().copied())?;
+                    let (segment, tail) = rest.split_at_checked(length)?;
+                    captures.extend(name.as_deref().map(|name| (name, segment)));
+                    rest = tail;
+                }
+            }
+        }
+        match &self.back {
+            None => rest.is_empty().then_some(captures),
+            Some(back) => {
+                for piece in back.iter().rev() {
+                    match piece {
+                        Piece::Literal(text) => rest = rest.strip_suffix(text.as_slice())?,
+                        // INVARIANT: `push` refuses operators behind `{**}`.
+                        Piece::Segment(_) => return None,
+                    }
+                }
+                captures.extend(self.rest_name.as_deref().map(|name| (name, rest)));
+                rest.iter().all(|b| *b == b'/' || is_segment_byte(*b)).then_some(captures)
+            }
+        }
+    }
+
+    /// How much of the run of segment bytes the operator takes: all of it before a slash, and inside a
+    /// segment up to the last place where the literal behind it stands in the run.
+    fn segment_length(&self, run: &[u8], rest: &[u8], next: Option<&Piece>) -> Option<usize> {
+        let length = match next {
+            None | Some(Piece::Segment(_)) => run.len(),
+            Some(Piece::Literal(text)) if text.first() == Some(&b'/') => run.len(),
+            Some(Piece::Literal(text)) => {
+                let in_segment = text.split(|b| *b == b'/').next().unwrap_or_default();
+                let from = run.len().checked_sub(in_segment.len())?;
+                // A literal that ends its segment stands where the run ends; another one at its last
+                // occurrence.
+                if in_segment.len() < text.len() || self.ends_with(text) {
+                    rest.get(from..)?.starts_with(in_segment).then_some(from)?
+                } else {
+                    run.windows(in_segment.len()).rposition(|window| window == in_segment)?
+                }
+            }
+        };
+        (length > 0).then_some(length)
+    }
+
+    fn ends_with(&self, literal: &[u8]) -> bool {
+        self.back.is_none() && matches!(self.front.last(), Some(Piece::Literal(l)) if l == literal)
+    }
+}
+
+/// Class L of the spec (B8.4): what stands inside a segment.
+fn is_segment_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;:@=".contains(&byte)
+}
+
+fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(text: &str, dialect: Dialect) -> Result<Template, InvalidTemplate> {
+        Template::parse(text, dialect).unwrap()
+    }
+
+    #[test]
+    fn istios_templates() {
+        for (text, path, expected) in [
+            ("/a/{**}", "/a/", true),
+            ("/a/{**}", "/a/b/c", true),
+            ("/a/{**}", "/a", false),
+            ("/a/{*}", "/a/b", true),
+            ("/a/{*}", "/a/", false),
+            ("/a/{*}", "/a/b/", false),
+            ("/a/{*}", "/a/b/c", false),
+            ("/a/{*}", "/a/b%2Fc", true),
+            ("/a/{*}", "/a/b[c]", false),
+            ("/a/{*}", "/a/*", true),
+            ("/s/{**}/c", "/s//c", true),
+            ("/s/{**}/c", "/s/x/y/c", true),
+            ("/s/{**}/c", "/s/c", false),
+            ("/foo/{*}/bar/{**}", "/foo/buzz/bar/bat/fuzz.txt", true),
+            ("/foo/{*}/bar/{**}", "/foo/bar/bat", false),
+            ("/{**}/path/template", "/x/path/template", true),
+            ("/{*}/", "/a/", true),
+            ("/{*}/", "/a", false),
+        ] {
+            let template = template(text, Dialect::Istio).unwrap();
+            assert_eq!(template.matches(path.as_bytes()), expected, "{text} on {path}");
+        }
+    }
+
+    #[test]
+    fn ushers_own_templates() {
+        let of = |text: &str, path: &str| {
+            let template = template(text, Dialect::Usher).unwrap();
+            template.captures(path.as_bytes()).map(|captures| {
+                let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+                captures
+                    .iter()
+                    .map(|(n, v)| format!("{n}={}", text(v)))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+        };
+        for (text, path, expected) in [
+            ("/files/{*}.json", "/files/a.json", Some("")),
+            ("/files/{*}.json", "/files/a.json.json", Some("")),
+            ("/files/{*}.json", "/files/.json", None),
+            ("/files/{*}.json", "/files/a/b.json", None),
+            ("/files/{*}.json", "/files/a.jsonx", None),
+            ("/v{*}-x{*}/z", "/v1-x2/z", Some("")),
+            ("/t/{tenant}/x", "/t/acme/x", Some("tenant=acme")),
+            ("/t/{tenant}/{rest=**}", "/t/acme/a/b", Some("tenant=acme rest=a/b")),
+            ("/t/{tenant}/x", "/t//x", None),
+        ] {
+            assert_eq!(of(text, path).as_deref(), expected, "{text} on {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_template_is_told() {
+        use InvalidTemplate::{BehindRest, Brace, Literal, NoSlash};
+        for (text, why) in [
+            ("/{**}/{*}", BehindRest),
+            ("/{**}/{**}", BehindRest),
+            ("/a{*}", Brace),
+            ("/{id}", Brace),
+            ("/{", Brace),
+            ("/{*}/*", Literal),
+            ("/{*}//a", Literal),
+            ("/{*}/\u{e9}", Literal),
+            ("a/{*}", NoSlash),
+        ] {
+            assert_eq!(template(text, Dialect::Istio), Err(why), "{text}");
+        }
+        assert_eq!(template("/{a}{b}", Dialect::Usher), Err(Brace));
+        assert_eq!(template("/{a b}", Dialect::Usher), Err(Brace));
+        let long = format!("/{{*}}/{}", "a".repeat(300));
+        assert_eq!(template(&long, Dialect::Istio), Err(InvalidTemplate::TooLong));
+    }
+
+    #[test]
+    fn a_long_path_costs_its_length() {
+        let path = [b"/a".repeat(32_768), b"!".to_vec()].concat();
+        assert!(template("/{**}/b", Dialect::Istio).is_ok_and(|t| !t.matches(&path)));
+    }
+}

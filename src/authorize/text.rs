@@ -1,0 +1,204 @@
+//! Istio's forms of a text value, compiled: exact, `prefix*`, `*suffix`, `*`.
+//!
+//! Source: istio/istio pilot/pkg/security/authz/matcher/string.go (spec B5). A set answers in the time
+//! of the text it is asked about, however many values it holds; nothing is compiled to a regex.
+
+use std::collections::HashSet;
+
+/// What a lone `*` accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Star {
+    /// Whatever is there, the empty text too (headers, hosts, methods: Envoy `present_match`).
+    Present,
+    /// The regex `.+`: at least one character, no line feed, valid UTF-8.
+    Filled,
+}
+
+/// One form of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form<'v> {
+    Any,
+    Exact(&'v str),
+    Prefix(&'v str),
+    Suffix(&'v str),
+}
+
+/// The form of a value, checked in Istio's order; a further `*` is itself.
+pub(crate) fn form(value: &str) -> Form<'_> {
+    if value == "*" {
+        Form::Any
+    } else if let Some(suffix) = value.strip_prefix('*') {
+        Form::Suffix(suffix)
+    } else if let Some(prefix) = value.strip_suffix('*') {
+        Form::Prefix(prefix)
+    } else {
+        Form::Exact(value)
+    }
+}
+
+/// Values, any of which may match.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TextSet {
+    any: Option<Star>,
+    exact: HashSet<Box<[u8]>>,
+    prefixes: Affixes,
+    suffixes: Affixes,
+}
+
+impl Default for Star {
+    fn default() -> Self {
+        Self::Filled
+    }
+}
+
+impl TextSet {
+    /// Compiles values.
+    pub(crate) fn new<'v>(values: impl IntoIterator<Item = &'v str>, star: Star) -> Self {
+        let mut set = Self::default();
+        for value in values {
+            match form(value) {
+                Form::Any => set.any = Some(star),
+                Form::Exact(text) => set.add_exact(text.as_bytes()),
+                Form::Prefix(text) => set.add_prefix(text.as_bytes()),
+                Form::Suffix(text) => set.suffixes.add(text.as_bytes()),
+            }
+        }
+        set
+    }
+
+    /// Compiles values that are compared as they are.
+    pub(crate) fn literal<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
+        let mut set = Self::default();
+        for value in values {
+            set.add_exact(value.as_bytes());
+        }
+        set
+    }
+
+    pub(crate) fn add_any(&mut self, star: Star) {
+        self.any = Some(star);
+    }
+
+    pub(crate) fn add_exact(&mut self, text: &[u8]) {
+        self.exact.insert(text.into());
+    }
+
+    pub(crate) fn add_prefix(&mut self, text: &[u8]) {
+        self.prefixes.add(text);
+    }
+
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
+        self.exact.contains(text)
+            || self.any.is_some_and(|star| star.accepts(text))
+            || self.prefixes.begins(text)
+            || self.suffixes.ends(text)
+    }
+
+    /// The texts one of which a match must be, if that is all there is.
+    pub(crate) fn only_exact(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        let only = self.any.is_none() && self.prefixes.is_empty() && self.suffixes.is_empty();
+        only.then(|| self.exact.iter().map(AsRef::as_ref))
+    }
+
+    /// The prefixes, where those and exact texts are all there is.
+    pub(crate) fn only_prefixes(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        (self.any.is_none() && self.suffixes.is_empty()).then(|| self.prefixes.iter())
+    }
+
+    pub(crate) fn exact_texts(&self) -> impl Iterator<Item = &[u8]> {
+        self.exact.iter().map(AsRef::as_ref)
+    }
+}
+
+impl Star {
+    pub(crate) fn accepts(self, text: &[u8]) -> bool {
+        match self {
+            Self::Present => true,
+            Self::Filled => is_dots(text) && !text.is_empty(),
+        }
+    }
+}
+
+/// Whether the regex `.*` takes the text as RE2 reads it: UTF-8 without a line feed.
+pub(crate) fn is_dots(text: &[u8]) -> bool {
+    !text.contains(&b'\n') && std::str::from_utf8(text).is_ok()
+}
+
+/// Prefixes or suffixes by length: as many look-ups as there are lengths, each in a set.
+#[derive(Clone, Debug, Default)]
+struct Affixes(Vec<(usize, HashSet<Box<[u8]>>)>);
+
+impl Affixes {
+    fn add(&mut self, text: &[u8]) {
+        match self.0.iter_mut().find(|(length, _)| *length == text.len()) {
+            Some((_, set)) => {
+                set.insert(text.into());
+            }
+            None => self.0.push((text.len(), HashSet::from([text.into()]))),
+        }
+    }
+
+    fn begins(&self, text: &[u8]) -> bool {
+        self.0.iter().any(|(length, set)| text.get(..*length).is_some_and(|t| set.contains(t)))
+    }
+
+    fn ends(&self, text: &[u8]) -> bool {
+        self.0.iter().any(|(length, set)| {
+            let from = text.len().checked_sub(*length);
+            from.and_then(|from| text.get(from..)).is_some_and(|t| set.contains(t))
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().flat_map(|(_, set)| set.iter().map(AsRef::as_ref))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_four_forms() {
+        for (value, text, expected) in [
+            ("a", "a", true),
+            ("a", "A", false),
+            ("a", "ab", false),
+            ("a*", "a", true),
+            ("a*", "ab", true),
+            ("a*", "b", false),
+            ("*a", "a", true),
+            ("*a", "ba", true),
+            ("*a", "ab", false),
+            ("*/p*", "x/p*", true),
+            ("*/p*", "x/pq", false),
+            ("a*b", "a*b", true),
+            ("a*b", "axb", false),
+            ("*", "x", true),
+            ("*", "", false),
+            ("*", "a\nb", false),
+            (".", "x", false),
+        ] {
+            let set = TextSet::new([value], Star::Filled);
+            assert_eq!(set.matches(text.as_bytes()), expected, "{value:?} on {text:?}");
+        }
+        assert!(TextSet::new(["*"], Star::Present).matches(b""));
+        assert!(!TextSet::new(["*"], Star::Filled).matches(b"\xff"));
+    }
+
+    #[test]
+    fn one_of_many_is_enough() {
+        let values: Vec<String> = (0..1000).map(|i| format!("value-{i}")).collect();
+        let set =
+            TextSet::new(values.iter().map(String::as_str).chain(["pre*", "*post"]), Star::Filled);
+        for (text, expected) in
+            [("value-999", true), ("value-1000", false), ("prefix", true), ("x-post", true)]
+        {
+            assert_eq!(set.matches(text.as_bytes()), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The compact form of a signed token (RFC 7515 section 7.1), read strictly.
+//!
+//! One token has one spelling: three non-empty parts, canonical unpadded base64url, JSON objects
+//! without a repeated member. Envoy drops empty parts, skips white space and ignores unused bits
+//! (spec A6, F12, F15), so several spellings of a token pass there, and caches and deny lists can be
+//! evaded. Errors are found in Envoy's order. Nothing read here is verified yet.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::claims::Claims;
+use crate::denial::{Denial, Malformed};
+use crate::json::{self, Map, Value};
+
+/// How much of a token is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the whole token (`limits.tokenBytes`).
+    pub token_bytes: usize,
+    /// Levels of objects and arrays in header and payload (`limits.jsonDepth`).
+    pub json_depth: usize,
+}
+
+impl Default for Limits {
+    /// 16 KiB is the largest single header that common servers take (Tomcat, nginx: 8 KiB; Go: 1 MiB);
+    /// 32 levels are twice what any identity provider's nested claims were seen to use.
+    fn default() -> Self {
+        Self { token_bytes: 16_384, json_depth: 32 }
+    }
+}
+
+/// A token, read and not verified.
+#[derive(Clone, Debug)]
+pub struct Compact<'t> {
+    /// What the header says.
+    pub header: Header,
+    /// The payload.
+    pub claims: Claims,
+    /// The payload's part as it stands: unpadded base64url.
+    pub payload: &'t str,
+    /// What was signed: header, dot, payload, as they stand (RFC 7515 section 5.2).
+    pub signed: &'t [u8],
+    /// The signature's bytes.
+    pub signature: Vec<u8>,
+    /// Claim `iss`.
+    pub iss: Option<String>,
+    /// Claim `sub`.
+    pub sub: Option<String>,
+    /// Claim `aud`; one string is a list of one.
+    pub aud: Vec<String>,
+    /// Claim `exp`, whole seconds.
+    pub exp: Option<u64>,
+    /// Claim `nbf`, whole seconds.
+    pub nbf: Option<u64>,
+    /// Claim `iat`, whole seconds.
+    pub iat: Option<u64>,
+}
+
+/// What Usher reads of a token's header. A key that the token brings along (`jwk`, `x5c`), and a place
+/// to fetch one from (`jku`, `x5u`), are never looked at (RFC 8725 section 3.10, CVE-2018-0114).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// `alg`, as it stands.
+    pub alg: String,
+    /// `kid`.
+    pub kid: Option<String>,
+    /// `typ`.
+    pub typ: Option<String>,
+}
+
+/// Reads a token.
+///
+/// # Errors
+/// `token_too_large`, `token_malformed` with its cause, `header_unsupported`.
+pub fn parse<'t>(token: &'t [u8], limits: &Limits) -> Result<Compact<'t>, Denial> {
+    if token.len() > limits.token_bytes {
+        return Err(Denial::TokenTooLarge);
+    }
+    let text = std::str::from_utf8(token).map_err(|_| malformed(Malformed::Form))?;
+    let (signed, header, payload, signature) = parts(text)?;
+
+    let header = object(header, Malformed::HeaderBase64, Malformed::HeaderJson, limits)?;
+    let header = read_header(&header)?;
+    let claims = object(payload, Malformed::PayloadBase64, Malformed::PayloadJson, limits)?;
+    let iss = string(&claims, "iss", Malformed::Iss)?;
+    let sub = string(&claims, "sub", Malformed::Sub)?;
+    let iat = seconds(&claims, "iat", Malformed::IatType, Malformed::IatRange)?;
+    let nbf = seconds(&claims, "nbf", Malformed::NbfType, Malformed::NbfRange)?;
+    let exp = seconds(&claims, "exp", Malformed::ExpType, Malformed::ExpRange)?;
+    string(&claims, "jti", Malformed::Jti)?;
+    let aud = audiences(&claims)?;
+    let signature = base64url(signature).ok_or(malformed(Malformed::SignatureBase64))?;
+
+    Ok(Compact {
+        header,
+        claims: Claims(claims),
+        payload,
+        signed: signed.as_bytes(),
+        signature,
+        iss,
+        sub,
+        aud,
+        exp,
+        nbf,
+        iat,
+    })
+}
+
+fn malformed(cause: Malformed) -> Denial {
+    Denial::TokenMalformed(cause)
+}
+
+/// Signing input, header, payload, signature.
+fn parts(token: &str) -> Result<(&str, &str, &str, &str), Denial> {
+    let form = || match token.split('.').count() {
+        // RFC 7516 section 9 tells a JWE by its five parts.
+        5 => malformed(Malformed::Encrypted),
+        _ => malformed(Malformed::Form),
+    };
+    let (signed, signature) = token.rsplit_once('.').ok_or_else(form)?;
+    let (header, payload) = signed.split_once('.').ok_or_else(form)?;
+    if payload.contains('.') || header.is_empty() || payload.is_empty() || signature.is_empty() {
+        return Err(form());
+    }
+    Ok((signed, header, payload, signature))
+}
+
+/// The engine refuses padding, other alphabets, white space and unused bits that are not zero.
+fn base64url(part: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(part).ok()
+}
+
+fn object(
+    part: &str,
+    not_base64: Malformed,
+    not_json: Malformed,
+    limits: &Limits,
+) -> Result<Map<String, Value>, Denial> {
+    let bytes = base64url(part).ok_or(malformed(not_base64))?;
+    match json::parse(&bytes, limits.json_depth) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) | Err(_) => Err(malformed(not_json)),
+    }
+}
+
+fn read_header(header: &Map<String, Value>) -> Result<Header, Denial> {
+    // RFC 7515 section 4.1.11: what is critical must be understood, and Usher understands no
+    // extension; RFC 7797 section 7: an unencoded payload changes what was signed.
+    if header.contains_key("crit") || header.contains_key("b64") {
+        return Err(Denial::HeaderUnsupported);
+    }
+    let alg = string(header, "alg", Malformed::Alg)?.ok_or(malformed(Malformed::Alg))?;
+    if crate::jwks::Algorithm::parse(&alg).is_none() {
+        return Err(Denial::AlgorithmNotAllowed);
+    }
+    let kid = string(header, "kid", Malformed::Kid)?;
+    let typ = string(header, "typ", Malformed::Typ)?;
+    Ok(Header { alg, kid, typ })
+}
+
+fn string(
+    object: &Map<String, Value>,
+    name: &str,
+    cause: Malformed,
+) -> Result<Option<String>, Denial> {
+    match object.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(malformed(cause)),
+    }
+}
+
+/// A NumericDate (RFC 7519 section 2): decimals are cut off, what no u64 can hold is malformed and
+/// never "absent" or "forever" (CVE-2026-25537).
+fn seconds(
+    claims: &Map<String, Value>,
+    name: &str,
+    not_number: Malformed,
+    out_of_range: Malformed,
+) -> Result<Option<u64>, Denial> {
+    let number = match claims.get(name) {
+        None => return Ok(None),
+        Some(Value::Number(number)) => number,
+        Some(_) => return Err(malformed(not_number)),
+    };
+    if let Some(seconds) = number.as_u64() {
+        return Ok(Some(seconds));
+    }
+    let double: f64 = number.as_str().parse().map_err(|_| malformed(not_number))?;
+    // 2^64; a double below it has at most 20 digits before the point.
+    if !(0.0..18_446_744_073_709_551_616.0).contains(&double) {
+        return Err(malformed(out_of_range));
+    }
+    let whole = format!("{:.0}", double.trunc().abs());
+    whole.parse().map(Some).map_err(|_| malformed(out_of_range))
+}
+
+fn audiences(claims: &Map<String, Value>) -> Result<Vec<String>, Denial> {
+    let items = match claims.get("aud") {
+        None => return Ok(Vec::new()),
+        Some(Value::String(one)) => return Ok(vec![one.clone()]),
+        Some(Value::Array(items)) => items.iter(),
+        Some(_) => return Err(malformed(Malformed::Aud)),
+    };
+    items.map(|item| item.as_str().map(str::to_owned).ok_or(malformed(Malformed::Aud))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = r#"{"alg":"RS256"}"#;
+
+    fn token(header: &str, payload: &str) -> String {
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.c2ln", part(header), part(payload))
+    }
+
+    fn refusal(token: &str) -> Option<Denial> {
+        parse(token.as_bytes(), &Limits::default()).err()
+    }
+
+    #[test]
+    fn only_three_full_parts_are_a_token() {
+        let good = token(HEADER, "{}");
+        assert_eq!(refusal(&good), None);
+        let (header, rest) = good.split_once('.').unwrap();
+        for (text, cause) in [
+            (String::new(), Malformed::Form),
+            ("opaque".to_owned(), Malformed::Form),
+            ("a.b".to_owned(), Malformed::Form),
+            (format!(".{good}"), Malformed::Form),
+            (format!("{good}."), Malformed::Form),
+            (format!("{header}..{rest}"), Malformed::Form),
+            (format!("{header}."), Malformed::Form),
+            ("a.b.c.d.e".to_owned(), Malformed::Encrypted),
+            (format!("{good} trailing"), Malformed::SignatureBase64),
+            (format!("{good}=="), Malformed::SignatureBase64),
+            (good.replace("c2ln", "c2lnZ"), Malformed::SignatureBase64),
+            (good.replace("c2ln", "c2l"), Malformed::SignatureBase64),
+            (format!("{header}\n.{rest}"), Malformed::HeaderBase64),
+        ] {
+            assert_eq!(refusal(&text), Some(malformed(cause)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn headers_are_read_strictly() {
+        for (header, denial) in [
+            ("[]", malformed(Malformed::HeaderJson)),
+            ("{", malformed(Malformed::HeaderJson)),
+            (r#"{"alg":"RS256","alg":"RS256"}"#, malformed(Malformed::HeaderJson)),
+            ("{}", malformed(Malformed::Alg)),
+            (r#"{"alg":1}"#, malformed(Malformed::Alg)),
+            (r#"{"alg":"none"}"#, Denial::AlgorithmNotAllowed),
+            (r#"{"alg":"rs256"}"#, Denial::AlgorithmNotAllowed),
+            (r#"{"alg":"RS256","kid":1}"#, malformed(Malformed::Kid)),
+            (r#"{"alg":"RS256","crit":[]}"#, Denial::HeaderUnsupported),
+            (r#"{"alg":"RS256","b64":true}"#, Denial::HeaderUnsupported),
+        ] {
+            assert_eq!(refusal(&token(header, "{}")), Some(denial), "{header}");
+        }
+        let brought = r#"{"alg":"RS256","jwk":{"kty":"RSA"},"x5c":["x"],"jku":"http://x","x5u":1}"#;
+        assert_eq!(refusal(&token(brought, "{}")), None, "keys in the token are not looked at");
+    }
+
+    #[test]
+    fn registered_claims_have_their_types() {
+        for (payload, cause) in [
+            (r#"{"iss":1}"#, Malformed::Iss),
+            (r#"{"iss":null}"#, Malformed::Iss),
+            (r#"{"sub":[]}"#, Malformed::Sub),
+            (r#"{"jti":1}"#, Malformed::Jti),
+            (r#"{"iat":"1"}"#, Malformed::IatType),
+            (r#"{"exp":null}"#, Malformed::ExpType),
+            (r#"{"exp":true}"#, Malformed::ExpType),
+            (r#"{"nbf":-1}"#, Malformed::NbfRange),
+            (r#"{"exp":1e400}"#, Malformed::ExpRange),
+            (r#"{"exp":18446744073709551616}"#, Malformed::ExpRange),
+            (r#"{"aud":1}"#, Malformed::Aud),
+            (r#"{"aud":["a",1]}"#, Malformed::Aud),
+        ] {
+            assert_eq!(refusal(&token(HEADER, payload)), Some(malformed(cause)), "{payload}");
+        }
+    }
+
+    #[test]
+    fn times_are_whole_seconds() {
+        for (text, seconds) in [
+            ("0", 0),
+            ("1234.5", 1234),
+            ("1.2345e3", 1234),
+            ("18446744073709551615", u64::MAX),
+            ("-0", 0),
+            ("1e3", 1000),
+        ] {
+            let token = token(HEADER, &format!("{{\"exp\":{text}}}"));
+            let parsed = parse(token.as_bytes(), &Limits::default()).unwrap();
+            assert_eq!(parsed.exp, Some(seconds), "{text}");
+        }
+    }
+
+    #[test]
+    fn size_is_bounded() {
+        let limits = Limits { token_bytes: 10, json_depth: 4 };
+        let long = token(HEADER, "{}");
+        assert_eq!(parse(long.as_bytes(), &limits).err(), Some(Denial::TokenTooLarge));
+    }
+}

@@ -1,0 +1,253 @@
+//! pluginConfig -> [`Policy`]; every problem at once, each with its JSON path.
+//!
+//! Nothing is half-applied: either the whole configuration is good, or there is a list of what is
+//! wrong with it. Names and forms are Istio's where Istio has the field; an unknown field is an error,
+//! since a field that this version does not know may be the one that guards the door.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::authenticate::{Forward, JwtRule, JwtRules, Verified};
+use crate::authorize::{self, Needs, Policies};
+use crate::compact;
+use crate::identity::{Firewall, fold};
+use crate::json::{self, Value};
+use crate::jwks::KeySet;
+use crate::path::Normalization;
+use crate::reply::Responses;
+use crate::token::Place;
+
+mod authorization;
+mod exempt;
+mod jwt_rule;
+mod places;
+pub mod reader;
+mod settings;
+
+pub use exempt::{ExemptToken, Exemption};
+pub use reader::InvalidConfig;
+use reader::{Node, Object, Problems};
+pub use settings::{DecisionLog, Emit, SourceAddress};
+
+/// A configuration, checked and made ready: all that a decision depends on beside the request.
+#[derive(Debug)]
+pub struct Policy {
+    /// `jwtRules`.
+    pub jwt: JwtRules,
+    /// `authorizationPolicies`.
+    pub authorization: Policies,
+    /// The names that are Usher's to set: whatever a rule emits, and `identityHeaders.strip`.
+    pub firewall: Firewall,
+    /// `identityHeaders.onSpoof`.
+    pub on_spoof: OnSpoof,
+    /// `exempt`, in file order.
+    pub exempt: Vec<Exemption>,
+    /// `missingToken`.
+    pub missing_token: MissingToken,
+    /// `pathNormalization`.
+    pub path_normalization: Normalization,
+    /// `sourceAddress`.
+    pub source_address: Option<SourceAddress>,
+    /// `responses`.
+    pub responses: Responses,
+    /// `decisionLog`.
+    pub decision_log: DecisionLog,
+    /// `limits`.
+    pub limits: Limits,
+    /// `mode`.
+    pub mode: Mode,
+}
+
+/// `mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything but the refusals, which are only told.
+    DryRun,
+    /// Refusals refuse.
+    Enforce,
+}
+
+/// `missingToken`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingToken {
+    /// Anonymous requests go on to the policies.
+    Allow,
+    /// 401 `token_missing`.
+    Reject,
+}
+
+/// `identityHeaders.onSpoof`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSpoof {
+    /// 403 `identity_spoofed`.
+    Reject,
+    /// The forged header is removed and the request goes on.
+    Strip,
+}
+
+/// `limits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How a token is read.
+    pub token: compact::Limits,
+    /// Names and values of all emitted headers together, in bytes.
+    pub emitted_bytes: usize,
+}
+
+/// A configuration that was read: the policy, and what is worth a second look.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What is in force from now on.
+    pub policy: Policy,
+    /// What is legal and perhaps not meant.
+    pub warnings: Vec<InvalidConfig>,
+}
+
+/// JSON levels in a pluginConfig: a JWK in a set in a rule in a list is 5 deep, a condition's value 8.
+const CONFIG_DEPTH: usize = 32;
+
+impl Policy {
+    /// Reads a pluginConfig as Envoy hands it over; no bytes at all is an empty one (spec D2).
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_json(text: &[u8]) -> Result<Loaded, Vec<InvalidConfig>> {
+        if text.trim_ascii().is_empty() {
+            return Self::from_value(&Value::Object(json::Map::new()));
+        }
+        match json::parse(text, CONFIG_DEPTH) {
+            Ok(value) => Self::from_value(&value),
+            Err(invalid) => {
+                let problem = format!("expected JSON: {invalid}");
+                Err(vec![InvalidConfig { at: String::new(), problem }])
+            }
+        }
+    }
+
+    /// Reads a pluginConfig that is a JSON value already.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_value(value: &Value) -> Result<Loaded, Vec<InvalidConfig>> {
+        let problems = Problems::default();
+        let policy = read(&Node::root(value), &problems);
+        let valid = problems.is_valid();
+        let (mut errors, warnings) = problems.into_parts();
+        match policy {
+            Some(policy) if valid => Ok(Loaded { policy, warnings }),
+            _ => {
+                if errors.is_empty() {
+                    // A reader gave up without a note: never let that pass for a good configuration.
+                    let problem = "could not be read".to_owned();
+                    errors.push(InvalidConfig { at: String::new(), problem });
+                }
+                Err(errors)
+            }
+        }
+    }
+
+    /// What the host should tell about the connection: only what some rule reads.
+    pub fn needs(&self) -> &Needs {
+        self.authorization.needs()
+    }
+}
+
+impl JwtRules {
+    /// The rule that accepted a token.
+    pub fn rule(&self, verified: &Verified) -> Option<&JwtRule> {
+        self.rules.get(verified.rule())
+    }
+
+    /// Whether every rule that reads this place forwards its tokens.
+    pub fn forwards_from(&self, place: usize) -> bool {
+        let mut readers = self.rules.iter().filter(|rule| rule.places.contains(&place));
+        readers.all(|rule| rule.forward == Forward::Keep)
+    }
+}
+
+fn read(root: &Node<'_>, problems: &Problems) -> Option<Policy> {
+    let object = root.object(problems)?;
+    let mut context = Context { problems, places: Vec::new(), key_sets: HashMap::new() };
+    let rules = object.field("jwtRules").and_then(|n| jwt_rule::read_all(&n, &mut context));
+    let rules = rules.unwrap_or_default();
+    let has_policies = object.field("authorizationPolicies").is_some_and(|n| !is_empty(n.value));
+    if rules.is_empty() && !has_policies && problems.is_valid() {
+        let missing = "nothing to check: give `jwtRules` or `authorizationPolicies`; \
+                       a gate with nothing to check guards nothing";
+        problems.error("", missing);
+    }
+
+    let source_address = settings::source_address(&object, problems);
+    let authorization = authorization(&object, source_address.is_some(), problems);
+    let (strip, on_spoof) = settings::identity_headers(&object, problems);
+    let emitted = rules.iter().flat_map(|rule| rule.emission.names());
+    let firewall = Firewall::new(emitted.chain(strip.iter().map(String::as_str)));
+    let jwt = JwtRules::new(rules, context.places);
+    check_places(&jwt, &firewall, problems);
+
+    let policy = Policy {
+        exempt: exempt::read_all(&object, problems),
+        missing_token: settings::missing_token(&object, has_policies, problems),
+        path_normalization: settings::path_normalization(&object, problems),
+        responses: settings::responses(&object, problems),
+        decision_log: settings::decision_log(&object, problems),
+        limits: settings::limits(&object, problems),
+        mode: settings::mode(&object, problems),
+        jwt,
+        authorization,
+        firewall,
+        on_spoof,
+        source_address,
+    };
+    object.finish(problems);
+    Some(policy)
+}
+
+fn authorization(object: &Object<'_>, source_address: bool, problems: &Problems) -> Policies {
+    let trust_domains = object.field("trustDomains").and_then(|n| n.texts(problems));
+    let match_scalar_claims = object.field("matchScalarClaims").and_then(|n| n.boolean(problems));
+    let context = authorize::Context {
+        trust_domains: trust_domains.unwrap_or_default().into_iter().map(str::to_owned).collect(),
+        source_address,
+        match_scalar_claims: match_scalar_claims.unwrap_or(false),
+    };
+    object
+        .field("authorizationPolicies")
+        .and_then(|node| Policies::read(&node, &context, problems))
+        .unwrap_or_default()
+}
+
+/// A token in a header that Usher emits would be removed as a forgery before it was read.
+fn check_places(jwt: &JwtRules, firewall: &Firewall, problems: &Problems) {
+    for (index, place) in jwt.places.iter().enumerate() {
+        let name = match place {
+            Place::Header { name, .. } => name.as_str(),
+            Place::Cookie(_) => "cookie",
+            Place::WebSocketProtocol(_) => "sec-websocket-protocol",
+            Place::Param(_) => continue,
+        };
+        if firewall.protects(name.as_bytes()) {
+            let reader = jwt.rules.iter().position(|rule| rule.places.contains(&index));
+            let folded = String::from_utf8_lossy(&fold(name.as_bytes())).into_owned();
+            problems.error(
+                format!("jwtRules[{}]", reader.unwrap_or_default()),
+                format!(
+                    "expected a token place that is no identity header, found header `{name}`: \
+                     `{folded}` is emitted or stripped, so a token there would be removed as a forgery"
+                ),
+            );
+        }
+    }
+}
+
+/// What the readers of rules share.
+pub(crate) struct Context<'p> {
+    problems: &'p Problems,
+    places: Vec<Place>,
+    /// Key sets by their text and whether symmetric keys count: rules with the same keys share them.
+    key_sets: HashMap<(String, bool), Rc<KeySet>>,
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty)
+}

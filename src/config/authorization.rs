@@ -1,0 +1,313 @@
+//! `authorizationPolicies` -> [`Policies`].
+//!
+//! The fields are AuthorizationPolicy's. What Istio drops or widens in silence is an error here, with
+//! its place: a DENY rule that lost a value, or an ALLOW policy that lost a rule, is not the policy
+//! that was written (spec B4, F28, F29, F31, F33).
+
+use super::reader::{Node, Object, Problems};
+use crate::authorize::rule::{Condition, Operand, Rule, Test, ValuesFrom};
+use crate::authorize::{Action, Context, Needs, Policies, Policy, PolicyReply};
+
+mod attribute;
+mod values;
+
+use attribute::Key;
+use values::Reading;
+
+impl Policies {
+    /// Reads the list. Problems are noted with their places; `None` where it is no list.
+    pub fn read(node: &Node<'_>, context: &Context, problems: &Problems) -> Option<Self> {
+        let mut needs = Needs::default();
+        let items = node.list(problems)?;
+        let policies = items.iter().filter_map(|item| {
+            let mut reading = Reading::new(context, problems, &mut needs);
+            policy(item, &mut reading)
+        });
+        let policies: Vec<Policy> = policies.collect();
+        check_names(&policies, &items, problems);
+        Some(Self::new(policies, context, needs))
+    }
+}
+
+/// What every rule's name begins with must tell policies apart.
+fn check_names(policies: &[Policy], items: &[Node<'_>], problems: &Problems) {
+    for (index, policy) in policies.iter().enumerate() {
+        let mut before = policies.iter().take(index);
+        if before.any(|p| p.name == policy.name && p.namespace == policy.namespace)
+            && let Some(item) = items.get(index)
+        {
+            let name = &policy.name;
+            problems.error(&item.at, format!("another policy of the namespace is named `{name}`"));
+        }
+    }
+}
+
+fn policy(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Policy> {
+    let problems = reading.problems;
+    let object = node.object(problems)?;
+    let name = object.required("name", problems).and_then(|n| n.filled_text(problems));
+    let namespace = object.field("namespace").and_then(|n| n.filled_text(problems));
+    reading.namespace = namespace.map(str::to_owned);
+    for field in ["selector", "targetRef", "targetRefs"] {
+        if let Some(node) = object.field(field) {
+            problems
+                .warning(&node.at, "is ignored: the plugin's own selector decides where it runs");
+        }
+    }
+    let action = action(&object, problems);
+    let dry_run = object.field("dryRun").and_then(|n| n.boolean(problems)).unwrap_or(false);
+    if dry_run && action == Some(Action::Audit) {
+        problems.error(object.path("dryRun"), "AUDIT never denies, so there is nothing to run dry");
+    }
+    let rules = object.field("rules");
+    let rules = rules.and_then(|node| rules_of(&node, reading)).unwrap_or_default();
+    if rules.is_empty() && action == Some(Action::Deny) && problems.is_valid() {
+        problems.error(
+            &object.at,
+            "a DENY policy without rules denies nothing; `rules: [{}]` is for all",
+        );
+    }
+    let reply = reply(&object, action, problems);
+    object.finish(problems);
+    Some(Policy {
+        namespace: namespace.unwrap_or("default").to_owned(),
+        name: name?.to_owned(),
+        action: action?,
+        dry_run,
+        rules,
+        reply,
+    })
+}
+
+fn action(object: &Object<'_>, problems: &Problems) -> Option<Action> {
+    let Some(node) = object.field("action") else {
+        return Some(Action::Allow);
+    };
+    if node.value.as_str() == Some("CUSTOM") {
+        problems.error(
+            &node.at,
+            "expected ALLOW, DENY or AUDIT, found CUSTOM, which asks another service: keep that one as \
+             an AuthorizationPolicy, Istio runs it ahead of this filter",
+        );
+        return None;
+    }
+    let words = [("ALLOW", Action::Allow), ("DENY", Action::Deny), ("AUDIT", Action::Audit)];
+    node.one_of(&words, problems)
+}
+
+fn reply(object: &Object<'_>, action: Option<Action>, problems: &Problems) -> PolicyReply {
+    let status = object.field("denyStatus").and_then(|n| n.integer(400..=599, problems));
+    let message = object.field("denyMessage").and_then(|n| n.filled_text(problems));
+    let challenge =
+        object.field("denyWhenUnauthenticated").and_then(|n| n.integer(401..=401, problems));
+    for field in ["denyStatus", "denyMessage", "denyWhenUnauthenticated"] {
+        if object.has(field) && action == Some(Action::Audit) {
+            problems.error(object.path(field), "AUDIT never denies");
+        }
+    }
+    PolicyReply {
+        status: status.and_then(|status| u16::try_from(status).ok()),
+        message: message.map(str::to_owned),
+        challenge: challenge.is_some(),
+    }
+}
+
+fn rules_of(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Vec<Rule>> {
+    let items = node.list(reading.problems)?;
+    Some(items.iter().filter_map(|item| rule(item, reading)).collect())
+}
+
+fn rule(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Rule> {
+    let problems = reading.problems;
+    let object = node.object(problems)?;
+    let to = operands(&object, "to", "operation", reading, operation);
+    let rule = Rule {
+        from: operands(&object, "from", "source", reading, source),
+        when: conditions(&object, &to, reading),
+        to,
+    };
+    object.finish(problems);
+    Some(rule)
+}
+
+fn operands(
+    rule: &Object<'_>,
+    list: &'static str,
+    field: &'static str,
+    reading: &mut Reading<'_>,
+    read: fn(&Object<'_>, &mut Reading<'_>) -> Operand,
+) -> Vec<Operand> {
+    let problems = reading.problems;
+    let Some(node) = rule.field(list) else {
+        return Vec::new();
+    };
+    let items = node.list(problems).unwrap_or_default();
+    if items.is_empty() {
+        problems.warning(
+            &node.at,
+            "an empty list is no condition: this part of the rule is always true",
+        );
+    }
+    let mut operands = Vec::new();
+    for item in items {
+        let Some(entry) = item.object(problems) else { continue };
+        if let Some(inner) = entry.required(field, problems).and_then(|n| n.object(problems)) {
+            let operand = read(&inner, reading);
+            if operand.is_empty() && problems.is_valid() {
+                problems.error(&inner.at, "expected at least one condition, found none");
+            }
+            inner.finish(problems);
+            operands.push(operand);
+        }
+        entry.finish(problems);
+    }
+    operands
+}
+
+/// `from.source`.
+fn source(object: &Object<'_>, reading: &mut Reading<'_>) -> Operand {
+    let conditions = [
+        both(object, "principals", "notPrincipals", reading, Reading::principals),
+        both(
+            object,
+            "requestPrincipals",
+            "notRequestPrincipals",
+            reading,
+            Reading::request_principals,
+        ),
+        both(object, "namespaces", "notNamespaces", reading, Reading::namespaces),
+        both(object, "serviceAccounts", "notServiceAccounts", reading, Reading::service_accounts),
+        both(object, "trustDomains", "notTrustDomains", reading, Reading::trust_domain_field),
+        both(object, "ipBlocks", "notIpBlocks", reading, Reading::source_ip),
+        both(object, "remoteIpBlocks", "notRemoteIpBlocks", reading, Reading::remote_ip),
+    ];
+    let accounts = ["serviceAccounts", "notServiceAccounts"].iter().any(|f| object.has(f));
+    let names = ["principals", "notPrincipals", "namespaces", "notNamespaces"];
+    if accounts && names.iter().any(|f| object.has(f)) {
+        let problem = "`serviceAccounts` cannot stand beside `principals` or `namespaces`";
+        reading.problems.error(&object.at, problem);
+    }
+    conditions.into_iter().flatten().collect()
+}
+
+/// `to.operation`; also `exempt[]`, which has `paths` and `methods` alone.
+pub(super) fn operation(object: &Object<'_>, reading: &mut Reading<'_>) -> Operand {
+    let mut conditions = paths_and_methods(object, reading);
+    conditions.extend(both(object, "hosts", "notHosts", reading, Reading::hosts));
+    conditions.extend(both(object, "ports", "notPorts", reading, Reading::ports));
+    conditions
+}
+
+/// The conditions of an `exempt` entry.
+pub(super) fn exemption(object: &Object<'_>, problems: &Problems) -> Operand {
+    let (context, mut needs) = (Context::default(), Needs::default());
+    let mut reading = Reading::new(&context, problems, &mut needs);
+    let tests = [
+        ("paths", object.field("paths").and_then(|n| reading.paths(&n))),
+        ("methods", object.field("methods").and_then(|n| reading.methods(&n))),
+    ];
+    let conditions = tests.into_iter().filter_map(|(name, test)| Some(Condition::new(name, test?)));
+    conditions.collect()
+}
+
+fn paths_and_methods(object: &Object<'_>, reading: &mut Reading<'_>) -> Operand {
+    let conditions = [
+        both(object, "paths", "notPaths", reading, Reading::paths),
+        both(object, "methods", "notMethods", reading, Reading::methods),
+    ];
+    conditions.into_iter().flatten().collect()
+}
+
+/// A field and its `not` field: one condition, if either has values.
+fn both<'r>(
+    object: &Object<'_>,
+    name: &'static str,
+    not: &'static str,
+    reading: &mut Reading<'r>,
+    read: impl Fn(&mut Reading<'r>, &Node<'_>) -> Option<Test>,
+) -> Option<Condition> {
+    let mut test = |field| {
+        let node = object.field(field).filter(|node| !super::is_empty(node.value))?;
+        read(reading, &node)
+    };
+    let (values, not_values) = (test(name), test(not));
+    if values.is_none() && not_values.is_none() {
+        return None;
+    }
+    let name = if values.is_some() { name } else { not };
+    let name = name.to_owned();
+    Some(Condition { name, values, all: Vec::new(), values_from: None, not_values })
+}
+
+/// `when`.
+fn conditions(rule: &Object<'_>, to: &[Operand], reading: &mut Reading<'_>) -> Operand {
+    let items = rule.field("when").and_then(|n| n.list(reading.problems)).unwrap_or_default();
+    items.iter().filter_map(|item| condition(item, to, reading)).collect()
+}
+
+fn condition(node: &Node<'_>, to: &[Operand], reading: &mut Reading<'_>) -> Option<Condition> {
+    let problems = reading.problems;
+    let object = node.object(problems)?;
+    let name = object.required("key", problems).and_then(|n| n.filled_text(problems));
+    let key = name.and_then(|name| match Key::parse(name) {
+        Ok(key) => Some(key),
+        Err(problem) => {
+            problems.error(object.path("key"), problem);
+            None
+        }
+    });
+    let field = |name| object.field(name).filter(|node| !super::is_empty(node.value));
+    let (values, not_values) = (field("values"), field("notValues"));
+    let (all, from) = (field("allValues"), field("valuesFrom"));
+    object.finish(problems);
+    if values.is_none() && not_values.is_none() && all.is_none() && from.is_none() {
+        problems.error(&node.at, "expected `values` or `notValues`, found neither");
+    }
+    let (name, key) = (name?, key?);
+    let condition = Condition {
+        values: values.and_then(|n| key.test(reading, &n)),
+        not_values: not_values.and_then(|n| key.test(reading, &n)),
+        all: all.map(|n| all_values(&n, &key, reading)).unwrap_or_default(),
+        values_from: from.and_then(|n| values_from(&n, &key, to, reading)),
+        name: name.to_owned(),
+    };
+    Some(condition)
+}
+
+/// Each value is a test of its own, and all must hold.
+fn all_values(node: &Node<'_>, key: &Key, reading: &mut Reading<'_>) -> Vec<Test> {
+    let items = node.list(reading.problems).unwrap_or_default();
+    let one = |item: &Node<'_>| {
+        let list = crate::json::Value::Array(vec![item.value.clone()]);
+        // The value's own place, not the place in the list of one.
+        key.test(reading, &Node { at: item.at.clone(), value: &list })
+    };
+    items.iter().filter_map(one).collect()
+}
+
+fn values_from(
+    node: &Node<'_>,
+    key: &Key,
+    to: &[Operand],
+    reading: &mut Reading<'_>,
+) -> Option<ValuesFrom> {
+    let problems = reading.problems;
+    let Some(attribute) = key.attribute(reading) else {
+        let problem =
+            "is for attributes with texts: headers, claims, query parameters, `request.auth.*`";
+        problems.error(&node.at, problem);
+        return None;
+    };
+    let items = node.list(problems)?;
+    let sources = items.iter().filter_map(|item| {
+        let text = item.filled_text(problems)?;
+        match attribute::source(text, to, reading) {
+            Ok(source) => Some(source),
+            Err(problem) => {
+                problems.error(&item.at, problem);
+                None
+            }
+        }
+    });
+    Some(ValuesFrom { attribute, sources: sources.collect() })
+}

@@ -1,0 +1,48 @@
+//! `exempt`: requests that need no token and meet no policy.
+
+use super::authorization;
+use super::reader::{Node, Object, Problems};
+use crate::authorize::rule::{Operand, operand_matches};
+use crate::request::Request;
+
+/// One entry of `exempt`.
+#[derive(Debug)]
+pub struct Exemption {
+    operation: Operand,
+    /// What becomes of a token that is there all the same.
+    pub token: ExemptToken,
+}
+
+/// `exempt[].token`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExemptToken {
+    /// Not looked at.
+    Ignore,
+    /// Verified if there; a bad one is refused, a good one's identity emitted.
+    Optional,
+}
+
+impl Exemption {
+    /// Whether the entry's paths and methods match.
+    pub fn covers(&self, request: &Request) -> bool {
+        operand_matches(&self.operation, request)
+    }
+}
+
+pub(super) fn read_all(object: &Object<'_>, problems: &Problems) -> Vec<Exemption> {
+    let items = object.field("exempt").and_then(|n| n.list(problems)).unwrap_or_default();
+    items.iter().filter_map(|node| read(node, problems)).collect()
+}
+
+fn read(node: &Node<'_>, problems: &Problems) -> Option<Exemption> {
+    let object = node.object(problems)?;
+    let words = [("ignore", ExemptToken::Ignore), ("optional", ExemptToken::Optional)];
+    let token = object.field("token").and_then(|n| n.one_of(&words, problems));
+    if object.field("paths").is_none() && object.field("methods").is_none() {
+        problems
+            .error(&node.at, "expected `paths` or `methods`: an entry without would exempt all");
+    }
+    let operation = authorization::exemption(&object, problems);
+    object.finish(problems);
+    Some(Exemption { operation, token: token.unwrap_or(ExemptToken::Ignore) })
+}

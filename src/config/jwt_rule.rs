@@ -1,0 +1,279 @@
+//! One entry of `jwtRules` -> [`JwtRule`].
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::places::{self, header_name};
+use super::reader::{Node, Object, Problems};
+use super::{Context, is_empty};
+use crate::authenticate::{
+    Expiration, Forward, JwtRule, MatchSubject, RequiredClaim, normalize_audience, normalize_type,
+};
+use crate::claims::ClaimName;
+use crate::identity::encode::{ClaimFormat, PayloadEncoding, TextEncoding};
+use crate::identity::{ClaimHeader, Emission, PayloadHeader};
+use crate::jwks::{Algorithm, KeySet, Origin};
+
+/// Envoy's default (spec A7).
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// Claims that Istio always reads as lists of words (spec A1.3).
+const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
+
+/// Headers that frame the message or name the host: to set or strip one breaks the request.
+const FRAMING: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Reads the whole list.
+pub(super) fn read_all(node: &Node<'_>, context: &mut Context<'_>) -> Option<Vec<JwtRule>> {
+    let items = node.list(context.problems)?;
+    let rules: Vec<Option<JwtRule>> = items.iter().map(|item| read(item, context)).collect();
+    rules.into_iter().collect()
+}
+
+fn read(node: &Node<'_>, context: &mut Context<'_>) -> Option<JwtRule> {
+    let problems = context.problems;
+    let object = node.object(problems)?;
+    let issuer = issuer(&object, problems);
+    let name = object.field("name").and_then(|n| n.filled_text(problems)).map(str::to_owned);
+    let algorithms = algorithms(&object, problems);
+    let places = places::read(&object, context);
+    let keys = keys(&object, algorithms.as_deref(), context);
+    let forward = match flag(&object, "forwardOriginalToken", false, problems) {
+        true => Forward::Keep,
+        false => Forward::Withhold,
+    };
+    let expiration = match flag(&object, "requireExpiration", true, problems) {
+        true => Expiration::Required,
+        false => Expiration::Optional,
+    };
+    let seconds = |field| object.field(field).and_then(|n| n.duration(problems));
+    let rule = JwtRule {
+        provider: name.or_else(|| issuer.clone()).unwrap_or_else(|| "any".to_owned()),
+        audiences: texts(&object, "audiences", problems)
+            .iter()
+            .map(|audience| normalize_audience(audience).to_owned())
+            .collect(),
+        places,
+        forward,
+        emission: emission(&object, problems),
+        space_delimited: space_delimited(&object, problems),
+        clock_skew: seconds("clockSkew").unwrap_or(CLOCK_SKEW).as_secs(),
+        expiration,
+        max_lifetime: seconds("maxLifetime").map(|d| d.as_secs()),
+        max_age: seconds("maxAge").map(|d| d.as_secs()),
+        subjects: subjects(&object, problems),
+        required_claims: required_claims(&object, problems),
+        types: texts(&object, "types", problems).iter().map(|t| normalize_type(t)).collect(),
+        issuer,
+        keys: keys.unwrap_or_default(),
+        algorithms,
+    };
+    object.finish(problems);
+    Some(rule)
+}
+
+fn flag(object: &Object<'_>, name: &'static str, default: bool, problems: &Problems) -> bool {
+    object.field(name).and_then(|n| n.boolean(problems)).unwrap_or(default)
+}
+
+fn texts<'v>(object: &Object<'v>, name: &'static str, problems: &Problems) -> Vec<&'v str> {
+    object.field(name).and_then(|n| n.texts(problems)).unwrap_or_default()
+}
+
+fn issuer(object: &Object<'_>, problems: &Problems) -> Option<String> {
+    let any = flag(object, "anyIssuer", false, problems);
+    let issuer = object.field("issuer");
+    match (&issuer, any) {
+        (Some(node), true) => {
+            problems.error(&node.at, "expected either `issuer` or `anyIssuer: true`, found both")
+        }
+        (None, false) => problems.error(
+            &object.at,
+            "missing field `issuer`; a rule for tokens of any issuer says `anyIssuer: true`",
+        ),
+        _ => {}
+    }
+    issuer.and_then(|node| node.filled_text(problems)).map(str::to_owned)
+}
+
+fn algorithms(object: &Object<'_>, problems: &Problems) -> Option<Vec<Algorithm>> {
+    let node = object.field("algorithms")?;
+    let items = node.list(problems)?;
+    if items.is_empty() {
+        return node.expected("at least one algorithm", problems);
+    }
+    let words: Vec<(&str, Algorithm)> = Algorithm::names().collect();
+    items.iter().map(|item| item.one_of(&words, problems)).collect()
+}
+
+fn keys(
+    object: &Object<'_>,
+    algorithms: Option<&[Algorithm]>,
+    context: &mut Context<'_>,
+) -> Option<Rc<KeySet>> {
+    let problems = context.problems;
+    if let Some(node) = object.field("jwksUri") {
+        problems.error(&node.at, "keys from a URL are not supported yet; give them as `jwks`");
+    }
+    if let Some(node) = object.field("timeout") {
+        node.duration(problems)?;
+        problems.warning(&node.at, "has no effect: it is about `jwksUri`");
+    }
+    let Some(node) = object.field("jwks") else {
+        if !object.has("jwksUri") {
+            problems.error(&object.at, "missing field `jwks`: the issuer's keys");
+        }
+        return None;
+    };
+    let symmetric = algorithms.is_some_and(|list| list.iter().any(|a| a.is_symmetric()));
+    let known = (node.value.to_string(), symmetric);
+    if let Some(keys) = context.key_sets.get(&known) {
+        return Some(Rc::clone(keys));
+    }
+    let keys = Rc::new(KeySet::read(&node, Origin::Inline, symmetric, problems)?);
+    context.key_sets.insert(known, Rc::clone(&keys));
+    Some(keys)
+}
+
+fn space_delimited(object: &Object<'_>, problems: &Problems) -> Vec<String> {
+    let given = texts(object, "spaceDelimitedClaims", problems);
+    let mut claims: Vec<String> =
+        SPACE_DELIMITED.into_iter().chain(given).map(str::to_owned).collect();
+    claims.sort_unstable();
+    claims.dedup();
+    claims
+}
+
+fn subjects(object: &Object<'_>, problems: &Problems) -> Vec<MatchSubject> {
+    let Some(node) = object.field("subjects") else {
+        return Vec::new();
+    };
+    let mut subjects = Vec::new();
+    let Some(forms) = node.object(problems) else {
+        return subjects;
+    };
+    let texts = |kind| match forms.field(kind) {
+        Some(field) if field.value.is_array() => field.texts(problems).unwrap_or_default(),
+        Some(field) => field.filled_text(problems).into_iter().collect(),
+        None => Vec::new(),
+    };
+    subjects.extend(texts("exact").into_iter().map(|t| MatchSubject::Exact(t.to_owned())));
+    subjects.extend(texts("prefix").into_iter().map(|t| MatchSubject::Prefix(t.to_owned())));
+    subjects.extend(texts("suffix").into_iter().map(|t| MatchSubject::Suffix(t.to_owned())));
+    forms.finish(problems);
+    if subjects.is_empty() && problems.is_valid() {
+        problems.error(&node.at, "expected `exact`, `prefix` or `suffix`, found none of them");
+    }
+    subjects
+}
+
+fn required_claims(object: &Object<'_>, problems: &Problems) -> Vec<RequiredClaim> {
+    let items = object.field("requiredClaims").and_then(|n| n.list(problems)).unwrap_or_default();
+    let read = |node: &Node<'_>| {
+        let object = node.object(problems)?;
+        let claim = object.required("claim", problems).and_then(|n| claim_name(&n, problems));
+        let values = object.field("values").and_then(|n| {
+            if is_empty(n.value) {
+                return n.expected("at least one value, or no `values` for any", problems);
+            }
+            n.texts(problems)
+        });
+        object.finish(problems);
+        let values = values.unwrap_or_default().into_iter().map(str::to_owned).collect();
+        Some(RequiredClaim { claim: claim?, values })
+    };
+    items.iter().filter_map(read).collect()
+}
+
+fn claim_name(node: &Node<'_>, problems: &Problems) -> Option<ClaimName> {
+    let text = node.filled_text(problems)?;
+    match ClaimName::new(text) {
+        Some(name) => Some(name),
+        None => node.expected("a claim such as `groups`, `a.b` or `[a][b]`", problems),
+    }
+}
+
+fn emission(object: &Object<'_>, problems: &Problems) -> Emission {
+    Emission { payload: payload_header(object, problems), claims: claim_headers(object, problems) }
+}
+
+fn payload_header(object: &Object<'_>, problems: &Problems) -> Option<PayloadHeader> {
+    let name = object.field("outputPayloadToHeader").and_then(|n| emitted_name(&n, problems));
+    let encoding = object.field("outputPayloadEncoding").and_then(|n| {
+        let words = [
+            ("base64url", PayloadEncoding::Base64Url),
+            ("base64url-padded", PayloadEncoding::Base64UrlPadded),
+            ("base64", PayloadEncoding::Base64),
+            ("json", PayloadEncoding::Json),
+        ];
+        n.one_of(&words, problems)
+    });
+    let claims = object.field("outputPayloadClaims").and_then(|n| n.texts(problems));
+    if !object.has("outputPayloadToHeader") {
+        for field in ["outputPayloadEncoding", "outputPayloadClaims"] {
+            if object.has(field) {
+                problems.error(object.path(field), "needs `outputPayloadToHeader` beside it");
+            }
+        }
+    }
+    Some(PayloadHeader {
+        name: name?,
+        encoding: encoding.unwrap_or_default(),
+        claims: claims.map(|names| names.into_iter().map(str::to_owned).collect()),
+    })
+}
+
+fn claim_headers(object: &Object<'_>, problems: &Problems) -> Vec<ClaimHeader> {
+    let field = object.field("outputClaimToHeaders");
+    let items = field.and_then(|n| n.list(problems)).unwrap_or_default();
+    let read = |node: &Node<'_>| {
+        let object = node.object(problems)?;
+        let name = object.required("header", problems).and_then(|n| emitted_name(&n, problems));
+        let claim = object.required("claim", problems).and_then(|n| claim_name(&n, problems));
+        let format = object.field("format").and_then(|n| {
+            let words = [
+                ("csv", ClaimFormat::Csv),
+                ("space", ClaimFormat::Space),
+                ("json", ClaimFormat::Json),
+                ("repeat", ClaimFormat::Repeat),
+            ];
+            n.one_of(&words, problems)
+        });
+        let encoding = object.field("encoding").and_then(|n| {
+            let words = [
+                ("percent", TextEncoding::Percent),
+                ("raw", TextEncoding::Raw),
+                ("base64url", TextEncoding::Base64Url),
+            ];
+            n.one_of(&words, problems)
+        });
+        object.finish(problems);
+        Some(ClaimHeader {
+            name: name?,
+            claim: claim?,
+            format: format.unwrap_or_default(),
+            encoding: encoding.unwrap_or_default(),
+        })
+    };
+    items.iter().filter_map(read).collect()
+}
+
+/// The name of a header that Usher sets or strips.
+pub(super) fn emitted_name(node: &Node<'_>, problems: &Problems) -> Option<String> {
+    let name = header_name(node, problems)?;
+    if FRAMING.contains(&name.as_str()) {
+        return node.expected("a header that does not frame the message", problems);
+    }
+    Some(name)
+}

@@ -1,0 +1,76 @@
+//! `fromHeaders`, `fromParams`, `fromCookies`, `fromWebSocketProtocol` -> places, each known once.
+
+use super::Context;
+use super::reader::{Node, Object, Problems};
+use crate::token::{Place, Prefix, default_places};
+
+/// Reads a rule's places; the default ones where it names none. Answers indices into the list that
+/// all rules share.
+pub(super) fn read(rule: &Object<'_>, context: &mut Context<'_>) -> Vec<usize> {
+    let problems = context.problems;
+    let mut places = Vec::new();
+    let mut named = false;
+    for node in list(rule, "fromHeaders", &mut named, problems) {
+        places.extend(header(&node, problems));
+    }
+    for node in list(rule, "fromParams", &mut named, problems) {
+        places.extend(node.filled_text(problems).map(|name| Place::Param(name.to_owned())));
+    }
+    for node in list(rule, "fromCookies", &mut named, problems) {
+        places.extend(node.filled_text(problems).map(|name| Place::Cookie(name.to_owned())));
+    }
+    if let Some(node) = rule.field("fromWebSocketProtocol") {
+        named = true;
+        places.extend(web_socket_protocol(&node, problems));
+    }
+    if !named {
+        places = default_places();
+    }
+    places.into_iter().map(|place| index_of(place, &mut context.places)).collect()
+}
+
+fn list<'v>(
+    rule: &Object<'v>,
+    name: &'static str,
+    named: &mut bool,
+    problems: &Problems,
+) -> Vec<Node<'v>> {
+    let items = rule.field(name).and_then(|node| node.list(problems)).unwrap_or_default();
+    *named |= !items.is_empty();
+    items
+}
+
+fn header(node: &Node<'_>, problems: &Problems) -> Option<Place> {
+    let object = node.object(problems)?;
+    let name = object.required("name", problems).and_then(|n| header_name(&n, problems));
+    let prefix = object.field("prefix").and_then(|n| n.text(problems)).unwrap_or_default();
+    object.finish(problems);
+    Some(Place::Header { name: name?, prefix: Prefix::new(prefix) })
+}
+
+fn web_socket_protocol(node: &Node<'_>, problems: &Problems) -> Option<Place> {
+    let object = node.object(problems)?;
+    let prefix = object.required("prefix", problems).and_then(|n| n.filled_text(problems));
+    object.finish(problems);
+    Some(Place::WebSocketProtocol(prefix?.to_owned()))
+}
+
+/// A header name (RFC 9110 section 5.6.2), in lower case as Envoy has it.
+pub(super) fn header_name(node: &Node<'_>, problems: &Problems) -> Option<String> {
+    let name = node.filled_text(problems)?;
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if !name.bytes().all(is_token) {
+        return node.expected("a header name", problems);
+    }
+    Some(name.to_ascii_lowercase())
+}
+
+fn index_of(place: Place, places: &mut Vec<Place>) -> usize {
+    match places.iter().position(|known| *known == place) {
+        Some(index) => index,
+        None => {
+            places.push(place);
+            places.len().saturating_sub(1)
+        }
+    }
+}

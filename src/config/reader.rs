@@ -1,0 +1,377 @@
+//! Reading configuration values: what was found, what was expected, and where.
+//!
+//! A [`Node`] is a JSON value that knows its path. Every reader method notes a problem and returns
+//! `None` rather than stopping, so that one load reports every mistake. An [`Object`] remembers which
+//! fields were asked for: what is left over is unknown, and the nearest known name is suggested.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::time::Duration;
+
+use crate::json::{Map, Value};
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidConfig {
+    /// JSON path, such as `jwtRules[0].jwks`; empty for the whole.
+    pub at: String,
+    /// What was found and what was expected, a sentence without a full stop.
+    pub problem: String,
+}
+
+impl fmt::Display for InvalidConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.at.is_empty() {
+            f.write_str(&self.problem)
+        } else {
+            write!(f, "{}: {}", self.at, self.problem)
+        }
+    }
+}
+
+/// All that was noted while a configuration was read.
+#[derive(Debug, Default)]
+pub struct Problems {
+    errors: RefCell<Vec<InvalidConfig>>,
+    warnings: RefCell<Vec<InvalidConfig>>,
+}
+
+impl Problems {
+    /// Notes what makes the configuration invalid.
+    pub fn error(&self, at: impl Into<String>, problem: impl Into<String>) {
+        let found = InvalidConfig { at: at.into(), problem: problem.into() };
+        self.errors.borrow_mut().push(found);
+    }
+
+    /// Notes what is legal and worth a second look.
+    pub fn warning(&self, at: impl Into<String>, problem: impl Into<String>) {
+        let found = InvalidConfig { at: at.into(), problem: problem.into() };
+        self.warnings.borrow_mut().push(found);
+    }
+
+    /// Whether nothing was found that makes the configuration invalid.
+    pub fn is_valid(&self) -> bool {
+        self.errors.borrow().is_empty()
+    }
+
+    /// Errors and warnings, in the order in which they were found.
+    pub fn into_parts(self) -> (Vec<InvalidConfig>, Vec<InvalidConfig>) {
+        (self.errors.into_inner(), self.warnings.into_inner())
+    }
+}
+
+/// A value and its place.
+#[derive(Clone, Debug)]
+pub struct Node<'v> {
+    /// JSON path of the value.
+    pub at: String,
+    /// The value.
+    pub value: &'v Value,
+}
+
+impl<'v> Node<'v> {
+    /// The whole document.
+    pub fn root(value: &'v Value) -> Self {
+        Self { at: String::new(), value }
+    }
+
+    /// Notes that this value is not what was expected.
+    pub fn expected<T>(&self, expected: &str, problems: &Problems) -> Option<T> {
+        let found = describe(self.value);
+        problems.error(&self.at, format!("expected {expected}, found {found}"));
+        None
+    }
+
+    /// An object, its fields to be taken one by one.
+    pub fn object(&self, problems: &Problems) -> Option<Object<'v>> {
+        match self.value {
+            Value::Object(members) => {
+                Some(Object { at: self.at.clone(), members, asked: RefCell::default() })
+            }
+            _ => self.expected("an object", problems),
+        }
+    }
+
+    /// The elements of a list.
+    pub fn list(&self, problems: &Problems) -> Option<Vec<Self>> {
+        match self.value {
+            Value::Array(items) => Some(
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(i, value)| Self { at: format!("{}[{i}]", self.at), value })
+                    .collect(),
+            ),
+            _ => self.expected("a list", problems),
+        }
+    }
+
+    /// A string, possibly empty.
+    pub fn text(&self, problems: &Problems) -> Option<&'v str> {
+        match self.value {
+            Value::String(text) => Some(text),
+            _ => self.expected("a string", problems),
+        }
+    }
+
+    /// A string of at least one character.
+    pub fn filled_text(&self, problems: &Problems) -> Option<&'v str> {
+        match self.text(problems)? {
+            "" => self.expected("a string that is not empty", problems),
+            text => Some(text),
+        }
+    }
+
+    /// A list of non-empty strings.
+    pub fn texts(&self, problems: &Problems) -> Option<Vec<&'v str>> {
+        self.list(problems)?.iter().map(|item| item.filled_text(problems)).collect()
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&self, problems: &Problems) -> Option<bool> {
+        match self.value {
+            Value::Bool(value) => Some(*value),
+            _ => self.expected("true or false", problems),
+        }
+    }
+
+    /// A whole number within `range`. Istio's numbers come through a double, so `60`, `60.0` and `6e1`
+    /// are the same; a string of digits is one too (proto JSON mapping of 64-bit integers).
+    pub fn integer(
+        &self,
+        range: std::ops::RangeInclusive<u64>,
+        problems: &Problems,
+    ) -> Option<u64> {
+        let number = match self.value {
+            Value::Number(number) => whole(number.as_str()),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        match number.filter(|n| range.contains(n)) {
+            Some(number) => Some(number),
+            None => self.expected(
+                &format!("a whole number from {} to {}", range.start(), range.end()),
+                problems,
+            ),
+        }
+    }
+
+    /// A duration in Istio's spelling: `5s`, `1h30m`, `100ms`, `0s`.
+    pub fn duration(&self, problems: &Problems) -> Option<Duration> {
+        let parsed = match self.value {
+            Value::String(text) => parse_duration(text),
+            _ => None,
+        };
+        match parsed {
+            Some(duration) => Some(duration),
+            None => self.expected("a duration such as `5s` or `1h30m`", problems),
+        }
+    }
+
+    /// One word of a closed list.
+    pub fn one_of<T: Copy>(&self, words: &[(&str, T)], problems: &Problems) -> Option<T> {
+        if let Value::String(text) = self.value
+            && let Some((_, value)) = words.iter().find(|(word, _)| word == text)
+        {
+            return Some(*value);
+        }
+        let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let hint = match self.value {
+            Value::String(text) => did_you_mean(text, names.iter().copied()),
+            _ => String::new(),
+        };
+        let list = names.join("`, `");
+        let found = describe(self.value);
+        problems.error(&self.at, format!("expected one of `{list}`, found {found}{hint}"));
+        None
+    }
+}
+
+/// An object whose fields are being read.
+#[derive(Debug)]
+pub struct Object<'v> {
+    /// JSON path of the object.
+    pub at: String,
+    members: &'v Map<String, Value>,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'v> Object<'v> {
+    /// The field, unless it is absent or null (proto JSON: null is absent).
+    pub fn field(&self, name: &'static str) -> Option<Node<'v>> {
+        self.asked.borrow_mut().push(name);
+        let value = self.members.get(name).filter(|value| !value.is_null())?;
+        Some(Node { at: self.path(name), value })
+    }
+
+    /// The field, or a note that it is missing.
+    pub fn required(&self, name: &'static str, problems: &Problems) -> Option<Node<'v>> {
+        let field = self.field(name);
+        if field.is_none() {
+            problems.error(&self.at, format!("missing field `{name}`"));
+        }
+        field
+    }
+
+    /// Whether the field is there at all, null included.
+    pub fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
+    /// The path of a field.
+    pub fn path(&self, name: &str) -> String {
+        if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) }
+    }
+
+    /// Notes every field that nobody asked for.
+    pub fn finish(self, problems: &Problems) {
+        let asked = self.asked.borrow();
+        for name in self.members.keys() {
+            if !asked.contains(&name.as_str()) {
+                let hint = did_you_mean(name, asked.iter().copied());
+                problems.error(self.path(name), format!("unknown field `{name}`{hint}"));
+            }
+        }
+    }
+}
+
+/// `; did you mean ..?` where a known name is near, else nothing.
+pub fn did_you_mean<'n>(found: &str, known: impl Iterator<Item = &'n str>) -> String {
+    let nearest = known
+        .map(|name| (distance(found, name), name))
+        .filter(|(edits, name)| *edits <= (name.len() / 4).saturating_add(1))
+        .min();
+    nearest.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+/// Edits between two names, letter case and word separators aside.
+fn distance(a: &str, b: &str) -> usize {
+    let fold = |s: &str| -> Vec<char> {
+        s.chars().filter(|c| *c != '_' && *c != '-').flat_map(char::to_lowercase).collect()
+    };
+    let (a, b) = (fold(a), fold(b));
+    // Levenshtein, one row at a time.
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = i;
+        let mut left = i.saturating_add(1);
+        let mut next = vec![left];
+        for (y, above) in b.iter().zip(row.iter().skip(1)) {
+            let edit = diagonal.saturating_add(usize::from(x != y));
+            left = edit.min(left.saturating_add(1)).min(above.saturating_add(1));
+            diagonal = *above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// What a value is, for `found ..`; long or structured values are only named by their kind.
+pub fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(b) => format!("`{b}`"),
+        Value::Number(n) => format!("`{n}`"),
+        Value::String(s) if s.is_empty() => "an empty string".to_owned(),
+        Value::String(s) if s.chars().count() <= 80 => format!("`{s}`"),
+        Value::String(s) => format!("a string of {} bytes", s.len()),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}
+
+/// A JSON number's text as a whole number, if it is one and no larger than 2^53 where a double came in.
+fn whole(text: &str) -> Option<u64> {
+    if let Ok(number) = text.parse() {
+        return Some(number);
+    }
+    let double: f64 = text.parse().ok()?;
+    if double.fract() != 0.0 || !(0.0..=9_007_199_254_740_992.0).contains(&double) {
+        return None;
+    }
+    // Exact: a whole double prints as its digits.
+    format!("{double:.0}").parse().ok()
+}
+
+/// Go's duration syntax as protobuf and Istio use it: decimal numbers with h, m, s, ms, us, ns.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at_checked(digits)?;
+        let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at_checked(unit)?;
+        let scale = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        let number: f64 = number.parse().ok()?;
+        total = total.checked_add(Duration::try_from_secs_f64(number * scale).ok()?)?;
+        rest = tail;
+    }
+    Some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T>(text: &str, f: impl Fn(&Node<'_>, &Problems) -> Option<T>) -> Result<T, String> {
+        let value = crate::json::parse(text.as_bytes(), 16).unwrap();
+        let problems = Problems::default();
+        let read = f(&Node::root(&value), &problems);
+        read.ok_or_else(|| problems.into_parts().0.first().unwrap().to_string())
+    }
+
+    #[test]
+    fn integers_come_as_doubles_and_strings() {
+        for text in ["60", "60.0", "6e1", "\"60\"", "0.6e2"] {
+            assert_eq!(read(text, |n, p| n.integer(0..=100, p)), Ok(60), "{text}");
+        }
+        for text in ["60.5", "-1", "\"x\"", "true", "1e30", "101"] {
+            let error = read(text, |n, p| n.integer(0..=100, p)).unwrap_err();
+            assert!(error.starts_with("expected a whole number from 0 to 100, found"), "{error}");
+        }
+    }
+
+    #[test]
+    fn durations_are_istios() {
+        for (text, seconds) in [("5s", 5.0), ("1h30m", 5400.0), ("0s", 0.0), ("100ms", 0.1)] {
+            let found = read(&format!("\"{text}\""), |n, p| n.duration(p)).unwrap();
+            assert_eq!(found, Duration::from_secs_f64(seconds), "{text}");
+        }
+        for text in ["5", "s", "", "5 s", "-5s", "5d", "1..5s"] {
+            assert!(read(&format!("\"{text}\""), |n, p| n.duration(p)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_get_a_suggestion() {
+        let value = crate::json::parse(br#"{"audience":1,"jwt_rules":2,"zzz":3}"#, 4).unwrap();
+        let problems = Problems::default();
+        let object = Node::root(&value).object(&problems).unwrap();
+        object.field("audiences");
+        object.field("jwtRules");
+        object.finish(&problems);
+        let (errors, _) = problems.into_parts();
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "audience: unknown field `audience`; did you mean `audiences`?",
+                "jwt_rules: unknown field `jwt_rules`; did you mean `jwtRules`?",
+                "zzz: unknown field `zzz`",
+            ]
+        );
+    }
+}

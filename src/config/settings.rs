@@ -1,0 +1,149 @@
+//! The fields of a pluginConfig that are no rules.
+
+use super::jwt_rule::emitted_name;
+use super::reader::{Object, Problems};
+use super::{Limits, MissingToken, Mode, OnSpoof};
+use crate::compact;
+use crate::path::Normalization;
+use crate::reply::{Details, Format, Responses};
+
+/// `sourceAddress`: where the TCP peer is known from (spec D5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceAddress {
+    /// Envoy's `source.address`, where the operator vouches that no header can change it.
+    Connection,
+    /// The filter-state key that a `set_filter_state` filter ahead fills.
+    FilterState(String),
+}
+
+/// `decisionLog`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecisionLog {
+    /// Which decisions are logged.
+    pub emit: Emit,
+    /// The claims that a line may name.
+    pub claims: Vec<String>,
+}
+
+/// `decisionLog.emit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// Every decision.
+    All,
+    /// Refusals only.
+    Denied,
+    /// None.
+    None,
+}
+
+/// `emittedBytes` by default: half of what Envoy takes for all request headers (60 KiB,
+/// HttpConnectionManager `max_request_headers_kb`).
+const EMITTED_BYTES: usize = 32_768;
+
+pub(super) fn mode(object: &Object<'_>, problems: &Problems) -> Mode {
+    let words = [("enforce", Mode::Enforce), ("dryRun", Mode::DryRun)];
+    object.field("mode").and_then(|n| n.one_of(&words, problems)).unwrap_or(Mode::Enforce)
+}
+
+pub(super) fn missing_token(
+    object: &Object<'_>,
+    has_policies: bool,
+    problems: &Problems,
+) -> MissingToken {
+    let words = [("reject", MissingToken::Reject), ("allow", MissingToken::Allow)];
+    let given = object.field("missingToken").and_then(|n| n.one_of(&words, problems));
+    // With policies it is theirs to say who needs a token, as in Istio.
+    given.unwrap_or(if has_policies { MissingToken::Allow } else { MissingToken::Reject })
+}
+
+pub(super) fn path_normalization(object: &Object<'_>, problems: &Problems) -> Normalization {
+    let words = [
+        ("NONE", Normalization::None),
+        ("BASE", Normalization::Base),
+        ("MERGE_SLASHES", Normalization::MergeSlashes),
+        ("DECODE_AND_MERGE_SLASHES", Normalization::DecodeAndMergeSlashes),
+    ];
+    let given = object.field("pathNormalization").and_then(|n| n.one_of(&words, problems));
+    given.unwrap_or(Normalization::Base)
+}
+
+pub(super) fn source_address(object: &Object<'_>, problems: &Problems) -> Option<SourceAddress> {
+    let node = object.field("sourceAddress")?;
+    if node.value.as_str() == Some("connection") {
+        return Some(SourceAddress::Connection);
+    }
+    if !node.value.is_object() {
+        return node.expected("`connection` or `{filterState: KEY}`", problems);
+    }
+    let inner = node.object(problems)?;
+    let key = inner.required("filterState", problems).and_then(|n| n.filled_text(problems));
+    inner.finish(problems);
+    Some(SourceAddress::FilterState(key?.to_owned()))
+}
+
+pub(super) fn identity_headers(object: &Object<'_>, problems: &Problems) -> (Vec<String>, OnSpoof) {
+    let node = object.field("identityHeaders");
+    let Some(inner) = node.and_then(|node| node.object(problems)) else {
+        return (Vec::new(), OnSpoof::Strip);
+    };
+    let strip = inner.field("strip").and_then(|n| n.list(problems)).unwrap_or_default();
+    let strip = strip.iter().filter_map(|n| emitted_name(n, problems)).collect();
+    let words = [("strip", OnSpoof::Strip), ("reject", OnSpoof::Reject)];
+    let on_spoof = inner.field("onSpoof").and_then(|n| n.one_of(&words, problems));
+    inner.finish(problems);
+    (strip, on_spoof.unwrap_or(OnSpoof::Strip))
+}
+
+pub(super) fn responses(object: &Object<'_>, problems: &Problems) -> Responses {
+    let mut responses = Responses::default();
+    let Some(inner) = object.field("responses").and_then(|node| node.object(problems)) else {
+        return responses;
+    };
+    let formats = [("text", Format::Text), ("problem+json", Format::ProblemJson)];
+    if let Some(format) = inner.field("format").and_then(|n| n.one_of(&formats, problems)) {
+        responses.format = format;
+    }
+    let details = [("full", Details::Full), ("terse", Details::Terse)];
+    if let Some(details) = inner.field("details").and_then(|n| n.one_of(&details, problems)) {
+        responses.details = details;
+    }
+    if let Some(challenge) = inner.field("challengeAnonymous").and_then(|n| n.boolean(problems)) {
+        responses.challenge_anonymous = challenge;
+    }
+    inner.finish(problems);
+    responses
+}
+
+pub(super) fn decision_log(object: &Object<'_>, problems: &Problems) -> DecisionLog {
+    let mut log = DecisionLog { emit: Emit::Denied, claims: vec!["sub".to_owned()] };
+    let Some(inner) = object.field("decisionLog").and_then(|node| node.object(problems)) else {
+        return log;
+    };
+    let words = [("none", Emit::None), ("denied", Emit::Denied), ("all", Emit::All)];
+    if let Some(emit) = inner.field("emit").and_then(|n| n.one_of(&words, problems)) {
+        log.emit = emit;
+    }
+    if let Some(claims) = inner.field("claims").and_then(|n| n.texts(problems)) {
+        log.claims = claims.into_iter().map(str::to_owned).collect();
+    }
+    inner.finish(problems);
+    log
+}
+
+pub(super) fn limits(object: &Object<'_>, problems: &Problems) -> Limits {
+    let mut limits = Limits { token: compact::Limits::default(), emitted_bytes: EMITTED_BYTES };
+    let Some(inner) = object.field("limits").and_then(|node| node.object(problems)) else {
+        return limits;
+    };
+    // Up to what a header can hold at all: Envoy's own ceiling for all headers is 8 MiB.
+    let bytes = |name, limit: &mut usize| {
+        let given = inner.field(name).and_then(|n| n.integer(1..=8_388_608, problems));
+        if let Some(bytes) = given.and_then(|bytes| usize::try_from(bytes).ok()) {
+            *limit = bytes;
+        }
+    };
+    bytes("tokenBytes", &mut limits.token.token_bytes);
+    bytes("emittedBytes", &mut limits.emitted_bytes);
+    inner.finish(problems);
+    limits
+}

@@ -1,0 +1,297 @@
+//! The way of one request: scrub -> find -> verify -> authorize -> emit.
+//!
+//! [`decide`] is a pure function: everything it knows is in its arguments, everything it wants done is
+//! in the [`Decision`]. The filter applies that to a live request, `usher explain` prints it.
+
+use std::borrow::Cow;
+
+use crate::authenticate::{Forward, Verified, authenticate};
+use crate::authorize::{self, Judgement, Permit, Verdict};
+use crate::config::{ExemptToken, MissingToken, Mode, OnSpoof, Policy};
+use crate::denial::Denial;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::token::{self, Edits, Found};
+use crate::verify::{SignatureEngine, portable::Portable};
+use crate::{compact, identity, log, path};
+
+mod report;
+
+pub use report::{Decision, Report};
+
+/// What lives longer than a request and belongs to one worker.
+pub struct Session {
+    /// What checks signatures.
+    pub engine: Box<dyn SignatureEngine>,
+    /// Whether decisions tell their steps in words ([`Report::steps`]).
+    pub trace: Trace,
+}
+
+/// Whether a way is told in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// Each step, for people.
+    Steps,
+    /// Nothing, for speed.
+    Off,
+}
+
+impl Session {
+    /// A session that checks signatures without the host's help.
+    pub fn portable() -> Self {
+        Self { engine: Box::new(Portable), trace: Trace::Off }
+    }
+}
+
+/// Decides one request at Unix time `now` (seconds).
+pub fn decide(policy: &Policy, request: &Request, now: u64, session: &mut Session) -> Decision {
+    let mut way = Way { policy, now, session, edits: Edits::default(), report: Report::default() };
+    let outcome = way.walk(request);
+    way.conclude(request, outcome)
+}
+
+/// A request under way: what is to be done to it and what is known of it so far.
+struct Way<'a> {
+    policy: &'a Policy,
+    now: u64,
+    session: &'a mut Session,
+    edits: Edits,
+    report: Report,
+}
+
+impl Way<'_> {
+    /// The steps, in their order. An error is the end of the way.
+    fn walk(&mut self, request: &Request) -> Result<Passed, Denial> {
+        // INVARIANT (scrub-first): no return stands before this line.
+        self.scrub(request)?;
+        let request = &*self.normalize_path(request)?;
+        let tokens = token::find(&self.policy.jwt.places, request);
+        let permit = match self.passage(request) {
+            Passage::Exempt(ExemptToken::Ignore) => {
+                self.withhold_unread(request, &tokens);
+                Permit::exempt(None)
+            }
+            Passage::Exempt(ExemptToken::Optional) => {
+                Permit::exempt(self.verify(request, &tokens)?)
+            }
+            Passage::Preflight => {
+                self.withhold_unread(request, &tokens);
+                self.authorize(request, None)?
+            }
+            Passage::Guarded => {
+                let verified = self.verify(request, &tokens)?;
+                self.check_presence(verified.as_ref())?;
+                self.authorize(request, verified)?
+            }
+        };
+        self.emit(&permit)
+    }
+
+    /// Removes every identity header that the client sent, in whatever spelling.
+    fn scrub(&mut self, request: &Request) -> Result<(), Denial> {
+        for name in self.policy.firewall.forged(&request.headers) {
+            self.edits.remove(name);
+            self.report.spoofed.push(String::from_utf8_lossy(name).into_owned());
+        }
+        let spoofed = &self.report.spoofed;
+        if spoofed.is_empty() {
+            return Ok(());
+        }
+        let names = spoofed.join("`, `");
+        self.step(|| format!("scrub: removed `{names}`, which only Usher may set"));
+        match self.policy.on_spoof {
+            OnSpoof::Reject => Err(Denial::IdentitySpoofed),
+            OnSpoof::Strip => Ok(()),
+        }
+    }
+
+    /// Brings the path into the one form that is matched and forwarded.
+    fn normalize_path<'r>(&mut self, request: &'r Request) -> Result<Cow<'r, Request>, Denial> {
+        let Some(path) = request.path() else {
+            return Ok(Cow::Borrowed(request));
+        };
+        let normal = path::normalize(path, self.policy.path_normalization)
+            .map_err(|_| Denial::PathUnsafe)?;
+        if *normal == *path {
+            return Ok(Cow::Borrowed(request));
+        }
+        self.edits.set(b":path", normal.into_owned());
+        self.step(|| "path: normalised".to_owned());
+        Ok(Cow::Owned(self.edits.applied(request)))
+    }
+
+    /// By which way the request may pass.
+    fn passage(&mut self, request: &Request) -> Passage {
+        let exemption = self.policy.exempt.iter().position(|entry| entry.covers(request));
+        if let Some(index) = exemption {
+            self.step(|| format!("exempt: exempt[{index}] covers the request"));
+        }
+        match exemption.and_then(|index| self.policy.exempt.get(index)) {
+            Some(entry) => Passage::Exempt(entry.token),
+            None if request.is_cors_preflight() => Passage::Preflight,
+            None => Passage::Guarded,
+        }
+    }
+
+    /// Takes out tokens that nobody read, but from places that every reader forwards.
+    fn withhold_unread(&mut self, request: &Request, tokens: &[Found<'_>]) {
+        for (index, place) in self.policy.jwt.places.iter().enumerate() {
+            let here = tokens.iter().any(|found| found.place == index);
+            if here && !self.policy.jwt.forwards_from(index) {
+                self.edits.take(std::slice::from_ref(place), request, &|_| true);
+            }
+        }
+    }
+
+    /// Verifies the request's one token, and takes it out unless its rule forwards it.
+    fn verify(
+        &mut self,
+        request: &Request,
+        tokens: &[Found<'_>],
+    ) -> Result<Option<Verified>, Denial> {
+        let Some(first) = tokens.first() else {
+            self.step(|| "token: none".to_owned());
+            return Ok(None);
+        };
+        self.report.token_present = true;
+        // Which of two tokens a request speaks with, nobody can say (spec A4, F9).
+        if tokens.iter().any(|found| found.token != first.token) {
+            return Err(Denial::TokenAmbiguous);
+        }
+        let compact = compact::parse(&first.token, &self.policy.limits.token)?;
+        let places: Vec<usize> = tokens.iter().map(|found| found.place).collect();
+        let rules = &self.policy.jwt;
+        let engine = &mut *self.session.engine;
+        let verified = authenticate(rules, &compact, &places, self.now, engine)?;
+        if rules.rule(&verified).is_none_or(|rule| rule.forward == Forward::Withhold) {
+            self.edits.take(&rules.places, request, &|token| *token == *first.token);
+        }
+        let identity = verified.identity();
+        self.step(|| format!("token: verified by `{}`", identity.provider));
+        self.report.identity = Some(identity.clone());
+        self.report.key = Some((compact.header.kid.clone(), compact.header.alg.clone()));
+        Ok(Some(verified))
+    }
+
+    /// Whether a caller who shows no token may go on.
+    fn check_presence(&self, verified: Option<&Verified>) -> Result<(), Denial> {
+        match self.policy.missing_token {
+            MissingToken::Reject if verified.is_none() => Err(Denial::TokenMissing),
+            MissingToken::Reject | MissingToken::Allow => Ok(()),
+        }
+    }
+
+    /// Asks the policies.
+    fn authorize(
+        &mut self,
+        request: &Request,
+        verified: Option<Verified>,
+    ) -> Result<Permit, Denial> {
+        let view = self.view(request, verified.as_ref())?;
+        let (judgement, outcome) =
+            authorize::authorize(&self.policy.authorization, &view, verified, self.policy.mode);
+        self.report.denied_by_policy = self.refusal(&judgement);
+        self.step(|| format!("policies: {judgement}"));
+        self.report.judgement = Some(judgement);
+        outcome.ok_or_else(|| self.report.denied_by_policy.clone().unwrap_or(Denial::NoRuleMatched))
+    }
+
+    /// The request as rules see it, which is as the service would: no token, no forgery, and the
+    /// emitted headers. Built only where a rule reads headers.
+    fn view<'r>(
+        &self,
+        request: &'r Request,
+        verified: Option<&Verified>,
+    ) -> Result<Cow<'r, Request>, Denial> {
+        if !self.policy.needs().headers {
+            return Ok(Cow::Borrowed(request));
+        }
+        let mut edits = self.edits.clone();
+        for (name, lines) in self.emission(verified)? {
+            edits.set_lines(name.as_bytes(), lines);
+        }
+        Ok(Cow::Owned(edits.applied(request)))
+    }
+
+    /// What a judgement means for this request.
+    fn refusal(&self, judgement: &Judgement) -> Option<Denial> {
+        let denial = match judgement.verdict {
+            Verdict::Allow => return None,
+            Verdict::Deny => Denial::DeniedByRule,
+            Verdict::NoRuleMatched => Denial::NoRuleMatched,
+        };
+        let challenge =
+            self.policy.responses.challenge_anonymous || judgement.deny_when_unauthenticated;
+        if challenge && self.report.identity.is_none() {
+            return Some(Denial::TokenMissing);
+        }
+        Some(denial)
+    }
+
+    /// Sets the identity headers for a permitted caller.
+    fn emit(&mut self, permit: &Permit) -> Result<Passed, Denial> {
+        for (name, lines) in self.emission(permit.verified())? {
+            self.step(|| format!("emit: `{name}`"));
+            self.edits.set_lines(name.as_bytes(), lines);
+        }
+        Ok(Passed)
+    }
+
+    fn emission(&self, verified: Option<&Verified>) -> Result<identity::Lines, Denial> {
+        let Some(verified) = verified else {
+            return Ok(identity::Lines::new());
+        };
+        let rule = self.policy.jwt.rule(verified).ok_or(Denial::HostFailed)?;
+        rule.emission.lines(verified, self.policy.limits.emitted_bytes)
+    }
+
+    /// Turns the end of the way into what is to be done.
+    fn conclude(mut self, request: &Request, outcome: Result<Passed, Denial>) -> Decision {
+        let (denial, ended) = match outcome {
+            // In a dry run the way goes on behind a policy's refusal.
+            Ok(Passed) => (self.report.denied_by_policy.clone(), false),
+            Err(denial) => (Some(denial), true),
+        };
+        let mut reply = None;
+        if ended && self.policy.mode == Mode::DryRun {
+            // A token that was refused, or never looked at, is nobody's identity: it is withheld.
+            self.edits.take(&self.policy.jwt.places, request, &|_| true);
+        } else if ended {
+            self.edits = Edits::default();
+            for name in &self.report.spoofed {
+                self.edits.remove(name.as_bytes());
+            }
+            let circumstances = self.report.circumstances();
+            let responses = &self.policy.responses;
+            reply = denial.as_ref().map(|d| Reply::new(d, request, &circumstances, responses));
+        }
+        if let Some(denial) = &denial {
+            let code = denial.code();
+            let verb = if reply.is_some() { "denied" } else { "would be denied (dry run)" };
+            self.step(|| format!("{verb}: {code}"));
+        }
+        let (edits, report) = (self.edits, self.report);
+        let mut decision = Decision { reply, edits, denial, report, log: None };
+        decision.log = log::line(self.policy, request, &decision, self.now);
+        decision
+    }
+
+    fn step(&mut self, words: impl FnOnce() -> String) {
+        if self.session.trace == Trace::Steps {
+            self.report.steps.push(words());
+        }
+    }
+}
+
+/// By which way a request may pass.
+enum Passage {
+    /// An `exempt` entry covers it: no token is asked for, no policy applies.
+    Exempt(ExemptToken),
+    /// Token and policies.
+    Guarded,
+    /// A CORS preflight, which cannot carry a token: policies only, without identity.
+    Preflight,
+}
+
+/// The way was walked to its end.
+struct Passed;

@@ -1,0 +1,114 @@
+//! A decision, and what explains it.
+
+use std::borrow::Cow;
+
+use crate::authorize::Judgement;
+use crate::claims::Identity;
+use crate::denial::Denial;
+use crate::reply::{Circumstances, Reply};
+use crate::request::Request;
+use crate::token::Edits;
+
+/// What is to be done with a request, and why.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The answer to a refused request; `None` lets it pass.
+    pub reply: Option<Reply>,
+    /// What happens to the headers, of a refused request too (its log must not hold forged ones).
+    pub edits: Edits,
+    /// Why it is refused, or would be if `mode` were `enforce`; `None`: allowed.
+    pub denial: Option<Denial>,
+    /// What was found out on the way.
+    pub report: Report,
+    /// A line for the decision log, if the configuration wants one: one JSON object.
+    pub log: Option<String>,
+}
+
+/// What was found out about a request on its way.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Identity headers that the client sent, as it spelt them.
+    pub spoofed: Vec<String>,
+    /// Whether a token was there to be looked at.
+    pub token_present: bool,
+    /// The verified caller.
+    pub identity: Option<Identity>,
+    /// The token's `kid` and `alg`, once verified.
+    pub key: Option<(Option<String>, String)>,
+    /// What the policies said, if they were asked.
+    pub judgement: Option<Judgement>,
+    /// What the policies' judgement means for this caller; a dry run goes on all the same.
+    pub denied_by_policy: Option<Denial>,
+    /// The way in words, if the session collects it.
+    pub steps: Vec<String>,
+}
+
+impl Decision {
+    /// The answer while no valid configuration is in force.
+    pub fn config_invalid(request: &Request) -> Self {
+        Self::refused(Denial::ConfigInvalid, request)
+    }
+
+    /// The answer where the host failed.
+    pub fn host_failed(request: &Request) -> Self {
+        Self::refused(Denial::HostFailed, request)
+    }
+
+    fn refused(denial: Denial, request: &Request) -> Self {
+        let (circumstances, responses) = Default::default();
+        Self {
+            reply: Some(Reply::new(&denial, request, &circumstances, &responses)),
+            edits: Edits::default(),
+            denial: Some(denial),
+            report: Report::default(),
+            log: None,
+        }
+    }
+
+    /// The reason code: what enforcement says, `allowed` where it lets pass.
+    pub fn reason(&self) -> &'static str {
+        self.denial.as_ref().map_or("allowed", Denial::code)
+    }
+
+    /// What access logs can show of it (Envoy `%FILTER_STATE(wasm.usher.reason:PLAIN)%`). In a dry run
+    /// it is what enforcement would have answered.
+    pub fn facts<'d>(&'d self) -> Vec<(&'static str, Cow<'d, str>)> {
+        let decision = if self.denial.is_some() { "deny" } else { "allow" };
+        let mut facts =
+            vec![("usher.decision", decision.into()), ("usher.reason", self.reason().into())];
+        let mut put = |name, value: Option<Cow<'d, str>>| {
+            facts.extend(value.map(|value| (name, value)));
+        };
+        if let Some(identity) = &self.report.identity {
+            put("usher.provider", Some(identity.provider.as_str().into()));
+            put("usher.sub", identity.claims.text("sub").map(Cow::from));
+            put("usher.iss", identity.claims.text("iss").map(Cow::from));
+        }
+        if let Some(judgement) = &self.report.judgement {
+            put("usher.policy", judgement.policy.as_deref().map(Cow::from));
+            put("usher.rule", judgement.rule.map(|rule| rule.to_string().into()));
+        }
+        facts
+    }
+
+    /// The status: of the reply, or 200 for what passes.
+    pub fn status(&self) -> u16 {
+        self.reply.as_ref().map_or(200, |reply| reply.status)
+    }
+}
+
+impl Report {
+    /// What the reply to a refusal depends on.
+    pub(super) fn circumstances(&self) -> Circumstances {
+        let mut circumstances =
+            Circumstances { token_present: self.token_present, ..Circumstances::default() };
+        if let Some(judgement) = &self.judgement {
+            circumstances.status = judgement.deny_status;
+            circumstances.message.clone_from(&judgement.deny_message);
+            if self.identity.is_some() {
+                circumstances.scopes.clone_from(&judgement.scopes);
+            }
+        }
+        circumstances
+    }
+}

@@ -1,0 +1,75 @@
+//! What the rules ask about the connection, read from Envoy's attributes: nothing more than they ask.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::host::property;
+use crate::config::{Policy, SourceAddress};
+use crate::request::{Connection, MetadataValue, Metadatum, Peer};
+
+/// Fills in what `policy` needs.
+pub(super) fn connection(policy: &Policy, connection: &mut Connection) {
+    let needs = policy.needs();
+    if needs.peer {
+        connection.peer = peer();
+    }
+    if needs.sni {
+        connection.sni = text(&["connection", "requested_server_name"]).unwrap_or_default();
+    }
+    if needs.remote_ip {
+        connection.remote_ip = address(&["source", "address"]);
+    }
+    if needs.source_ip {
+        connection.source_ip = match &policy.source_address {
+            Some(SourceAddress::Connection) => address(&["source", "address"]),
+            Some(SourceAddress::FilterState(key)) => address(&["filter_state", key]),
+            None => None,
+        };
+    }
+    if needs.destination_ip {
+        connection.destination_ip = address(&["destination", "address"]);
+    }
+    if needs.destination_port {
+        connection.destination_port = port(&["destination", "port"]);
+    }
+    for (filter, key) in &needs.metadata {
+        let value = property(&["metadata", "filter_metadata", filter, key]);
+        connection.metadata.extend(value.and_then(metadata_value).map(|value| Metadatum {
+            filter: filter.clone(),
+            key: key.clone(),
+            value,
+        }));
+    }
+}
+
+fn peer() -> Option<Peer> {
+    let presented = property(&["connection", "mtls"])?;
+    if presented.first() != Some(&1) {
+        return None;
+    }
+    let list = |path| text(path).filter(|text| !text.is_empty()).into_iter().collect();
+    Some(Peer {
+        uri_sans: list(&["connection", "uri_san_peer_certificate"]),
+        dns_sans: list(&["connection", "dns_san_peer_certificate"]),
+        subject: text(&["connection", "subject_peer_certificate"]).unwrap_or_default(),
+    })
+}
+
+fn text(path: &[&str]) -> Option<String> {
+    String::from_utf8(property(path)?).ok()
+}
+
+/// `ip:port`, `[ip]:port`, or an IP alone.
+fn address(path: &[&str]) -> Option<IpAddr> {
+    let text = text(path)?;
+    text.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| text.parse()).ok()
+}
+
+/// Envoy hands integers over as 8 little-endian bytes.
+fn port(path: &[&str]) -> Option<u16> {
+    let bytes = property(path)?;
+    u16::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()
+}
+
+fn metadata_value(bytes: Vec<u8>) -> Option<MetadataValue> {
+    String::from_utf8(bytes).ok().map(MetadataValue::Text)
+}

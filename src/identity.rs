@@ -1,0 +1,180 @@
+//! The identity headers: none of the client's gets through, and ours are made from a verified token.
+//!
+//! Header names are compared folded: applications read `User_Info`, `user.info` and `User-Info` as one
+//! variable (CGI and WSGI turn every other byte into `_`), so whatever folds to an emitted name is an
+//! emitted name. That holds in trailers too.
+
+use std::collections::HashSet;
+
+use crate::authenticate::Verified;
+use crate::claims::{ClaimName, Claims};
+use crate::denial::Denial;
+use crate::json::{Map, Value};
+
+pub mod encode;
+
+use encode::{ClaimFormat, PayloadEncoding, TextEncoding};
+
+/// The headers that only Usher may set.
+#[derive(Clone, Debug, Default)]
+pub struct Firewall {
+    folded: HashSet<Vec<u8>>,
+}
+
+impl Firewall {
+    /// Protects every name that folds to one of `names`.
+    pub fn new<'n>(names: impl Iterator<Item = &'n str>) -> Self {
+        Self { folded: names.map(|name| fold(name.as_bytes())).collect() }
+    }
+
+    /// Whether the name, in whatever spelling, is protected.
+    pub fn protects(&self, name: &[u8]) -> bool {
+        // Pseudo headers are not the client's to name.
+        !name.starts_with(b":") && self.folded.contains(&fold(name))
+    }
+
+    /// The protected names among these, each once, as the client spelt them.
+    pub fn forged<'h>(&self, headers: &'h [(Vec<u8>, Vec<u8>)]) -> Vec<&'h [u8]> {
+        let mut forged: Vec<&[u8]> = Vec::new();
+        for (name, _) in headers {
+            if self.protects(name) && !forged.contains(&name.as_slice()) {
+                forged.push(name);
+            }
+        }
+        forged
+    }
+}
+
+/// Lower case, every byte that is no letter or digit a `-`.
+pub fn fold(name: &[u8]) -> Vec<u8> {
+    name.iter()
+        .map(|b| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' })
+        .collect()
+}
+
+/// What a rule emits for a token that it accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Emission {
+    /// `outputPayloadToHeader` and what belongs to it.
+    pub payload: Option<PayloadHeader>,
+    /// `outputClaimToHeaders`.
+    pub claims: Vec<ClaimHeader>,
+}
+
+/// A header that carries the payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayloadHeader {
+    /// Lower-case name.
+    pub name: String,
+    /// `outputPayloadEncoding`.
+    pub encoding: PayloadEncoding,
+    /// `outputPayloadClaims`: only these top-level claims; `None`: the payload as signed.
+    pub claims: Option<Vec<String>>,
+}
+
+/// A header that carries one claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimHeader {
+    /// Lower-case name.
+    pub name: String,
+    /// The claim.
+    pub claim: ClaimName,
+    /// How a list is written.
+    pub format: ClaimFormat,
+    /// How bytes that a header cannot hold are written.
+    pub encoding: TextEncoding,
+}
+
+impl Emission {
+    /// Lower-case names of all headers that this may emit.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let payload = self.payload.iter().map(|header| header.name.as_str());
+        payload.chain(self.claims.iter().map(|header| header.name.as_str()))
+    }
+
+    /// The header lines for a verified token, by name. Of two mappings to one name the last wins; a
+    /// claim that is absent, null or empty gives no header.
+    ///
+    /// # Errors
+    /// [`Denial::IdentityTooLarge`] where names and values together exceed `limit` bytes: an identity
+    /// is never cut.
+    pub fn lines(&self, verified: &Verified, limit: usize) -> Result<Lines, Denial> {
+        let claims = &verified.identity().claims;
+        let mut all: Lines = Vec::new();
+        let mut put = |name: &str, lines: Vec<Vec<u8>>| {
+            all.retain(|(n, _)| n != name);
+            if !lines.is_empty() {
+                all.push((name.to_owned(), lines));
+            }
+        };
+        if let Some(header) = &self.payload {
+            put(&header.name, vec![header.value(verified.payload(), claims)]);
+        }
+        for header in &self.claims {
+            let values = header.claim.find(claims);
+            put(&header.name, encode::claim(&values, header.format, header.encoding));
+        }
+        let bytes = all.iter().flat_map(|(name, lines)| {
+            lines.iter().map(|line| line.len().saturating_add(name.len()))
+        });
+        if bytes.fold(0, usize::saturating_add) > limit {
+            return Err(Denial::IdentityTooLarge);
+        }
+        Ok(all)
+    }
+}
+
+/// Headers by lower-case name, each with its lines.
+pub type Lines = Vec<(String, Vec<Vec<u8>>)>;
+
+impl PayloadHeader {
+    fn value(&self, signed: &str, claims: &Claims) -> Vec<u8> {
+        let chosen = self.claims.as_ref().map(|names| {
+            let chosen: Map<String, Value> = names
+                .iter()
+                .filter_map(|name| Some((name.clone(), claims.get(name)?.clone())))
+                .collect();
+            chosen
+        });
+        encode::payload(
+            signed,
+            chosen.as_ref().unwrap_or(&claims.0),
+            chosen.is_some(),
+            self.encoding,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_folds_to_one_name() {
+        let firewall = Firewall::new(["User-Info", "x-jwt-iss"].into_iter());
+        for separator in 0..=u8::MAX {
+            let name = [b"uSeR".as_slice(), &[separator], b"InFo"].concat();
+            let expected = !separator.is_ascii_alphanumeric();
+            assert_eq!(firewall.protects(&name), expected, "separator {separator:#x}");
+        }
+        for (name, protected) in [
+            ("user-info", true),
+            ("userinfo", false),
+            ("user--info", false),
+            ("user-info-", false),
+            ("x_jwt.iss", true),
+            (":user-info", false),
+            ("user-agent", false),
+        ] {
+            assert_eq!(firewall.protects(name.as_bytes()), protected, "{name}");
+        }
+    }
+
+    #[test]
+    fn forged_names_are_told_once_each() {
+        let firewall = Firewall::new(["user-info"].into_iter());
+        let line = |name: &str| (name.as_bytes().to_vec(), b"x".to_vec());
+        let headers = [line("user_info"), line("a"), line("user-info"), line("user_info")];
+        assert_eq!(firewall.forged(&headers), [b"user_info".as_slice(), b"user-info"]);
+    }
+}

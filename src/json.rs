@@ -1,0 +1,224 @@
+//! Strict JSON: RFC 8259, valid UTF-8, no member twice at any depth, bounded depth, numbers by
+//! their exact text.
+//!
+//! serde_json reads; what it would let pass (a repeated member: the last one wins, and so a gate and
+//! a service may read two different documents, RFC 8725 section 2.4) is refused here.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+pub use serde_json::{Map, Number, Value};
+
+/// Why a text is no acceptable JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidJson {
+    /// What was found where, a sentence without a full stop.
+    pub problem: String,
+}
+
+impl fmt::Display for InvalidJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for InvalidJson {}
+
+/// Reads one JSON document, at most `depth` levels of objects and arrays deep.
+///
+/// # Errors
+/// Not JSON, not UTF-8, a repeated member, too deep, or text after the document.
+pub fn parse(text: &[u8], depth: usize) -> Result<Value, InvalidJson> {
+    // serde_json hands a number that is no 64-bit integer over as an object with this one member. A document that spells the
+    // member itself could pass an object off as a number; none has a reason to.
+    if contains(text, NUMBER_TOKEN.as_bytes()) {
+        return Err(InvalidJson { problem: "reserved member name".to_owned() });
+    }
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    Strict { depth }
+        .deserialize(&mut reader)
+        .and_then(|value| reader.end().map(|()| value))
+        .map_err(|e| InvalidJson { problem: e.to_string() })
+}
+
+/// serde_json's own name for a number under `arbitrary_precision`.
+const NUMBER_TOKEN: &str = "$serde_json::private::Number";
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
+}
+
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: usize,
+}
+
+impl Strict {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        match self.depth.checked_sub(1) {
+            Some(depth) => Ok(Self { depth }),
+            None => Err(E::custom("nested too deep")),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(inner)? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let Some(first) = members.next_key_seed(Key)? else {
+            self.deeper::<A::Error>()?;
+            return Ok(Value::Object(Map::new()));
+        };
+        let first = match first {
+            Member::Number => {
+                let text: String = members.next_value()?;
+                return text.parse().map(Value::Number).map_err(A::Error::custom);
+            }
+            Member::Name(name) => name,
+        };
+        let inner = self.deeper()?;
+        let mut object = Map::new();
+        object.insert(first, members.next_value_seed(inner)?);
+        while let Some(member) = members.next_key_seed(Key)? {
+            let Member::Name(name) = member else {
+                return Err(A::Error::custom("reserved member name"));
+            };
+            if object.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("duplicate member `{name}`")));
+            }
+            object.insert(name, members.next_value_seed(inner)?);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// A member's name, or serde_json's mark that what looks like an object is a number.
+enum Member {
+    Name(String),
+    Number,
+}
+
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Member;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Member, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Member;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member name")
+    }
+
+    // Only serde_json itself borrows the token: `parse` refused every text that holds it unescaped,
+    // and an escaped spelling is not borrowed.
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Member, E> {
+        if name == NUMBER_TOKEN { Ok(Member::Number) } else { Ok(Member::Name(name.to_owned())) }
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Member, E> {
+        Ok(Member::Name(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_their_text() {
+        // One liberty is serde_json's: an exponent without a sign gets its `+`.
+        assert_eq!(parse(b"1e400", 1).unwrap().as_number().unwrap().as_str(), "1e+400");
+        for text in ["9007199254740993", "1.50", "-0", "1e+400", "123456789012345678901234567890"] {
+            let value = parse(text.as_bytes(), 1).unwrap();
+            assert_eq!(value.as_number().unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn refuses_what_two_readers_could_read_differently() {
+        for (text, why) in [
+            (r#"{"a":1,"a":2}"#, "a member twice"),
+            (r#"{"x":[{"a":1,"\u0061":2}]}"#, "a member twice, spelled otherwise, deep down"),
+            ("{\"a\":1,}", "trailing comma"),
+            ("{} {}", "two documents"),
+            ("{\"a\":\"\u{1}\"}", "control character"),
+            ("{'a':1}", "single quotes"),
+            ("", "nothing"),
+            ("NaN", "not a number"),
+            ("01", "leading zero"),
+        ] {
+            assert!(parse(text.as_bytes(), 8).is_err(), "{why}: {text}");
+        }
+        assert!(parse(b"\"\xff\"", 8).is_err(), "not UTF-8");
+        assert!(parse(b"\"\\ud800\"", 8).is_err(), "lone surrogate");
+    }
+
+    #[test]
+    fn an_object_cannot_pass_itself_off_as_a_number() {
+        assert!(parse(br#"{"$serde_json::private::Number":"1"}"#, 8).is_err());
+        let escaped = parse(br#"{"\u0024serde_json::private::Number":"1"}"#, 8).unwrap();
+        assert!(escaped.is_object());
+        let nested = parse(br#"{"a":1,"\u0024serde_json::private::Number":"1"}"#, 8).unwrap();
+        assert!(nested.is_object());
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        assert!(parse(b"[[[]]]", 3).is_ok());
+        assert!(parse(b"[[[]]]", 2).is_err());
+        let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
+        assert!(parse(&deep, 64).is_err());
+    }
+}

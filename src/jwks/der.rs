@@ -1,0 +1,191 @@
+//! The little of DER (ITU-T X.690) that keys need: SubjectPublicKeyInfo in and out of certificates.
+//!
+//! A reader of tag, length and value that never looks behind the slice it was given. Nothing is
+//! believed of a certificate but its key: who signed it and until when is the operator's business, who
+//! configured it.
+
+/// OBJECT IDENTIFIER rsaEncryption (RFC 8017 appendix C), tag and length included.
+const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
+/// OBJECT IDENTIFIER id-ecPublicKey (RFC 5480 section 2.1.1).
+const EC: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01";
+/// OBJECT IDENTIFIER id-Ed25519 (RFC 8410 section 3).
+const ED25519: &[u8] = b"\x06\x03\x2b\x65\x70";
+/// Named curves (RFC 5480 section 2.1.1.1; SEC 2 for secp256k1).
+const CURVES: [(&[u8], Curve); 4] = [
+    (b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07", Curve::P256),
+    (b"\x06\x05\x2b\x81\x04\x00\x22", Curve::P384),
+    (b"\x06\x05\x2b\x81\x04\x00\x23", Curve::P521),
+    (b"\x06\x05\x2b\x81\x04\x00\x0a", Curve::Secp256k1),
+];
+
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const NULL: &[u8] = b"\x05\x00";
+const SEQUENCE: u8 = 0x30;
+const VERSION: u8 = 0xa0;
+
+/// A curve for ECDSA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Curve {
+    /// secp256r1, ES256.
+    P256,
+    /// secp384r1, ES384.
+    P384,
+    /// secp521r1, ES512.
+    P521,
+    /// ES256K.
+    Secp256k1,
+}
+
+/// A public key's numbers, as a SubjectPublicKeyInfo or a JWK gives them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// A point, SEC 1 section 2.3.3, uncompressed.
+    Ec {
+        /// The curve it is on.
+        curve: Curve,
+        /// `04 || x || y`.
+        point: Vec<u8>,
+    },
+    /// 32 bytes, RFC 8032 section 5.1.5.
+    Ed25519(Vec<u8>),
+    /// Big-endian, unsigned.
+    Rsa {
+        /// Modulus.
+        n: Vec<u8>,
+        /// Exponent.
+        e: Vec<u8>,
+    },
+}
+
+/// One value: its tag, its content, and what follows it.
+fn value(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (tag, rest) = der.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(*first), rest),
+        0x81..=0x84 => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            let length = bytes.iter().fold(0_u32, |n, b| n << 8 | u32::from(*b));
+            (usize::try_from(length).ok()?, rest)
+        }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((*tag, content, rest))
+}
+
+/// The content of the value that must come first, with this tag, and what follows.
+pub(crate) fn expect(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (found, content, rest) = value(der)?;
+    (found == tag).then_some((content, rest))
+}
+
+/// The SubjectPublicKeyInfo of an X.509 certificate (RFC 5280 section 4.1).
+pub fn certificate_key(certificate: &[u8]) -> Option<Numbers> {
+    let (certificate, _) = expect(SEQUENCE, certificate)?;
+    let (tbs, _) = expect(SEQUENCE, certificate)?;
+    let mut rest = expect(VERSION, tbs).map_or(tbs, |(_, rest)| rest);
+    // serialNumber, signature, issuer, validity, subject.
+    for _ in 0..5 {
+        rest = value(rest)?.2;
+    }
+    public_key(rest)
+}
+
+/// A SubjectPublicKeyInfo's numbers.
+pub fn public_key(spki: &[u8]) -> Option<Numbers> {
+    let (info, _) = expect(SEQUENCE, spki)?;
+    let (algorithm, rest) = expect(SEQUENCE, info)?;
+    let (bits, _) = expect(BIT_STRING, rest)?;
+    // A whole number of bytes: no unused bits.
+    let key = bits.strip_prefix(&[0])?;
+    if algorithm.starts_with(RSA) {
+        let (pair, _) = expect(SEQUENCE, key)?;
+        let (n, rest) = expect(INTEGER, pair)?;
+        let (e, _) = expect(INTEGER, rest)?;
+        return Some(Numbers::Rsa { n: n.to_vec(), e: e.to_vec() });
+    }
+    if algorithm == ED25519 {
+        return Some(Numbers::Ed25519(key.to_vec()));
+    }
+    let curve = algorithm.strip_prefix(EC)?;
+    let (_, curve) = CURVES.iter().find(|(oid, _)| *oid == curve)?;
+    Some(Numbers::Ec { curve: *curve, point: key.to_vec() })
+}
+
+impl Numbers {
+    /// SubjectPublicKeyInfo in DER.
+    pub fn spki(&self) -> Vec<u8> {
+        let (algorithm, key) = match self {
+            Self::Rsa { n, e } => {
+                let pair = [integer(n), integer(e)].concat();
+                ([RSA, NULL].concat(), encode(SEQUENCE, &pair))
+            }
+            Self::Ed25519(key) => (ED25519.to_vec(), key.clone()),
+            Self::Ec { curve, point } => {
+                let oid = CURVES.iter().find(|(_, c)| c == curve).map_or(NULL, |(oid, _)| *oid);
+                ([EC, oid].concat(), point.clone())
+            }
+        };
+        let algorithm = encode(SEQUENCE, &algorithm);
+        let bits = encode(BIT_STRING, &[&[0], key.as_slice()].concat());
+        encode(SEQUENCE, &[algorithm, bits].concat())
+    }
+}
+
+/// An unsigned number: no leading zero but where the sign bit needs one.
+fn integer(bytes: &[u8]) -> Vec<u8> {
+    let zeros = bytes.iter().take_while(|b| **b == 0).count();
+    let bytes = bytes.get(zeros..).unwrap_or_default();
+    let positive = if bytes.first().is_none_or(|b| *b >= 0x80) { &[0][..] } else { &[] };
+    encode(INTEGER, &[positive, bytes].concat())
+}
+
+fn encode(tag: u8, content: &[u8]) -> Vec<u8> {
+    let mut der = vec![tag];
+    match u8::try_from(content.len()) {
+        Ok(length @ 0..=0x7f) => der.push(length),
+        Ok(length) => der.extend([0x81, length]),
+        Err(_) => {
+            // Keys are far below 64 KiB: 8192 bits are 1 KiB.
+            let length = u16::try_from(content.len()).unwrap_or(u16::MAX);
+            der.push(0x82);
+            der.extend(length.to_be_bytes());
+        }
+    }
+    der.extend_from_slice(content);
+    der
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let rsa = Numbers::Rsa { n: [0, 0xff].repeat(200), e: vec![1, 0, 1] };
+        let Some(Numbers::Rsa { n, e }) = public_key(&rsa.spki()) else { panic!("no RSA key") };
+        assert_eq!(n.first(), Some(&0), "the sign bit needs its zero");
+        assert_eq!(e, [1, 0, 1]);
+        for (numbers, what) in [
+            (Numbers::Ed25519(vec![7; 32]), "Ed25519"),
+            (Numbers::Ec { curve: Curve::P256, point: vec![4; 65] }, "P-256"),
+            (Numbers::Ec { curve: Curve::P521, point: vec![4; 133] }, "P-521"),
+        ] {
+            assert_eq!(public_key(&numbers.spki()).as_ref(), Some(&numbers), "{what}");
+        }
+    }
+
+    #[test]
+    fn cut_off_or_foreign_bytes_are_no_key() {
+        let good = Numbers::Ed25519(vec![7; 32]).spki();
+        for end in 0..good.len() {
+            assert_eq!(public_key(&good[..end]), None, "cut at {end}");
+        }
+        for bytes in [&b"\x30\x84\xff\xff\xff\xff"[..], b"\x30\x80\x00\x00", b"", b"\x30"] {
+            assert_eq!(public_key(bytes), None);
+            assert_eq!(certificate_key(bytes), None);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Where a token may stand in a request, which ones stand there, and how one is taken out.
+//!
+//! Envoy looks for a prefix anywhere in a value, leaves cookies in place and rewrites a query when it
+//! takes a token out (spec F5 to F8). Here a prefix is where the value begins, every place can be
+//! emptied, and what remains keeps its bytes and its order. The tokens themselves are read by
+//! [`crate::compact`].
+
+use std::borrow::Cow;
+
+use crate::request::Request;
+
+mod take;
+
+pub use take::Edits;
+
+/// A place where rules look for tokens (RequestAuthentication `fromHeaders`, `fromParams`,
+/// `fromCookies`; Usher's `fromWebSocketProtocol`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The cookie of this name.
+    Cookie(String),
+    /// Lines of this header (lower-case) that begin with the prefix.
+    Header {
+        /// Lower-case name.
+        name: String,
+        /// What precedes the token.
+        prefix: Prefix,
+    },
+    /// The query parameter of this name, compared percent-decoded.
+    Param(String),
+    /// An entry of `sec-websocket-protocol` that begins with this prefix: what a browser can send
+    /// instead of a header of its own.
+    WebSocketProtocol(String),
+}
+
+/// What precedes a token in a header line.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Prefix {
+    /// The scheme `Bearer` in any case (RFC 9110 section 11.1), then white space.
+    Bearer,
+    /// This text exactly; nothing where it is empty.
+    Exact(String),
+}
+
+/// A token as it stands in a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found<'r> {
+    /// Index of the place in the list that was searched.
+    pub place: usize,
+    /// The token's bytes, percent-decoded where it stood in a query.
+    pub token: Cow<'r, [u8]>,
+}
+
+/// The default places (spec A3.1).
+pub fn default_places() -> Vec<Place> {
+    vec![
+        Place::Header { name: "authorization".to_owned(), prefix: Prefix::Bearer },
+        Place::Param("access_token".to_owned()),
+    ]
+}
+
+/// Every token at any of `places`, place by place.
+pub fn find<'r>(places: &[Place], request: &'r Request) -> Vec<Found<'r>> {
+    let mut all = Vec::new();
+    for (index, place) in places.iter().enumerate() {
+        place.each(request, &mut |token| all.push(Found { place: index, token }));
+    }
+    all
+}
+
+impl Place {
+    fn each<'r>(&self, request: &'r Request, found: &mut dyn FnMut(Cow<'r, [u8]>)) {
+        match self {
+            Self::Header { name, prefix } => {
+                for line in request.lines(name) {
+                    if let Some(token) = prefix.strip(line) {
+                        found(Cow::Borrowed(token));
+                    }
+                }
+            }
+            Self::Param(name) => {
+                for token in params(request, name) {
+                    found(token);
+                }
+            }
+            Self::Cookie(name) => {
+                for pair in request.lines("cookie").flat_map(|line| line.split(is(b';'))) {
+                    if let Some(token) = cookie_value(pair, name) {
+                        found(Cow::Borrowed(token));
+                    }
+                }
+            }
+            Self::WebSocketProtocol(prefix) => {
+                let lines = request.lines("sec-websocket-protocol");
+                for entry in lines.flat_map(|line| line.split(is(b','))) {
+                    if let Some(token) = entry.trim_ascii().strip_prefix(prefix.as_bytes()) {
+                        found(Cow::Borrowed(token));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Prefix {
+    /// The form of `fromHeaders.prefix`: a text that is the scheme `Bearer`, alone or with the space
+    /// behind it, is compared as a scheme.
+    pub fn new(text: &str) -> Self {
+        if text.trim_end().eq_ignore_ascii_case("bearer") {
+            Self::Bearer
+        } else {
+            Self::Exact(text.to_owned())
+        }
+    }
+
+    /// What follows the prefix, white space round it removed. `None` where the line has another one.
+    fn strip<'l>(&self, line: &'l [u8]) -> Option<&'l [u8]> {
+        let rest = match self {
+            Self::Exact(text) => line.strip_prefix(text.as_bytes())?,
+            Self::Bearer => {
+                let (scheme, rest) = line.split_at_checked("bearer".len())?;
+                let ends = rest.first().is_none_or(u8::is_ascii_whitespace);
+                if !scheme.eq_ignore_ascii_case(b"bearer") || !ends {
+                    return None;
+                }
+                rest
+            }
+        };
+        Some(rest.trim_ascii())
+    }
+}
+
+/// The values of a query parameter, percent-decoded, in their order.
+pub(crate) fn params<'r>(request: &'r Request, name: &str) -> Vec<Cow<'r, [u8]>> {
+    let pairs = query(request).into_iter().flat_map(|query| query.split(is(b'&')));
+    pairs.filter_map(|pair| param_value(pair, name)).collect()
+}
+
+/// The query of `:path`: from the first `?` (spec A3.5).
+fn query(request: &Request) -> Option<&[u8]> {
+    split_once(request.path()?, b'?').map(|(_, query)| query)
+}
+
+/// The decoded value, if the pair's decoded name is `name`.
+fn param_value<'q>(pair: &'q [u8], name: &str) -> Option<Cow<'q, [u8]>> {
+    let (key, value) = split_once(pair, b'=').unwrap_or((pair, b""));
+    (percent_decode(key) == name.as_bytes()).then(|| percent_decode(value))
+}
+
+/// The value, if the pair's name is `name`; one pair of double quotes round it is no part of it
+/// (spec A3.6).
+fn cookie_value<'c>(pair: &'c [u8], name: &str) -> Option<&'c [u8]> {
+    let (key, value) = split_once(pair.trim_ascii(), b'=')?;
+    if key != name.as_bytes() {
+        return None;
+    }
+    Some(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value))
+}
+
+/// Percent codes decoded; a `%` that begins none stays, and so does `+`.
+fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
+    let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, tail)) = rest.split_first() {
+        if let (b'%', Some(high), Some(low)) =
+            (*first, tail.first().and_then(digit), tail.get(1).and_then(digit))
+        {
+            decoded.push(high << 4 | low);
+            rest = tail.get(2..).unwrap_or_default();
+        } else {
+            decoded.push(*first);
+            rest = tail;
+        }
+    }
+    Cow::Owned(decoded)
+}
+
+fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let position = text.iter().position(|b| *b == at)?;
+    let (before, rest) = text.split_at_checked(position)?;
+    Some((before, rest.get(1..).unwrap_or_default()))
+}
+
+fn is(separator: u8) -> impl Fn(&u8) -> bool {
+    move |b| *b == separator
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn request(path: &str, headers: &[(&str, &str)]) -> Request {
+        let mut all = vec![(b":path".to_vec(), path.as_bytes().to_vec())];
+        all.extend(headers.iter().map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec())));
+        Request { headers: all, ..Request::default() }
+    }
+
+    fn tokens(places: &[Place], path: &str, headers: &[(&str, &str)]) -> Vec<String> {
+        find(places, &request(path, headers))
+            .iter()
+            .map(|found| String::from_utf8_lossy(&found.token).into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn header_prefixes_are_anchored() {
+        let header = |prefix| Place::Header { name: "x".to_owned(), prefix: Prefix::new(prefix) };
+        for (prefix, value, expected) in [
+            ("Bearer ", "Bearer t", Some("t")),
+            ("Bearer ", "bearer   t ", Some("t")),
+            ("Bearer", "BEARER\tt", Some("t")),
+            ("Bearer ", "Bearer", Some("")),
+            ("Bearer ", "Bearert", None),
+            ("Bearer ", "Basic t", None),
+            ("Bearer ", "x Bearer t", None),
+            ("Bearer ", "", None),
+            ("Value ", "Value t", Some("t")),
+            ("Value ", "value t", None),
+            ("CCCDDD", "preamble CCCDDD=t", None),
+            ("", "t", Some("t")),
+            ("", "", Some("")),
+        ] {
+            let found = tokens(&[header(prefix)], "/", &[("x", value)]);
+            assert_eq!(found.first().map(String::as_str), expected, "{prefix:?} {value:?}");
+        }
+    }
+
+    #[test]
+    fn params_are_compared_decoded() {
+        let place = [Place::Param("access_token".to_owned())];
+        for (path, expected) in [
+            ("/p?access_token=t", vec!["t"]),
+            ("/p?a=1&access_token=t&b", vec!["t"]),
+            ("/p?access%5ftoken=%74", vec!["t"]),
+            ("/p?access_token=a&access_token=b", vec!["a", "b"]),
+            ("/p?access_token=", vec![""]),
+            ("/p?access_token", vec![""]),
+            ("/p?Access_token=t", vec![]),
+            ("/access_token=t", vec![]),
+            ("/p?x=?access_token=t", vec![]),
+            ("/p?access_token=a+b%2", vec!["a+b%2"]),
+        ] {
+            assert_eq!(tokens(&place, path, &[]), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn cookies_and_subprotocols_are_found() {
+        let cookie = [Place::Cookie("auth".to_owned())];
+        for (line, expected) in [
+            ("auth=t", vec!["t"]),
+            ("a=b; auth=\"t\" ; c", vec!["t"]),
+            ("xauth=t", vec![]),
+            ("auth=a; auth=b", vec!["a", "b"]),
+            ("auth=\"t", vec!["\"t"]),
+        ] {
+            assert_eq!(tokens(&cookie, "/", &[("cookie", line)]), expected, "{line}");
+        }
+        let socket = [Place::WebSocketProtocol("bearer.".to_owned())];
+        let found = tokens(&socket, "/", &[("sec-websocket-protocol", "chat, bearer.a.b.c , x")]);
+        assert_eq!(found, ["a.b.c"]);
+    }
+}

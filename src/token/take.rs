@@ -1,0 +1,194 @@
+//! Taking tokens out of a request: the header edits that leave everything else as it was.
+
+use super::{Place, cookie_value, is, param_value, split_once};
+use crate::request::Request;
+
+/// What happens to a request's headers. Names are lower-case and stand in one of the lists only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edits {
+    /// Headers to be removed with all their lines.
+    pub remove: Vec<Vec<u8>>,
+    /// Headers to be replaced, all their lines, by these lines (at least one).
+    pub set: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
+}
+
+impl Edits {
+    /// Takes every token at `places` for which `taken` says so out of the request.
+    pub fn take(&mut self, places: &[Place], request: &Request, taken: &dyn Fn(&[u8]) -> bool) {
+        for place in places {
+            match place {
+                Place::Header { name, prefix } => self.edit_lines(request, name, &|line| {
+                    let holds = prefix.strip(line).is_some_and(taken);
+                    if holds { Line::Gone } else { Line::Kept }
+                }),
+                Place::Cookie(name) => self.edit_lines(request, "cookie", &|line| {
+                    cut(line, b';', &|pair| cookie_value(pair, name).is_some_and(taken))
+                }),
+                Place::WebSocketProtocol(prefix) => {
+                    self.edit_lines(request, "sec-websocket-protocol", &|line| {
+                        cut(line, b',', &|entry| {
+                            entry.trim_ascii().strip_prefix(prefix.as_bytes()).is_some_and(taken)
+                        })
+                    });
+                }
+                Place::Param(name) => self.edit_lines(request, ":path", &|path| {
+                    cut_query(path, &|pair| param_value(pair, name).is_some_and(|v| taken(&v)))
+                }),
+            }
+        }
+    }
+
+    /// Replaces all lines of a header by one.
+    pub fn set(&mut self, name: &[u8], value: Vec<u8>) {
+        self.set_lines(name, vec![value]);
+    }
+
+    /// Replaces all lines of a header; no line at all removes it.
+    pub fn set_lines(&mut self, name: &[u8], lines: Vec<Vec<u8>>) {
+        self.set.retain(|(n, _)| n != name);
+        if lines.is_empty() {
+            self.remove(name);
+        } else {
+            self.remove.retain(|n| n != name);
+            self.set.push((name.to_vec(), lines));
+        }
+    }
+
+    /// Removes a header with all its lines.
+    pub fn remove(&mut self, name: &[u8]) {
+        self.set.retain(|(n, _)| n != name);
+        if !self.remove.iter().any(|n| n == name) {
+            self.remove.push(name.to_vec());
+        }
+    }
+
+    /// The lines that a header has after the edits so far.
+    pub fn lines<'e>(&'e self, request: &'e Request, name: &'e str) -> Vec<&'e [u8]> {
+        if self.remove.iter().any(|n| n == name.as_bytes()) {
+            return Vec::new();
+        }
+        match self.set.iter().find(|(n, _)| n == name.as_bytes()) {
+            Some((_, lines)) => lines.iter().map(Vec::as_slice).collect(),
+            None => request.lines(name).collect(),
+        }
+    }
+
+    /// The request as it is after the edits.
+    pub fn applied(&self, request: &Request) -> Request {
+        let mut edited = request.clone();
+        edited.headers.retain(|(name, _)| {
+            !self.remove.contains(name) && !self.set.iter().any(|(set, _)| set == name)
+        });
+        for (name, lines) in &self.set {
+            edited.headers.extend(lines.iter().map(|line| (name.clone(), line.clone())));
+        }
+        edited
+    }
+
+    fn edit_lines(&mut self, request: &Request, name: &str, edit: &dyn Fn(&[u8]) -> Line) {
+        let before = self.lines(request, name);
+        let mut changed = false;
+        let mut after = Vec::with_capacity(before.len());
+        for line in before {
+            match edit(line) {
+                Line::Kept => after.push(line.to_vec()),
+                Line::Cut(rest) => {
+                    changed = true;
+                    after.push(rest);
+                }
+                Line::Gone => changed = true,
+            }
+        }
+        if changed {
+            self.set_lines(name.as_bytes(), after);
+        }
+    }
+}
+
+/// What becomes of a line.
+enum Line {
+    Cut(Vec<u8>),
+    Gone,
+    Kept,
+}
+
+/// Cuts the chosen items out of a list; the others keep their bytes, the white space at the seam goes.
+fn cut(line: &[u8], separator: u8, chosen: &dyn Fn(&[u8]) -> bool) -> Line {
+    let kept: Vec<&[u8]> = line.split(is(separator)).filter(|item| !chosen(item)).collect();
+    if kept.len() == line.split(is(separator)).count() {
+        return Line::Kept;
+    }
+    let rest = kept.join(&separator).trim_ascii().to_vec();
+    if rest.is_empty() { Line::Gone } else { Line::Cut(rest) }
+}
+
+/// Cuts the chosen pairs out of the query; `/p?only=this` becomes `/p`.
+fn cut_query(path: &[u8], chosen: &dyn Fn(&[u8]) -> bool) -> Line {
+    let Some((before, query)) = split_once(path, b'?') else {
+        return Line::Kept;
+    };
+    let kept: Vec<&[u8]> = query.split(is(b'&')).filter(|pair| !chosen(pair)).collect();
+    if kept.len() == query.split(is(b'&')).count() {
+        return Line::Kept;
+    }
+    if kept.is_empty() {
+        return Line::Cut(before.to_vec());
+    }
+    Line::Cut([before, kept.join(&b'&').as_slice()].join(&b'?'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::request;
+    use super::super::{Prefix, default_places};
+    use super::*;
+
+    fn edited(places: &[Place], path: &str, headers: &[(&str, &str)], name: &str) -> Vec<String> {
+        let request = request(path, headers);
+        let mut edits = Edits::default();
+        edits.take(places, &request, &|token| token == b"T");
+        let lines = edits.applied(&request);
+        lines.lines(name).map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+    }
+
+    #[test]
+    fn only_the_tokens_bytes_leave_the_query() {
+        for (path, expected) in [
+            ("/p?access_token=T", "/p"),
+            ("/p?access_token=T&b=x%20y&a=1", "/p?b=x%20y&a=1"),
+            ("/p?b=x%20y&access_token=T&a=1&", "/p?b=x%20y&a=1&"),
+            ("/p?a&access_token=%54&a=?", "/p?a&a=?"),
+            ("/p?access_token=other", "/p?access_token=other"),
+        ] {
+            assert_eq!(edited(&default_places(), path, &[], ":path"), [expected], "{path}");
+        }
+    }
+
+    #[test]
+    fn only_the_tokens_pair_leaves_the_cookies() {
+        let place = [Place::Cookie("auth".to_owned())];
+        for (line, expected) in [
+            ("auth=T", vec![]),
+            ("a=1; auth=T; b=2", vec!["a=1; b=2"]),
+            ("auth=T; b=2", vec!["b=2"]),
+            ("a=1; auth=\"T\"", vec!["a=1"]),
+            ("a=1;  b=2", vec!["a=1;  b=2"]),
+        ] {
+            assert_eq!(edited(&place, "/", &[("cookie", line)], "cookie"), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_the_line_that_held_it_leaves_a_header() {
+        let place = [Place::Header { name: "x".to_owned(), prefix: Prefix::new("") }];
+        let headers = [("x", "other"), ("x", "T"), ("x", "more")];
+        assert_eq!(edited(&place, "/", &headers, "x"), ["other", "more"]);
+        let socket = [Place::WebSocketProtocol("bearer.".to_owned())];
+        for (line, expected) in
+            [("chat, bearer.T, x", vec!["chat, x"]), ("bearer.T", vec![]), ("chat", vec!["chat"])]
+        {
+            let headers = [("sec-websocket-protocol", line)];
+            assert_eq!(edited(&socket, "/", &headers, "sec-websocket-protocol"), expected);
+        }
+    }
+}
