@@ -1,0 +1,24 @@
+//! The verbs, one file each, and what several of them take.
+
+pub(crate) mod check;
+pub(crate) mod explain;
+pub(crate) mod token;
+
+use clap::ValueEnum;
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For scripts: one JSON document a line.
+    Json,
+}
+
+/// The clock, in seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "the CLI is one of the two places with a clock")]
+pub(crate) fn clock() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map(|elapsed| elapsed.as_secs()).unwrap_or_default()
+}

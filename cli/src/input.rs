@@ -1,0 +1,189 @@
+//! Configurations and manifests as they are written: YAML or JSON, several documents, standard input.
+//!
+//! A document becomes the JSON value that Istio would see, and remembers at which line and column
+//! each path of it stands. It is trusted for nothing but its form; what it means is others' to judge.
+
+mod scalar;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use anyhow::Context as _;
+use usher::json::{self, Value};
+
+/// Levels of nesting that are read, as deep as the deepest real configuration several times over.
+pub(crate) const DEPTH: usize = 64;
+
+/// A place in a text, both from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) line: usize,
+    /// In characters.
+    pub(crate) column: usize,
+}
+
+/// A text that is no acceptable YAML or JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    pub(crate) mark: Mark,
+    pub(crate) problem: String,
+}
+
+/// One document of a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Document {
+    /// What it says; every number went through a double, as on its way through Istio.
+    pub(crate) value: Value,
+    marks: Marks,
+}
+
+/// Where the paths of a document stand, and how it spells what is no string.
+#[derive(Clone, Debug, Default)]
+struct Marks {
+    places: BTreeMap<String, Mark>,
+    /// By path: a plain `yes`, `017`, `~` that became true, 15, null.
+    words: BTreeMap<String, String>,
+}
+
+impl Document {
+    /// Where `path` stands, or its nearest ancestor that stands somewhere: a missing field is missing
+    /// from an object that has a place.
+    pub(crate) fn locate(&self, path: &str) -> Option<Mark> {
+        let mut path = path;
+        loop {
+            if let Some(mark) = self.marks.places.get(path) {
+                return Some(*mark);
+            }
+            if path.is_empty() {
+                return None;
+            }
+            path = path.rfind(['.', '[']).and_then(|end| path.get(..end)).unwrap_or_default();
+        }
+    }
+
+    /// The word at `path` that would be a string only in quotes.
+    pub(crate) fn unquoted(&self, path: &str) -> Option<&str> {
+        self.marks.words.get(path).map(String::as_str)
+    }
+}
+
+/// The bytes of a file, or of standard input for `-`.
+pub(crate) fn bytes(name: &str) -> anyhow::Result<Vec<u8>> {
+    if name == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
+        return Ok(bytes);
+    }
+    std::fs::read(name).with_context(|| format!("cannot read `{name}`"))
+}
+
+/// The text of a file, or of standard input for `-`.
+pub(crate) fn text(name: &str) -> anyhow::Result<String> {
+    String::from_utf8(bytes(name)?).with_context(|| format!("`{name}` is not UTF-8"))
+}
+
+/// The documents of a text. Empty ones (a stray `---`, nothing but comments) are left out, but a text
+/// with nothing else is one empty object: what an empty pluginConfig means (spec D2).
+///
+/// # Errors
+/// The first place where the text is no YAML, or says something twice.
+pub(crate) fn documents(text: &str) -> Result<Vec<Document>, Unreadable> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let from_yaml = yaml::documents(text);
+    // JSON is nearly, not wholly, a part of YAML: what is JSON means what JSON says.
+    if let Ok(mut value) = json::parse(text.as_bytes(), DEPTH) {
+        through_doubles(&mut value);
+        let marks = from_yaml.ok().and_then(|documents| documents.into_iter().next());
+        return Ok(vec![Document { value, marks: marks.map(|d| d.marks).unwrap_or_default() }]);
+    }
+    let mut documents = from_yaml?;
+    if documents.is_empty() {
+        let mut marks = Marks::default();
+        marks.places.insert(String::new(), Mark { line: 1, column: 1 });
+        documents.push(Document { value: Value::Object(json::Map::new()), marks });
+    }
+    Ok(documents)
+}
+
+/// What a number is after it went through a double and Go's JSON encoder (spec D2).
+fn through_doubles(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            if let Some(double) = number.as_str().parse().ok().and_then(scalar::number) {
+                *number = double;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(through_doubles),
+        Value::Object(members) => members.values_mut().for_each(through_doubles),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_field_is_placed_at_its_nearest_ancestor() {
+        let text = "a:\n  b:\n  - c: 1\n  - d: 2\n";
+        let [document] = documents(text).unwrap().try_into().unwrap();
+        let place = |path: &str| document.locate(path).map(|m| (m.line, m.column));
+        assert_eq!(place("a.b[1].d"), Some((4, 5)));
+        assert_eq!(place("a.b[1].missing.deep"), Some((4, 5)), "the list's item");
+        assert_eq!(place("a.b"), Some((2, 3)));
+        assert_eq!(place("zzz"), Some((1, 1)), "the document");
+        assert_eq!(place(""), Some((1, 1)));
+    }
+
+    #[test]
+    fn json_keeps_its_meaning_and_gets_places() {
+        let text =
+            "{\"a\": \"\\ud83d\\ude00 \\/\",\n \"n\": [1.50, 9007199254740993, 1e21, -0.0000001]}";
+        let [document] = documents(text).unwrap().try_into().unwrap();
+        assert_eq!(
+            document.value.to_string(),
+            "{\"a\":\"😀 /\",\"n\":[1.5,9007199254740992,1e+21,-1e-7]}"
+        );
+        let [plain] = documents("{\"a\":1,\n \"n\":2}").unwrap().try_into().unwrap();
+        assert_eq!(plain.locate("n"), Some(Mark { line: 2, column: 2 }));
+    }
+
+    fn json_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "\\PC{0,12}".prop_map(Value::from),
+            "[ :#&*!|>'\"%@`{}\\[\\],?~-]{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map("[a-z.]{0,4}", inner, 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[ \\n\ta-c0-9:#&*!|>'\"%@`{}\\[\\],?~<.-]{0,60}") {
+            let _ = documents(&text);
+        }
+
+        #[test]
+        fn json_read_as_yaml_is_the_same_json(value in json_value()) {
+            let mut expected = value.clone();
+            through_doubles(&mut expected);
+            for text in [value.to_string(), format!("{value:#}")] {
+                let Ok(read) = yaml::documents(&text) else { continue };
+                let read = read.into_iter().next().map_or(Value::Null, |document| document.value);
+                prop_assert_eq!(&read, &expected, "{}", text);
+            }
+        }
+    }
+}

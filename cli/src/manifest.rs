@@ -1,0 +1,124 @@
+//! Istio's manifests: what Istio's own validation refuses is refused here, with its path.
+//!
+//! The order of Istio itself: the form (protobuf JSON: unknown fields, wrong types, unknown enum
+//! words, null items), then the schema of the custom resource where it is stricter, then the checks of
+//! istio/istio pkg/config/validation/validation.go. Spec C0, C1, C2, D1.
+
+mod attribute;
+mod authorization_policy;
+mod jwks;
+mod plugin;
+mod proto;
+mod request_authentication;
+mod selector;
+mod url;
+
+use usher::config::reader::{Node, Problems};
+use usher::json::Value;
+
+/// The kinds that are checked, each with the API group that it belongs to.
+const KINDS: [(&str, &str); 4] = [
+    ("AuthorizationPolicy", "security.istio.io"),
+    ("RequestAuthentication", "security.istio.io"),
+    ("TrafficExtension", "extensions.istio.io"),
+    ("WasmPlugin", "extensions.istio.io"),
+];
+
+/// `istio.io/dry-run`, meant for AuthorizationPolicy alone (spec C1).
+const DRY_RUN: &str = "istio.io/dry-run";
+
+/// Whether a document is a manifest, and not a bare pluginConfig: no field of that is so named.
+pub(crate) fn is_manifest(document: &Value) -> bool {
+    document.get("kind").is_some() || document.get("apiVersion").is_some()
+}
+
+/// A pluginConfig, where it stands in its document.
+#[derive(Clone, Debug)]
+pub(crate) struct PluginConfig {
+    /// JSON path in the document, empty for a bare one.
+    pub(crate) at: String,
+    /// What it says.
+    pub(crate) value: Value,
+}
+
+/// What a manifest turned out to be.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    /// Manifests of a kind that is checked here.
+    pub(crate) count: usize,
+    /// The configurations of Usher in them.
+    pub(crate) configs: Vec<PluginConfig>,
+}
+
+/// Checks a manifest, or each of a `List` of them.
+pub(crate) fn check(document: &Value, problems: &Problems) -> Checked {
+    let mut checked = Checked::default();
+    check_node(&Node::root(document), problems, &mut checked);
+    checked
+}
+
+fn check_node(node: &Node<'_>, problems: &Problems, checked: &mut Checked) {
+    let Some(manifest) = node.object(problems) else { return };
+    let Some(kind) = manifest.required("kind", problems).and_then(|kind| kind.text(problems))
+    else {
+        return;
+    };
+    if kind == "List" || kind.ends_with("List") && node.value.get("items").is_some() {
+        // `kubectl get -o yaml`
+        let items = manifest.field("items").and_then(|items| items.list(problems));
+        for item in items.unwrap_or_default() {
+            check_node(&item, problems, checked);
+        }
+        return;
+    }
+    let Some((_, group)) = KINDS.iter().find(|(name, _)| *name == kind) else {
+        let bare = |name: &str| name.to_ascii_lowercase().trim_end_matches('s').to_owned();
+        match KINDS.iter().find(|(name, _)| bare(name) == bare(kind)) {
+            Some((name, _)) => {
+                let problem = format!("no kind `{kind}`; did you mean `{name}`?");
+                problems.error(manifest.path("kind"), problem);
+            }
+            None => problems.warning(manifest.path("kind"), format!("`{kind}` is not checked")),
+        }
+        return;
+    };
+    checked.count = checked.count.saturating_add(1);
+    match manifest.field("apiVersion").map(|version| (version.text(problems), version)) {
+        Some((Some(text), version)) if text.split('/').next() != Some(*group) => {
+            let expected = format!("`{group}/..`, the API group of {kind}");
+            version.expected::<()>(&expected, problems);
+        }
+        Some(_) => {}
+        None => problems.warning(&manifest.at, "missing field `apiVersion`"),
+    }
+    let metadata = manifest.field("metadata");
+    let metadata = metadata.filter(|m| m.object(problems).is_some());
+    if kind != "AuthorizationPolicy" {
+        refuse_dry_run(metadata.as_ref(), problems);
+    }
+    // Written by the API server, read by nobody here.
+    manifest.field("status");
+    let empty = Value::Object(usher::json::Map::new());
+    let spec = manifest.field("spec");
+    let spec = spec.unwrap_or(Node { at: manifest.path("spec"), value: &empty });
+    match kind {
+        "RequestAuthentication" => request_authentication::check(&spec, problems),
+        "TrafficExtension" => {
+            checked.configs.extend(plugin::check_traffic_extension(&spec, problems));
+        }
+        "WasmPlugin" => checked.configs.extend(plugin::check_wasm_plugin(&spec, problems)),
+        _ => authorization_policy::check(&spec, metadata.as_ref(), problems),
+    }
+    manifest.finish(problems);
+}
+
+/// Istio: "has unsupported annotation istio.io/dry-run, please remove the annotation".
+fn refuse_dry_run(metadata: Option<&Node<'_>>, problems: &Problems) {
+    let annotations = metadata.and_then(|m| m.value.get("annotations"));
+    if let (Some(metadata), Some(_)) = (metadata, annotations.and_then(|a| a.get(DRY_RUN))) {
+        problems.error(
+            format!("{}.annotations.{DRY_RUN}", metadata.at),
+            "only an AuthorizationPolicy can run dry; remove the annotation",
+        );
+    }
+}

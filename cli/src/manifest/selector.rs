@@ -1,0 +1,106 @@
+//! Which workloads a resource is for: `selector`, `targetRef`, `targetRefs` (spec C0).
+
+use usher::config::reader::{Node, Object, Problems};
+use usher::json::Value;
+
+use super::proto;
+
+/// What a targetRef may name; the group of a Service is empty or `core`.
+/// Source: istio/istio pkg/config/validation/validation.go (allowedTargetRefs).
+const TARGETS: [(&str, &str); 5] = [
+    ("", "Service"),
+    ("core", "Service"),
+    ("networking.istio.io", "ServiceEntry"),
+    ("gateway.networking.k8s.io", "Gateway"),
+    ("gateway.networking.k8s.io", "GatewayClass"),
+];
+
+/// Whether the resource knows the older, single `targetRef`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TargetRef {
+    Allowed,
+    Unknown,
+}
+
+/// Checks the three fields of a spec.
+pub(super) fn check(spec: &Object<'_>, single: TargetRef, problems: &Problems) {
+    let mut given = Vec::new();
+    if let Some(selector) = spec.field("selector") {
+        given.push("selector");
+        check_selector(&selector, problems);
+    }
+    let target = match single {
+        TargetRef::Allowed => spec.field("targetRef"),
+        TargetRef::Unknown => None,
+    };
+    if let Some(target) = target.and_then(|target| target.object(problems)) {
+        given.push("targetRef");
+        check_target(target, problems);
+    }
+    if let Some(targets) = spec.field("targetRefs") {
+        // istio/api PolicyTargetReference: MaxItems=16
+        proto::at_most(&targets, 16, problems);
+        let targets = proto::objects(&targets, problems);
+        if !targets.is_empty() {
+            given.push("targetRefs");
+        }
+        for target in targets {
+            check_target(target, problems);
+        }
+    }
+    if given.len() > 1 {
+        let given = given.join("` and `");
+        problems.error(&spec.at, format!("only one of selector and targetRefs, found `{given}`"));
+    }
+}
+
+fn check_selector(selector: &Node<'_>, problems: &Problems) {
+    let Some(selector) = selector.object(problems) else { return };
+    let labels = selector.field("matchLabels");
+    let members = match labels.as_ref().map(|labels| (labels, labels.value)) {
+        Some((_, Value::Object(members))) => members.iter().collect(),
+        Some((labels, _)) => {
+            labels.expected::<()>("an object", problems);
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
+    if members.is_empty() {
+        problems.warning(&selector.at, "a selector without labels selects every workload");
+    }
+    for (key, value) in members {
+        let at = format!("{}.matchLabels.{key}", selector.at);
+        let value = Node { at: at.clone(), value };
+        let Some(text) = value.text(problems) else { continue };
+        if key.is_empty() {
+            problems.error(&at, "expected a label name, found an empty string");
+        }
+        if key.contains('*') || text.contains('*') {
+            problems.error(&at, format!("no wildcard in a selector, found `{key}={text}`"));
+        }
+        // istio/api type/v1beta1/selector.proto: the values' MaxLength=63
+        proto::no_longer_than(&value, 63, problems);
+    }
+    selector.finish(problems);
+}
+
+fn check_target(target: Object<'_>, problems: &Problems) {
+    let text = |name| target.field(name).and_then(|field| field.text(problems)).unwrap_or_default();
+    let (group, kind) = (text("group"), text("kind"));
+    if text("name").is_empty() {
+        problems.error(&target.at, "a targetRef needs a `name`");
+    }
+    if !text("namespace").is_empty() {
+        problems.error(
+            target.path("namespace"),
+            "a targetRef stays in its own namespace; remove the field",
+        );
+    }
+    if !TARGETS.contains(&(group, kind)) {
+        let known = "Service, ServiceEntry (networking.istio.io), Gateway or GatewayClass \
+                     (gateway.networking.k8s.io)";
+        let problem = format!("expected a targetRef to {known}, found `{group}/{kind}`");
+        problems.error(&target.at, problem);
+    }
+    target.finish(problems);
+}

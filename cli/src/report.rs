@@ -1,0 +1,121 @@
+//! What is wrong, where in which file, for people (`file:line:column: path: problem`) and scripts.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use usher::config::reader::{InvalidConfig, Problems};
+
+use crate::command::Format;
+use crate::input::{Document, Unreadable};
+
+/// One thing that is wrong, or worth a second look, in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Problem {
+    /// The file as named on the command line, `-` for standard input.
+    pub(crate) file: String,
+    /// Its line, from 1; absent where the place is not known.
+    pub(crate) line: Option<usize>,
+    /// The column in that line, in characters from 1.
+    pub(crate) column: Option<usize>,
+    /// The number of the document in the file, from 0.
+    pub(crate) document: usize,
+    /// Whether it makes the document invalid.
+    pub(crate) severity: Severity,
+    /// JSON path in the document, empty for the whole.
+    pub(crate) path: String,
+    /// What was found and what was expected.
+    pub(crate) problem: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    /// Makes the document invalid.
+    Error,
+    /// Legal, and worth a second look.
+    Warning,
+}
+
+impl Problem {
+    /// A text that is no YAML or JSON at all.
+    pub(crate) fn unreadable(file: &str, unreadable: Unreadable) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: Some(unreadable.mark.line),
+            column: Some(unreadable.mark.column),
+            document: 0,
+            severity: Severity::Error,
+            path: String::new(),
+            problem: unreadable.problem,
+        }
+    }
+
+    /// All that was noted about a document, in the order of the file, as a compiler would.
+    pub(crate) fn all(
+        file: &str,
+        number: usize,
+        document: &Document,
+        problems: Problems,
+    ) -> Vec<Self> {
+        let place = |severity: Severity, InvalidConfig { at, problem }: InvalidConfig| {
+            let mark = document.locate(&at);
+            let hint = unquoted(document, &at, &problem);
+            Self {
+                file: file.to_owned(),
+                line: mark.map(|mark| mark.line),
+                column: mark.map(|mark| mark.column),
+                document: number,
+                severity,
+                path: at,
+                problem: problem + &hint,
+            }
+        };
+        let (errors, warnings) = problems.into_parts();
+        let errors = errors.into_iter().map(|error| place(Severity::Error, error));
+        let warnings = warnings.into_iter().map(|warning| place(Severity::Warning, warning));
+        let mut all: Vec<Self> = errors.chain(warnings).collect();
+        all.sort_by_key(|problem| (problem.line, problem.column));
+        all
+    }
+}
+
+/// The remedy where a string was expected and YAML has read a word as something else.
+fn unquoted(document: &Document, path: &str, problem: &str) -> String {
+    match document.unquoted(path) {
+        Some(word) if problem.starts_with("expected a string, found") => {
+            format!("; in quotes it is a string: \"{word}\"")
+        }
+        _ => String::new(),
+    }
+}
+
+/// Writes the problems: as text to `errors`, as JSON lines to `answers`.
+pub(crate) fn write(
+    problems: &[Problem],
+    format: Format,
+    answers: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> io::Result<()> {
+    for problem in problems {
+        match format {
+            Format::Text => writeln!(errors, "{}", text(problem))?,
+            Format::Json => writeln!(answers, "{}", serde_json::to_string(problem)?)?,
+        }
+    }
+    Ok(())
+}
+
+fn text(problem: &Problem) -> String {
+    let mut text = problem.file.clone();
+    for place in [problem.line, problem.column].into_iter().flatten() {
+        text.push_str(&format!(":{place}"));
+    }
+    text.push_str(": ");
+    if problem.severity == Severity::Warning {
+        text.push_str("warning: ");
+    }
+    if !problem.path.is_empty() {
+        text.push_str(&format!("{}: ", problem.path));
+    }
+    text + &problem.problem
+}

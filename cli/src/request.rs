@@ -1,0 +1,244 @@
+//! Requests as people and scripts write them -> [`Request`] as a host would tell it: from flags, or
+//! one JSON object a line with the fields of the shared vectors.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde::Deserialize;
+use usher::json::Value;
+use usher::request::{Connection, MetadataValue, Metadatum, Peer, Request};
+
+use crate::input;
+
+/// A request by flags.
+#[derive(Args, Debug)]
+pub(crate) struct Flags {
+    /// `:method`
+    #[arg(long, short = 'X', default_value = "GET")]
+    method: String,
+    /// `:path`, query included
+    #[arg(long, default_value = "/")]
+    path: String,
+    /// `:authority`, port included
+    #[arg(long, value_name = "H")]
+    host: Option<String>,
+    /// A header line, `name: value`
+    #[arg(long = "header", short = 'H', value_name = "K: V")]
+    headers: Vec<String>,
+    /// Sent as `authorization: Bearer T`; `-` reads standard input
+    #[arg(long, value_name = "T", conflicts_with = "token_file")]
+    token: Option<String>,
+    /// The same from a file, `-` for standard input
+    #[arg(long, value_name = "F")]
+    token_file: Option<String>,
+    /// The client certificate's SPIFFE id, with or without `spiffe://`; implies TLS
+    #[arg(long, value_name = "SPIFFE")]
+    principal: Option<String>,
+    /// The TCP peer, what `sourceAddress` stands for
+    #[arg(long, value_name = "IP")]
+    source_ip: Option<IpAddr>,
+}
+
+impl Flags {
+    /// The request that the flags describe.
+    ///
+    /// # Errors
+    /// A header line without a colon, or an unreadable token file.
+    pub(crate) fn request(&self) -> anyhow::Result<Request> {
+        let token = match (&self.token, &self.token_file) {
+            (Some(token), _) if token != "-" => Some(token.clone()),
+            (Some(_), _) => Some(input::text("-")?),
+            (None, Some(name)) => Some(input::text(name)?),
+            (None, None) => None,
+        };
+        let mut headers = Vec::new();
+        if let Some(token) = token {
+            headers.push(("authorization".to_owned(), format!("Bearer {}", token.trim())));
+        }
+        for line in &self.headers {
+            headers.push(header(line)?);
+        }
+        let uri = self.principal.as_ref().map(|principal| {
+            let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
+            format!("spiffe://{id}")
+        });
+        let peer = uri.map(|uri| PeerLine { uri_sans: Some(vec![uri]), ..PeerLine::default() });
+        let line = Line {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            authority: self.host.clone(),
+            headers: Some(headers),
+            tls: Some(peer.is_some()),
+            peer,
+            source_ip: self.source_ip,
+            ..Line::default()
+        };
+        line.request()
+    }
+}
+
+/// `name: value`, the value without the white space around it (RFC 9110 section 5.5).
+fn header(line: &str) -> anyhow::Result<(String, String)> {
+    match line.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => bail!("expected `name: value` for --header, found `{line}`"),
+    }
+}
+
+/// A request as a JSON object: `method` and `path`, all else optional. Fields that say something about
+/// a request rather than in it (`expect`, `claims`, ..) are not read.
+#[derive(Debug, Default, Deserialize)]
+struct Line {
+    method: String,
+    path: String,
+    authority: Option<String>,
+    headers: Option<Vec<(String, String)>>,
+    tls: Option<bool>,
+    sni: Option<String>,
+    peer: Option<PeerLine>,
+    source_ip: Option<IpAddr>,
+    remote_ip: Option<IpAddr>,
+    destination_ip: Option<IpAddr>,
+    destination_port: Option<u16>,
+    metadata: Option<BTreeMap<String, BTreeMap<String, Value>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct PeerLine {
+    uri_sans: Option<Vec<String>>,
+    dns_sans: Option<Vec<String>>,
+    subject: Option<String>,
+}
+
+/// Reads one line of a file of requests.
+///
+/// # Errors
+/// No JSON object, or a field of the wrong type.
+pub(crate) fn from_line(line: &str) -> anyhow::Result<Request> {
+    let line: Line = serde_json::from_str(line).context("expected a request as a JSON object")?;
+    line.request()
+}
+
+impl Line {
+    fn request(self) -> anyhow::Result<Request> {
+        let scheme = if self.tls.unwrap_or_default() { "https" } else { "http" };
+        let mut headers: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut push = |name: &str, value: String| {
+            headers.push((name.to_ascii_lowercase().into_bytes(), value.into_bytes()));
+        };
+        let mut lines = self.headers.unwrap_or_default();
+        // Envoy hands `host` over as `:authority`.
+        let host = lines.iter().position(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let authority = match (self.authority, host) {
+            (Some(authority), _) => Some(authority),
+            (None, Some(host)) => Some(lines.remove(host).1),
+            (None, None) => None,
+        };
+        push(":method", self.method);
+        push(":path", self.path);
+        push(":scheme", scheme.to_owned());
+        if let Some(authority) = authority {
+            push(":authority", authority);
+        }
+        for (name, value) in lines {
+            push(&name, value);
+        }
+        let peer = self.peer.map(|peer| Peer {
+            uri_sans: peer.uri_sans.unwrap_or_default(),
+            dns_sans: peer.dns_sans.unwrap_or_default(),
+            subject: peer.subject.unwrap_or_default(),
+        });
+        let connection = Connection {
+            peer,
+            sni: self.sni.unwrap_or_default(),
+            source_ip: self.source_ip,
+            remote_ip: self.remote_ip,
+            destination_ip: self.destination_ip,
+            destination_port: self.destination_port,
+            metadata: metadata(self.metadata.unwrap_or_default())?,
+        };
+        Ok(Request { headers, connection })
+    }
+}
+
+fn metadata(filters: BTreeMap<String, BTreeMap<String, Value>>) -> anyhow::Result<Vec<Metadatum>> {
+    let mut metadata = Vec::new();
+    for (filter, keys) in filters {
+        for (key, value) in keys {
+            let value = match value {
+                Value::String(text) => MetadataValue::Text(text),
+                Value::Array(items) => {
+                    // Elements that are no strings match nothing, in Envoy as here.
+                    let texts = items.into_iter().filter_map(|item| match item {
+                        Value::String(text) => Some(text),
+                        _ => None,
+                    });
+                    MetadataValue::List(texts.collect())
+                }
+                other => {
+                    let found = usher::config::reader::describe(&other);
+                    bail!("expected text or a list in metadata `{filter}` `{key}`, found {found}")
+                }
+            };
+            metadata.push(Metadatum { filter: filter.clone(), key, value });
+        }
+    }
+    Ok(metadata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(request: &Request) -> Vec<String> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        request.headers.iter().map(|(n, v)| format!("{}={}", text(n), text(v))).collect()
+    }
+
+    #[test]
+    fn a_line_becomes_what_a_host_would_tell() {
+        let request = from_line(
+            r#"{"method":"GET","path":"/a?b","authority":"h:1","headers":[["X-A","1"],["x-a","2"]],
+                "tls":true,"sni":"s","peer":{"uri_sans":["spiffe://a/b"],"dns_sans":[],"subject":""},
+                "source_ip":"127.0.0.1","destination_port":443,
+                "metadata":{"f":{"k":"v","l":["a",1]}},"claims":null,"expect":{"status":200}}"#,
+        )
+        .unwrap();
+        let expected =
+            [":method=GET", ":path=/a?b", ":scheme=https", ":authority=h:1", "x-a=1", "x-a=2"];
+        assert_eq!(names(&request), expected);
+        let connection = request.connection;
+        assert_eq!(connection.peer.unwrap().uri_sans, ["spiffe://a/b"]);
+        assert_eq!(connection.source_ip.unwrap().to_string(), "127.0.0.1");
+        assert_eq!(connection.remote_ip, None);
+        assert_eq!(connection.metadata.len(), 2);
+        assert_eq!(connection.metadata[1].value, MetadataValue::List(vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn method_and_path_are_enough() {
+        let request = from_line(r#"{"method":"PUT","path":"/","peer":null,"sni":null}"#).unwrap();
+        assert_eq!(names(&request), [":method=PUT", ":path=/", ":scheme=http"]);
+        let host = from_line(r#"{"method":"PUT","path":"/","headers":[["Host","h"]]}"#).unwrap();
+        assert_eq!(names(&host).last().unwrap(), ":authority=h");
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_understand() {
+        for line in [
+            "",
+            "[]",
+            r#"{"method":"GET"}"#,
+            r#"{"method":"GET","path":"/","source_ip":"x"}"#,
+            r#"{"method":"GET","path":"/","headers":{"a":"b"}}"#,
+            r#"{"method":"GET","path":"/","destination_port":70000}"#,
+            r#"{"method":"GET","path":"/","metadata":{"f":{"k":1}}}"#,
+        ] {
+            assert!(from_line(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `usher explain --requests` answers as Istio's compiler and a real Envoy have answered: status,
+//! deciding rule, audit, and the path as the service sees it. Vectors: shared/vectors/authz.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may stop at any surprise"
+)]
+
+mod common;
+mod vectors;
+
+use serde_json::{Value, json};
+
+use common::usher;
+use vectors::shared;
+
+/// A moment at which every token of the vectors is good.
+const NOW: &str = "1790000000";
+
+const ISSUERS: [&str; 4] = [
+    "https://idp.example.com",
+    "https://idp.example.com/realms/x",
+    "issuer-a@example.com",
+    "plain",
+];
+
+/// The pluginConfig that a scenario stands for.
+fn config(scenario: &Value, jwks: &Value) -> Value {
+    let rules: Vec<Value> =
+        ISSUERS.iter().map(|issuer| json!({ "issuer": issuer, "jwks": jwks })).collect();
+    let policies = scenario["policies"].as_array().unwrap().iter().map(|policy| {
+        let mut entry = policy["spec"].as_object().unwrap().clone();
+        entry.insert("name".to_owned(), policy["name"].clone());
+        entry.insert("namespace".to_owned(), policy["namespace"].clone());
+        let dry_run = policy["annotations"]["istio.io/dry-run"].as_str();
+        // Go's ParseBool; what it cannot parse is no dry run (spec B12).
+        if dry_run.is_some_and(|v| ["1", "t", "T", "TRUE", "true", "True"].contains(&v)) {
+            entry.insert("dryRun".to_owned(), json!(true));
+        }
+        Value::Object(entry)
+    });
+    let mut trust_domains = vec![scenario["trustDomain"].clone()];
+    trust_domains.extend(scenario["aliases"].as_array().cloned().unwrap_or_default());
+    json!({
+        "jwtRules": rules,
+        "authorizationPolicies": policies.collect::<Vec<_>>(),
+        "pathNormalization": scenario["pathNormalization"],
+        "trustDomains": trust_domains,
+        "sourceAddress": { "filterState": "usher.source_ip" },
+    })
+}
+
+/// What of a decision differs from what is expected.
+fn differences(request: &Value, answer: &Value) -> Vec<String> {
+    let expect = &request["expect"];
+    let unsafe_path = answer["reason"] == "path_unsafe";
+    let mut pairs = vec![("status", &answer["status"], &expect["status"])];
+    if !unsafe_path {
+        if expect.get("matched").is_some() {
+            pairs.push(("matched", &answer["matched"], &expect["matched"]));
+        }
+        pairs.push(("path", &answer["path"], &request["path_seen"]));
+    }
+    if let Some(audit) = expect.get("audit") {
+        pairs.push(("audit", &answer["audit"], audit));
+    }
+    let differing = pairs.into_iter().filter(|(_, found, expected)| found != expected);
+    differing.map(|(what, found, expected)| format!("{what} {found}, not {expected}")).collect()
+}
+
+#[test]
+fn explain_agrees_with_istio_and_envoy() {
+    let Some(scenarios) = shared("vectors/authz/policies.jsonl") else { return };
+    let jwks: Value = serde_json::from_str(&shared("vectors/authz/jwks.json").unwrap()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.json");
+    let (mut requests, mut failures) = (0, Vec::new());
+    for line in scenarios.lines() {
+        let scenario: Value = serde_json::from_str(line).unwrap();
+        let id = scenario["id"].as_str().unwrap();
+        std::fs::write(&file, config(&scenario, &jwks).to_string()).unwrap();
+        let sent = scenario["requests"].as_array().unwrap();
+        let lines: Vec<String> = sent.iter().map(Value::to_string).collect();
+        let run = usher(
+            &[
+                "explain",
+                "--config",
+                file.to_str().unwrap(),
+                "--now",
+                NOW,
+                "--requests",
+                "-",
+                "--format",
+                "json",
+            ],
+            &lines.join("\n"),
+        );
+        if run.status != Some(0) {
+            failures.push(format!("{id}: status {:?}: {}{}", run.status, run.stdout, run.stderr));
+            continue;
+        }
+        let answers: Vec<Value> =
+            run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(answers.len(), sent.len(), "{id}: one decision a line");
+        for (number, (request, answer)) in sent.iter().zip(&answers).enumerate() {
+            requests += 1;
+            let differences = differences(request, answer);
+            if !differences.is_empty() {
+                failures.push(format!("{id}[{number}]: {}: {line}", differences.join("; ")));
+            }
+        }
+    }
+    eprintln!("{requests} requests, {} failures", failures.len());
+    let shown: Vec<&str> =
+        failures.iter().take(20).map(|f| f.get(..600).unwrap_or(f.as_str())).collect();
+    assert!(failures.is_empty(), "{} failures, such as\n{}", failures.len(), shown.join("\n"));
+}
