@@ -1,0 +1,281 @@
+//! The Envoy configuration of a gate, as data.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::upstream::Upstream;
+
+/// One listener: the configuration of its Usher, and what stands around it.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    plugin: Option<Value>,
+    ahead: Vec<Value>,
+    transport_socket: Option<Value>,
+    accept_connect: bool,
+    discovered: bool,
+}
+
+/// Where a gate's files are.
+pub(crate) struct Site {
+    /// The built filter.
+    pub(crate) module: PathBuf,
+    /// A directory for everything else.
+    pub(crate) directory: PathBuf,
+}
+
+impl Site {
+    /// The access log of all listeners.
+    pub(crate) fn access_log(&self) -> PathBuf {
+        self.directory.join("access.log")
+    }
+
+    /// The file that Envoy discovers its listeners in (LDS).
+    fn listeners(&self) -> PathBuf {
+        self.directory.join("listeners.json")
+    }
+
+    /// Puts everything where Envoy discovers it.
+    pub(crate) fn publish(&self, doors: &[(String, Setup)]) {
+        for (name, setup) in doors.iter().filter(|(_, setup)| setup.discovered) {
+            self.publish_plugin(name, setup);
+        }
+        let listeners = doors.iter().map(|(name, setup)| setup.listener(name, self)).collect();
+        publish(&self.listeners(), listeners);
+    }
+
+    /// The file that listener `name` discovers its Usher's configuration in (ECDS), see
+    /// [`Setup::discovered`].
+    fn plugin(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("plugin-{name}.json"))
+    }
+
+    /// Puts `setup`'s configuration where listener `name` discovers it.
+    fn publish_plugin(&self, name: &str, setup: &Setup) {
+        let plugin = setup.plugin.as_ref().unwrap_or(&Value::Null);
+        let resource = json!({
+            "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+            "name": name,
+            "typed_config": usher(name, &self.module, plugin),
+        });
+        publish(&self.plugin(name), vec![resource]);
+    }
+}
+
+/// Moves a discovery response into place; Envoy does not watch for files that are written to.
+fn publish(file: &Path, resources: Vec<Value>) {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let version = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
+    let response = json!({ "version_info": version, "resources": resources });
+    let new = file.with_extension("new");
+    std::fs::write(&new, response.to_string()).unwrap();
+    std::fs::rename(&new, file).unwrap();
+}
+
+impl Setup {
+    /// An Usher with this pluginConfig.
+    pub fn plugin(configuration: Value) -> Self {
+        Self::plugin_text(&configuration.to_string())
+    }
+
+    /// An Usher with this text for a pluginConfig, whatever it is.
+    pub fn plugin_text(configuration: &str) -> Self {
+        let configuration = json!({
+            "@type": "type.googleapis.com/google.protobuf.StringValue",
+            "value": configuration,
+        });
+        Self { plugin: Some(configuration), ..Self::default() }
+    }
+
+    /// An Usher with no pluginConfig at all.
+    pub fn plugin_absent() -> Self {
+        Self { plugin: Some(Value::Null), ..Self::default() }
+    }
+
+    /// No Usher: what the harness itself does to requests.
+    pub fn open() -> Self {
+        Self::default()
+    }
+
+    /// Puts an HTTP filter (`{name, typed_config}`) ahead of Usher, behind earlier ones.
+    pub fn ahead(mut self, filter: Value) -> Self {
+        self.ahead.push(filter);
+        self
+    }
+
+    /// Listens with this downstream TLS context, see [`crate::tls::Authority::downstream`].
+    pub fn tls(mut self, transport_socket: Value) -> Self {
+        self.transport_socket = Some(transport_socket);
+        self
+    }
+
+    /// Accepts the method CONNECT, whose requests have no `:path`.
+    pub fn accept_connect(mut self) -> Self {
+        self.accept_connect = true;
+        self
+    }
+
+    /// Lets Envoy discover Usher's configuration by itself (ECDS, as istiod delivers a WasmPlugin), not
+    /// as a part of the listener's.
+    pub fn discovered(mut self) -> Self {
+        self.discovered = true;
+        self
+    }
+
+    pub(crate) fn has_plugin(&self) -> bool {
+        self.plugin.is_some()
+    }
+
+    /// The listener `name` on a free port.
+    pub(crate) fn listener(&self, name: &str, site: &Site) -> Value {
+        let mut filters = self.ahead.clone();
+        filters.extend(self.plugin.as_ref().map(|plugin| {
+            if self.discovered {
+                json!({ "name": name, "config_discovery": discovery(&site.plugin(name)) })
+            } else {
+                json!({ "name": "usher", "typed_config": usher(name, &site.module, plugin) })
+            }
+        }));
+        let manager = connection_manager(name, &filters, self.accept_connect, &site.access_log());
+        let mut chain = json!({ "filters": [manager] });
+        if let Some(socket) = &self.transport_socket {
+            chain["transport_socket"] = socket.clone();
+        }
+        json!({
+            "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+            "name": name,
+            "address": address(0),
+            "filter_chains": [chain],
+        })
+    }
+}
+
+/// The whole configuration.
+pub(crate) fn envoy(site: &Site) -> Value {
+    json!({
+        // Envoy takes discovered resources only with a name of its own.
+        "node": { "id": "gate", "cluster": "usher-tests" },
+        "admin": { "address": address(0) },
+        "dynamic_resources": { "lds_config": discovered_in(&site.listeners()) },
+        "static_resources": { "clusters": [service()] },
+    })
+}
+
+/// The wasm filter's configuration. All listeners share one VM, as in a sidecar: what harms it
+/// harms all.
+fn usher(name: &str, module: &Path, configuration: &Value) -> Value {
+    let mut config = json!({
+        "name": name,
+        // Envoy's log lines name the root, not the plugin.
+        "root_id": name,
+        "vm_config": {
+            "vm_id": "usher",
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": { "local": { "filename": module } },
+        },
+    });
+    if !configuration.is_null() {
+        config["configuration"] = configuration.clone();
+    }
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": config,
+    })
+}
+
+fn discovery(file: &Path) -> Value {
+    json!({
+        "config_source": discovered_in(file),
+        "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+    })
+}
+
+fn discovered_in(file: &Path) -> Value {
+    json!({ "path_config_source": { "path": file }, "resource_api_version": "V3" })
+}
+
+fn connection_manager(
+    name: &str,
+    filters: &[Value],
+    accept_connect: bool,
+    access_log: &Path,
+) -> Value {
+    let mut filters = filters.to_vec();
+    filters.push(json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+        },
+    }));
+    let upgrades = accept_connect.then(|| json!({ "upgrade_type": "CONNECT" }));
+    let connect = json!({ "match": { "connect_matcher": {} }, "route": { "cluster": "service" } });
+    let any = json!({ "match": { "prefix": "/" }, "route": { "cluster": "service" } });
+    json!({
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": {
+            "@type": concat!(
+                "type.googleapis.com/envoy.extensions.filters.network",
+                ".http_connection_manager.v3.HttpConnectionManager",
+            ),
+            "stat_prefix": name,
+            "codec_type": "AUTO",
+            "http_protocol_options": { "enable_trailers": true },
+            "http2_protocol_options": { "allow_connect": true },
+            // Large enough for what the tests send; Envoy's own default is 60 KiB.
+            "max_request_headers_kb": 512,
+            "common_http_protocol_options": { "max_headers_count": 1000 },
+            "upgrade_configs": upgrades.into_iter().collect::<Vec<_>>(),
+            "route_config": {
+                "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [any, connect] }],
+            },
+            "http_filters": filters,
+            "access_log": [{
+                "name": "envoy.access_loggers.file",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                    "path": access_log,
+                    "log_format": { "json_format": {
+                        "case": "%REQ(x-case)%",
+                        "status": "%RESPONSE_CODE%",
+                        "details": "%RESPONSE_CODE_DETAILS%",
+                        "decision": "%FILTER_STATE(wasm.usher.decision:PLAIN)%",
+                        "reason": "%FILTER_STATE(wasm.usher.reason:PLAIN)%",
+                        "provider": "%FILTER_STATE(wasm.usher.provider:PLAIN)%",
+                        "sub": "%FILTER_STATE(wasm.usher.sub:PLAIN)%",
+                        "iss": "%FILTER_STATE(wasm.usher.iss:PLAIN)%",
+                        "policy": "%FILTER_STATE(wasm.usher.policy:PLAIN)%",
+                        "rule": "%FILTER_STATE(wasm.usher.rule:PLAIN)%",
+                    }},
+                },
+            }],
+        },
+    })
+}
+
+/// The upstream, spoken to in the protocol that the client speaks.
+fn service() -> Value {
+    json!({
+        "name": "service",
+        "type": "STATIC",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "use_downstream_protocol_config": {
+                    "http_protocol_options": { "enable_trailers": true },
+                    "http2_protocol_options": {},
+                },
+            },
+        },
+        "load_assignment": {
+            "cluster_name": "service",
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": {
+                "address": address(Upstream::shared().address.port()),
+            }}]}],
+        },
+    })
+}
+
+fn address(port: u16) -> Value {
+    json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
+}

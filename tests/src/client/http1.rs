@@ -1,0 +1,159 @@
+//! HTTP/1.1, written by hand and read by httparse.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::{Ask, Reply};
+
+/// A stream to write a request to and to read its response from.
+pub trait Wire: Read + Write {}
+impl<S: Read + Write> Wire for S {}
+
+/// Connects to `address`; a silent server fails the test after ten seconds.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
+/// Sends `ask` under the name `case` on a fresh connection that is closed afterwards.
+pub fn exchange(stream: impl Wire, case: &str, ask: &Ask) -> Reply {
+    let ask = ask.clone().header("connection", "close");
+    Connection::new(stream).exchange(case, &ask)
+}
+
+/// Sends `bytes` as they are and reads one response.
+pub fn raw(stream: impl Wire, case: &str, bytes: &[u8]) -> Reply {
+    Connection::new(stream).raw(case, bytes, false)
+}
+
+/// A connection for any number of requests, one after the other.
+pub struct Connection<S> {
+    stream: S,
+    buffer: Vec<u8>,
+}
+
+impl<S: Wire> Connection<S> {
+    /// Speaks over `stream`.
+    pub fn new(stream: S) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// Sends `ask` under the name `case`, and leaves the connection open.
+    pub fn exchange(&mut self, case: &str, ask: &Ask) -> Reply {
+        self.raw(case, &encode(case, ask), ask.method == "HEAD")
+    }
+
+    /// Sends `bytes` and reads one response. `bodiless`: the response to a HEAD.
+    fn raw(&mut self, case: &str, bytes: &[u8], bodiless: bool) -> Reply {
+        // Envoy may answer, and close, before it has read all of a request that it refuses.
+        let _ = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
+        let (status, headers) = self.head();
+        let body = if bodiless || status == 204 || status == 304 {
+            Vec::new()
+        } else if let Some(length) = value(&headers, "content-length") {
+            self.take(length.parse().unwrap())
+        } else if value(&headers, "transfer-encoding").is_some() {
+            self.chunks()
+        } else {
+            self.rest()
+        };
+        Reply { case: case.to_owned(), status, headers, body, seen: None }
+    }
+}
+
+fn encode(case: &str, ask: &Ask) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| bytes.extend_from_slice(part));
+    put(&[ask.method.as_bytes(), b" ", &ask.path, b" HTTP/1.1\r\nhost: "]);
+    put(&[ask.authority.as_bytes(), b"\r\n"]);
+    for (name, value) in ask.lines.iter().chain([&Reply::header_line(case)]) {
+        put(&[name, b": ", value, b"\r\n"]);
+    }
+    if !ask.trailers.is_empty() {
+        put(&[b"transfer-encoding: chunked\r\n\r\n"]);
+        if !ask.body.is_empty() {
+            put(&[format!("{:x}\r\n", ask.body.len()).as_bytes(), &ask.body, b"\r\n"]);
+        }
+        put(&[b"0\r\n"]);
+        for (name, value) in &ask.trailers {
+            put(&[name, b": ", value, b"\r\n"]);
+        }
+        put(&[b"\r\n"]);
+    } else if ask.body.is_empty() {
+        put(&[b"\r\n"]);
+    } else {
+        put(&[format!("content-length: {}\r\n\r\n", ask.body.len()).as_bytes(), &ask.body]);
+    }
+    bytes
+}
+
+/// Reading a response.
+impl<S: Wire> Connection<S> {
+    fn head(&mut self) -> (u16, Vec<(String, Vec<u8>)>) {
+        loop {
+            let mut lines = [httparse::EMPTY_HEADER; 128];
+            let mut response = httparse::Response::new(&mut lines);
+            if let httparse::Status::Complete(length) = response.parse(&self.buffer).unwrap() {
+                let status = response.code.unwrap();
+                let lower = |line: &httparse::Header<'_>| {
+                    (line.name.to_ascii_lowercase(), line.value.to_vec())
+                };
+                let headers = response.headers.iter().map(lower).collect();
+                self.buffer.drain(..length);
+                return (status, headers);
+            }
+            assert!(self.more(), "no response, only {:?}", self.buffer.escape_ascii().to_string());
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        while self.buffer.len() < length {
+            assert!(self.more(), "the response ends within its body");
+        }
+        self.buffer.drain(..length).collect()
+    }
+
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            match httparse::parse_chunk_size(&self.buffer).unwrap() {
+                httparse::Status::Complete((_, 0)) => return body,
+                httparse::Status::Complete((start, size)) => {
+                    self.take(start);
+                    body.extend(self.take(usize::try_from(size).unwrap()));
+                    self.take(b"\r\n".len());
+                }
+                httparse::Status::Partial => {
+                    assert!(self.more(), "the response ends within its chunks");
+                }
+            }
+        }
+    }
+
+    fn rest(&mut self) -> Vec<u8> {
+        while self.more() {}
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Reads on; false at the end.
+    fn more(&mut self) -> bool {
+        let mut piece = [0; 16384];
+        match self.stream.read(&mut piece) {
+            Ok(length) => {
+                self.buffer.extend_from_slice(&piece[..length]);
+                length > 0
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            // A TLS peer that hangs up without close_notify.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => false,
+            Err(error) => panic!("reading the response: {error}"),
+        }
+    }
+}
+
+fn value<'h>(headers: &'h [(String, Vec<u8>)], name: &str) -> Option<&'h str> {
+    headers.iter().find(|(n, _)| n == name).and_then(|(_, value)| str::from_utf8(value).ok())
+}

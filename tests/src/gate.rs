@@ -1,0 +1,273 @@
+//! A gate: a real Envoy with Usher, in front of the upstream.
+//!
+//! One Envoy has any number of listeners, each with an Usher configured as it likes. A gate may
+//! stand in a `static`: its Envoy ends with the test process, however that ends.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::Value;
+
+use crate::bootstrap::{self, Setup, Site};
+use crate::client::{Ask, Reply, http1, http2};
+use crate::envoy::Envoy;
+use crate::log::{Entry, Log};
+use crate::tls::{Authority, Identity};
+use crate::upstream::Upstream;
+
+/// A gate that is being described.
+pub struct Plan {
+    envoy: PathBuf,
+    doors: Vec<(String, Setup)>,
+}
+
+/// A running gate.
+pub struct Gate {
+    doors: HashMap<String, SocketAddr>,
+    access_log: Log,
+    envoy: Envoy,
+    site: Site,
+    setups: Mutex<Vec<(String, Setup)>>,
+}
+
+/// One listener of a running gate.
+#[derive(Clone, Copy)]
+pub struct Door<'g> {
+    gate: &'g Gate,
+    address: SocketAddr,
+}
+
+impl Gate {
+    /// A gate without doors yet, in the pinned Envoy.
+    pub fn plan() -> Plan {
+        Plan { envoy: pinned_envoy(), doors: Vec::new() }
+    }
+
+    /// The plan of a gate with one door, called `usher`, of this pluginConfig.
+    pub fn with(configuration: Value) -> Plan {
+        Self::plan().door("usher", Setup::plugin(configuration))
+    }
+
+    /// The door called `name`.
+    ///
+    /// # Panics
+    /// When the plan had none of that name.
+    #[track_caller]
+    pub fn door(&self, name: &str) -> Door<'_> {
+        let address = self.doors.get(name).unwrap_or_else(|| panic!("no door {name}"));
+        Door { gate: self, address: *address }
+    }
+
+    /// Changes the door `name` to `setup`. Envoy takes it up on its own, a moment later.
+    ///
+    /// # Panics
+    /// When the plan had none of that name.
+    #[track_caller]
+    pub fn reconfigure(&self, name: &str, setup: Setup) {
+        let mut setups = self.setups.lock().unwrap();
+        let (_, old) = setups.iter_mut().find(|(n, _)| n == name).expect("a planned door");
+        *old = setup;
+        self.site.publish(&setups);
+    }
+
+    /// Envoy's own log.
+    pub fn log(&self) -> Log {
+        Log::new(&self.envoy.log())
+    }
+
+    /// Every request that this gate has answered and written down so far.
+    pub fn access_log(&self) -> &Log {
+        &self.access_log
+    }
+
+    /// GET of a path of Envoy's admin interface, such as `/stats?filter=wasm`.
+    pub fn admin(&self, path: &str) -> String {
+        self.envoy.admin(path)
+    }
+}
+
+impl Plan {
+    /// Adds a door.
+    pub fn door(mut self, name: &str, setup: Setup) -> Self {
+        self.doors.push((name.to_owned(), setup));
+        self
+    }
+
+    /// Runs in the Envoy at `binary` instead of the pinned one.
+    pub fn envoy(mut self, binary: &Path) -> Self {
+        self.envoy = binary.to_owned();
+        self
+    }
+
+    /// Starts Envoy and waits until it serves.
+    ///
+    /// # Panics
+    /// With Envoy's log, when it does not become ready.
+    pub fn start(self) -> Gate {
+        let guarded = self.doors.iter().any(|(_, setup)| setup.has_plugin());
+        let module = if guarded { module() } else { PathBuf::new() };
+        let site = Site { module, directory: directory() };
+        site.publish(&self.doors);
+        let envoy = Envoy::start(&self.envoy, &bootstrap::envoy(&site), site.directory.clone());
+        Gate {
+            doors: envoy.listeners(),
+            access_log: Log::new(&site.access_log()),
+            envoy,
+            site,
+            setups: Mutex::new(self.doors),
+        }
+    }
+}
+
+impl Door<'_> {
+    /// Sends `ask` over HTTP/1.1, byte by byte as it is.
+    pub fn http1(&self, ask: &Ask) -> Reply {
+        let case = Ask::case();
+        seen(http1::exchange(http1::connect(self.address), &case, ask))
+    }
+
+    /// Sends `asks` one after the other on one HTTP/1.1 connection.
+    pub fn series<'a>(&self, asks: impl IntoIterator<Item = &'a Ask>) -> Vec<Reply> {
+        let mut connection = http1::Connection::new(http1::connect(self.address));
+        asks.into_iter().map(|ask| seen(connection.exchange(&Ask::case(), ask))).collect()
+    }
+
+    /// Sends `ask` over HTTP/2.
+    pub fn http2(&self, ask: &Ask) -> Reply {
+        seen(http2::exchange(self.address, &Ask::case(), ask))
+    }
+
+    /// Sends `ask` over HTTP/1.1 and over HTTP/2.
+    pub fn both(&self, ask: &Ask) -> [Reply; 2] {
+        [self.http1(ask), self.http2(ask)]
+    }
+
+    /// Sends `ask` over HTTP/1.1 in TLS, see [`Authority`]; `sni`: [`crate::tls::SERVER`] or a label below.
+    pub fn tls(
+        &self,
+        authority: &Authority,
+        identity: Option<&Identity>,
+        sni: &str,
+        ask: &Ask,
+    ) -> Reply {
+        seen(authority.exchange(self.address, identity, sni, &Ask::case(), ask))
+    }
+
+    /// Sends bytes as they are over TCP. `{case}` in them is replaced by the request's name.
+    pub fn raw(&self, bytes: &[u8]) -> Reply {
+        let case = Ask::case();
+        let parts: Vec<&[u8]> = split(bytes, b"{case}");
+        seen(http1::raw(http1::connect(self.address), &case, &parts.join(case.as_bytes())))
+    }
+
+    /// What Envoy's access log says of the request that was answered by `reply`.
+    #[track_caller]
+    pub fn entry(&self, reply: &Reply) -> Entry {
+        self.gate.access_log.entry(&reply.case)
+    }
+
+    /// Asserts that `reply` is the refusal `code`, said in every place where it is to be said, and
+    /// that the service saw nothing of the request.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn assert_denied(&self, reply: &Reply, status: u16, body: &str, code: &str) {
+        assert_eq!((reply.status, reply.text().as_str()), (status, body), "{code}: {reply}");
+        assert_eq!(reply.seen, None, "{code}: {reply}");
+        let entry = self.entry(reply);
+        let details = format!("usher_denied{{{code}}}");
+        assert_eq!(entry.details.as_deref(), Some(details.as_str()), "{reply}{entry:?}");
+    }
+}
+
+fn seen(reply: Reply) -> Reply {
+    Reply { seen: Upstream::shared().seen(&reply.case), ..reply }
+}
+
+fn split<'b>(mut bytes: &'b [u8], mark: &[u8]) -> Vec<&'b [u8]> {
+    let mut parts = Vec::new();
+    while let Some(at) = bytes.windows(mark.len()).position(|window| window == mark) {
+        parts.push(&bytes[..at]);
+        bytes = &bytes[at + mark.len()..];
+    }
+    parts.push(bytes);
+    parts
+}
+
+/// An empty directory below `target/gates`, named after the test file. It stays after the run, with
+/// Envoy's log for whoever wonders, until the next.
+fn directory() -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let file = std::env::current_exe().unwrap();
+    let stem = file.file_stem().unwrap().to_str().unwrap();
+    let name = stem.rsplit_once('-').map_or(stem, |(name, _hash)| name);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let directory = root().join(format!("target/gates/{name}-{number}"));
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// The built filter: `USHER_WASM`, or what `make wasm` has put below `target`.
+///
+/// # Panics
+/// When it is missing.
+pub fn module() -> PathBuf {
+    find("USHER_WASM", "target/usher.wasm", "make wasm")
+}
+
+/// The file that `variable` names, or `default` below the repository's root.
+///
+/// # Panics
+/// When there is none; the message says what makes it.
+fn find(variable: &str, default: &str, target: &str) -> PathBuf {
+    let path = std::env::var_os(variable).map_or_else(|| root().join(default), PathBuf::from);
+    assert!(
+        path.is_file(),
+        "{} is missing: `{target}` makes it, {variable} overrides it",
+        path.display()
+    );
+    path
+}
+
+/// The Envoy that Usher is developed with: `ENVOY`, or what `make envoy` has put below `target`.
+///
+/// # Panics
+/// When it is missing.
+pub fn pinned_envoy() -> PathBuf {
+    find("ENVOY", "target/envoy/bin/envoy", "make envoy")
+}
+
+/// The oldest Envoy that Usher supports, 1.36: `ENVOY_OLDEST`, or what `make envoy-oldest` has put
+/// below `target`. Where it is absent, the caller's test is skipped, see [`skip`].
+#[track_caller]
+pub fn oldest_envoy() -> Option<PathBuf> {
+    let path = std::env::var_os("ENVOY_OLDEST")
+        .map_or_else(|| root().join("target/envoy-1.36/bin/envoy"), PathBuf::from);
+    if path.is_file() {
+        return Some(path);
+    }
+    skip(&format!("{} is missing: `make envoy-oldest` makes it", path.display()));
+    None
+}
+
+/// Says that a test is skipped, and why.
+///
+/// # Panics
+/// Where `USHER_REQUIRE_ALL` is set, as `make test` does: there nothing is skipped.
+#[track_caller]
+pub fn skip(why: &str) {
+    assert!(std::env::var_os("USHER_REQUIRE_ALL").is_none(), "would be skipped: {why}");
+    // Not eprintln!: what that prints, the test runner keeps to itself when a test passes.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+/// The repository's root.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is below the root")
+}

@@ -1,0 +1,28 @@
+//! The harness of the end-to-end tests: hostile clients, an upstream that records what arrived, and
+//! a real Envoy with Usher in between.
+//!
+//! A test file starts one [`gate::Gate`] with a listener per configuration, shares it among its
+//! tests, and asserts on a [`client::Reply`]: what the client got, what the service saw, and which
+//! reason Envoy's access log names.
+//!
+//! `USHER_WASM`, `ENVOY` and `ENVOY_OLDEST` name the module and the Envoys, which otherwise are where
+//! `make wasm`, `make envoy` and `make envoy-oldest` put them. With `USHER_REQUIRE_ALL` set, a test that
+//! would be skipped fails. Each gate leaves its configuration and logs in `target/gates/<test file>-<n>`.
+
+pub mod bootstrap;
+pub mod client;
+mod envoy;
+pub mod gate;
+pub mod log;
+pub mod mint;
+pub mod shared;
+pub mod tls;
+pub mod upstream;
+
+use std::sync::LazyLock;
+
+/// Where the upstream and the HTTP/2 clients run. It outlives every single test, as the shared
+/// gates do.
+pub(crate) static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+});

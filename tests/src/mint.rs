@@ -1,0 +1,152 @@
+//! Keys and tokens, good and bad. Signed by ring: another implementation than the one that verifies.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jwt_simple::prelude::{RS256KeyPair, RS256PublicKey};
+use ring::rand::SystemRandom;
+use ring::rsa;
+use ring::signature::{self as sig, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use serde_json::{Value, json};
+
+/// A private key, and what it is for.
+pub struct Key {
+    /// Its `kid`.
+    pub kid: String,
+    /// The one algorithm it signs with.
+    pub alg: String,
+    jwk: Value,
+    signer: Signer,
+}
+
+enum Signer {
+    Ec(Box<EcdsaKeyPair>),
+    Ed(Box<Ed25519KeyPair>),
+    Rsa(Box<rsa::KeyPair>, &'static dyn sig::RsaEncoding),
+}
+
+impl Key {
+    /// A fresh key for `alg`: RS, PS (256, 384, 512), ES (256, 384) or EdDSA.
+    ///
+    /// # Panics
+    /// For any other algorithm.
+    pub fn new(alg: &str, kid: &str) -> Self {
+        let (mut jwk, signer) = match alg {
+            "ES256" => ec("P-256", &sig::ECDSA_P256_SHA256_FIXED_SIGNING),
+            "ES384" => ec("P-384", &sig::ECDSA_P384_SHA384_FIXED_SIGNING),
+            "EdDSA" => ed(),
+            "RS256" => rsa(&sig::RSA_PKCS1_SHA256),
+            "RS384" => rsa(&sig::RSA_PKCS1_SHA384),
+            "RS512" => rsa(&sig::RSA_PKCS1_SHA512),
+            "PS256" => rsa(&sig::RSA_PSS_SHA256),
+            "PS384" => rsa(&sig::RSA_PSS_SHA384),
+            "PS512" => rsa(&sig::RSA_PSS_SHA512),
+            other => panic!("no signer for {other}"),
+        };
+        jwk["kid"] = json!(kid);
+        jwk["alg"] = json!(alg);
+        Self { kid: kid.to_owned(), alg: alg.to_owned(), jwk, signer }
+    }
+
+    /// The public key as a JWK with kid and alg.
+    pub fn jwk(&self) -> Value {
+        self.jwk.clone()
+    }
+
+    /// The usual token of these claims: `{"alg", "kid", "typ": "JWT"}`.
+    pub fn token(&self, claims: &Value) -> String {
+        self.sign(&json!({ "alg": self.alg, "kid": self.kid, "typ": "JWT" }), claims)
+    }
+
+    /// A token with any header.
+    pub fn sign(&self, header: &Value, claims: &Value) -> String {
+        self.sign_text(&header.to_string(), &claims.to_string())
+    }
+
+    /// A token whose header and payload are these texts, whatever they are.
+    pub fn sign_text(&self, header: &str, payload: &str) -> String {
+        let text = format!("{}.{}", encode(header), encode(payload));
+        let signature = self.signer.sign(text.as_bytes());
+        format!("{text}.{}", encode(signature))
+    }
+}
+
+impl Signer {
+    fn sign(&self, text: &[u8]) -> Vec<u8> {
+        let random = SystemRandom::new();
+        match self {
+            Self::Ec(key) => key.sign(&random, text).unwrap().as_ref().to_vec(),
+            Self::Ed(key) => key.sign(text).as_ref().to_vec(),
+            Self::Rsa(key, encoding) => {
+                let mut signature = vec![0; key.public().modulus_len()];
+                key.sign(*encoding, &random, text, &mut signature).unwrap();
+                signature
+            }
+        }
+    }
+}
+
+fn ec(crv: &str, algorithm: &'static sig::EcdsaSigningAlgorithm) -> (Value, Signer) {
+    let random = SystemRandom::new();
+    let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+    let key = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random).unwrap();
+    // SEC 1 section 2.3.3: an uncompressed point is 4, x, y.
+    let point = &key.public_key().as_ref()[1..];
+    let (x, y) = point.split_at(point.len() / 2);
+    let jwk = json!({ "kty": "EC", "crv": crv, "x": encode(x), "y": encode(y) });
+    (jwk, Signer::Ec(Box::new(key)))
+}
+
+fn ed() -> (Value, Signer) {
+    let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    let key = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
+    let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key()) });
+    (jwk, Signer::Ed(Box::new(key)))
+}
+
+fn rsa(encoding: &'static dyn sig::RsaEncoding) -> (Value, Signer) {
+    // ring makes no RSA keys.
+    let key = RS256KeyPair::generate(2048).unwrap();
+    let public: RS256PublicKey = key.public_key();
+    let components = public.to_components();
+    let jwk = json!({ "kty": "RSA", "n": encode(&components.n), "e": encode(&components.e) });
+    let der = key.to_der().unwrap();
+    let key = rsa::KeyPair::from_pkcs8(&der).or_else(|_| rsa::KeyPair::from_der(&der)).unwrap();
+    (jwk, Signer::Rsa(Box::new(key), encoding))
+}
+
+/// The key set of the public halves of `keys`.
+pub fn jwks<'k>(keys: impl IntoIterator<Item = &'k Key>) -> Value {
+    json!({ "keys": keys.into_iter().map(Key::jwk).collect::<Vec<_>>() })
+}
+
+/// Claims of `sub` at `iss`, good for an hour from now.
+pub fn claims(iss: &str, sub: &str) -> Value {
+    json!({ "iss": iss, "sub": sub, "iat": now(), "exp": now() + 3600 })
+}
+
+/// `claims` with one claim set to `value`; to null: without that claim.
+pub fn with(claims: &Value, name: &str, value: impl Into<Value>) -> Value {
+    let mut claims = claims.clone();
+    match value.into() {
+        Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
+        value => claims[name] = value,
+    }
+    claims
+}
+
+/// Unix time in seconds.
+pub fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    i64::try_from(now).unwrap()
+}
+
+/// Unpadded base64url.
+pub fn encode(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The payload piece of a token, which is what `outputPayloadToHeader` emits.
+pub fn payload(token: &str) -> &str {
+    token.split('.').nth(1).expect("a token has three parts")
+}

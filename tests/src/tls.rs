@@ -1,0 +1,112 @@
+//! Certificates made for one test run, and a client that presents them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    SanType,
+};
+use serde_json::{Value, json};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::client::{Ask, Reply, http1};
+
+/// The server's DNS names: this one, and any below it.
+pub const SERVER: &str = "gate.example";
+
+/// A certificate authority that both sides trust.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    root: CertificateDer<'static>,
+    root_pem: String,
+}
+
+/// A certificate and its key.
+pub struct Identity {
+    certificate: CertificateDer<'static>,
+    certificate_pem: String,
+    key: KeyPair,
+}
+
+impl Authority {
+    /// A fresh authority.
+    #[expect(clippy::new_without_default, reason = "a new key each time is no default value")]
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        // Its name must not be that of the certificates it signs, or those look self-signed.
+        params.distinguished_name.push(DnType::CommonName, "Usher test authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let root = params.self_signed(&key).unwrap();
+        let (root, root_pem) = (root.der().clone(), root.pem());
+        Self { issuer: Issuer::new(params, key), root, root_pem }
+    }
+
+    /// A client certificate with these URI SANs (such as `spiffe://cluster.local/ns/shop/sa/web`),
+    /// in order, and these DNS SANs.
+    pub fn client(&self, uri_sans: &[&str], dns_sans: &[&str]) -> Identity {
+        let uris = uri_sans.iter().map(|uri| SanType::URI((*uri).try_into().unwrap()));
+        let names = dns_sans.iter().map(|name| SanType::DnsName((*name).try_into().unwrap()));
+        self.identity(uris.chain(names).collect(), ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn identity(&self, sans: Vec<SanType>, usage: ExtendedKeyUsagePurpose) -> Identity {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = sans;
+        params.extended_key_usages = vec![usage];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Identity { certificate_pem: certificate.pem(), certificate: certificate.der().clone(), key }
+    }
+
+    /// Envoy's downstream TLS context: a certificate of this authority, and clients that have one
+    /// too; `require`: clients without one are turned away in the handshake.
+    pub fn downstream(&self, require: bool) -> Value {
+        let names = [SERVER.to_owned(), format!("*.{SERVER}")];
+        let sans = names.map(|name| SanType::DnsName(name.try_into().unwrap()));
+        let server = self.identity(sans.to_vec(), ExtendedKeyUsagePurpose::ServerAuth);
+        json!({
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": concat!(
+                    "type.googleapis.com/envoy.extensions.transport_sockets",
+                    ".tls.v3.DownstreamTlsContext",
+                ),
+                "require_client_certificate": require,
+                "common_tls_context": {
+                    "tls_certificates": [{
+                        "certificate_chain": { "inline_string": server.certificate_pem },
+                        "private_key": { "inline_string": server.key.serialize_pem() },
+                    }],
+                    "validation_context": { "trusted_ca": { "inline_string": self.root_pem } },
+                },
+            },
+        })
+    }
+
+    /// Sends `ask` over TLS as `identity` to the server name `sni`: [`SERVER`], or one label below.
+    pub(crate) fn exchange(
+        &self,
+        address: SocketAddr,
+        identity: Option<&Identity>,
+        sni: &str,
+        case: &str,
+        ask: &Ask,
+    ) -> Reply {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.clone()).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(roots);
+        let config = match identity {
+            None => config.with_no_client_auth(),
+            Some(identity) => {
+                let key = PrivateKeyDer::Pkcs8(identity.key.serialize_der().into());
+                config.with_client_auth_cert(vec![identity.certificate.clone()], key).unwrap()
+            }
+        };
+        let name = ServerName::try_from(sni.to_owned()).unwrap();
+        let session = ClientConnection::new(Arc::new(config), name).unwrap();
+        http1::exchange(StreamOwned::new(session, http1::connect(address)), case, ask)
+    }
+}

@@ -1,0 +1,168 @@
+//! Every measured scenario through the core: policies that Istio's compiler made filters of, requests
+//! that Envoy answered. Status, deciding rule, audit and dry-run results must be the same.
+
+use serde_json::{Value, json};
+use usher::authorize::DryRun;
+use usher::path::normalize;
+use usher::request::{Connection, MetadataValue, Metadatum, Peer};
+use usher::{Policy, Request, Session, decide};
+
+/// The clock of the vectors: every token of theirs is good until 2100.
+const NOW: u64 = 1_790_000_000;
+
+fn policy(scenario: &Value, jwks: &Value) -> Result<Policy, String> {
+    let issuers = [
+        "https://idp.example.com",
+        "https://idp.example.com/realms/x",
+        "issuer-a@example.com",
+        "plain",
+    ];
+    let rules: Vec<Value> =
+        issuers.iter().map(|issuer| json!({"issuer": issuer, "jwks": jwks})).collect();
+    let policies = scenario["policies"].as_array().unwrap().iter().map(|policy| {
+        let mut spec = policy["spec"].clone();
+        spec["name"] = policy["name"].clone();
+        spec["namespace"] = policy["namespace"].clone();
+        let dry_run = policy["annotations"]["istio.io/dry-run"].as_str();
+        let dry_run = dry_run.is_some_and(|v| ["1", "t", "T", "TRUE", "true", "True"].contains(&v));
+        spec["dryRun"] = dry_run.into();
+        spec
+    });
+    let mut trust_domains = vec![scenario["trustDomain"].clone()];
+    trust_domains.extend(scenario["aliases"].as_array().unwrap().iter().cloned());
+    let config = json!({
+        "jwtRules": rules,
+        "authorizationPolicies": policies.collect::<Vec<_>>(),
+        "trustDomains": trust_domains,
+        "pathNormalization": scenario["pathNormalization"],
+        "sourceAddress": {"filterState": "usher.source_ip"},
+    });
+    match Policy::from_value(&config) {
+        Ok(loaded) => Ok(loaded.policy),
+        Err(problems) => {
+            Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
+fn request(case: &Value) -> Request {
+    let text = |field: &str| case[field].as_str().unwrap().to_owned();
+    let scheme = if case["tls"] == true { "https" } else { "http" };
+    let mut headers: Vec<(Vec<u8>, Vec<u8>)> = vec![
+        (b":method".to_vec(), text("method").into()),
+        (b":authority".to_vec(), text("authority").into()),
+        (b":path".to_vec(), text("path").into()),
+        (b":scheme".to_vec(), scheme.into()),
+    ];
+    for line in case["headers"].as_array().unwrap() {
+        let name = line[0].as_str().unwrap().to_ascii_lowercase();
+        headers.push((name.into(), line[1].as_str().unwrap().into()));
+    }
+    let list = |value: &Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect()
+    };
+    let peer = case["peer"].as_object().map(|peer| Peer {
+        uri_sans: list(&peer["uri_sans"]),
+        dns_sans: list(&peer["dns_sans"]),
+        subject: peer["subject"].as_str().unwrap().to_owned(),
+    });
+    let metadata = case["metadata"].as_object().unwrap().iter().flat_map(|(filter, keys)| {
+        keys.as_object().unwrap().iter().map(|(key, value)| Metadatum {
+            filter: filter.clone(),
+            key: key.clone(),
+            value: match value {
+                Value::String(text) => MetadataValue::Text(text.clone()),
+                _ => MetadataValue::List(
+                    value
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .filter_map(|v| Some(v.as_str()?.to_owned()))
+                        .collect(),
+                ),
+            },
+        })
+    });
+    let ip = |field: &str| case[field].as_str().map(|text| text.parse().unwrap());
+    Request {
+        headers,
+        connection: Connection {
+            peer,
+            sni: case["sni"].as_str().unwrap_or_default().to_owned(),
+            source_ip: ip("source_ip"),
+            remote_ip: ip("remote_ip"),
+            destination_ip: ip("destination_ip"),
+            destination_port: case["destination_port"].as_u64().map(|p| u16::try_from(p).unwrap()),
+            metadata: metadata.collect(),
+        },
+    }
+}
+
+/// Stricter on purpose: what Envoy forwards would be another path to whoever normalises it again.
+fn has_two_readings(policy: &Policy, case: &Value) -> bool {
+    let seen = case["path_seen"].as_str().unwrap().as_bytes();
+    normalize(seen, policy.path_normalization).as_deref() != Ok(seen)
+}
+
+fn shadow(dry_run: Option<&DryRun>) -> Option<Value> {
+    dry_run.map(|run| {
+        let result = if run.allowed { "allowed" } else { "denied" };
+        json!({"result": result, "matched": run.matched})
+    })
+}
+
+#[test]
+fn every_scenario_is_decided_as_istio_and_envoy_do() {
+    let (Some(files), Some(keys)) = (
+        usher_tests::shared::vectors("authz", "jsonl"),
+        usher_tests::shared::vectors("authz", "json"),
+    ) else {
+        return;
+    };
+    let jwks: Value = serde_json::from_str(&std::fs::read_to_string(&keys[0]).unwrap()).unwrap();
+    let file = files.iter().find(|file| file.ends_with("policies.jsonl")).unwrap();
+    let (mut decided, mut stricter, mut wrong) = (0, 0, Vec::new());
+    for line in std::fs::read_to_string(file).unwrap().lines() {
+        let scenario: Value = serde_json::from_str(line).unwrap();
+        let id = scenario["id"].as_str().unwrap();
+        let policy = match policy(&scenario, &jwks) {
+            Ok(policy) => policy,
+            Err(problems) => {
+                wrong.push(format!("{id}: refused: {problems}"));
+                continue;
+            }
+        };
+        for (number, case) in scenario["requests"].as_array().unwrap().iter().enumerate() {
+            let decision = decide(&policy, &request(case), NOW, &mut Session::portable());
+            let expect = &case["expect"];
+            let judgement = decision.report.judgement.as_ref();
+            let mut got = json!({"status": decision.status()});
+            if expect.get("matched").is_some() {
+                got["matched"] = judgement.and_then(|j| j.matched.clone()).into();
+            }
+            if let Some(audit) = judgement.and_then(|j| j.audit) {
+                got["audit"] = audit.into();
+            }
+            let allow = shadow(judgement.and_then(|j| j.dry_run_allow.as_ref()));
+            let deny = shadow(judgement.and_then(|j| j.dry_run_deny.as_ref()));
+            if allow.is_some() || deny.is_some() {
+                got["shadow"] = json!({});
+                for (name, run) in [("allow", allow), ("deny", deny)] {
+                    if let Some(run) = run {
+                        got["shadow"][name] = run;
+                    }
+                }
+            }
+            if got == *expect {
+                decided += 1;
+            } else if decision.reason() == "path_unsafe" && has_two_readings(&policy, case) {
+                stricter += 1;
+            } else {
+                let reason = decision.reason();
+                wrong.push(format!("{id}[{number}]: expected {expect}, got {got} ({reason})"));
+            }
+        }
+    }
+    println!("{decided} requests decided as Istio and Envoy do, {stricter} paths refused");
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}

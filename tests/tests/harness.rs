@@ -1,0 +1,119 @@
+//! The harness itself: through an Envoy without Usher everything arrives as it was sent.
+
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+use usher_tests::bootstrap::Setup;
+use usher_tests::client::Ask;
+use usher_tests::gate::Gate;
+use usher_tests::mint::{self, Key};
+use usher_tests::tls::{Authority, SERVER};
+
+static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
+
+static GATE: LazyLock<Gate> = LazyLock::new(|| {
+    Gate::plan()
+        .door("open", Setup::open())
+        .door("tls", Setup::open().tls(AUTHORITY.downstream(true)))
+        .door("connect", Setup::open().accept_connect())
+        .door("native", Setup::open().ahead(jwt_authn()))
+        .start()
+});
+
+static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let algorithms = ["RS256", "RS512", "PS256", "PS384", "ES256", "ES384", "EdDSA"];
+    algorithms.iter().map(|alg| Key::new(alg, alg)).collect()
+});
+
+/// Envoy's own filter, to try our tokens on.
+fn jwt_authn() -> Value {
+    json!({
+        "name": "envoy.filters.http.jwt_authn",
+        "typed_config": {
+            "@type": concat!(
+                "type.googleapis.com/envoy.extensions.filters.http",
+                ".jwt_authn.v3.JwtAuthentication",
+            ),
+            "providers": { "idp": {
+                "issuer": "idp",
+                "local_jwks": { "inline_string": mint::jwks(&*KEYS).to_string() },
+            }},
+            "rules": [{ "match": { "prefix": "/" }, "requires": { "provider_name": "idp" } }],
+        },
+    })
+}
+
+#[test]
+fn our_tokens_are_good_to_another_verifier() {
+    let door = GATE.door("native");
+    for key in KEYS.iter() {
+        let token = key.token(&mint::claims("idp", "mmosley"));
+        let reply = door.http1(&Ask::get("/").bearer(&token));
+        assert_eq!(reply.status, 200, "{}: {reply}", key.alg);
+        let reply = door.http1(&Ask::get("/").bearer(&format!("{token}AAAA")));
+        assert_eq!(reply.status, 401, "{}: {reply}", key.alg);
+    }
+    let expired = mint::with(&mint::claims("idp", "mmosley"), "exp", mint::now() - 90);
+    let reply = door.http1(&Ask::get("/").bearer(&KEYS[0].token(&expired)));
+    assert_eq!((reply.status, reply.text().as_str()), (401, "Jwt is expired"));
+}
+
+#[test]
+fn header_bytes_arrive_as_sent() {
+    let ask = Ask::get("/p?q=%41")
+        .header("X-Bytes", b"\xff\xfe caf\xe9")
+        .header("x-twice", "one")
+        .header("x-twice", "two")
+        .header("user_info", "underscore")
+        .header("user.info", "dot")
+        .header("user!info", "bang");
+    for reply in GATE.door("open").both(&ask) {
+        let seen = reply.passed();
+        assert_eq!((seen.method.as_str(), seen.path.as_str()), ("GET", "/p?q=%41"));
+        assert_eq!(seen.values("x-bytes"), [b"\xff\xfe caf\xe9"]);
+        assert_eq!(seen.values("x-twice"), [b"one", b"two"]);
+        assert_eq!(seen.folding_to("user-info").len(), 3, "{seen:#?}");
+        assert_eq!(reply.text(), "hello");
+        assert_eq!(GATE.door("open").entry(&reply).details.as_deref(), Some("via_upstream"));
+    }
+}
+
+#[test]
+fn body_and_trailers_arrive_as_sent() {
+    let ask = Ask::new("POST", "/")
+        .body("body")
+        .trailer("X-Sum", "1")
+        .trailer("x-sum", b"\xe9")
+        .trailer("user_info", "t");
+    for reply in GATE.door("open").both(&ask) {
+        let seen = reply.passed();
+        assert_eq!(seen.body, b"body");
+        let sums: Vec<_> = seen.trailers.iter().filter(|(name, _)| name == "x-sum").collect();
+        assert_eq!(sums.len(), 2, "{seen:#?}");
+        assert_eq!(seen.folding_to("user-info"), [("user_info", b"t".as_slice())]);
+    }
+}
+
+#[test]
+fn both_protocols_reach_the_service_as_themselves() {
+    let [one, two] = GATE.door("open").both(&Ask::get("/"));
+    assert_eq!(format!("{:?}", one.passed().version), "HTTP/1.1");
+    assert_eq!(format!("{:?}", two.passed().version), "HTTP/2.0");
+}
+
+#[test]
+fn client_certificates_are_asked_for() {
+    let client = AUTHORITY.client(&["spiffe://cluster.local/ns/shop/sa/web"], &[]);
+    for sni in [SERVER.to_owned(), format!("shop.{SERVER}")] {
+        let reply = GATE.door("tls").tls(&AUTHORITY, Some(&client), &sni, &Ask::get("/"));
+        assert_eq!(reply.passed().path, "/");
+    }
+}
+
+#[test]
+fn connect_has_no_path() {
+    let reply = GATE.door("connect").raw(
+        b"CONNECT service.example:443 HTTP/1.1\r\nhost: service.example:443\r\nx-case: {case}\r\n\r\n",
+    );
+    assert_eq!((reply.passed().method.as_str(), reply.passed().path.as_str()), ("CONNECT", ""));
+}

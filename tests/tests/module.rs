@@ -1,0 +1,146 @@
+//! What the built module asks of the host and offers to it, and its size. `make check-wasm` prints it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use wasmparser::{Parser, Payload};
+
+/// The size that a module may have, in bytes: each worker thread of each Envoy holds a copy.
+const MOST_BYTES: usize = 900 * 1024;
+
+/// The system calls of WASI that Envoy implements and a filter may make. Not here: files and sockets.
+const SYSTEM_CALLS: [&str; 8] = [
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_fdstat_get",
+    "fd_write",
+    "proc_exit",
+    "random_get",
+    "sched_yield",
+];
+
+#[test]
+fn the_module_is_small() {
+    let module = module();
+    println!("usher.wasm: {} bytes", module.len());
+    assert!(module.len() <= MOST_BYTES, "{} bytes, at most {MOST_BYTES}", module.len());
+}
+
+#[test]
+fn the_module_imports_only_what_envoy_has() {
+    let imports = imports(&module());
+    for (space, name) in &imports {
+        println!("import {space}.{name}");
+        let known = match space.as_str() {
+            // Envoy's own part is checked by loading it: each end-to-end test does that.
+            "env" => name.starts_with("proxy_"),
+            "wasi_snapshot_preview1" => SYSTEM_CALLS.contains(&name.as_str()),
+            _ => false,
+        };
+        assert!(known, "the module imports {space}.{name}");
+    }
+}
+
+#[test]
+fn the_module_exports_only_what_envoy_needs() {
+    let needed = needed();
+    let exports = exports(&module());
+    for name in &exports {
+        println!("export {name}");
+    }
+    let missing: Vec<_> = needed.difference(&exports).collect();
+    assert!(missing.is_empty(), "tools/exports names what the module lacks: {missing:?}");
+    if can_trim() {
+        assert_eq!(exports, needed, "tools/exports is the whole list");
+    } else {
+        eprintln!(
+            "SKIPPED: no wasm-metadce here (package binaryen), so the exports are not trimmed"
+        );
+    }
+}
+
+/// A callback that is not exported is never called: the filter would lose it without a word.
+#[test]
+fn every_callback_of_the_filter_is_exported() {
+    let needed = needed();
+    let callbacks = callbacks(&root().join("src"));
+    assert!(!callbacks.is_empty(), "the filter has callbacks");
+    for (function, export) in callbacks {
+        assert!(
+            needed.contains(&export),
+            "`{function}` is called by {export}: add it to tools/exports"
+        );
+    }
+}
+
+/// `fn on_...` in the filter's files, each with the export that calls it.
+fn callbacks(directory: &Path) -> Vec<(String, String)> {
+    let mut files = vec![directory.join("filter.rs")];
+    if let Ok(entries) = std::fs::read_dir(directory.join("filter")) {
+        files.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    let mut found = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for line in text.lines() {
+            let Some(rest) = line.trim_start().strip_prefix("fn on_") else { continue };
+            let name: String = rest
+                .chars()
+                .take_while(|char| char.is_ascii_alphanumeric() || *char == '_')
+                .collect();
+            // The SDK tells HTTP's from TCP's; the host's names do not. A call's response keeps its name.
+            let host = match name.strip_prefix("http_") {
+                Some(part) if !part.starts_with("call") => part,
+                _ => &name,
+            };
+            found.push((format!("on_{name}"), format!("proxy_on_{host}")));
+        }
+    }
+    found
+}
+
+fn needed() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root().join("tools/exports")).unwrap();
+    text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+fn exports(module: &[u8]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::ExportSection(section) = payload.unwrap() {
+            names.extend(section.into_iter().map(|export| export.unwrap().name.to_owned()));
+        }
+    }
+    names
+}
+
+/// Name space and name of each.
+fn imports(module: &[u8]) -> BTreeSet<(String, String)> {
+    let mut names = BTreeSet::new();
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::ImportSection(section) = payload.unwrap() {
+            for import in section.into_imports() {
+                let import = import.unwrap();
+                names.insert((import.module.to_owned(), import.name.to_owned()));
+            }
+        }
+    }
+    names
+}
+
+fn can_trim() -> bool {
+    Command::new("wasm-metadce").arg("--version").stdout(Stdio::null()).status().is_ok()
+}
+
+fn module() -> Vec<u8> {
+    let path = std::env::var_os("USHER_WASM")
+        .map_or_else(|| root().join("target/usher.wasm"), PathBuf::from);
+    std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}: `make wasm` makes it", path.display()))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}

@@ -1,0 +1,129 @@
+//! The configuration changes while requests flow: none fails, and each is judged by the old one or the
+//! new one.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use usher_tests::bootstrap::Setup;
+use usher_tests::client::Ask;
+use usher_tests::gate::{Door, Gate};
+use usher_tests::log;
+use usher_tests::mint::{self, Key};
+
+const ISSUER: &str = "https://idp.example";
+
+static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
+static NEXT: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "two"));
+
+/// A configuration that trusts `keys` and shows its `version` in what it emits.
+fn configuration(keys: &[&Key], version: &str) -> Value {
+    json!({ "jwtRules": [{
+        "issuer": ISSUER,
+        "jwks": mint::jwks(keys.iter().copied()),
+        "outputClaimToHeaders": [
+            { "header": "x-user", "claim": "sub" },
+            { "header": format!("x-version-{version}"), "claim": "sub" },
+        ],
+    }]})
+}
+
+fn first() -> Setup {
+    Setup::plugin(configuration(&[&KEY], "first"))
+}
+
+static GATE: LazyLock<Gate> = LazyLock::new(|| {
+    Gate::plan()
+        .door("flowing", first().discovered())
+        .door("listening", first())
+        .door("rotating", first().discovered())
+        .door("breaking", first().discovered())
+        .start()
+});
+
+/// Waits until requests at `door` are judged by the configuration `version`.
+#[track_caller]
+fn await_version(door: Door<'_>, token: &str, version: &str) {
+    let name = format!("x-version-{version}");
+    let arrived = log::wait(|| {
+        let reply = door.http1(&Ask::get("/").bearer(token));
+        (reply.seen?.header(&name) == Some("mmosley")).then_some(())
+    });
+    assert!(arrived.is_some(), "version {version} is not in force");
+}
+
+#[test]
+fn no_request_fails_while_the_plugin_changes() {
+    change_under_load("flowing", Setup::discovered);
+}
+
+#[test]
+fn no_request_fails_while_the_listener_changes() {
+    change_under_load("listening", |setup| setup);
+}
+
+fn change_under_load(name: &str, form: fn(Setup) -> Setup) {
+    let door = GATE.door(name);
+    let token = KEY.token(&mint::claims(ISSUER, "mmosley"));
+    await_version(door, &token, "first");
+    let (done, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for client in 0..2 {
+            let (token, done, sent) = (&token, &done, &sent);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    let good = Ask::get("/").bearer(token).header("x_user", "forged");
+                    let [reply, refused] = match client {
+                        0 => [door.http1(&good), door.http1(&Ask::get("/"))],
+                        _ => [door.http2(&good), door.http2(&Ask::get("/"))],
+                    };
+                    let ours = ("x-user", b"mmosley".as_slice());
+                    assert_eq!(reply.passed().folding_to("x-user"), [ours], "{reply}");
+                    assert_eq!((refused.status, refused.seen.is_none()), (401, true), "{refused}");
+                    sent.fetch_add(2, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 0..10 {
+            let version = format!("round-{round}");
+            GATE.reconfigure(name, form(Setup::plugin(configuration(&[&KEY, &NEXT], &version))));
+            await_version(door, &token, &version);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    let sent = sent.into_inner();
+    println!("{sent} requests during 10 changes");
+    assert!(sent > 40, "too few to prove anything: {sent}");
+}
+
+#[test]
+fn a_key_that_is_taken_away_opens_nothing_any_more() {
+    let door = GATE.door("rotating");
+    let old = KEY.token(&mint::claims(ISSUER, "mmosley"));
+    let new = NEXT.token(&mint::claims(ISSUER, "mmosley"));
+    let unknown = "Jwks doesn't have key to match kid or alg from Jwt";
+    await_version(door, &old, "first");
+    door.assert_denied(&door.http1(&Ask::get("/").bearer(&new)), 401, unknown, "key_unknown");
+    GATE.reconfigure("rotating", Setup::plugin(configuration(&[&NEXT], "second")).discovered());
+    await_version(door, &new, "second");
+    door.assert_denied(&door.http1(&Ask::get("/").bearer(&old)), 401, unknown, "key_unknown");
+}
+
+#[test]
+fn a_wrong_configuration_opens_nothing_until_it_is_mended() {
+    let door = GATE.door("breaking");
+    let token = KEY.token(&mint::claims(ISSUER, "mmosley"));
+    await_version(door, &token, "first");
+    GATE.reconfigure("breaking", Setup::plugin(json!({ "jwtRule": [] })).discovered());
+    let hint = "jwtRule: unknown field `jwtRule`; did you mean `jwtRules`?";
+    GATE.log().line_with(&["wasm log breaking", hint]);
+    for ask in [Ask::get("/").bearer(&token), Ask::get("/")] {
+        let refused = log::wait(|| Some(door.http1(&ask)).filter(|reply| reply.status == 503));
+        let reply = refused.expect("the wrong configuration is in force");
+        door.assert_denied(&reply, 503, "Service Unavailable", "config_invalid");
+    }
+    GATE.reconfigure("breaking", Setup::plugin(configuration(&[&KEY], "mended")).discovered());
+    await_version(door, &token, "mended");
+}

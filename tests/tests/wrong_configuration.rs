@@ -1,0 +1,136 @@
+//! A wrong configuration loads, lets nobody through, and says what is wrong with it.
+
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+use usher_tests::bootstrap::Setup;
+use usher_tests::client::Ask;
+use usher_tests::gate::Gate;
+use usher_tests::mint::{self, Key};
+
+const ISSUER: &str = "https://idp.example";
+
+static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
+
+fn good() -> Value {
+    json!({ "jwtRules": [{ "issuer": ISSUER, "jwks": mint::jwks([&*KEY]) }] })
+}
+
+/// The good configuration with `edit` done to its first rule.
+fn rule(edit: impl FnOnce(&mut Value)) -> String {
+    let mut configuration = good();
+    edit(&mut configuration["jwtRules"][0]);
+    configuration.to_string()
+}
+
+/// A door's name, its pluginConfig, and for each line that Envoy's log must hold the parts of it.
+struct Case(&'static str, Option<String>, &'static [&'static [&'static str]]);
+
+static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
+    let misspelt = json!({ "jwtRule": good()["jwtRules"] }).to_string();
+    let several = json!({ "jwtRules": [
+        { "isuer": ISSUER, "jwks": mint::jwks([&*KEY]) },
+        { "issuer": 7, "jwks": "{", "forwardOriginalToken": "yes" },
+    ]})
+    .to_string();
+    let private = {
+        let mut set = mint::jwks([&*KEY]);
+        set["keys"][0]["d"] = json!(mint::encode([1; 32]));
+        rule(|rule| rule["jwks"] = set)
+    };
+    vec![
+        Case("absent", None, &[&[""]]),
+        Case("empty", Some(String::new()), &[&[""]]),
+        Case("empty-object", Some("{}".to_owned()), &[&[""]]),
+        Case("no-json", Some("jwtRules: []".to_owned()), &[&["expected JSON"]]),
+        Case("a-list", Some("[]".to_owned()), &[&["expected", "found"]]),
+        Case(
+            "misspelt",
+            Some(misspelt),
+            &[&["jwtRule: unknown field `jwtRule`; did you mean `jwtRules`?"]],
+        ),
+        Case(
+            "misspelt-in-rule",
+            Some(rule(|rule| rule["audience"] = json!("kubernetes"))),
+            &[&["jwtRules[0].audience: unknown field `audience`; did you mean `audiences`?"]],
+        ),
+        Case(
+            "several",
+            Some(several),
+            &[
+                &["jwtRules[0].isuer: unknown field `isuer`; did you mean `issuer`?"],
+                &["jwtRules[1].issuer: expected", "found `7`"],
+                &["jwtRules[1].jwks: "],
+                &["jwtRules[1].forwardOriginalToken: expected", "found `yes`"],
+            ],
+        ),
+        Case(
+            "no-issuer",
+            Some(rule(|rule| drop(rule.as_object_mut().unwrap().remove("issuer")))),
+            &[&["jwtRules[0]", "issuer"]],
+        ),
+        Case(
+            "no-keys",
+            Some(rule(|rule| rule["jwks"] = json!({ "keys": [] }))),
+            &[&["jwtRules[0].jwks"]],
+        ),
+        Case("private-key", Some(private), &[&["jwtRules[0].jwks", "private"]]),
+        Case(
+            "not-utf-8",
+            Some("{\"jwtRules\": \"\u{fffd}\"}".to_owned()),
+            &[&["jwtRules: expected"]],
+        ),
+    ]
+});
+
+static GATE: LazyLock<Gate> = LazyLock::new(|| {
+    let plan = Gate::plan().door("good", Setup::plugin(good()));
+    let door = |plan: usher_tests::gate::Plan, Case(name, configuration, _): &Case| {
+        let setup = configuration.as_deref().map_or_else(Setup::plugin_absent, Setup::plugin_text);
+        plan.door(name, setup)
+    };
+    CASES.iter().fold(plan, door).start()
+});
+
+#[test]
+fn every_request_is_refused() {
+    let token = KEY.token(&mint::claims(ISSUER, "mmosley"));
+    for Case(name, ..) in CASES.iter() {
+        let door = GATE.door(name);
+        for ask in [
+            Ask::get("/"),
+            Ask::get("/").bearer(&token),
+            Ask::get("/healthz").header("user-info", "forged").header("x-odd", b"\xff"),
+            Ask::new("POST", "/").body("b").trailer("user-info", "forged"),
+            Ask::new("OPTIONS", "/")
+                .header("origin", "https://app.example")
+                .header("access-control-request-method", "GET"),
+        ] {
+            for reply in door.both(&ask) {
+                println!("{name}");
+                door.assert_denied(&reply, 503, "Service Unavailable", "config_invalid");
+                assert_eq!(reply.header("www-authenticate"), None);
+            }
+        }
+        let grpc = Ask::new("POST", "/").header("content-type", "application/grpc");
+        let reply = door.http2(&grpc);
+        door.assert_denied(&reply, 200, "", "config_invalid");
+        assert_eq!(reply.header("grpc-status"), Some("14"));
+    }
+    // A neighbour in the same VM is none the worse for it.
+    for reply in GATE.door("good").both(&Ask::get("/").bearer(&token)) {
+        reply.passed();
+    }
+}
+
+#[test]
+fn the_log_tells_each_problem_with_its_place() {
+    for Case(name, _, lines) in CASES.iter() {
+        let warnings = GATE.log().warnings(name);
+        for parts in *lines {
+            let told = warnings.iter().any(|line| parts.iter().all(|part| line.contains(part)));
+            assert!(told, "{name}: no line with {parts:?} in {warnings:#?}");
+        }
+    }
+    assert_eq!(GATE.log().warnings("good"), [""; 0]);
+}
