@@ -1,0 +1,124 @@
+# Every habit has one target; CI calls only these. `make help` lists them.
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# ENVOY=/path/to/envoy: use that one instead of the pinned one.
+ENVOY_VERSION := 1.40.0
+ENVOY_OLDEST_VERSION := 1.36.4
+ENVOY ?= target/envoy/bin/envoy
+ENVOY_OLDEST ?= target/envoy-1.36/bin/envoy
+# LOCKED=--locked: fail rather than change Cargo.lock, as CI does.
+LOCKED ?=
+export LOCKED
+
+WASM := target/usher.wasm
+# What the demo and the tests run.
+RUN_ENV := USHER_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" ENVOY_OLDEST="$(abspath $(ENVOY_OLDEST))"
+# Folders too: a file that is gone makes the module stale as well.
+WASM_SOURCES := Cargo.toml Cargo.lock tools/wasm tools/wasm-cargo tools/exports $(shell find src)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
+
+##@ Build
+
+.PHONY: wasm
+wasm: $(WASM) ## build target/usher.wasm
+
+$(WASM): $(WASM_SOURCES)
+	tools/wasm $@
+
+.PHONY: dist
+dist: wasm ## what a release carries: target/dist/usher.wasm and its sha256
+	mkdir -p target/dist
+	cp $(WASM) target/dist/usher.wasm
+	cd target/dist && sha256sum usher.wasm | tee usher.wasm.sha256
+
+.PHONY: toolchain
+toolchain: ## install what the build needs and is missing here: binaryen, pip, the wasm target
+	tools/toolchain
+
+.PHONY: envoy
+envoy: $(ENVOY) ## get the pinned Envoy to target/envoy/bin/envoy
+
+.PHONY: envoy-oldest
+envoy-oldest: $(ENVOY_OLDEST) ## get the oldest Envoy that is tested to target/envoy-1.36/bin/envoy
+
+target/envoy/bin/envoy: tools/envoy tools/envoy.lock
+	tools/envoy $(ENVOY_VERSION) $@
+
+target/envoy-1.36/bin/envoy: tools/envoy tools/envoy.lock
+	tools/envoy $(ENVOY_OLDEST_VERSION) $@
+
+.PHONY: cli
+cli: ## build the usher command, target/release/usher
+	cargo build $(LOCKED) --release --package usher-cli
+
+##@ Run
+
+.PHONY: run
+run: wasm envoy ## play the demo in a real Envoy on 127.0.0.1:10000 and keep serving; ONCE=1 stops after the examples
+	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-demo -- play $(if $(filter-out 0,$(ONCE)),--once)
+
+.PHONY: up
+up: wasm envoy ## the same in containers: Envoy and the demo by docker compose, on port 10000
+	cargo build $(LOCKED) --workspace --bin usher-demo
+	ENVOY="$(ENVOY)" ENVOY_VERSION=$(ENVOY_VERSION) tools/containers up
+
+.PHONY: down
+down: ## stop the containers and remove what make up made
+	ENVOY_VERSION=$(ENVOY_VERSION) tools/containers down
+
+##@ Check
+
+.PHONY: test
+test: test-cargo test-containers ## every test, with everything that they need
+
+.PHONY: test-cargo
+test-cargo: wasm envoy envoy-oldest ## unit, command-line and end-to-end tests (not the containers)
+	$(RUN_ENV) cargo test $(LOCKED) --workspace
+
+.PHONY: test-containers
+test-containers: wasm envoy ## make up and make down, where a container engine runs
+	cargo build $(LOCKED) --workspace --bin usher-demo
+	ENVOY="$(ENVOY)" ENVOY_VERSION=$(ENVOY_VERSION) tools/containers test
+
+.PHONY: check-wasm
+check-wasm: wasm ## the module's size, exports and imports
+	$(RUN_ENV) cargo test $(LOCKED) --quiet --package usher-tests --test module -- --nocapture --test-threads 1
+
+.PHONY: lint
+lint: lint-fmt lint-clippy lint-clippy-wasm lint-doc lint-deny lint-manifests ## every check that needs no run
+
+.PHONY: lint-fmt
+lint-fmt: ## formatting
+	cargo fmt --all --check
+
+.PHONY: lint-clippy
+lint-clippy: ## clippy for this machine: the core, the command, the demo, the tests
+	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+.PHONY: lint-clippy-wasm
+lint-clippy-wasm: ## clippy for wasm, where alone the filter is compiled
+	tools/wasm-cargo clippy $(LOCKED) --package usher -- -D warnings
+
+.PHONY: lint-doc
+lint-doc: ## documentation without broken links
+	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --no-deps --document-private-items
+
+.PHONY: lint-deny
+lint-deny: ## licenses, sources and banned crates of the dependencies
+	tools/deny check bans licenses sources
+
+.PHONY: lint-manifests
+lint-manifests: ## the manifests for Istio render, where there is a kubectl
+	@if command -v kubectl >/dev/null; then kubectl kustomize istio/base >/dev/null && echo "istio/base renders"; \
+	else echo "SKIPPED: no kubectl here to render istio/base"; fi
+
+.PHONY: advisories
+advisories: ## known vulnerabilities of the dependencies (asks the advisory database)
+	tools/deny check advisories

@@ -1,0 +1,1 @@
+//! What `make run` and the tests stand on: services, an issuer, an Envoy launcher.
