@@ -62,7 +62,7 @@ cli: ## build the usher command, target/release/usher
 
 .PHONY: run
 run: wasm envoy ## play the demo in a real Envoy on 127.0.0.1:10000 and keep serving; ONCE=1 stops after the examples
-	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-demo -- play $(if $(filter-out 0,$(ONCE)),--once)
+	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-demo --bin usher-demo -- play $(if $(filter-out 0,$(ONCE)),--once)
 
 .PHONY: up
 up: wasm envoy ## the same in containers: Envoy and the demo by docker compose, on port 10000

@@ -112,9 +112,10 @@ fn malformed(cause: Malformed) -> Denial {
 
 /// Signing input, header, payload, signature.
 fn parts(token: &str) -> Result<(&str, &str, &str, &str), Denial> {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let form = || match token.split('.').count() {
-        // RFC 7516 section 9 tells a JWE by its five parts.
-        5 => malformed(Malformed::Encrypted),
+        // RFC 7516 section 9 tells a JWE by its five parts; so has a line of two tokens and a comma.
+        5 if token.bytes().all(is_token) => malformed(Malformed::Encrypted),
         _ => malformed(Malformed::Form),
     };
     let (signed, signature) = token.rsplit_once('.').ok_or_else(form)?;
@@ -234,6 +235,7 @@ mod tests {
             (format!("{header}..{rest}"), Malformed::Form),
             (format!("{header}."), Malformed::Form),
             ("a.b.c.d.e".to_owned(), Malformed::Encrypted),
+            ("a.b.c,Bearer a.b.c".to_owned(), Malformed::Form),
             (format!("{good} trailing"), Malformed::SignatureBase64),
             (format!("{good}=="), Malformed::SignatureBase64),
             (good.replace("c2ln", "c2lnZ"), Malformed::SignatureBase64),

@@ -118,7 +118,15 @@ impl Policy {
         match json::parse(text, CONFIG_DEPTH) {
             Ok(value) => Self::from_value(&value),
             Err(invalid) => {
-                let problem = format!("expected JSON: {invalid}");
+                let problem = match text.iter().any(|b| matches!(b, 0..=8)) {
+                    // A Struct in Envoy's `configuration` arrives in protobuf's binary form.
+                    true => {
+                        "expected JSON text, found bytes: give the configuration to Envoy as a \
+                             `google.protobuf.StringValue` that holds JSON"
+                            .to_owned()
+                    }
+                    false => format!("expected JSON: {invalid}"),
+                };
                 Err(vec![InvalidConfig { at: String::new(), problem }])
             }
         }

@@ -1,1 +1,15 @@
-//! What `make run` and the tests stand on: services, an issuer, an Envoy launcher.
+//! What `make run`, `make up` and tests of the whole stand on: the service of the guides, an issuer, an
+//! Envoy with Usher before them, and a player that sends the example requests.
+//!
+//! [`serve`](serve::serve) starts service and issuer and writes the Envoy configuration with the issuer's
+//! keys in it; [`player`] sends requests and compares what came back. It hands out tokens to anybody
+//! who asks on this machine: nothing here is for production.
+
+pub mod client;
+pub mod envoy;
+pub mod issuer;
+pub mod player;
+pub mod serve;
+pub mod service;
+pub mod site;
+pub mod table;

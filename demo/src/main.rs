@@ -1,3 +1,146 @@
-//! The demo binary.
+//! The demo: `usher-demo play` is what `make run` runs, `usher-demo serve` what the containers run.
 
-fn main() {}
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use usher_demo::envoy::Envoy;
+use usher_demo::issuer::{Issuer, PASSWORD};
+use usher_demo::site::Site;
+use usher_demo::{player, serve};
+
+/// Plays Usher's main job: a token becomes a trusted identity.
+#[derive(Parser)]
+#[command(name = "usher-demo")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts service, issuer and Envoy, plays the examples, and serves on until Ctrl-C.
+    Play {
+        #[command(flatten)]
+        at: At,
+        /// usher.wasm
+        #[arg(long, env = "USHER_WASM")]
+        wasm: PathBuf,
+        /// The Envoy binary
+        #[arg(long, env = "ENVOY")]
+        envoy: PathBuf,
+        /// Ends after the examples: status 0 if all came out as expected
+        #[arg(long)]
+        once: bool,
+    },
+    /// Plays the examples through a demo that is served already.
+    Replay {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Serves service and issuer, and writes the configuration for an Envoy beside.
+    Serve {
+        #[command(flatten)]
+        at: At,
+        /// usher.wasm as Envoy finds it
+        #[arg(long)]
+        wasm: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct At {
+    /// Envoy's port; issuer, service and Envoy's admin interface take the next three
+    #[arg(long, default_value_t = 10000)]
+    port: u16,
+    /// Where Envoy and the issuer listen
+    #[arg(long, default_value = "127.0.0.1")]
+    bind: IpAddr,
+    /// For the issuer's key, Envoy's configuration and the logs
+    #[arg(long, default_value = "target/demo")]
+    folder: PathBuf,
+}
+
+impl At {
+    fn site(self) -> Site {
+        Site { port: self.port, bind: self.bind, folder: self.folder }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse().command).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<bool> {
+    match command {
+        Command::Play { at, wasm, envoy, once } => {
+            let site = at.site();
+            let issuer = serve::serve(&site, &wasm).await?;
+            let mut envoy = Envoy::start(&envoy, &site).await?;
+            let good = player::play(&site, &issuer).await?;
+            if once {
+                return Ok(good);
+            }
+            print_invitation(&site);
+            tokio::select! {
+                status = envoy.ended() => anyhow::bail!("Envoy ended: {}", status?),
+                stopped = tokio::signal::ctrl_c() => stopped?,
+            }
+            println!("stopped");
+            Ok(good)
+        }
+        Command::Replay { at } => {
+            let site = at.site();
+            let issuer = Issuer::open(&site.issuer(), &site.issuer_key())?;
+            player::play(&site, &issuer).await
+        }
+        Command::Serve { at, wasm } => {
+            serve::serve(&at.site(), &wasm).await?;
+            stop_asked().await?;
+            Ok(true)
+        }
+    }
+}
+
+fn print_invitation(site: &Site) {
+    let (port, issuer) = (site.port, site.issuer());
+    println!(
+        "
+Serving on http://127.0.0.1:{port} until Ctrl-C. Try it:
+
+  TOKEN=$(curl -s -u mmosley:{PASSWORD} {issuer}/token)
+  curl -i -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:{port}/who-am-i
+  curl -i -H \"Authorization: Bearer $TOKEN\" -H 'User_Info: e30=' http://127.0.0.1:{port}/headers
+  curl -i http://127.0.0.1:{port}/
+
+Each decision and its reason: {}
+Envoy's configuration:        {}",
+        site.access_log().display(),
+        site.envoy_config().display(),
+    );
+}
+
+/// Waits for Ctrl-C, or for SIGTERM, which is how containers are stopped.
+async fn stop_asked() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            stopped = tokio::signal::ctrl_c() => stopped?,
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}

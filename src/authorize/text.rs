@@ -66,15 +66,6 @@ impl TextSet {
         set
     }
 
-    /// Compiles values that are compared as they are.
-    pub(crate) fn literal<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
-        let mut set = Self::default();
-        for value in values {
-            set.add_exact(value.as_bytes());
-        }
-        set
-    }
-
     pub(crate) fn add_any(&mut self, star: Star) {
         self.any = Some(star);
     }

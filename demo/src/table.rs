@@ -1,0 +1,208 @@
+//! The example requests of the main job: what is sent, and what must come back.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use crate::client::{Answer, Ask};
+use crate::issuer::{AUDIENCE, Issuer, Wish};
+
+/// One example.
+pub struct Row {
+    /// What is sent, in words.
+    pub sent: &'static str,
+    /// The request.
+    pub ask: Ask,
+    /// The status that must come back.
+    pub status: u16,
+    /// The reason code that the access log must name.
+    pub reason: &'static str,
+    /// What the service or the client saw, in words, or what is wrong with it.
+    pub saw: fn(&Answer) -> Result<String, String>,
+}
+
+/// A key that no gate knows signs for this one.
+const STRANGER: &str = "https://stranger.example.com";
+
+/// The identity that a client would like to have.
+fn forged_user_info() -> String {
+    STANDARD.encode(r#"{"sub":"marc","groups":["group1","group2"]}"#)
+}
+
+/// Every example.
+///
+/// # Errors
+/// A token could not be made.
+pub fn rows(issuer: &Issuer) -> anyhow::Result<Vec<Row>> {
+    let good = issuer.token(&Wish::of("mmosley"))?;
+    let jackson = issuer.token(&Wish::of("jjackson"))?;
+    let expired = issuer.token(&Wish { lifetime: -3600, ..Wish::of("mmosley") })?;
+    let elsewhere = issuer.token(&Wish { audience: "another-service", ..Wish::of("mmosley") })?;
+    let stranger = Issuer::new(STRANGER)?.token(&Wish::of("mmosley"))?;
+    let forged = forged_user_info();
+    let who = Ask::get("/who-am-i");
+    let refused = |sent, ask, reason, saw| Row { sent, ask, status: 401, reason, saw };
+    Ok(vec![
+        Row {
+            sent: "mmosley's token",
+            ask: who.clone().bearer(&good),
+            status: 200,
+            reason: "allowed",
+            saw: |answer| caller(answer, "mmosley"),
+        },
+        Row {
+            sent: "jjackson's token, in lower case `bearer`",
+            ask: who.clone().header("authorization", &format!("bearer {jackson}")),
+            status: 200,
+            reason: "allowed",
+            saw: |answer| caller(answer, "jjackson"),
+        },
+        Row {
+            sent: "mmosley's token, `User-Info` forged",
+            ask: who.clone().bearer(&good).header("User-Info", &forged),
+            status: 200,
+            reason: "allowed",
+            saw: |answer| caller(answer, "mmosley"),
+        },
+        Row {
+            sent: "the same in the spelling `User_Info`, twice",
+            ask: Ask::get("/headers")
+                .bearer(&good)
+                .header("User_Info", &forged)
+                .header("User_Info", &forged),
+            status: 200,
+            reason: "allowed",
+            saw: one_user_info,
+        },
+        Row {
+            sent: "mmosley's token, /headers asks what arrived",
+            ask: Ask::get("/headers?a=1").bearer(&good),
+            status: 200,
+            reason: "allowed",
+            saw: no_token,
+        },
+        Row {
+            sent: "the token as `?access_token=`",
+            ask: Ask::get(&format!("/headers?access_token={good}&a=1")),
+            status: 200,
+            reason: "allowed",
+            saw: no_token,
+        },
+        refused("no token", who.clone(), "token_missing", |a| told(a, "Jwt is missing")),
+        refused(
+            "no token, `User-Info` forged",
+            who.clone().header("User-Info", &forged),
+            "token_missing",
+            |a| told(a, "Jwt is missing"),
+        ),
+        refused("an expired token", who.clone().bearer(&expired), "token_expired", |a| {
+            told(a, "Jwt is expired")
+        }),
+        refused(
+            "a token with its subject changed",
+            who.clone().bearer(&tampered(&good)),
+            "signature_invalid",
+            |a| told(a, "Jwt verification fails"),
+        ),
+        refused("another issuer's token", who.clone().bearer(&stranger), "issuer_unknown", |a| {
+            told(a, "Jwt issuer is not configured")
+        }),
+        refused(
+            "a token for another service",
+            who.clone().bearer(&elsewhere),
+            "audience_mismatch",
+            |a| told(a, "Audiences in Jwt are not allowed"),
+        ),
+        refused(
+            "a token that says `alg: none`",
+            who.clone().bearer(&unsigned(issuer)),
+            "algorithm_not_allowed",
+            |a| told(a, "Jwt header [alg] is not supported"),
+        ),
+        refused(
+            "two different tokens",
+            Ask::get(&format!("/who-am-i?access_token={jackson}")).bearer(&good),
+            "token_ambiguous",
+            |a| told(a, "Found multiple Jwt tokens"),
+        ),
+    ])
+}
+
+/// The token with another subject, under the old signature.
+fn tampered(token: &str) -> String {
+    let mut parts: Vec<String> = token.split('.').map(str::to_owned).collect();
+    if let Some(payload) = parts.get_mut(1) {
+        let decoded = URL_SAFE_NO_PAD.decode(&payload).unwrap_or_default();
+        let mut claims: Value = serde_json::from_slice(&decoded).unwrap_or_default();
+        if let Some(claims) = claims.as_object_mut() {
+            claims.insert("sub".to_owned(), json!("marc"));
+        }
+        *payload = URL_SAFE_NO_PAD.encode(claims.to_string());
+    }
+    parts.join(".")
+}
+
+/// What RFC 7519 section 6 calls an unsecured JWT, with a signature part so that it has three.
+fn unsigned(issuer: &Issuer) -> String {
+    let claims =
+        json!({ "iss": issuer.name(), "sub": "marc", "aud": AUDIENCE, "exp": 4102444800_u64 });
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.AA", part(json!({ "alg": "none", "typ": "JWT" })), part(claims))
+}
+
+/// The service knows the caller, and by this name.
+fn caller(answer: &Answer, expected: &str) -> Result<String, String> {
+    let body = answer.json();
+    let groups = body.get("groups").map(|groups| match groups {
+        Value::Array(list) => format!("{} groups", list.len()),
+        _ => "1 group".to_owned(),
+    });
+    match (body.get("name").and_then(Value::as_str), groups) {
+        (Some(name), Some(groups)) if name == expected => Ok(format!("{name}, {groups}")),
+        _ => Err(format!("expected {expected} with groups, the service says {}", answer.body)),
+    }
+}
+
+/// Exactly one header that any service could read as `User-Info`, and it is mmosley's.
+fn one_user_info(answer: &Answer) -> Result<String, String> {
+    let body = answer.json();
+    let headers = body.get("headers").and_then(Value::as_object);
+    let alike = headers.into_iter().flatten().filter(|(name, _)| {
+        let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+        letters.eq_ignore_ascii_case("userinfo")
+    });
+    let alike: Vec<_> = alike.collect();
+    match alike.as_slice() {
+        [(name, Value::String(value))] if *name == "user-info" => {
+            let claims = URL_SAFE_NO_PAD.decode(value).unwrap_or_default();
+            let claims: Value = serde_json::from_slice(&claims).unwrap_or_default();
+            match claims.get("sub").and_then(Value::as_str) {
+                Some("mmosley") => Ok("one User-Info, mmosley's".to_owned()),
+                _ => Err(format!("User-Info is not mmosley's: {claims}")),
+            }
+        }
+        _ => Err(format!("expected one User-Info, the service saw {alike:?}")),
+    }
+}
+
+/// The service sees who calls, and no token.
+fn no_token(answer: &Answer) -> Result<String, String> {
+    let body = answer.json();
+    let headers = body.get("headers");
+    let has = |name: &str| headers.and_then(|headers| headers.get(name)).is_some();
+    if has("user-info") && !has("authorization") && !answer.body.contains("access_token") {
+        Ok("User-Info, no token".to_owned())
+    } else {
+        Err(format!("expected User-Info and no token, the service saw {}", answer.body))
+    }
+}
+
+/// The client is told the cause, with a challenge; the service was not asked.
+fn told(answer: &Answer, cause: &str) -> Result<String, String> {
+    let challenge = answer.challenge.as_deref().unwrap_or_default();
+    if answer.body == cause && challenge.starts_with("Bearer realm=") {
+        Ok(format!("- ({cause})"))
+    } else {
+        Err(format!("expected `{cause}` and a challenge, found `{}`, `{challenge}`", answer.body))
+    }
+}

@@ -1,0 +1,144 @@
+//! What the documents say is true: links and paths lead somewhere, configurations are accepted, and the
+//! README's table is the demo's.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use usher::Policy;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// Every Markdown file that the project tracks, below its root.
+fn documents() -> Vec<PathBuf> {
+    let list = std::process::Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.md"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(list.status.success(), "{}", String::from_utf8_lossy(&list.stderr));
+    let files = String::from_utf8(list.stdout).unwrap();
+    files.lines().map(PathBuf::from).filter(|file| root().join(file).exists()).collect()
+}
+
+fn read(file: impl AsRef<Path>) -> String {
+    let path = root().join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The fenced blocks of a language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.trim_start().starts_with("```") {
+            let block: Vec<&str> =
+                lines.by_ref().take_while(|line| !line.trim_start().starts_with("```")).collect();
+            if line.trim() == format!("```{language}") {
+                blocks.push(block.join("\n"));
+            }
+        }
+    }
+    blocks
+}
+
+/// The text outside fenced blocks.
+fn prose(text: &str) -> String {
+    let mut fenced = false;
+    let mut prose = String::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            prose.push_str(line);
+            prose.push('\n');
+        }
+    }
+    prose
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut broken = Vec::new();
+    for file in documents() {
+        let folder = root().join(&file).parent().unwrap().to_owned();
+        let text = prose(&read(&file));
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap();
+            let elsewhere = target.contains("://") || target.starts_with("mailto:");
+            if !elsewhere && !path.is_empty() && !folder.join(path).exists() {
+                broken.push(format!("{}: {target}", file.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+}
+
+/// A path in backticks that begins with a folder of the project.
+#[test]
+fn paths_in_backticks_exist() {
+    let folders = ["src/", "cli/", "demo/", "docs/", "envoy/", "istio/", "tests/", "tools/"];
+    let mut broken = Vec::new();
+    for file in documents() {
+        let text = prose(&read(&file));
+        for word in text.split('`').skip(1).step_by(2) {
+            let plain = word
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_'));
+            if plain && folders.iter().any(|f| word.starts_with(f)) && !root().join(word).exists() {
+                broken.push(format!("{}: {word}", file.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "paths of nothing:\n{}", broken.join("\n"));
+}
+
+fn yaml(text: &str) -> Value {
+    serde_yaml_ng::from_str(text).unwrap_or_else(|e| panic!("{e}:\n{text}"))
+}
+
+fn assert_accepted(what: &str, configuration: &Value) {
+    if let Err(problems) = Policy::from_value(configuration) {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        panic!("{what}:\n{}", problems.join("\n"));
+    }
+}
+
+#[test]
+fn configurations_of_the_readme_are_accepted() {
+    let blocks = blocks(&read("README.md"), "yaml");
+    assert!(blocks.len() >= 2, "a WasmPlugin and an Envoy filter");
+    for block in blocks {
+        let value = yaml(&block);
+        if value["kind"] == "WasmPlugin" {
+            assert_accepted(&block, &value["spec"]["pluginConfig"]);
+        } else {
+            let text = value["typed_config"]["config"]["configuration"]["value"].as_str();
+            let configuration = serde_json::from_str(text.expect("a StringValue")).expect(&block);
+            assert_accepted(&block, &configuration);
+        }
+    }
+}
+
+#[test]
+fn the_base_for_istio_is_accepted() {
+    let plugin = yaml(&read("istio/base/wasmplugin.yaml"));
+    assert_accepted("istio/base/wasmplugin.yaml", &plugin["spec"]["pluginConfig"]);
+}
+
+#[test]
+fn the_table_of_the_readme_is_the_demos() {
+    let readme = read("README.md");
+    let issuer = usher_demo::issuer::Issuer::new("http://issuer.example").unwrap();
+    let rows = usher_demo::table::rows(&issuer).unwrap();
+    let printed = readme.lines().skip_while(|line| !line.starts_with("------")).skip(1);
+    let printed: Vec<&str> = printed.take_while(|line| !line.starts_with("```")).collect();
+    assert_eq!(printed.len(), rows.len(), "rows of the README's table");
+    for (line, row) in printed.iter().zip(&rows) {
+        let told = line.starts_with(row.sent)
+            && line.contains(&format!("  {}  ", row.status))
+            && line.ends_with(row.reason);
+        assert!(told, "README: {line}\ndemo:   {} {} {}", row.sent, row.status, row.reason);
+    }
+}
