@@ -11,6 +11,7 @@ mod common;
 mod vectors;
 
 use serde_json::{Value, json};
+use usher::path::{Normalization, normalize};
 
 use common::usher;
 use vectors::shared;
@@ -54,19 +55,31 @@ fn config(scenario: &Value, jwks: &Value) -> Value {
 /// What of a decision differs from what is expected.
 fn differences(request: &Value, answer: &Value) -> Vec<String> {
     let expect = &request["expect"];
-    let unsafe_path = answer["reason"] == "path_unsafe";
-    let mut pairs = vec![("status", &answer["status"], &expect["status"])];
-    if !unsafe_path {
-        if expect.get("matched").is_some() {
-            pairs.push(("matched", &answer["matched"], &expect["matched"]));
-        }
-        pairs.push(("path", &answer["path"], &request["path_seen"]));
+    let mut pairs = vec![
+        ("status", &answer["status"], &expect["status"]),
+        ("path", &answer["path"], &request["path_seen"]),
+    ];
+    if expect.get("matched").is_some() {
+        pairs.push(("matched", &answer["matched"], &expect["matched"]));
     }
-    if let Some(audit) = expect.get("audit") {
-        pairs.push(("audit", &answer["audit"], audit));
-    }
+    pairs.push(("audit", &answer["audit"], expect.get("audit").unwrap_or(&Value::Null)));
     let differing = pairs.into_iter().filter(|(_, found, expected)| found != expected);
     differing.map(|(what, found, expected)| format!("{what} {found}, not {expected}")).collect()
+}
+
+/// Stricter on purpose, and here alone: what Envoy forwards would be another path to whoever
+/// normalises it again.
+fn is_refused_for_two_readings(scenario: &Value, request: &Value, answer: &Value) -> bool {
+    let mode = match scenario["pathNormalization"].as_str().unwrap() {
+        "NONE" => Normalization::None,
+        "BASE" => Normalization::Base,
+        "MERGE_SLASHES" => Normalization::MergeSlashes,
+        "DECODE_AND_MERGE_SLASHES" => Normalization::DecodeAndMergeSlashes,
+        other => panic!("no pathNormalization: {other}"),
+    };
+    let seen = request["path_seen"].as_str().unwrap().as_bytes();
+    let refused = answer["reason"] == "path_unsafe" && answer["status"] == 400;
+    refused && normalize(seen, mode).as_deref() != Ok(seen)
 }
 
 #[test]
@@ -75,7 +88,7 @@ fn explain_agrees_with_istio_and_envoy() {
     let jwks: Value = serde_json::from_str(&shared("vectors/authz/jwks.json").unwrap()).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.json");
-    let (mut requests, mut failures) = (0, Vec::new());
+    let (mut requests, mut stricter, mut failures) = (0, 0, Vec::new());
     for line in scenarios.lines() {
         let scenario: Value = serde_json::from_str(line).unwrap();
         let id = scenario["id"].as_str().unwrap();
@@ -105,13 +118,17 @@ fn explain_agrees_with_istio_and_envoy() {
         assert_eq!(answers.len(), sent.len(), "{id}: one decision a line");
         for (number, (request, answer)) in sent.iter().zip(&answers).enumerate() {
             requests += 1;
+            if is_refused_for_two_readings(&scenario, request, answer) {
+                stricter += 1;
+                continue;
+            }
             let differences = differences(request, answer);
             if !differences.is_empty() {
-                failures.push(format!("{id}[{number}]: {}: {line}", differences.join("; ")));
+                failures.push(format!("{id}[{number}]: {}: {request}", differences.join("; ")));
             }
         }
     }
-    eprintln!("{requests} requests, {} failures", failures.len());
+    eprintln!("{requests} requests, {stricter} paths refused, {} failures", failures.len());
     let shown: Vec<&str> =
         failures.iter().take(20).map(|f| f.get(..600).unwrap_or(f.as_str())).collect();
     assert!(failures.is_empty(), "{} failures, such as\n{}", failures.len(), shown.join("\n"));
