@@ -64,6 +64,10 @@ cli: ## build the usher command, target/release/usher
 run: wasm envoy ## play the demo in a real Envoy on 127.0.0.1:10000 and keep serving; ONCE=1 stops after the examples
 	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-demo --bin usher-demo -- play $(if $(filter-out 0,$(ONCE)),--once)
 
+.PHONY: story
+story: wasm envoy ## play the guides' story: write-checks, check-funds, pull-funds, token exchange, stolen tokens
+	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-demo --bin usher-demo -- story --folder target/story --port 10100
+
 .PHONY: up
 up: wasm envoy ## the same in containers: Envoy and the demo by docker compose, on port 10000
 	cargo build $(LOCKED) --workspace --bin usher-demo

@@ -2,7 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use http_body_util::{BodyExt as _, Empty};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{HeaderName, HeaderValue};
@@ -17,6 +19,8 @@ pub struct Ask {
     pub path: String,
     /// Header lines.
     pub headers: Vec<(String, String)>,
+    /// The fields of a form, which makes it a POST.
+    pub form: Option<String>,
 }
 
 /// What came back.
@@ -33,7 +37,17 @@ pub struct Answer {
 impl Ask {
     /// A GET.
     pub fn get(path: &str) -> Self {
-        Self { path: path.to_owned(), headers: Vec::new() }
+        Self { path: path.to_owned(), headers: Vec::new(), form: None }
+    }
+
+    /// A POST of a form.
+    ///
+    /// # Errors
+    /// The fields cannot be written.
+    pub fn post(path: &str, fields: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let form = serde_urlencoded::to_string(fields)?;
+        Ok(Self { form: Some(form), ..Self::get(path) }
+            .header("content-type", "application/x-www-form-urlencoded"))
     }
 
     /// Adds a header line.
@@ -55,23 +69,31 @@ impl Answer {
     }
 }
 
+/// The claims of a token, unverified: for showing and asserting what was issued. Null where it is no token.
+pub fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap_or_default();
+    let json = URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
+    serde_json::from_slice(&json).unwrap_or_default()
+}
+
 /// Sends a request to a port of this machine.
 ///
 /// # Errors
 /// No connection, or no HTTP response.
 pub async fn send(port: u16, ask: &Ask) -> anyhow::Result<Answer> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-    let (mut sender, connection) = http1::Builder::new()
-        // `User_Info` is to arrive as it is written here.
-        .title_case_headers(false)
-        .handshake(TokioIo::new(stream))
-        .await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let mut request = hyper::Request::get(&ask.path).header("host", format!("127.0.0.1:{port}"));
+    let method = if ask.form.is_some() { "POST" } else { "GET" };
+    let mut request = hyper::Request::builder()
+        .method(method)
+        .uri(&ask.path)
+        .header("host", format!("127.0.0.1:{port}"));
     for (name, value) in &ask.headers {
         request = request.header(name.parse::<HeaderName>()?, value.parse::<HeaderValue>()?);
     }
-    let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+    let body = Full::new(Bytes::from(ask.form.clone().unwrap_or_default()));
+    let response = sender.send_request(request.body(body)?).await?;
     let (head, body) = response.into_parts();
     let challenge = head.headers.get("www-authenticate");
     let challenge = challenge.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());

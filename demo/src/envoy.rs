@@ -10,37 +10,52 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::client::{self, Ask};
-use crate::site::Site;
+use crate::site::{Gate, Site};
 
 /// The plain Envoy configuration that the project ships.
 const TEMPLATE: &str = include_str!("../../envoy/envoy.yaml");
 
 /// How long Envoy may take to start; compiling the module takes most of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The template with everything filled in.
+/// The template with everything filled in: the gate of the main job.
 ///
 /// # Errors
 /// A `${..}` of the template is none that is known here.
 pub fn configuration(site: &Site, module: &Path, jwks: &Value) -> anyhow::Result<String> {
+    fill_in(&site.gate(), module, &[("${ISSUER}", site.issuer()), ("${JWKS}", jwks.to_string())])
+}
+
+/// The same with another pluginConfig.
+///
+/// # Errors
+/// The template is not what is expected here.
+pub fn configuration_with(gate: &Gate, module: &Path, plugin: &Value) -> anyhow::Result<String> {
+    let text =
+        fill_in(gate, module, &[("${ISSUER}", String::new()), ("${JWKS}", "{}".to_owned())])?;
+    let mut whole: Value = serde_yaml_ng::from_str(&text)?;
+    let place = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters\
+                 /0/typed_config/config/configuration/value";
+    let value = whole.pointer_mut(place).context("`envoy.yaml` has no pluginConfig")?;
+    *value = Value::String(serde_json::to_string_pretty(plugin)?);
+    // JSON is YAML too.
+    Ok(serde_json::to_string_pretty(&whole)?)
+}
+
+fn fill_in(gate: &Gate, module: &Path, more: &[(&str, String)]) -> anyhow::Result<String> {
     let values = [
-        ("${ACCESS_LOG}", site.access_log().display().to_string()),
-        ("${ADMIN_PORT}", site.admin_port().to_string()),
-        ("${BIND}", site.bind.to_string()),
-        ("${ISSUER}", site.issuer()),
-        ("${JWKS}", jwks.to_string()),
-        ("${PORT}", site.port.to_string()),
-        ("${SERVICE_PORT}", site.service_port().to_string()),
+        ("${ACCESS_LOG}", gate.access_log().display().to_string()),
+        ("${ADMIN_PORT}", gate.admin_port().to_string()),
+        ("${BIND}", gate.bind.to_string()),
+        ("${PORT}", gate.port.to_string()),
+        ("${SERVICE_PORT}", gate.service_port().to_string()),
         ("${USHER_WASM}", module.display().to_string()),
     ];
     // The comment at the top speaks of the places; it is for readers of the template.
-    let mut text: String = TEMPLATE
-        .lines()
-        .skip_while(|line| line.starts_with('#'))
-        .flat_map(|line| [line, "\n"])
-        .collect();
-    for (place, value) in values {
-        text = text.replace(place, &value);
+    let lines = TEMPLATE.lines().skip_while(|line| line.starts_with('#'));
+    let mut text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    for (place, value) in values.iter().chain(more) {
+        text = text.replace(place, value);
     }
     if let Some((_, rest)) = text.split_once("${") {
         bail!("`envoy.yaml` has `${{{}`, which nobody fills in", rest.lines().next().unwrap_or(""));
@@ -54,15 +69,15 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts `binary` with the site's configuration and waits until it serves.
+    /// Starts `binary` with the gate's configuration and waits until it serves.
     ///
     /// # Errors
     /// With the end of Envoy's log, where it does not.
-    pub async fn start(binary: &Path, site: &Site) -> anyhow::Result<Self> {
-        let log = site.envoy_log();
+    pub async fn start(binary: &Path, gate: &Gate) -> anyhow::Result<Self> {
+        let log = gate.envoy_log();
         let process = Command::new(binary)
             .arg("--config-path")
-            .arg(site.envoy_config())
+            .arg(gate.envoy_config())
             .args(["--use-dynamic-base-id", "--log-level", "warning"])
             .args(["--file-flush-interval-msec", "10"])
             .stdin(Stdio::null())
@@ -72,7 +87,7 @@ impl Envoy {
             .spawn()
             .with_context(|| format!("cannot start `{}`", binary.display()))?;
         let mut envoy = Self { process };
-        let ready = tokio::time::timeout(PATIENCE, envoy.ready(site.admin_port())).await;
+        let ready = tokio::time::timeout(PATIENCE, envoy.ready(gate.admin_port())).await;
         if !ready.unwrap_or(false) {
             let log = std::fs::read_to_string(&log).unwrap_or_default();
             let lines: Vec<&str> = log.lines().rev().take(20).collect();

@@ -2,9 +2,11 @@
 //! Envoy with Usher before them, and a player that sends the example requests.
 //!
 //! [`serve`](serve::serve) starts service and issuer and writes the Envoy configuration with the issuer's
-//! keys in it; [`player`] sends requests and compares what came back. It hands out tokens to anybody
-//! who asks on this machine: nothing here is for production.
+//! keys in it; [`player`] sends requests and compares what came back; [`story`] is the guides' chain of
+//! services with token exchange. It hands out tokens to anybody who asks on this machine: nothing here is
+//! for production.
 
+pub mod access_log;
 pub mod client;
 pub mod envoy;
 pub mod issuer;
@@ -12,4 +14,5 @@ pub mod player;
 pub mod serve;
 pub mod service;
 pub mod site;
+pub mod story;
 pub mod table;

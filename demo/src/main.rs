@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use usher_demo::envoy::Envoy;
 use usher_demo::issuer::{Issuer, PASSWORD};
 use usher_demo::site::Site;
-use usher_demo::{player, serve};
+use usher_demo::{player, serve, story};
 
 /// Plays Usher's main job: a token becomes a trusted identity.
 #[derive(Parser)]
@@ -38,6 +38,17 @@ enum Command {
     Replay {
         #[command(flatten)]
         at: At,
+    },
+    /// Plays the guides' story: write-checks, check-funds and pull-funds with token exchange.
+    Story {
+        #[command(flatten)]
+        at: At,
+        /// usher.wasm
+        #[arg(long, env = "USHER_WASM")]
+        wasm: PathBuf,
+        /// The Envoy binary
+        #[arg(long, env = "ENVOY")]
+        envoy: PathBuf,
     },
     /// Serves service and issuer, and writes the configuration for an Envoy beside.
     Serve {
@@ -85,7 +96,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Play { at, wasm, envoy, once } => {
             let site = at.site();
             let issuer = serve::serve(&site, &wasm).await?;
-            let mut envoy = Envoy::start(&envoy, &site).await?;
+            let mut envoy = Envoy::start(&envoy, &site.gate()).await?;
             let good = player::play(&site, &issuer).await?;
             if once {
                 return Ok(good);
@@ -103,6 +114,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
             let issuer = Issuer::open(&site.issuer(), &site.issuer_key())?;
             player::play(&site, &issuer).await
         }
+        Command::Story { at, wasm, envoy } => story::play(&at.site(), &wasm, &envoy).await,
         Command::Serve { at, wasm } => {
             serve::serve(&at.site(), &wasm).await?;
             stop_asked().await?;
@@ -124,8 +136,8 @@ Serving on http://127.0.0.1:{port} until Ctrl-C. Try it:
 
 Each decision and its reason: {}
 Envoy's configuration:        {}",
-        site.access_log().display(),
-        site.envoy_config().display(),
+        site.gate().access_log().display(),
+        site.gate().envoy_config().display(),
     );
 }
 

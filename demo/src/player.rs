@@ -1,18 +1,9 @@
 //! Plays the examples through a running gate and prints them as a table.
 
-use std::path::Path;
-use std::time::Duration;
-
-use anyhow::{Context as _, bail};
-use serde_json::Value;
-
-use crate::client::{self, Answer};
+use crate::access_log;
 use crate::issuer::Issuer;
 use crate::site::Site;
 use crate::table::{self, Row};
-
-/// How long a line of the access log may take.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What became of an example.
 struct Outcome<'r> {
@@ -32,7 +23,9 @@ pub async fn play(site: &Site, issuer: &Issuer) -> anyhow::Result<bool> {
     println!("{}", line(&"-".repeat(48), "------", &"-".repeat(52), &"-".repeat(22)));
     let mut wrong = Vec::new();
     for (number, row) in rows.iter().enumerate() {
-        let outcome = Outcome::of(row, number, site).await?;
+        let (answer, reason) =
+            access_log::send(&site.gate(), &row.ask, &number.to_string()).await?;
+        let outcome = Outcome { row, status: answer.status, reason, saw: (row.saw)(&answer) };
         println!("{}", outcome.line());
         wrong.extend(outcome.problem());
     }
@@ -44,18 +37,7 @@ pub async fn play(site: &Site, issuer: &Issuer) -> anyhow::Result<bool> {
     Ok(wrong.is_empty())
 }
 
-impl<'r> Outcome<'r> {
-    async fn of(row: &'r Row, number: usize, site: &Site) -> anyhow::Result<Self> {
-        // Of this run and this row alone: the log may hold earlier runs.
-        let id = format!("demo-{}-{number}", std::process::id());
-        let ask = row.ask.clone().header("x-request-id", &id);
-        let answer: Answer = client::send(site.port, &ask)
-            .await
-            .with_context(|| format!("no answer on port {}", site.port))?;
-        let reason = reason(&site.access_log(), &id).await?;
-        Ok(Self { row, status: answer.status, reason, saw: (row.saw)(&answer) })
-    }
-
+impl Outcome<'_> {
     fn line(&self) -> String {
         let saw = self.saw.as_ref().map_or("?", String::as_str);
         line(self.row.sent, &self.status.to_string(), saw, &self.reason)
@@ -77,23 +59,4 @@ impl<'r> Outcome<'r> {
 
 fn line(sent: &str, status: &str, saw: &str, reason: &str) -> String {
     format!("{sent:<48}  {status:<6}  {saw:<52}  {reason}").trim_end().to_owned()
-}
-
-/// The reason that Envoy wrote down for a request: what the filter left in filter state.
-async fn reason(log: &Path, id: &str) -> anyhow::Result<String> {
-    let find = async {
-        loop {
-            let text = tokio::fs::read_to_string(log).await.unwrap_or_default();
-            let mut lines = text.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
-            if let Some(entry) = lines.find(|entry| entry.get("request_id") == Some(&id.into())) {
-                let reason = entry.get("reason").and_then(Value::as_str).unwrap_or("none");
-                return reason.to_owned();
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    match tokio::time::timeout(PATIENCE, find).await {
-        Ok(reason) => Ok(reason),
-        Err(_) => bail!("`{}` has no line for request `{id}`", log.display()),
-    }
 }

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use crate::issuer::Issuer;
-use crate::site::Site;
+use crate::issuer::{Issuer, endpoint};
+use crate::site::{Gate, Site};
 use crate::{envoy, service};
 
 /// Starts service and issuer, and writes the configuration for an Envoy before them. They serve as long
@@ -18,22 +18,43 @@ use crate::{envoy, service};
 /// # Errors
 /// A port is taken, or a file cannot be written.
 pub async fn serve(site: &Site, module: &Path) -> anyhow::Result<Arc<Issuer>> {
-    std::fs::create_dir_all(&site.folder)
-        .with_context(|| format!("cannot make the folder `{}`", site.folder.display()))?;
+    let gate = site.gate();
+    make_folder(&gate.folder)?;
     let issuer = Arc::new(Issuer::open(&site.issuer(), &site.issuer_key())?);
-    listen(Ipv4Addr::LOCALHOST.into(), site.service_port(), service::router()).await?;
-    listen(site.bind, site.issuer_port(), Arc::clone(&issuer).router()).await?;
-
-    // Before the configuration: who waits for that finds the log too.
-    open_to_envoy(&site.access_log())?;
+    listen(site.bind, site.issuer_port(), endpoint::router(Arc::clone(&issuer), None)).await?;
     let configuration = envoy::configuration(site, module, &issuer.jwks())?;
-    let file = site.envoy_config();
-    std::fs::write(&file, configuration)
-        .with_context(|| format!("cannot write `{}`", file.display()))?;
+    stand(&gate, service::router(), &configuration).await?;
     Ok(issuer)
 }
 
-async fn listen(bind: IpAddr, port: u16, router: Router) -> anyhow::Result<()> {
+/// Starts a service behind a gate, and writes the gate's configuration.
+///
+/// # Errors
+/// A port is taken, or a file cannot be written.
+pub async fn stand(gate: &Gate, service: Router, configuration: &str) -> anyhow::Result<()> {
+    make_folder(&gate.folder)?;
+    listen(Ipv4Addr::LOCALHOST.into(), gate.service_port(), service).await?;
+    // Before the configuration: who waits for that finds the log too.
+    open_to_envoy(&gate.access_log())?;
+    let file = gate.envoy_config();
+    std::fs::write(&file, configuration)
+        .with_context(|| format!("cannot write `{}`", file.display()))
+}
+
+/// Makes a folder and those above it.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder `{}`", folder.display()))
+}
+
+/// Serves HTTP on a port, as long as the runtime runs.
+///
+/// # Errors
+/// The port is taken.
+pub async fn listen(bind: IpAddr, port: u16, router: Router) -> anyhow::Result<()> {
     let listener = TcpListener::bind((bind, port)).await.with_context(|| {
         format!("cannot listen on port {port}: is another demo running? --port chooses others")
     })?;

@@ -61,7 +61,7 @@ async fn who_am_i(headers: HeaderMap) -> (StatusCode, Json<Value>) {
 }
 
 /// Reads `User-Info` in any of the encodings that Usher can give it: either base64, padded or not, or JSON.
-fn user_info(header: &[u8]) -> Option<Value> {
+pub fn user_info(header: &[u8]) -> Option<Value> {
     if header.starts_with(b"{") {
         return serde_json::from_slice(header).ok();
     }

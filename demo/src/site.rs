@@ -3,14 +3,25 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-/// The ports and the folder of a running demo.
+/// The ports and the folder of a running demo. The issuer has the port behind the first gate's.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// Envoy's port; the others follow it.
+    /// The first gate's port; all others follow it.
     pub port: u16,
-    /// Where Envoy and the issuer listen. The service listens on loopback alone: nothing passes Envoy.
+    /// Where Envoy and the issuer listen. Services listen on loopback alone: nothing passes Envoy.
     pub bind: IpAddr,
-    /// Holds the issuer's key, Envoy's configuration and its access log.
+    /// Holds the issuer's key, Envoy's configurations and its access logs.
+    pub folder: PathBuf,
+}
+
+/// One service and the Envoy before it.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Envoy's port; the service has the next but one, Envoy's admin interface the one behind that.
+    pub port: u16,
+    /// Where Envoy listens.
+    pub bind: IpAddr,
+    /// Holds Envoy's configuration and its logs.
     pub folder: PathBuf,
 }
 
@@ -25,6 +36,29 @@ impl Site {
         self.port.saturating_add(1)
     }
 
+    /// The issuer's name, which is where it serves.
+    pub fn issuer(&self) -> String {
+        format!("http://127.0.0.1:{}", self.issuer_port())
+    }
+
+    /// The issuer's private key, made at the first start.
+    pub fn issuer_key(&self) -> PathBuf {
+        self.folder.join("issuer.pem")
+    }
+
+    /// The gate of the main job.
+    pub fn gate(&self) -> Gate {
+        Gate { port: self.port, bind: self.bind, folder: self.folder.clone() }
+    }
+
+    /// The gate of a service beside it: ten ports further on for each.
+    pub fn side_gate(&self, name: &str, number: u16) -> Gate {
+        let port = self.port.saturating_add(number.saturating_mul(10));
+        Gate { port, bind: self.bind, folder: self.folder.join(name) }
+    }
+}
+
+impl Gate {
     /// Port of the service.
     pub fn service_port(&self) -> u16 {
         self.port.saturating_add(2)
@@ -33,11 +67,6 @@ impl Site {
     /// Port of Envoy's admin interface.
     pub fn admin_port(&self) -> u16 {
         self.port.saturating_add(3)
-    }
-
-    /// The issuer's name, which is where it serves.
-    pub fn issuer(&self) -> String {
-        format!("http://127.0.0.1:{}", self.issuer_port())
     }
 
     /// Envoy's access log: JSON lines, each with the reason of a decision.
@@ -53,10 +82,5 @@ impl Site {
     /// Envoy's configuration.
     pub fn envoy_config(&self) -> PathBuf {
         self.folder.join("envoy.yaml")
-    }
-
-    /// The issuer's private key, made at the first start.
-    pub fn issuer_key(&self) -> PathBuf {
-        self.folder.join("issuer.pem")
     }
 }

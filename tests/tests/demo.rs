@@ -1,0 +1,49 @@
+//! The demo as `make run` and `make story` play it: every example comes out as expected.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use usher_demo::envoy::Envoy;
+use usher_demo::site::Site;
+use usher_demo::{player, serve, story};
+use usher_tests::gate::{module, pinned_envoy};
+
+/// A demo on ports that are free now, in a folder of its own.
+fn site(name: &str, ports: u16) -> Site {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/gates").join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let folder = folder.canonicalize().unwrap();
+    let free = |first: u16| {
+        let all: Vec<_> =
+            (first..first + ports).map(|p| TcpListener::bind(("127.0.0.1", p))).collect();
+        all.iter().all(Result::is_ok)
+    };
+    // Below the ports that systems hand out by themselves. Two tests of this process never start alike.
+    let start = if name == "demo" { 21_000 } else { 25_000 };
+    let first = (start..start + 3000).step_by(100).find(|first| free(*first));
+    Site::local(first.expect("a row of free ports"), &folder)
+}
+
+fn run<T>(task: impl Future<Output = anyhow::Result<T>>) -> T {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(task).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+#[test]
+fn every_example_of_the_demo_comes_out_as_expected() {
+    let site = site("demo", 4);
+    let good = run(async {
+        let issuer = serve::serve(&site, &module()).await?;
+        let _envoy = Envoy::start(&pinned_envoy(), &site.gate()).await?;
+        player::play(&site, &issuer).await
+    });
+    assert!(good, "see what was printed");
+}
+
+#[test]
+fn every_step_of_the_story_comes_out_as_expected() {
+    let site = site("story", 44);
+    let good = run(story::play(&site, &module(), &pinned_envoy()));
+    assert!(good, "see what was printed");
+}
