@@ -82,8 +82,15 @@ down: ## stop the containers and remove what make up made
 .PHONY: test
 test: test-cargo test-containers ## every test, with everything that they need
 
+# Real programs that tests stand beside the filter: an identity provider with its database.
+TEST_PACKAGES := glewlwyd sqlite3
+
+.PHONY: test-packages
+test-packages: ## install the programs that some tests run, where that is possible here
+	tools/packages $(TEST_PACKAGES)
+
 .PHONY: test-cargo
-test-cargo: wasm envoy envoy-oldest ## unit, command-line and end-to-end tests (not the containers)
+test-cargo: wasm envoy envoy-oldest test-packages ## unit, command-line and end-to-end tests (not the containers)
 	$(RUN_ENV) cargo test $(LOCKED) --workspace
 
 .PHONY: test-containers

@@ -1,6 +1,7 @@
 //! Certificates made for one test run, and a client that presents them.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
@@ -30,6 +31,14 @@ pub struct Identity {
     key: KeyPair,
 }
 
+impl Identity {
+    /// Writes certificate and key to `<name>.pem` and `<name>.key` in a directory.
+    pub fn write(&self, directory: &Path, name: &str) {
+        std::fs::write(directory.join(format!("{name}.pem")), &self.certificate_pem).unwrap();
+        std::fs::write(directory.join(format!("{name}.key")), self.key.serialize_pem()).unwrap();
+    }
+}
+
 impl Authority {
     /// A fresh authority.
     #[expect(clippy::new_without_default, reason = "a new key each time is no default value")]
@@ -52,6 +61,18 @@ impl Authority {
         self.identity(uris.chain(names).collect(), ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// A certificate for [`SERVER`] and the names below it.
+    pub fn server(&self) -> Identity {
+        let names = [SERVER.to_owned(), format!("*.{SERVER}")];
+        let sans = names.map(|name| SanType::DnsName(name.try_into().unwrap()));
+        self.identity(sans.to_vec(), ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// Writes the authority's own certificate to `ca.pem` in a directory.
+    pub fn write(&self, directory: &Path) {
+        std::fs::write(directory.join("ca.pem"), &self.root_pem).unwrap();
+    }
+
     fn identity(&self, sans: Vec<SanType>, usage: ExtendedKeyUsagePurpose) -> Identity {
         let mut params = CertificateParams::default();
         params.subject_alt_names = sans;
@@ -64,9 +85,7 @@ impl Authority {
     /// Envoy's downstream TLS context: a certificate of this authority, and clients that have one
     /// too; `require`: clients without one are turned away in the handshake.
     pub fn downstream(&self, require: bool) -> Value {
-        let names = [SERVER.to_owned(), format!("*.{SERVER}")];
-        let sans = names.map(|name| SanType::DnsName(name.try_into().unwrap()));
-        let server = self.identity(sans.to_vec(), ExtendedKeyUsagePurpose::ServerAuth);
+        let server = self.server();
         json!({
             "name": "envoy.transport_sockets.tls",
             "typed_config": {

@@ -1,28 +1,19 @@
 //! The demo as `make run` and `make story` play it: every example comes out as expected.
 
-use std::net::TcpListener;
 use std::path::Path;
 
 use usher_demo::envoy::Envoy;
 use usher_demo::site::Site;
 use usher_demo::{player, serve, story};
 use usher_tests::gate::{module, pinned_envoy};
+use usher_tests::ports::free_row;
 
 /// A demo on ports that are free now, in a folder of its own.
 fn site(name: &str, ports: u16) -> Site {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/gates").join(name);
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
-    let folder = folder.canonicalize().unwrap();
-    let free = |first: u16| {
-        let all: Vec<_> =
-            (first..first + ports).map(|p| TcpListener::bind(("127.0.0.1", p))).collect();
-        all.iter().all(Result::is_ok)
-    };
-    // Below the ports that systems hand out by themselves. Two tests of this process never start alike.
-    let start = if name == "demo" { 21_000 } else { 25_000 };
-    let first = (start..start + 3000).step_by(100).find(|first| free(*first));
-    Site::local(first.expect("a row of free ports"), &folder)
+    Site::local(free_row(ports), &folder.canonicalize().unwrap())
 }
 
 fn run<T>(task: impl Future<Output = anyhow::Result<T>>) -> T {

@@ -9,10 +9,9 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use axum_extra::TypedHeader;
 use axum_extra::headers::{Authorization, authorization::Basic};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::exchange::{self, Services};
+use super::exchange::{self, Grant, Services};
 use super::{AUDIENCE, Issuer, LIFETIME, PASSWORD, Wish};
 
 /// What the handlers share.
@@ -47,22 +46,6 @@ async fn discovery(State(desk): State<Arc<Desk>>) -> Json<Value> {
 
 async fn keys(State(desk): State<Arc<Desk>>) -> Json<Value> {
     Json(desk.issuer.jwks())
-}
-
-/// A token request. `expires_in` is for trying things out.
-#[derive(Deserialize)]
-pub(super) struct Grant {
-    grant_type: String,
-    username: Option<String>,
-    password: Option<String>,
-    pub(super) audience: Option<String>,
-    /// Seconds; negative for a token that has expired.
-    expires_in: Option<i64>,
-    /// RFC 7523 section 2.2: the service-account token of who asks.
-    pub(super) client_assertion: Option<String>,
-    /// RFC 8693 section 2.1.
-    pub(super) subject_token: Option<String>,
-    pub(super) actor_token: Option<String>,
 }
 
 async fn token(State(desk): State<Arc<Desk>>, Form(grant): Form<Grant>) -> Response {

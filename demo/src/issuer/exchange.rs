@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Issuer;
-use super::endpoint::Grant;
 
 /// RFC 8693 section 2.1.
 pub const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -25,6 +25,22 @@ pub struct Services {
     pub allowed: Vec<(&'static str, &'static str)>,
     /// The audience of users' first tokens, which alone can be exchanged.
     pub users: &'static str,
+}
+
+/// A token request. `expires_in` is for trying things out.
+#[derive(Deserialize)]
+pub(super) struct Grant {
+    pub(super) grant_type: String,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) audience: Option<String>,
+    /// Seconds; negative for a token that has expired.
+    pub(super) expires_in: Option<i64>,
+    /// RFC 7523 section 2.2: the service-account token of who asks.
+    pub(super) client_assertion: Option<String>,
+    /// RFC 8693 section 2.1.
+    pub(super) subject_token: Option<String>,
+    pub(super) actor_token: Option<String>,
 }
 
 /// The service account that asks, by its own token.
