@@ -45,7 +45,15 @@ impl Session {
 
 /// Decides one request at Unix time `now` (seconds).
 pub fn decide(policy: &Policy, request: &Request, now: u64, session: &mut Session) -> Decision {
-    let mut way = Way { policy, now, session, edits: Edits::default(), report: Report::default() };
+    let mut way = Way {
+        policy,
+        now,
+        session,
+        edits: Edits::default(),
+        forged: Vec::new(),
+        noted: None,
+        report: Report::default(),
+    };
     let outcome = way.walk(request);
     way.conclude(request, outcome)
 }
@@ -56,6 +64,10 @@ struct Way<'a> {
     now: u64,
     session: &'a mut Session,
     edits: Edits,
+    /// The identity headers that the client sent, by the bytes of their names.
+    forged: Vec<Vec<u8>>,
+    /// In a dry run: the first refusal that did not end the way.
+    noted: Option<Denial>,
     report: Report,
 }
 
@@ -91,6 +103,7 @@ impl Way<'_> {
     fn scrub(&mut self, request: &Request) -> Result<(), Denial> {
         for name in self.policy.firewall.forged(&request.headers) {
             self.edits.remove(name);
+            self.forged.push(name.to_vec());
             self.report.spoofed.push(String::from_utf8_lossy(name).into_owned());
         }
         let spoofed = &self.report.spoofed;
@@ -100,8 +113,20 @@ impl Way<'_> {
         let names = spoofed.join("`, `");
         self.step(|| format!("scrub: removed `{names}`, which only Usher may set"));
         match self.policy.on_spoof {
-            OnSpoof::Reject => Err(Denial::IdentitySpoofed),
+            OnSpoof::Reject => self.refuse(Denial::IdentitySpoofed),
             OnSpoof::Strip => Ok(()),
+        }
+    }
+
+    /// A refusal that says nothing against the token: a dry run notes the first one and goes on, so that
+    /// the service gets the identity that it would get without it.
+    fn refuse(&mut self, denial: Denial) -> Result<(), Denial> {
+        match self.policy.mode {
+            Mode::Enforce => Err(denial),
+            Mode::DryRun => {
+                self.noted.get_or_insert(denial);
+                Ok(())
+            }
         }
     }
 
@@ -110,8 +135,10 @@ impl Way<'_> {
         let Some(path) = request.path() else {
             return Ok(Cow::Borrowed(request));
         };
-        let normal = path::normalize(path, self.policy.path_normalization)
-            .map_err(|_| Denial::PathUnsafe)?;
+        let Ok(normal) = path::normalize(path, self.policy.path_normalization) else {
+            self.refuse(Denial::PathUnsafe)?;
+            return Ok(Cow::Borrowed(request));
+        };
         if *normal == *path {
             return Ok(Cow::Borrowed(request));
         }
@@ -252,14 +279,16 @@ impl Way<'_> {
             Ok(Passed) => (self.report.denied_by_policy.clone(), false),
             Err(denial) => (Some(denial), true),
         };
+        // Enforcement would have ended at the first refusal.
+        let denial = self.noted.take().or(denial);
         let mut reply = None;
         if ended && self.policy.mode == Mode::DryRun {
             // A token that was refused, or never looked at, is nobody's identity: it is withheld.
             self.edits.take(&self.policy.jwt.places, request, &|_| true);
         } else if ended {
             self.edits = Edits::default();
-            for name in &self.report.spoofed {
-                self.edits.remove(name.as_bytes());
+            for name in &self.forged {
+                self.edits.remove(name);
             }
             let circumstances = self.report.circumstances();
             let responses = &self.policy.responses;
