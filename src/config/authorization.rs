@@ -101,7 +101,7 @@ fn reply(object: &Object<'_>, action: Option<Action>, problems: &Problems) -> Po
     let challenge =
         object.field("denyWhenUnauthenticated").and_then(|n| n.integer(401..=401, problems));
     for field in ["denyStatus", "denyMessage", "denyWhenUnauthenticated"] {
-        if object.has(field) && action == Some(Action::Audit) {
+        if object.gives(field) && action == Some(Action::Audit) {
             problems.error(object.path(field), "AUDIT never denies");
         }
     }
@@ -181,9 +181,9 @@ fn source(object: &Object<'_>, reading: &mut Reading<'_>) -> Operand {
         both(object, "ipBlocks", "notIpBlocks", reading, Reading::source_ip),
         both(object, "remoteIpBlocks", "notRemoteIpBlocks", reading, Reading::remote_ip),
     ];
-    let accounts = ["serviceAccounts", "notServiceAccounts"].iter().any(|f| object.has(f));
+    let accounts = ["serviceAccounts", "notServiceAccounts"].iter().any(|f| object.gives(f));
     let names = ["principals", "notPrincipals", "namespaces", "notNamespaces"];
-    if accounts && names.iter().any(|f| object.has(f)) {
+    if accounts && names.iter().any(|f| object.gives(f)) {
         let problem = "`serviceAccounts` cannot stand beside `principals` or `namespaces`";
         reading.problems.error(&object.at, problem);
     }

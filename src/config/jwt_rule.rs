@@ -126,12 +126,13 @@ fn keys(
     if let Some(node) = object.field("jwksUri") {
         problems.error(&node.at, "keys from a URL are not supported yet; give them as `jwks`");
     }
-    if let Some(node) = object.field("timeout") {
-        node.duration(problems)?;
+    if let Some(node) = object.field("timeout")
+        && node.duration(problems).is_some()
+    {
         problems.warning(&node.at, "has no effect: it is about `jwksUri`");
     }
     let Some(node) = object.field("jwks") else {
-        if !object.has("jwksUri") {
+        if !object.gives("jwksUri") {
             problems.error(&object.at, "missing field `jwks`: the issuer's keys");
         }
         return None;
@@ -220,9 +221,9 @@ fn payload_header(object: &Object<'_>, problems: &Problems) -> Option<PayloadHea
         n.one_of(&words, problems)
     });
     let claims = object.field("outputPayloadClaims").and_then(|n| n.texts(problems));
-    if !object.has("outputPayloadToHeader") {
+    if !object.gives("outputPayloadToHeader") {
         for field in ["outputPayloadEncoding", "outputPayloadClaims"] {
-            if object.has(field) {
+            if object.gives(field) {
                 problems.error(object.path(field), "needs `outputPayloadToHeader` beside it");
             }
         }

@@ -213,6 +213,11 @@ impl<'v> Object<'v> {
         field
     }
 
+    /// Whether the field is there and not null, which is absent.
+    pub fn gives(&self, name: &str) -> bool {
+        self.members.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// Whether the field is there at all, null included.
     pub fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)
