@@ -154,6 +154,14 @@ impl Policy {
         }
     }
 
+    /// What the reader knows at each place of this configuration, valid or not.
+    #[cfg(feature = "vocabulary")]
+    pub fn vocabulary(value: &Value) -> std::collections::BTreeSet<reader::Known> {
+        let problems = Problems::default();
+        read(&Node::root(value), &problems);
+        problems.vocabulary()
+    }
+
     /// What the host should tell about the connection: only what some rule reads.
     pub fn needs(&self) -> &Needs {
         self.authorization.needs()

@@ -34,6 +34,33 @@ impl fmt::Display for InvalidConfig {
 pub struct Problems {
     errors: RefCell<Vec<InvalidConfig>>,
     warnings: RefCell<Vec<InvalidConfig>>,
+    #[cfg(feature = "vocabulary")]
+    vocabulary: RefCell<std::collections::BTreeSet<Known>>,
+}
+
+/// What a reader knows at a place: the schema is held against it.
+#[cfg(feature = "vocabulary")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Known {
+    /// A field of the object at this path.
+    Field(String, &'static str),
+    /// A word that may stand at this path.
+    Word(String, String),
+}
+
+#[cfg(feature = "vocabulary")]
+impl Problems {
+    /// What was asked for so far; indices are left out of paths, `jwtRules[].issuer`.
+    pub fn vocabulary(&self) -> std::collections::BTreeSet<Known> {
+        self.vocabulary.borrow().clone()
+    }
+
+    fn know(&self, at: &str, known: impl Fn(String) -> Known) {
+        let digits = |c: char| c.is_ascii_digit();
+        let at = at.split('[').map(|piece| piece.trim_start_matches(digits));
+        let at = at.collect::<Vec<_>>().join("[");
+        self.vocabulary.borrow_mut().insert(known(at));
+    }
 }
 
 impl Problems {
@@ -170,6 +197,10 @@ impl<'v> Node<'v> {
 
     /// One word of a closed list.
     pub fn one_of<T: Copy>(&self, words: &[(&str, T)], problems: &Problems) -> Option<T> {
+        #[cfg(feature = "vocabulary")]
+        for (word, _) in words {
+            problems.know(&self.at, |at| Known::Word(at, (*word).to_owned()));
+        }
         if let Value::String(text) = self.value
             && let Some((_, value)) = words.iter().find(|(word, _)| word == text)
         {
@@ -231,6 +262,10 @@ impl<'v> Object<'v> {
     /// Notes every field that nobody asked for.
     pub fn finish(self, problems: &Problems) {
         let asked = self.asked.borrow();
+        #[cfg(feature = "vocabulary")]
+        for name in asked.iter() {
+            problems.know(&self.at, |at| Known::Field(at, name));
+        }
         for name in self.members.keys() {
             if !asked.contains(&name.as_str()) {
                 let hint = did_you_mean(name, asked.iter().copied());
