@@ -20,6 +20,7 @@ pub mod ports;
 pub mod shared;
 pub mod tls;
 pub mod upstream;
+pub mod verdict;
 
 use std::sync::LazyLock;
 

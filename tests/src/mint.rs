@@ -16,6 +16,7 @@ pub struct Key {
     /// The one algorithm it signs with.
     pub alg: String,
     jwk: Value,
+    pkcs8: Vec<u8>,
     signer: Signer,
 }
 
@@ -31,7 +32,7 @@ impl Key {
     /// # Panics
     /// For any other algorithm.
     pub fn new(alg: &str, kid: &str) -> Self {
-        let (mut jwk, signer) = match alg {
+        let (mut jwk, pkcs8, signer) = match alg {
             "ES256" => ec("P-256", &sig::ECDSA_P256_SHA256_FIXED_SIGNING),
             "ES384" => ec("P-384", &sig::ECDSA_P384_SHA384_FIXED_SIGNING),
             "EdDSA" => ed(),
@@ -45,12 +46,27 @@ impl Key {
         };
         jwk["kid"] = json!(kid);
         jwk["alg"] = json!(alg);
-        Self { kid: kid.to_owned(), alg: alg.to_owned(), jwk, signer }
+        Self { kid: kid.to_owned(), alg: alg.to_owned(), jwk, pkcs8, signer }
     }
 
     /// The public key as a JWK with kid and alg.
     pub fn jwk(&self) -> Value {
         self.jwk.clone()
+    }
+
+    /// The public key in PEM: a `PUBLIC KEY` block. For keys of ES and EdDSA.
+    pub fn public_pem(&self) -> String {
+        self.pair().public_key_pem()
+    }
+
+    /// A certificate that the key signed for itself, in PEM. For keys of ES and EdDSA.
+    pub fn certificate_pem(&self) -> String {
+        let params = rcgen::CertificateParams::new(["idp.example".to_owned()]).unwrap();
+        params.self_signed(&self.pair()).unwrap().pem()
+    }
+
+    fn pair(&self) -> rcgen::KeyPair {
+        rcgen::KeyPair::try_from(self.pkcs8.as_slice()).unwrap()
     }
 
     /// The usual token of these claims: `{"alg", "kid", "typ": "JWT"}`.
@@ -86,7 +102,7 @@ impl Signer {
     }
 }
 
-fn ec(crv: &str, algorithm: &'static sig::EcdsaSigningAlgorithm) -> (Value, Signer) {
+fn ec(crv: &str, algorithm: &'static sig::EcdsaSigningAlgorithm) -> (Value, Vec<u8>, Signer) {
     let random = SystemRandom::new();
     let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
     let key = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random).unwrap();
@@ -94,17 +110,17 @@ fn ec(crv: &str, algorithm: &'static sig::EcdsaSigningAlgorithm) -> (Value, Sign
     let point = &key.public_key().as_ref()[1..];
     let (x, y) = point.split_at(point.len() / 2);
     let jwk = json!({ "kty": "EC", "crv": crv, "x": encode(x), "y": encode(y) });
-    (jwk, Signer::Ec(Box::new(key)))
+    (jwk, document.as_ref().to_vec(), Signer::Ec(Box::new(key)))
 }
 
-fn ed() -> (Value, Signer) {
+fn ed() -> (Value, Vec<u8>, Signer) {
     let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
     let key = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
     let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key()) });
-    (jwk, Signer::Ed(Box::new(key)))
+    (jwk, document.as_ref().to_vec(), Signer::Ed(Box::new(key)))
 }
 
-fn rsa(encoding: &'static dyn sig::RsaEncoding) -> (Value, Signer) {
+fn rsa(encoding: &'static dyn sig::RsaEncoding) -> (Value, Vec<u8>, Signer) {
     // ring makes no RSA keys.
     let key = RS256KeyPair::generate(2048).unwrap();
     let public: RS256PublicKey = key.public_key();
@@ -112,7 +128,7 @@ fn rsa(encoding: &'static dyn sig::RsaEncoding) -> (Value, Signer) {
     let jwk = json!({ "kty": "RSA", "n": encode(&components.n), "e": encode(&components.e) });
     let der = key.to_der().unwrap();
     let key = rsa::KeyPair::from_pkcs8(&der).or_else(|_| rsa::KeyPair::from_der(&der)).unwrap();
-    (jwk, Signer::Rsa(Box::new(key), encoding))
+    (jwk, der, Signer::Rsa(Box::new(key), encoding))
 }
 
 /// The key set of the public halves of `keys`.

@@ -124,6 +124,11 @@ fn grpc_clients_get_a_grpc_status() {
         let reply = spoof.http2(&ask.bearer(&token(600)).header("user_info", "forged"));
         spoof.assert_denied(&reply, 200, "", "identity_spoofed");
         assert_eq!(reply.header("grpc-status"), Some("7"), "{reply}");
+
+        let unsafe_path = Ask::new("POST", "/shop.Cart/%00").header("content-type", content_type);
+        let reply = gate().http2(&unsafe_path.bearer(&token(600)));
+        gate().assert_denied(&reply, 200, "", "path_unsafe");
+        assert_eq!(reply.header("grpc-status"), Some("13"), "{reply}");
     }
     // Neither gRPC-Web nor a name that merely begins so is gRPC.
     for content_type in ["application/grpc-web", "application/grpcx", "application/json"] {

@@ -1,0 +1,263 @@
+//! By which way a request passes: `missingToken`, `exempt`, preflights, `onSpoof`, `mode`.
+
+use serde_json::{Value, json};
+use usher_tests::verdict::Ask as _;
+use usher_tests::verdict::{Core, NOW, claim, claims, get, preflight, request, rule, with};
+
+use crate::KEY;
+
+fn good() -> String {
+    KEY.token(&claims())
+}
+
+fn expired() -> String {
+    KEY.token(&claim("exp", NOW - 3600))
+}
+
+/// One rule, and these fields beside it.
+fn core(fields: Value) -> Core {
+    let mut configuration = json!({ "jwtRules": [rule(&KEY)] });
+    configuration.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    Core::new(&configuration)
+}
+
+fn policy(action: &str, rules: Value) -> Value {
+    json!([{ "name": "p", "action": action, "rules": rules }])
+}
+
+#[test]
+fn without_policies_a_token_is_needed_and_with_them_they_decide() {
+    let anyone = policy("ALLOW", json!([{}]));
+    let callers =
+        policy("ALLOW", json!([{ "from": [{ "source": { "requestPrincipals": ["*"] } }] }]));
+    for (what, fields, anonymous) in [
+        ("no policies", json!({}), ("token_missing", 401)),
+        ("an empty list of them", json!({ "authorizationPolicies": [] }), ("token_missing", 401)),
+        ("allow", json!({ "missingToken": "allow" }), ("allowed", 200)),
+        ("policies", json!({ "authorizationPolicies": anyone }), ("allowed", 200)),
+        (
+            "policies for callers",
+            json!({ "authorizationPolicies": callers }),
+            ("no_rule_matched", 403),
+        ),
+        (
+            "policies and reject",
+            json!({ "authorizationPolicies": anyone, "missingToken": "reject" }),
+            ("token_missing", 401),
+        ),
+    ] {
+        let core = core(fields);
+        assert_eq!(core.ask(&get("/")).outcome(), anonymous, "{what}");
+        assert_eq!(core.bearer(&good()).outcome(), ("allowed", 200), "{what}");
+        // A bad token is never taken for no token.
+        assert_eq!(core.bearer(&expired()).outcome(), ("token_expired", 401), "{what}");
+    }
+}
+
+#[test]
+fn an_exempt_request_needs_no_token_and_meets_no_policy() {
+    let core = core(json!({
+        "exempt": [
+            { "paths": ["/healthz", "/public/*"], "methods": ["GET"] },
+            { "paths": ["/maybe"], "token": "optional" },
+        ],
+        "authorizationPolicies": policy("DENY", json!([{}])),
+    }));
+    for (method, path, expected) in [
+        ("GET", "/healthz", ("allowed", 200)),
+        ("GET", "/healthz?probe=1", ("allowed", 200)),
+        ("GET", "/public/a/b", ("allowed", 200)),
+        ("POST", "/healthz", ("denied_by_rule", 403)),
+        ("GET", "/healthz/", ("denied_by_rule", 403)),
+        ("GET", "/public", ("denied_by_rule", 403)),
+        ("GET", "/x?/healthz", ("denied_by_rule", 403)),
+        ("GET", "/public/../x", ("denied_by_rule", 403)),
+        ("GET", "/x/../healthz", ("allowed", 200)),
+        ("POST", "/maybe", ("allowed", 200)),
+    ] {
+        assert_eq!(core.ask(&request(method, path)).outcome(), expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn ignore_does_not_look_at_a_token_and_optional_verifies_it() {
+    let exempt = json!([{ "paths": ["/ignore"] }, { "paths": ["/optional"], "token": "optional" }]);
+    let withheld = core(json!({ "exempt": exempt }));
+    let forwarding = Core::new(&json!({
+        "jwtRules": [with(&rule(&KEY), "forwardOriginalToken", true)], "exempt": exempt,
+    }));
+    let (good, expired) = (good(), expired());
+    for (path, token, expected, user) in [
+        ("/ignore", good.as_str(), ("allowed", 200), [""; 0].as_slice()),
+        ("/ignore", &expired, ("allowed", 200), &[]),
+        ("/ignore", "opaque", ("allowed", 200), &[]),
+        ("/optional", &good, ("allowed", 200), &["mmosley"]),
+        ("/optional", &expired, ("token_expired", 401), &[]),
+        ("/optional", "opaque", ("token_malformed", 401), &[]),
+    ] {
+        for (core, authorization) in
+            [(&withheld, vec![]), (&forwarding, vec![format!("Bearer {token}")])]
+        {
+            let ask = get(path).header("x-user", "forged").bearer(token);
+            let verdict = core.ask(&ask);
+            assert_eq!(verdict.outcome(), expected, "{path} {token}");
+            if expected.1 == 200 {
+                assert_eq!(verdict.lines("x-user"), user, "{path} {token}");
+                assert_eq!(verdict.lines("authorization"), authorization, "{path} {token}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_preflight_passes_without_a_token_and_unverified_with_one() {
+    let withheld = core(json!({}));
+    let forwarding = Core::with_rule(with(&rule(&KEY), "forwardOriginalToken", true));
+    assert_eq!(withheld.ask(&preflight("/")).outcome(), ("allowed", 200));
+    for token in [good(), expired(), "opaque".to_owned()] {
+        let ask = preflight("/").header("x_user", "forged").bearer(&token);
+        for (core, authorization) in
+            [(&withheld, vec![]), (&forwarding, vec![format!("Bearer {token}")])]
+        {
+            let verdict = core.ask(&ask);
+            assert_eq!(verdict.outcome(), ("allowed", 200), "{token}");
+            assert_eq!(verdict.lines("authorization"), authorization, "{token}");
+            assert_eq!(verdict.lines("x-user"), [""; 0], "no identity: {token}");
+            assert_eq!(verdict.lines("x_user"), [""; 0], "scrubbed: {token}");
+            assert_eq!(verdict.lines("origin"), ["https://app.example"], "{token}");
+        }
+    }
+}
+
+#[test]
+fn only_a_real_preflight_is_one() {
+    let core = core(json!({}));
+    let asks = [
+        ("no origin", request("OPTIONS", "/").header("access-control-request-method", "GET")),
+        ("no method asked for", request("OPTIONS", "/").header("origin", "https://app.example")),
+        (
+            "an empty origin",
+            request("OPTIONS", "/")
+                .header("origin", "")
+                .header("access-control-request-method", "GET"),
+        ),
+        (
+            "another method",
+            get("/").header("origin", "https://a").header("access-control-request-method", "GET"),
+        ),
+        (
+            "the method in lower case",
+            request("options", "/")
+                .header("origin", "https://a")
+                .header("access-control-request-method", "GET"),
+        ),
+    ];
+    for (what, ask) in asks {
+        assert_eq!(core.ask(&ask).outcome(), ("token_missing", 401), "{what}");
+    }
+}
+
+#[test]
+fn policies_apply_to_a_preflight_without_identity() {
+    let source = json!([{ "source": { "requestPrincipals": ["*"] } }]);
+    let operation = json!([{ "operation": { "methods": ["OPTIONS"] } }]);
+    for (action, rules, expected) in [
+        ("ALLOW", json!([{ "from": source }]), ("no_rule_matched", 403)),
+        ("ALLOW", json!([{ "to": operation }]), ("allowed", 200)),
+        ("DENY", json!([{ "to": operation }]), ("denied_by_rule", 403)),
+        ("DENY", json!([{ "from": source }]), ("allowed", 200)),
+    ] {
+        let core = core(json!({ "authorizationPolicies": policy(action, rules.clone()) }));
+        let verdict = core.ask(&preflight("/").bearer(&good()));
+        assert_eq!(verdict.outcome(), expected, "{action} {rules}");
+    }
+}
+
+#[test]
+fn a_spoofed_identity_is_refused_on_every_way_where_that_is_wanted() {
+    let fields = |on_spoof: &str| {
+        json!({
+            "identityHeaders": { "strip": ["X-Remote-User"], "onSpoof": on_spoof },
+            "exempt": [{ "paths": ["/healthz"] }, { "paths": ["/maybe"], "token": "optional" }],
+        })
+    };
+    let (strip, reject) = (core(fields("strip")), core(fields("reject")));
+    for (what, ask) in [
+        ("guarded", get("/").bearer(&good())),
+        ("exempt", get("/healthz")),
+        ("optional", get("/maybe").bearer(&good())),
+        ("a preflight", preflight("/")),
+    ] {
+        assert_eq!(reject.ask(&ask).outcome(), ("allowed", 200), "{what}, nothing forged");
+        for name in ["x-user", "x_user", "x-remote-user", "x.remote_user"] {
+            let forged = ask.clone().header(name, "forged");
+            assert_eq!(reject.ask(&forged).outcome(), ("identity_spoofed", 403), "{what} {name}");
+            let stripped = strip.ask(&forged);
+            assert_eq!(stripped.outcome(), ("allowed", 200), "{what} {name}");
+            assert!(!stripped.lines(name).contains(&"forged".to_owned()), "{what} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_denies_nothing_and_says_what_would_have_been() {
+    let mut fields = json!({
+        "identityHeaders": { "onSpoof": "reject" },
+        "authorizationPolicies": policy(
+            "DENY", json!([{ "to": [{ "operation": { "paths": ["/denied"] } }] }]),
+        ),
+        "missingToken": "reject",
+    });
+    let enforcing = core(fields.clone());
+    fields["mode"] = json!("dryRun");
+    let dry = core(fields);
+    let user = ["mmosley"].as_slice();
+    for (what, ask, code, seen) in [
+        ("nothing to object to", get("/").bearer(&good()), "allowed", user),
+        ("a policy denies", get("/denied").bearer(&good()), "denied_by_rule", user),
+        ("a bad token", get("/").bearer(&expired()), "token_expired", &[]),
+        ("no JWT at all", get("/").bearer("opaque"), "token_malformed", &[]),
+        ("two tokens", get("/").bearer(&good()).bearer(&expired()), "token_ambiguous", &[]),
+        ("no token", get("/"), "token_missing", &[]),
+        (
+            "a spoofed identity",
+            get("/").header("x_user", "forged").bearer(&good()),
+            "identity_spoofed",
+            user,
+        ),
+        ("spoofed, and no token", get("/").header("x_user", "forged"), "identity_spoofed", &[]),
+        (
+            "spoofed, and a bad token",
+            get("/").header("x_user", "f").bearer(&expired()),
+            "identity_spoofed",
+            &[],
+        ),
+        ("a path of two readings", get("/a/%2e%2e;x/b").bearer(&good()), "path_unsafe", user),
+    ] {
+        let (wet, verdict) = (enforcing.ask(&ask), dry.ask(&ask));
+        assert_eq!(wet.code(), code, "{what}");
+        assert_eq!(verdict.outcome(), (code, 200), "{what}");
+        assert_eq!(verdict.lines("x-user"), seen, "{what}");
+        assert_eq!(verdict.lines("x_user"), [""; 0], "{what}: scrubbed");
+        assert_eq!(verdict.lines("authorization"), [""; 0], "{what}: withheld");
+        // Filter state says what enforcement says, whatever the mode.
+        let facts = |verdict: &usher_tests::verdict::Verdict| {
+            let facts = verdict.decision.facts();
+            let told = ["usher.decision", "usher.reason"];
+            let facts = facts.into_iter().filter(|(name, _)| told.contains(name));
+            facts.map(|(_, value)| value.into_owned()).collect::<Vec<_>>()
+        };
+        let decision = if code == "allowed" { "allow" } else { "deny" };
+        assert_eq!(facts(&verdict), [decision, code], "{what}");
+        assert_eq!(facts(&verdict), facts(&wet), "{what}");
+        if code != "allowed" {
+            let line: Value =
+                serde_json::from_str(verdict.decision.log.as_deref().unwrap()).unwrap();
+            assert_eq!(
+                (&line["reason"], &line["enforced"]),
+                (&json!(code), &json!(false)),
+                "{what}"
+            );
+        }
+    }
+}
