@@ -6,13 +6,14 @@
 //! spec A5, F10). Several rules may be for one issuer: the first in file order that accepts wins, and
 //! of their refusals the one that came furthest is told.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::claims::{ClaimName, Claims, Identity};
-use crate::compact::Compact;
+use crate::compact::{Compact, Header};
 use crate::denial::Denial;
-use crate::identity::Emission;
+use crate::identity::{Emission, Lines};
 use crate::json::Value;
 use crate::jwks::{Algorithm, KeySet};
 use crate::verify::SignatureEngine;
@@ -108,11 +109,27 @@ pub struct JwtRules {
 ///
 /// INVARIANT (verified): made by [`authenticate`] alone.
 #[derive(Clone, Debug)]
-pub struct Verified {
+pub struct Verified(Rc<Token>);
+
+/// A verified token.
+#[derive(Debug)]
+struct Token {
     identity: Rc<Identity>,
+    header: Rc<Header>,
     rule: usize,
-    payload: Rc<str>,
+    payload: Box<str>,
     timing: Timing,
+    reuse: Reuse,
+    emission: OnceCell<Result<Rc<Lines>, Denial>>,
+}
+
+/// Whether the same token would come to the same rule again, as long as that rule accepts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reuse {
+    /// It would.
+    Same,
+    /// An earlier rule found it too early, and may accept it by and by.
+    Unsettled,
 }
 
 /// When a verified token may be used, for judging it again later.
@@ -156,17 +173,54 @@ impl JwtRules {
 impl Verified {
     /// Who the request speaks for.
     pub fn identity(&self) -> &Identity {
-        &self.identity
+        &self.0.identity
+    }
+
+    /// The same, and what the token's header says, to be kept beyond this proof.
+    pub fn shared(&self) -> (Rc<Identity>, Rc<Header>) {
+        (Rc::clone(&self.0.identity), Rc::clone(&self.0.header))
     }
 
     /// Index of the rule that accepted the token.
     pub fn rule(&self) -> usize {
-        self.rule
+        self.0.rule
     }
 
     /// The payload as it stands in the token: unpadded base64url.
     pub fn payload(&self) -> &str {
-        &self.payload
+        &self.0.payload
+    }
+
+    /// The headers to emit, which `make` makes at the first time.
+    ///
+    /// # Errors
+    /// What `make` refused.
+    pub fn emission(
+        &self,
+        make: impl FnOnce() -> Result<Lines, Denial>,
+    ) -> Result<Rc<Lines>, Denial> {
+        self.0.emission.get_or_init(|| make().map(Rc::new)).clone()
+    }
+
+    /// Whether a later request with the same token may be answered by this proof.
+    pub fn is_reusable(&self) -> bool {
+        self.0.reuse == Reuse::Same
+    }
+
+    /// The memory that it takes, as far as that can be told.
+    pub fn footprint(&self) -> usize {
+        let lines = self.0.emission.get().and_then(|made| made.as_ref().ok());
+        let lines = lines.into_iter().flat_map(|lines| lines.iter());
+        let text = |text: usize| text.saturating_add(size_of::<String>());
+        let lines = lines.map(|(name, lines)| {
+            lines.iter().map(|line| text(line.len())).fold(text(name.len()), usize::saturating_add)
+        });
+        let fixed = size_of::<Token>()
+            .saturating_add(size_of::<Identity>())
+            .saturating_add(size_of::<Header>())
+            .saturating_add(self.0.payload.len())
+            .saturating_add(self.0.identity.claims.footprint());
+        lines.fold(fixed, usize::saturating_add)
     }
 
     /// Judges the time claims again, for a token that was verified earlier.
@@ -174,7 +228,8 @@ impl Verified {
     /// # Errors
     /// What has become of it since.
     pub fn still_valid(&self, rules: &JwtRules, now: u64) -> Result<(), Denial> {
-        rules.rules.get(self.rule).map_or(Err(Denial::HostFailed), |r| self.timing.check(r, now))
+        let rule = rules.rules.get(self.rule()).ok_or(Denial::HostFailed)?;
+        self.0.timing.check(rule, now)
     }
 }
 
@@ -184,7 +239,7 @@ impl Verified {
 /// The refusal of the rule that came furthest; `issuer_unknown` where no rule is for the issuer.
 pub fn authenticate(
     rules: &JwtRules,
-    token: &Compact<'_>,
+    token: Compact<'_>,
     places: &[usize],
     now: u64,
     engine: &mut dyn SignatureEngine,
@@ -192,23 +247,33 @@ pub fn authenticate(
     let issuer = token.iss.as_deref().unwrap_or_default();
     let mut signatures = Signatures::default();
     let mut furthest = Denial::IssuerUnknown;
+    let mut reuse = Reuse::Same;
     for (index, rule) in rules.eligible(issuer, places) {
-        match check(rule, token, now, &mut signatures, engine) {
+        match check(rule, &token, now, &mut signatures, engine) {
             Ok(()) => {
                 let identity = Identity {
                     provider: rule.provider.clone(),
-                    claims: token.claims.clone(),
+                    claims: token.claims,
                     space_delimited: rule.space_delimited.clone(),
                 };
-                return Ok(Verified {
+                return Ok(Verified(Rc::new(Token {
                     identity: Rc::new(identity),
+                    header: Rc::new(token.header),
                     rule: index,
                     payload: token.payload.into(),
                     timing: Timing { exp: token.exp, nbf: token.nbf, iat: token.iat },
-                });
+                    reuse,
+                    emission: OnceCell::new(),
+                })));
             }
-            Err(denial) if denial.progress() > furthest.progress() => furthest = denial,
-            Err(_) => {}
+            Err(denial) => {
+                if denial == Denial::TokenNotYetValid {
+                    reuse = Reuse::Unsettled;
+                }
+                if denial.progress() > furthest.progress() {
+                    furthest = denial;
+                }
+            }
         }
     }
     Err(furthest)

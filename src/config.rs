@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use crate::authenticate::{Forward, JwtRule, JwtRules, Verified};
 use crate::authorize::{self, Needs, Policies};
+use crate::cache;
 use crate::compact;
 use crate::identity::{Firewall, fold};
 use crate::json::{self, Value};
@@ -56,6 +57,21 @@ pub struct Policy {
     pub limits: Limits,
     /// `mode`.
     pub mode: Mode,
+    /// `signatureEngine`.
+    pub signature_engine: Engine,
+    /// `tokenCache`.
+    pub token_cache: cache::Bounds,
+    /// What cached tokens were verified under.
+    pub generation: cache::Generation,
+}
+
+/// `signatureEngine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The host's where it proved itself, else the portable one.
+    Auto,
+    /// The module's own.
+    Portable,
 }
 
 /// `mode`.
@@ -209,6 +225,9 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Policy> {
         decision_log: settings::decision_log(&object, problems),
         limits: settings::limits(&object, problems),
         mode: settings::mode(&object, problems),
+        signature_engine: settings::signature_engine(&object, problems),
+        token_cache: settings::token_cache(&object, problems),
+        generation: cache::Generation::new(),
         jwt,
         authorization,
         firewall,

@@ -4,9 +4,11 @@
 //! in the [`Decision`]. The filter applies that to a live request, `usher explain` prints it.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use crate::authenticate::{Forward, Verified, authenticate};
 use crate::authorize::{self, Judgement, Permit, Verdict};
+use crate::cache::{Answer, TokenCache};
 use crate::config::{ExemptToken, MissingToken, Mode, OnSpoof, Policy};
 use crate::denial::Denial;
 use crate::reply::Reply;
@@ -23,6 +25,8 @@ pub use report::{Decision, Report};
 pub struct Session {
     /// What checks signatures.
     pub engine: Box<dyn SignatureEngine>,
+    /// Tokens that were verified.
+    pub cache: TokenCache,
     /// Whether decisions tell their steps in words ([`Report::steps`]).
     pub trace: Trace,
 }
@@ -39,7 +43,12 @@ pub enum Trace {
 impl Session {
     /// A session that checks signatures without the host's help.
     pub fn portable() -> Self {
-        Self { engine: Box::new(Portable), trace: Trace::Off }
+        Self::new(Box::new(Portable))
+    }
+
+    /// A session that checks signatures with `engine`.
+    pub fn new(engine: Box<dyn SignatureEngine>) -> Self {
+        Self { engine, cache: TokenCache::default(), trace: Trace::Off }
     }
 }
 
@@ -185,19 +194,42 @@ impl Way<'_> {
         if tokens.iter().any(|found| found.token != first.token) {
             return Err(Denial::TokenAmbiguous);
         }
-        let compact = compact::parse(&first.token, &self.policy.limits.token)?;
         let places: Vec<usize> = tokens.iter().map(|found| found.place).collect();
+        let verified = self.verified(&first.token, &places)?;
         let rules = &self.policy.jwt;
-        let engine = &mut *self.session.engine;
-        let verified = authenticate(rules, &compact, &places, self.now, engine)?;
         if rules.rule(&verified).is_none_or(|rule| rule.forward == Forward::Withhold) {
             self.edits.take(&rules.places, request, &|token| *token == *first.token);
         }
-        let identity = verified.identity();
+        let (identity, header) = verified.shared();
         self.step(|| format!("token: verified by `{}`", identity.provider));
-        self.report.identity = Some(identity.clone());
-        self.report.key = Some((compact.header.kid.clone(), compact.header.alg.clone()));
+        self.report.identity = Some(identity);
+        self.report.header = Some(header);
         Ok(Some(verified))
+    }
+
+    /// Verifies a token, or finds that it was verified before.
+    fn verified(&mut self, token: &[u8], places: &[usize]) -> Result<Verified, Denial> {
+        let policy = self.policy;
+        let session = &mut *self.session;
+        session.cache.enter(&policy.generation, policy.token_cache);
+        // A way that is told in words is walked in full.
+        let cached = session.cache.is_on() && session.trace == Trace::Off;
+        if cached {
+            if let Some(verified) = session.cache.find(token, places, &policy.jwt, self.now) {
+                self.report.cache = Some(Answer::Hit);
+                return Ok(verified);
+            }
+            self.report.cache = Some(Answer::Miss);
+        }
+        let compact = compact::parse(token, &policy.limits.token)?;
+        let engine = &mut *session.engine;
+        let verified = authenticate(&policy.jwt, compact, places, self.now, engine)?;
+        if cached && verified.is_reusable() {
+            // With its headers, so that they count for its size. A refusal to emit waits for its turn.
+            let _ = self.emission(&verified);
+            self.session.cache.insert(token, places, &verified);
+        }
+        Ok(verified)
     }
 
     /// Whether a caller who shows no token may go on.
@@ -234,8 +266,10 @@ impl Way<'_> {
             return Ok(Cow::Borrowed(request));
         }
         let mut edits = self.edits.clone();
-        for (name, lines) in self.emission(verified)? {
-            edits.set_lines(name.as_bytes(), lines);
+        if let Some(verified) = verified {
+            for (name, lines) in self.emission(verified)?.iter() {
+                edits.set_lines(name.as_bytes(), lines.clone());
+            }
         }
         Ok(Cow::Owned(edits.applied(request)))
     }
@@ -257,19 +291,21 @@ impl Way<'_> {
 
     /// Sets the identity headers for a permitted caller.
     fn emit(&mut self, permit: &Permit) -> Result<Passed, Denial> {
-        for (name, lines) in self.emission(permit.verified())? {
+        let Some(verified) = permit.verified() else {
+            return Ok(Passed);
+        };
+        for (name, lines) in self.emission(verified)?.iter() {
             self.step(|| format!("emit: `{name}`"));
-            self.edits.set_lines(name.as_bytes(), lines);
+            self.edits.set_lines(name.as_bytes(), lines.clone());
         }
         Ok(Passed)
     }
 
-    fn emission(&self, verified: Option<&Verified>) -> Result<identity::Lines, Denial> {
-        let Some(verified) = verified else {
-            return Ok(identity::Lines::new());
-        };
-        let rule = self.policy.jwt.rule(verified).ok_or(Denial::HostFailed)?;
-        rule.emission.lines(verified, self.policy.limits.emitted_bytes)
+    fn emission(&self, verified: &Verified) -> Result<Rc<identity::Lines>, Denial> {
+        verified.emission(|| {
+            let rule = self.policy.jwt.rule(verified).ok_or(Denial::HostFailed)?;
+            rule.emission.lines(verified, self.policy.limits.emitted_bytes)
+        })
     }
 
     /// Turns the end of the way into what is to be done.

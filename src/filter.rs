@@ -15,6 +15,7 @@ use crate::decide::{Decision, Session, decide};
 use crate::request::Request;
 use crate::token::Edits;
 
+mod engine;
 mod gather;
 mod host;
 
@@ -52,6 +53,10 @@ impl RootContext for Root {
                     log::warn!("usher: configuration: {warning}");
                 }
                 log::info!("usher: configuration in force");
+                // A request under way keeps its policy; which engine serves it is no matter to it.
+                if let Ok(mut session) = self.session.try_borrow_mut() {
+                    session.engine = engine::chosen(loaded.policy.signature_engine);
+                }
                 Gate::Open(loaded.policy)
             }
             Err(problems) => {

@@ -11,7 +11,8 @@
 //! 4. [`path`]: the one form of the path that is matched and forwarded alike.
 //! 5. [`token`]: **find** where a token stands; [`compact`]: read it, strictly.
 //! 6. [`authenticate`]: **verify** and **check** it by the rules of its issuer, with the keys of
-//!    [`jwks`] and an engine of [`verify`]: the only source of a [`authenticate::Verified`].
+//!    [`jwks`] and an engine of [`verify`]: the only source of a [`authenticate::Verified`]. Unless
+//!    [`cache`] has it from an earlier request.
 //! 7. [`authorize`]: ask the policies, in the language of [`claims`]: the only source of an
 //!    [`authorize::Permit`].
 //! 8. [`identity`] again: **emit** the verified identity. It takes a `Permit`.
@@ -32,6 +33,7 @@ pub mod path;
 pub mod token;
 
 pub mod authenticate;
+pub mod cache;
 pub mod compact;
 pub mod jwks;
 pub mod verify;

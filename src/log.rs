@@ -28,9 +28,9 @@ pub fn line(policy: &Policy, request: &Request, decision: &Decision, now: u64) -
     put("status", decision.status().into());
     put("reason", decision.reason().into());
     put("provider", report.identity.as_ref().map(|i| i.provider.as_str()).into());
-    if let Some((kid, alg)) = &report.key {
-        put("kid", kid.as_deref().map(short).into());
-        put("alg", alg.as_str().into());
+    if let Some(header) = &report.header {
+        put("kid", header.kid.as_deref().map(short).into());
+        put("alg", header.alg.as_str().into());
     }
     if let Some(judgement) = &report.judgement {
         put("policy", judgement.policy.clone().into());

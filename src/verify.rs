@@ -1,7 +1,8 @@
-//! Signature engines behind one trait.
+//! Signature engines behind one trait: the [host]'s where it proved itself, the [portable] one elsewhere.
 
 use crate::jwks::{Algorithm, Key};
 
+pub mod host;
 pub mod portable;
 
 /// What can check signatures. A key only ever meets algorithms that it allows: [`crate::jwks`] sees to

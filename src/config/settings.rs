@@ -2,7 +2,8 @@
 
 use super::jwt_rule::emitted_name;
 use super::reader::{Object, Problems};
-use super::{Limits, MissingToken, Mode, OnSpoof};
+use super::{Engine, Limits, MissingToken, Mode, OnSpoof};
+use crate::cache;
 use crate::compact;
 use crate::path::Normalization;
 use crate::reply::{Details, Format, Responses};
@@ -146,4 +147,28 @@ pub(super) fn limits(object: &Object<'_>, problems: &Problems) -> Limits {
     bytes("emittedBytes", &mut limits.emitted_bytes);
     inner.finish(problems);
     limits
+}
+
+pub(super) fn signature_engine(object: &Object<'_>, problems: &Problems) -> Engine {
+    let words = [("auto", Engine::Auto), ("portable", Engine::Portable)];
+    let given = object.field("signatureEngine").and_then(|n| n.one_of(&words, problems));
+    given.unwrap_or(Engine::Auto)
+}
+
+pub(super) fn token_cache(object: &Object<'_>, problems: &Problems) -> cache::Bounds {
+    let mut bounds = cache::Bounds::default();
+    let Some(inner) = object.field("tokenCache").and_then(|node| node.object(problems)) else {
+        return bounds;
+    };
+    // Each worker has its own, in a memory of 4 GiB at most.
+    let number = |name, most, bound: &mut usize| {
+        let given = inner.field(name).and_then(|n| n.integer(0..=most, problems));
+        if let Some(given) = given.and_then(|given| usize::try_from(given).ok()) {
+            *bound = given;
+        }
+    };
+    number("entries", 1_048_576, &mut bounds.entries);
+    number("bytes", 1 << 30, &mut bounds.bytes);
+    inner.finish(problems);
+    bounds
 }

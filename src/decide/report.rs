@@ -1,9 +1,12 @@
 //! A decision, and what explains it.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use crate::authorize::Judgement;
+use crate::cache;
 use crate::claims::Identity;
+use crate::compact::Header;
 use crate::denial::Denial;
 use crate::reply::{Circumstances, Reply};
 use crate::request::Request;
@@ -32,9 +35,11 @@ pub struct Report {
     /// Whether a token was there to be looked at.
     pub token_present: bool,
     /// The verified caller.
-    pub identity: Option<Identity>,
-    /// The token's `kid` and `alg`, once verified.
-    pub key: Option<(Option<String>, String)>,
+    pub identity: Option<Rc<Identity>>,
+    /// The token's header, once verified.
+    pub header: Option<Rc<Header>>,
+    /// What the cache had to say about the token, if it was asked.
+    pub cache: Option<cache::Answer>,
     /// What the policies said, if they were asked.
     pub judgement: Option<Judgement>,
     /// What the policies' judgement means for this caller; a dry run goes on all the same.

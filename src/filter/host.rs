@@ -44,6 +44,14 @@ unsafe extern "C" {
         value: *const u8,
         value_size: usize,
     ) -> Status;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> Status;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -117,6 +125,15 @@ pub(super) fn set_property(name: &str, value: &str) {
     unsafe {
         proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len());
     }
+}
+
+/// What a function of the host's own answers; `None` where it has none of that name, or fails.
+pub(super) fn call_foreign_function(name: &str, arguments: &[u8]) -> Option<Vec<u8>> {
+    let (n, a) = (name, arguments);
+    returned(|data, size| {
+        // SAFETY: live slices go in; a pointer from our allocator and its size come out.
+        unsafe { proxy_call_foreign_function(n.as_ptr(), n.len(), a.as_ptr(), a.len(), data, size) }
+    })
 }
 
 /// Ends the request with a reply; the host maps the status for gRPC requests (grpc_status -1).

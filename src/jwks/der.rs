@@ -134,6 +134,12 @@ impl Numbers {
     }
 }
 
+/// A JWS signature `r || s` (RFC 7518 section 3.4) as ECDSA-Sig-Value (RFC 3279 section 2.2.3).
+pub(crate) fn ecdsa_signature(raw: &[u8]) -> Vec<u8> {
+    let (r, s) = raw.split_at(raw.len() / 2);
+    encode(SEQUENCE, &[integer(r), integer(s)].concat())
+}
+
 /// An unsigned number: no leading zero but where the sign bit needs one.
 fn integer(bytes: &[u8]) -> Vec<u8> {
     let zeros = bytes.iter().take_while(|b| **b == 0).count();
@@ -175,6 +181,19 @@ mod tests {
         ] {
             assert_eq!(public_key(&numbers.spki()).as_ref(), Some(&numbers), "{what}");
         }
+    }
+
+    #[test]
+    fn ecdsa_signatures_are_two_shortest_integers() {
+        for (raw, der, what) in [
+            (&[1, 2][..], &b"\x30\x06\x02\x01\x01\x02\x01\x02"[..], "small"),
+            (&[0, 1, 0, 2], b"\x30\x06\x02\x01\x01\x02\x01\x02", "leading zeros go"),
+            (&[0x80, 0x7f], b"\x30\x07\x02\x02\x00\x80\x02\x01\x7f", "the sign bit needs a zero"),
+            (&[0, 0], b"\x30\x06\x02\x01\x00\x02\x01\x00", "zero"),
+        ] {
+            assert_eq!(ecdsa_signature(raw), der, "{what}");
+        }
+        assert_eq!(ecdsa_signature(&[0xff; 132]).get(..3), Some(&[0x30, 0x81, 138][..]), "P-521");
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn verdict(case: &Value) -> String {
     let token = case["token"].as_str().unwrap();
     let now = case["now"].as_u64().unwrap();
     let verified = compact::parse(token.as_bytes(), &policy.limits.token)
-        .and_then(|token| authenticate(&policy.jwt, &token, &[0, 1], now, &mut Portable));
+        .and_then(|token| authenticate(&policy.jwt, token, &[0, 1], now, &mut Portable));
     match verified {
         Ok(_) => "ok".to_owned(),
         Err(denial) => denial.code().to_owned(),

@@ -97,7 +97,7 @@ fn judge(policy: &Policy, token: &str, now: u64) -> Result<String, Denial> {
     let places: Vec<usize> = (0..policy.jwt.places.len()).collect();
     let mut session = Session::portable();
     let engine = &mut *session.engine;
-    let verified = authenticate::authenticate(&policy.jwt, &compact, &places, now, engine)?;
+    let verified = authenticate::authenticate(&policy.jwt, compact, &places, now, engine)?;
     Ok(verified.identity().provider.clone())
 }
 

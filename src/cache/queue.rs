@@ -1,0 +1,182 @@
+//! Entries in the order of their arrival, and which of them goes when there is no room: SIEVE.
+//!
+//! SIEVE (Zhang et al., NSDI 2024) finds more than LRU does where few keys are asked for often and many
+//! once, as callers' tokens are: a newcomer that nobody asks for again is the next to go, so that a
+//! client with a fresh token for each request cannot drive the others' out. And a hit is one flag set;
+//! LRU would relink its list each time.
+
+/// Entries by a number that stays theirs while they are in.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    slots: Vec<Slot<T>>,
+    free: Vec<usize>,
+    oldest: Option<usize>,
+    newest: Option<usize>,
+    /// Where the search for the next to go stands; it moves from the oldest to the newest.
+    hand: Option<usize>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    /// `None`: free.
+    value: Option<T>,
+    /// Whether it was asked for since the hand was here.
+    visited: bool,
+    older: Option<usize>,
+    newer: Option<usize>,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), oldest: None, newest: None, hand: None, len: 0 }
+    }
+}
+
+impl<T> Queue<T> {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<&T> {
+        self.slots.get(at)?.value.as_ref()
+    }
+
+    /// Notes that the entry was asked for.
+    pub(super) fn visit(&mut self, at: usize) {
+        if let Some(slot) = self.slots.get_mut(at) {
+            slot.visited = true;
+        }
+    }
+
+    /// Adds an entry as the newest.
+    pub(super) fn push(&mut self, value: T) -> usize {
+        let slot = Slot { value: Some(value), visited: false, older: self.newest, newer: None };
+        let at = match self.free.pop() {
+            Some(at) => at,
+            None => self.slots.len(),
+        };
+        match self.slots.get_mut(at) {
+            Some(free) => *free = slot,
+            None => self.slots.push(slot),
+        }
+        match self.newest.and_then(|newest| self.slots.get_mut(newest)) {
+            Some(newest) => newest.newer = Some(at),
+            None => self.oldest = Some(at),
+        }
+        self.newest = Some(at);
+        self.len = self.len.saturating_add(1);
+        at
+    }
+
+    /// Takes an entry out.
+    pub(super) fn remove(&mut self, at: usize) -> Option<T> {
+        let slot = self.slots.get_mut(at)?;
+        let value = slot.value.take()?;
+        let (older, newer) = (slot.older, slot.newer);
+        match older.and_then(|older| self.slots.get_mut(older)) {
+            Some(slot) => slot.newer = newer,
+            None => self.oldest = newer,
+        }
+        match newer.and_then(|newer| self.slots.get_mut(newer)) {
+            Some(slot) => slot.older = older,
+            None => self.newest = older,
+        }
+        if self.hand == Some(at) {
+            self.hand = newer;
+        }
+        self.free.push(at);
+        self.len = self.len.saturating_sub(1);
+        Some(value)
+    }
+
+    /// The entry to go next: from the hand on, the first that nobody asked for since the hand last
+    /// passed.
+    pub(super) fn victim(&mut self) -> Option<usize> {
+        loop {
+            // Each step clears a flag, so that the second round finds one at the latest.
+            let at = self.hand.or(self.oldest)?;
+            let slot = self.slots.get_mut(at)?;
+            self.hand = Some(at);
+            if !slot.visited {
+                return Some(at);
+            }
+            slot.visited = false;
+            self.hand = slot.newer;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_order(queue: &Queue<char>) -> String {
+        let mut text = String::new();
+        let mut at = queue.oldest;
+        while let Some(slot) = at.map(|at| &queue.slots[at]) {
+            text.push(slot.value.unwrap());
+            at = slot.newer;
+        }
+        assert_eq!(text.len(), queue.len());
+        text
+    }
+
+    #[test]
+    fn entries_keep_their_order_and_their_number() {
+        let mut queue = Queue::default();
+        let numbers: Vec<usize> = "abcde".chars().map(|c| queue.push(c)).collect();
+        for (gone, left) in [(2, "abde"), (0, "bde"), (4, "bd")] {
+            queue.remove(numbers[gone]);
+            assert_eq!(in_order(&queue), left);
+            assert_eq!(queue.remove(numbers[gone]), None, "it is gone");
+        }
+        assert_eq!(queue.get(numbers[1]), Some(&'b'));
+        queue.push('f');
+        assert_eq!(in_order(&queue), "bdf");
+        assert_eq!(queue.slots.len(), 5, "free slots are used again");
+        for at in 0..5 {
+            queue.remove(at);
+        }
+        assert_eq!(in_order(&queue), "");
+        queue.push('g');
+        assert_eq!(in_order(&queue), "g");
+    }
+
+    /// What stays when a queue of at most three has to take in the `arrivals` one by one; after each,
+    /// whoever has an upper-case letter is asked for.
+    fn survivors(arrivals: &str) -> String {
+        let mut queue = Queue::default();
+        for c in arrivals.chars() {
+            if queue.len() == 3 {
+                let victim = queue.victim().unwrap();
+                queue.remove(victim);
+            }
+            queue.push(c);
+            for at in 0..3 {
+                if queue.get(at).is_some_and(|c| c.is_uppercase()) {
+                    queue.visit(at);
+                }
+            }
+        }
+        in_order(&queue)
+    }
+
+    #[test]
+    fn what_is_asked_for_outlives_what_is_not() {
+        for (arrivals, left) in [
+            ("abcd", "bcd"),
+            ("Abcd", "Acd"),
+            ("ABcd", "ABd"),
+            // One-time callers drive each other out, however many they are.
+            ("ABcdefghijklmnop", "ABp"),
+            ("aBcDefgh", "BDh"),
+            // Where all are asked for, the oldest goes, and the search goes on behind it.
+            ("ABCd", "BCd"),
+            ("ABCde", "BCe"),
+            ("ABCDE", "CDE"),
+        ] {
+            assert_eq!(survivors(arrivals), left, "{arrivals}");
+        }
+    }
+}
