@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::client::{self, Ask};
+use crate::policies;
 use crate::site::{Gate, Site};
 
 /// The plain Envoy configuration that the project ships.
@@ -18,28 +19,55 @@ const TEMPLATE: &str = include_str!("../../envoy/envoy.yaml");
 /// How long Envoy may take to start; compiling the module takes most of it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The template with everything filled in: the gate of the main job.
+/// Where the one listener stands in the template, and in it the pluginConfig.
+const LISTENERS: &str = "/static_resources/listeners";
+const PORT: &str = "/address/socket_address/port_value";
+const PLUGIN: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config\
+                      /configuration/value";
+
+/// The template with everything filled in, the gate of the main job, and beside it a listener for each
+/// door of the guides' policies.
 ///
 /// # Errors
-/// A `${..}` of the template is none that is known here.
+/// The template is not what is expected here.
 pub fn configuration(site: &Site, module: &Path, jwks: &Value) -> anyhow::Result<String> {
-    fill_in(&site.gate(), module, &[("${ISSUER}", site.issuer()), ("${JWKS}", jwks.to_string())])
+    let gate = site.gate();
+    let issuer = [("${ISSUER}", site.issuer()), ("${JWKS}", jwks.to_string())];
+    let mut whole: Value = serde_yaml_ng::from_str(&fill_in(&gate, module, &issuer)?)?;
+    let listeners = whole.pointer_mut(LISTENERS).and_then(Value::as_array_mut);
+    let listeners = listeners.context("`envoy.yaml` has no listeners")?;
+    let main = listeners.first().context("`envoy.yaml` has no listener")?.clone();
+    for door in policies::DOORS {
+        let mut listener = main.clone();
+        let plugin = listener.pointer(PLUGIN).and_then(Value::as_str);
+        let mut plugin: Value = serde_json::from_str(plugin.context("no pluginConfig")?)?;
+        if let Some(fields) = plugin.as_object_mut() {
+            fields.insert("authorizationPolicies".to_owned(), door.policies()?.into());
+        }
+        set(&mut listener, PLUGIN, serde_json::to_string_pretty(&plugin)?.into())?;
+        set(&mut listener, PORT, gate.port.saturating_add(door.offset).into())?;
+        set(&mut listener, "/name", format!("policies-{}", door.offset).into())?;
+        listeners.push(listener);
+    }
+    // JSON is YAML too.
+    Ok(serde_json::to_string_pretty(&whole)?)
 }
 
-/// The same with another pluginConfig.
+/// The template with another pluginConfig.
 ///
 /// # Errors
 /// The template is not what is expected here.
 pub fn configuration_with(gate: &Gate, module: &Path, plugin: &Value) -> anyhow::Result<String> {
-    let text =
-        fill_in(gate, module, &[("${ISSUER}", String::new()), ("${JWKS}", "{}".to_owned())])?;
-    let mut whole: Value = serde_yaml_ng::from_str(&text)?;
-    let place = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters\
-                 /0/typed_config/config/configuration/value";
-    let value = whole.pointer_mut(place).context("`envoy.yaml` has no pluginConfig")?;
-    *value = Value::String(serde_json::to_string_pretty(plugin)?);
-    // JSON is YAML too.
+    let nobody = [("${ISSUER}", String::new()), ("${JWKS}", "{}".to_owned())];
+    let mut whole: Value = serde_yaml_ng::from_str(&fill_in(gate, module, &nobody)?)?;
+    let place = format!("{LISTENERS}/0{PLUGIN}");
+    set(&mut whole, &place, serde_json::to_string_pretty(plugin)?.into())?;
     Ok(serde_json::to_string_pretty(&whole)?)
+}
+
+fn set(tree: &mut Value, place: &str, value: Value) -> anyhow::Result<()> {
+    *tree.pointer_mut(place).with_context(|| format!("`envoy.yaml` has no `{place}`"))? = value;
+    Ok(())
 }
 
 fn fill_in(gate: &Gate, module: &Path, more: &[(&str, String)]) -> anyhow::Result<String> {

@@ -11,6 +11,7 @@ pub mod client;
 pub mod envoy;
 pub mod issuer;
 pub mod player;
+pub mod policies;
 pub mod serve;
 pub mod service;
 pub mod site;

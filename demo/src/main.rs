@@ -62,7 +62,7 @@ enum Command {
 
 #[derive(Args)]
 struct At {
-    /// Envoy's port; issuer, service and Envoy's admin interface take the next three
+    /// Envoy's port; issuer, service, Envoy's admin interface and the policies' doors take the next eight
     #[arg(long, default_value_t = 10000)]
     port: u16,
     /// Where Envoy and the issuer listen

@@ -2,7 +2,7 @@
 
 use crate::access_log;
 use crate::issuer::Issuer;
-use crate::site::Site;
+use crate::site::{Gate, Site};
 use crate::table::{self, Row};
 
 /// What became of an example.
@@ -23,8 +23,9 @@ pub async fn play(site: &Site, issuer: &Issuer) -> anyhow::Result<bool> {
     println!("{}", line(&"-".repeat(48), "------", &"-".repeat(52), &"-".repeat(22)));
     let mut wrong = Vec::new();
     for (number, row) in rows.iter().enumerate() {
-        let (answer, reason) =
-            access_log::send(&site.gate(), &row.ask, &number.to_string()).await?;
+        let gate = site.gate();
+        let gate = Gate { port: gate.port.saturating_add(row.door), ..gate };
+        let (answer, reason) = access_log::send(&gate, &row.ask, &number.to_string()).await?;
         let outcome = Outcome { row, status: answer.status, reason, saw: (row.saw)(&answer) };
         println!("{}", outcome.line());
         wrong.extend(outcome.problem());

@@ -1,4 +1,4 @@
-//! The example requests of the main job: what is sent, and what must come back.
+//! The example requests of the main job and of the guides' policies: what is sent, and what must come back.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, Ask};
 use crate::issuer::{AUDIENCE, Issuer, Wish};
+use crate::policies::{ANYONE, DENY_AND_ALLOW, Door, GROUP, HEALTH_CHECK, NOTHING};
 
 /// One example.
 pub struct Row {
@@ -13,13 +14,18 @@ pub struct Row {
     pub sent: &'static str,
     /// The request.
     pub ask: Ask,
+    /// How many ports behind the main listener's it goes to.
+    pub door: u16,
     /// The status that must come back.
     pub status: u16,
     /// The reason code that the access log must name.
     pub reason: &'static str,
     /// What the service or the client saw, in words, or what is wrong with it.
-    pub saw: fn(&Answer) -> Result<String, String>,
+    pub saw: Saw,
 }
+
+/// What an answer shows of the service, or what is wrong with it.
+type Saw = fn(&Answer) -> Result<String, String>;
 
 /// A key that no gate knows signs for this one.
 const STRANGER: &str = "https://stranger.example.com";
@@ -41,11 +47,12 @@ pub fn rows(issuer: &Issuer) -> anyhow::Result<Vec<Row>> {
     let stranger = Issuer::new(STRANGER)?.token(&Wish::of("mmosley"))?;
     let forged = forged_user_info();
     let who = Ask::get("/who-am-i");
-    let refused = |sent, ask, reason, saw| Row { sent, ask, status: 401, reason, saw };
-    Ok(vec![
+    let refused = |sent, ask, reason, saw| Row { sent, ask, door: 0, status: 401, reason, saw };
+    let main = vec![
         Row {
             sent: "mmosley's token",
             ask: who.clone().bearer(&good),
+            door: 0,
             status: 200,
             reason: "allowed",
             saw: |answer| caller(answer, "mmosley"),
@@ -53,6 +60,7 @@ pub fn rows(issuer: &Issuer) -> anyhow::Result<Vec<Row>> {
         Row {
             sent: "jjackson's token, in lower case `bearer`",
             ask: who.clone().header("authorization", &format!("bearer {jackson}")),
+            door: 0,
             status: 200,
             reason: "allowed",
             saw: |answer| caller(answer, "jjackson"),
@@ -60,6 +68,7 @@ pub fn rows(issuer: &Issuer) -> anyhow::Result<Vec<Row>> {
         Row {
             sent: "mmosley's token, `User-Info` forged",
             ask: who.clone().bearer(&good).header("User-Info", &forged),
+            door: 0,
             status: 200,
             reason: "allowed",
             saw: |answer| caller(answer, "mmosley"),
@@ -70,6 +79,7 @@ pub fn rows(issuer: &Issuer) -> anyhow::Result<Vec<Row>> {
                 .bearer(&good)
                 .header("User_Info", &forged)
                 .header("User_Info", &forged),
+            door: 0,
             status: 200,
             reason: "allowed",
             saw: one_user_info,
@@ -77,6 +87,7 @@ pub fn rows(issuer: &Issuer) -> anyhow::Result<Vec<Row>> {
         Row {
             sent: "mmosley's token, /headers asks what arrived",
             ask: Ask::get("/headers?a=1").bearer(&good),
+            door: 0,
             status: 200,
             reason: "allowed",
             saw: no_token,
@@ -84,6 +95,7 @@ pub fn rows(issuer: &Issuer) -> anyhow::Result<Vec<Row>> {
         Row {
             sent: "the token as `?access_token=`",
             ask: Ask::get(&format!("/headers?access_token={good}&a=1")),
+            door: 0,
             status: 200,
             reason: "allowed",
             saw: no_token,
@@ -125,7 +137,70 @@ pub fn rows(issuer: &Issuer) -> anyhow::Result<Vec<Row>> {
             "token_ambiguous",
             |a| told(a, "Found multiple Jwt tokens"),
         ),
-    ])
+    ];
+    Ok(main.into_iter().chain(policy_rows(&good, &jackson)).collect())
+}
+
+/// The guides' policies: who gets in where.
+fn policy_rows(mosley: &str, jackson: &str) -> Vec<Row> {
+    let get = |path: &str, token: Option<&str>| match token {
+        Some(token) => Ask::get(path).bearer(token),
+        None => Ask::get(path),
+    };
+    let allowed = |sent, door: &Door, ask, saw| Row {
+        sent,
+        ask,
+        door: door.offset,
+        status: 200,
+        reason: "allowed",
+        saw,
+    };
+    let denied = |sent, door: &Door, ask, reason| Row {
+        sent,
+        ask,
+        door: door.offset,
+        status: 403,
+        reason,
+        saw: |answer| match answer.body.as_str() {
+            "RBAC: access denied" => Ok("- (RBAC: access denied)".to_owned()),
+            body => Err(format!("expected `RBAC: access denied`, found `{body}`")),
+        },
+    };
+    let who = "/who-am-i";
+    let is_mosley: Saw = |answer| caller(answer, "mmosley");
+    vec![
+        allowed("requestPrincipals `*`: mmosley", &ANYONE, get(who, Some(mosley)), is_mosley),
+        denied("requestPrincipals `*`: no token", &ANYONE, get(who, None), "no_rule_matched"),
+        allowed("group2 only: mmosley", &GROUP, get(who, Some(mosley)), is_mosley),
+        denied("group2 only: jjackson", &GROUP, get(who, Some(jackson)), "no_rule_matched"),
+        denied("group2 only: no token", &GROUP, get(who, None), "no_rule_matched"),
+        allowed(
+            "notPaths /health_check: the probe, no token",
+            &HEALTH_CHECK,
+            get("/health_check", None),
+            |answer| Ok(answer.body.clone()),
+        ),
+        allowed(
+            "notPaths /health_check: mmosley",
+            &HEALTH_CHECK,
+            get(who, Some(mosley)),
+            is_mosley,
+        ),
+        denied(
+            "notPaths /health_check: no token elsewhere",
+            &HEALTH_CHECK,
+            get(who, None),
+            "denied_by_rule",
+        ),
+        allowed("DENY and ALLOW: mmosley", &DENY_AND_ALLOW, get(who, Some(mosley)), is_mosley),
+        denied(
+            "DENY and ALLOW: mmosley, the denied path",
+            &DENY_AND_ALLOW,
+            get("/headers", Some(mosley)),
+            "denied_by_rule",
+        ),
+        denied("ALLOW nothing: mmosley", &NOTHING, get(who, Some(mosley)), "no_rule_matched"),
+    ]
 }
 
 /// The token with another subject, under the old signature.

@@ -23,7 +23,7 @@ fn run<T>(task: impl Future<Output = anyhow::Result<T>>) -> T {
 
 #[test]
 fn every_example_of_the_demo_comes_out_as_expected() {
-    let site = site("demo", 4);
+    let site = site("demo", 9);
     let good = run(async {
         let issuer = serve::serve(&site, &module()).await?;
         let _envoy = Envoy::start(&pinned_envoy(), &site.gate()).await?;

@@ -1,0 +1,49 @@
+//! The guides' policies, as pasted: a listener for each, behind the main one's ports.
+
+use anyhow::Context as _;
+use serde::Deserialize as _;
+use serde_json::{Map, Value};
+
+/// A listener that enforces the policies of one file.
+pub struct Door {
+    /// How many ports behind the main listener's.
+    pub offset: u16,
+    manifests: &'static str,
+}
+
+/// Whoever has a token.
+pub const ANYONE: Door = Door { offset: 4, manifests: include_str!("../policies/anyone.yaml") };
+/// Members of a group.
+pub const GROUP: Door = Door { offset: 5, manifests: include_str!("../policies/group.yaml") };
+/// No one without a token, but for the probe.
+pub const HEALTH_CHECK: Door =
+    Door { offset: 6, manifests: include_str!("../policies/health-check.yaml") };
+/// DENY before ALLOW.
+pub const DENY_AND_ALLOW: Door =
+    Door { offset: 7, manifests: include_str!("../policies/deny-and-allow.yaml") };
+/// ALLOW nothing.
+pub const NOTHING: Door = Door { offset: 8, manifests: include_str!("../policies/nothing.yaml") };
+
+/// Every door.
+pub const DOORS: [Door; 5] = [ANYONE, GROUP, HEALTH_CHECK, DENY_AND_ALLOW, NOTHING];
+
+impl Door {
+    /// The entries of `authorizationPolicies`: each spec as it is, with its name and namespace.
+    ///
+    /// # Errors
+    /// A file holds something else than AuthorizationPolicy manifests.
+    pub fn policies(&self) -> anyhow::Result<Vec<Value>> {
+        let documents = serde_yaml_ng::Deserializer::from_str(self.manifests);
+        documents.map(|document| entry(&Value::deserialize(document)?)).collect()
+    }
+}
+
+fn entry(manifest: &Value) -> anyhow::Result<Value> {
+    let spec = manifest.get("spec").and_then(Value::as_object).context("no spec")?;
+    let mut entry: Map<String, Value> = spec.clone();
+    for field in ["name", "namespace"] {
+        let value = manifest.get("metadata").and_then(|m| m.get(field));
+        entry.insert(field.to_owned(), value.context("no name")?.clone());
+    }
+    Ok(Value::Object(entry))
+}
