@@ -16,6 +16,7 @@ use crate::denial::Denial;
 use crate::identity::{Emission, Lines};
 use crate::json::Value;
 use crate::jwks::{Algorithm, KeySet};
+use crate::remote::{Keys, Ring, Unavailable, Want};
 use crate::verify::SignatureEngine;
 
 /// One entry of `jwtRules` (RequestAuthentication, with Usher's own fields).
@@ -27,8 +28,8 @@ pub struct JwtRule {
     pub issuer: Option<String>,
     /// Accepted audiences, normalised; none: any, and no `aud` either.
     pub audiences: Vec<String>,
-    /// The keys.
-    pub keys: Rc<KeySet>,
+    /// The keys, or where they come from.
+    pub keys: Keys,
     /// Indices into [`JwtRules::places`].
     pub places: Vec<usize>,
     /// Whether the service gets the token too.
@@ -154,6 +155,12 @@ impl JwtRules {
         Self { rules, places, by_issuer, any_issuer }
     }
 
+    /// What logs call the first rule for an issuer.
+    pub fn provider_of(&self, issuer: Option<&str>) -> Option<String> {
+        let index = self.by_issuer.get(issuer?).unwrap_or(&self.any_issuer).first()?;
+        self.rules.get(*index).map(|rule| rule.provider.clone())
+    }
+
     /// The rules for `issuer` that read one of `places`, in file order.
     fn eligible<'p>(
         &self,
@@ -233,6 +240,15 @@ impl Verified {
     }
 }
 
+/// No rule accepted a token.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Why: of several rules' refusals the furthest.
+    pub denial: Denial,
+    /// The keys that were not there. Should they come, the answer may be another.
+    pub wants: Vec<Want>,
+}
+
 /// Verifies a token that stands at `places` (indices into [`JwtRules::places`]) at Unix time `now`.
 ///
 /// # Errors
@@ -242,14 +258,29 @@ pub fn authenticate(
     token: Compact<'_>,
     places: &[usize],
     now: u64,
+    ring: &Ring,
     engine: &mut dyn SignatureEngine,
-) -> Result<Verified, Denial> {
+) -> Result<Verified, Refused> {
     let issuer = token.iss.as_deref().unwrap_or_default();
     let mut signatures = Signatures::default();
     let mut furthest = Denial::IssuerUnknown;
     let mut reuse = Reuse::Same;
+    let mut wants = Vec::new();
     for (index, rule) in rules.eligible(issuer, places) {
-        match check(rule, &token, now, &mut signatures, engine) {
+        let keys = rule.keys.current(ring, now);
+        let verdict = match &keys {
+            Ok(keys) => check(rule, keys, &token, now, &mut signatures, engine),
+            Err(unavailable) => check_type(rule, token.header.typ.as_deref())
+                .and_then(|()| may_offer(rule, &token.header.alg))
+                .and(Err(Denial::KeysUnavailable { retry_after: unavailable.retry_after })),
+        };
+        let lacked = verdict.as_ref().err().and_then(|denial| want(rule, &keys, &token, denial));
+        if let Some(lacked) = lacked {
+            // With the key this rule may accept it, before any later one.
+            reuse = Reuse::Unsettled;
+            wants.push(lacked);
+        }
+        match verdict {
             Ok(()) => {
                 let identity = Identity {
                     provider: rule.provider.clone(),
@@ -276,19 +307,42 @@ pub fn authenticate(
             }
         }
     }
-    Err(furthest)
+    Err(Refused { denial: furthest, wants })
+}
+
+/// What a rule with remote keys lacked, if it refused the token for that.
+fn want(
+    rule: &JwtRule,
+    keys: &Result<Rc<KeySet>, Unavailable>,
+    token: &Compact<'_>,
+    denial: &Denial,
+) -> Option<Want> {
+    let remote = Rc::clone(rule.keys.remote()?);
+    let kid = token.header.kid.as_deref();
+    match (keys, denial) {
+        (Err(_), Denial::KeysUnavailable { .. }) => Some(Want { remote, kid: None }),
+        // A new key may bring a new algorithm along.
+        (Ok(keys), Denial::KeyUnknown | Denial::AlgorithmNotAllowed) => {
+            may_offer(rule, &token.header.alg).ok()?;
+            let kid =
+                kid.filter(|kid| keys.keys().iter().all(|k| k.kid.as_deref() != Some(kid)))?;
+            Some(Want { remote, kid: Some(kid.to_owned()) })
+        }
+        _ => None,
+    }
 }
 
 /// Everything that one rule asks of a token whose issuer is the rule's.
 fn check(
     rule: &JwtRule,
+    keys: &Rc<KeySet>,
     token: &Compact<'_>,
     now: u64,
     signatures: &mut Signatures,
     engine: &mut dyn SignatureEngine,
 ) -> Result<(), Denial> {
     check_type(rule, token.header.typ.as_deref())?;
-    signatures.check(rule, token, engine)?;
+    signatures.check(rule, keys, token, engine)?;
     Timing { exp: token.exp, nbf: token.nbf, iat: token.iat }.check(rule, now)?;
     check_audience(rule, &token.aud)?;
     check_subject(rule, token.sub.as_deref())?;
@@ -321,26 +375,34 @@ impl Signatures {
     fn check(
         &mut self,
         rule: &JwtRule,
+        keys: &Rc<KeySet>,
         token: &Compact<'_>,
         engine: &mut dyn SignatureEngine,
     ) -> Result<(), Denial> {
-        let algorithm = offered(rule, &token.header.alg)?;
-        if let Some((_, verdict)) = self.by_keys.iter().find(|(k, _)| Rc::ptr_eq(k, &rule.keys)) {
+        let algorithm = offered(rule, keys, &token.header.alg)?;
+        if let Some((_, verdict)) = self.by_keys.iter().find(|(k, _)| Rc::ptr_eq(k, keys)) {
             return verdict.clone();
         }
-        let verdict = check_signature(&rule.keys, algorithm, token, engine);
-        self.by_keys.push((Rc::clone(&rule.keys), verdict.clone()));
+        let verdict = check_signature(keys, algorithm, token, engine);
+        self.by_keys.push((Rc::clone(keys), verdict.clone()));
         verdict
     }
 }
 
 /// The token's algorithm, if the rule offers it: an algorithm is the key's and the operator's to
 /// choose, never the token's (RFC 8725 section 3.1).
-fn offered(rule: &JwtRule, alg: &str) -> Result<Algorithm, Denial> {
+fn offered(rule: &JwtRule, keys: &KeySet, alg: &str) -> Result<Algorithm, Denial> {
+    let algorithm = may_offer(rule, alg)?;
+    let offers = rule.algorithms.is_some() || keys.allows(algorithm);
+    if offers { Ok(algorithm) } else { Err(Denial::AlgorithmNotAllowed) }
+}
+
+/// As [`offered`], whatever the keys are.
+fn may_offer(rule: &JwtRule, alg: &str) -> Result<Algorithm, Denial> {
     let algorithm = Algorithm::parse(alg).ok_or(Denial::AlgorithmNotAllowed)?;
     let offers = match &rule.algorithms {
         Some(listed) => listed.contains(&algorithm),
-        None => !algorithm.is_symmetric() && rule.keys.allows(algorithm),
+        None => !algorithm.is_symmetric(),
     };
     if offers { Ok(algorithm) } else { Err(Denial::AlgorithmNotAllowed) }
 }

@@ -18,12 +18,14 @@ mod index;
 pub(crate) mod peer;
 pub(crate) mod principal;
 pub(crate) mod rule;
+mod survey;
 pub(crate) mod template;
 pub(crate) mod text;
 
 use facts::{Facts, Scalars};
 use index::Index;
 use rule::Rule;
+pub use survey::{Miss, Surveyed, survey};
 
 /// All policies in force.
 #[derive(Debug, Default)]
@@ -109,6 +111,10 @@ struct RuleSet {
     /// Policy and number of each rule, in byte order of the names (spec B1).
     rules: Vec<Named>,
     index: Index,
+    /// For the nearest rule: which are about the request's path.
+    by_path: Index,
+    /// What is said where none of them matched: the first policy's that has words for it.
+    reply: PolicyReply,
 }
 
 #[derive(Debug)]
@@ -273,12 +279,7 @@ impl Judgement {
             self.nearest = Some(Nearest { rule: rule.name.clone(), condition });
             self.scopes = scopes;
         }
-        // No rule decided, so it is every ALLOW policy's refusal: the first that has words for it.
-        let mut replies =
-            policies.policies.iter().filter(|policy| policy.is_enforced(Action::Allow));
-        if let Some(policy) = replies.find(|policy| policy.reply != PolicyReply::default()) {
-            self.reply(&policy.reply);
-        }
+        self.reply(&policies.allow.reply);
     }
 
     fn reply(&mut self, reply: &PolicyReply) {
@@ -291,12 +292,6 @@ impl Judgement {
 impl DryRun {
     fn new(allowed: bool, matched: Option<&Named>) -> Self {
         Self { allowed, matched: matched.map(|rule| rule.name.clone()) }
-    }
-}
-
-impl Policy {
-    fn is_enforced(&self, action: Action) -> bool {
-        self.action == action && !self.dry_run
     }
 }
 
@@ -337,10 +332,12 @@ impl RuleSet {
     fn new(policies: &[Policy], action: Action, dry_run: bool) -> Self {
         let chosen = policies.iter().enumerate();
         let chosen = chosen.filter(|(_, p)| p.action == action && p.dry_run == dry_run);
-        let mut exists = false;
-        let mut rules = Vec::new();
+        let (mut exists, mut rules, mut reply) = (false, Vec::new(), PolicyReply::default());
         for (index, policy) in chosen {
             exists = true;
+            if reply == PolicyReply::default() {
+                reply = policy.reply.clone();
+            }
             rules.extend(policy.rules.iter().enumerate().map(|(number, rule)| Named {
                 name: format!("ns[{}]-policy[{}]-rule[{number}]", policy.namespace, policy.name),
                 policy: index,
@@ -350,7 +347,8 @@ impl RuleSet {
         }
         rules.sort_by(|a, b| a.name.cmp(&b.name));
         let index = Index::new(rules.iter().map(|named| &named.rule));
-        Self { exists, rules, index }
+        let by_path = Index::by_path(rules.iter().map(|named| &named.rule));
+        Self { exists, rules, index, by_path, reply }
     }
 
     fn first_match(&self, facts: &Facts<'_>) -> Option<&Named> {
@@ -360,18 +358,23 @@ impl RuleSet {
     }
 
     /// The rule of which most held, its first failing condition, and the scopes that this asked for.
-    /// Among many rules only those are looked at that the index offers, and a few more: a refusal must
-    /// not cost by the number of rules either.
+    /// Looked at are a few of the rules about this path, of those that the index offers, and of the
+    /// first: a refusal must not cost by the number of rules either.
     fn nearest(&self, facts: &Facts<'_>) -> Option<(&Named, String, Vec<String>)> {
-        const A_FEW: usize = 32;
-        let candidates = self.index.candidates(facts);
-        let offered = candidates.iter().filter_map(|number| self.rules.get(*number));
-        let considered = offered.take(A_FEW).chain(self.rules.iter().take(A_FEW));
+        const A_FEW: usize = 4;
+        let mut numbers: Vec<usize> = Vec::new();
+        for candidates in [self.by_path.candidates(facts), self.index.candidates(facts)] {
+            numbers.extend(candidates.into_iter().take(A_FEW));
+        }
+        numbers.extend((0..self.rules.len()).take(A_FEW));
+        numbers.sort_unstable();
+        numbers.dedup();
+        let considered = numbers.iter().filter_map(|number| self.rules.get(*number));
         let failures =
             considered.filter_map(|named| Some((named, named.rule.first_failure(facts)?)));
         // `max_by_key` takes the last of equals; reversed, that is the first in order.
         let all: Vec<_> = failures.collect();
-        let (named, failure) = all.into_iter().rev().max_by_key(|(_, failure)| failure.passed)?;
+        let (named, failure) = all.into_iter().rev().max_by_key(|(_, failure)| failure.held)?;
         Some((named, failure.condition.to_string(), failure.condition.scopes()))
     }
 }
@@ -400,3 +403,6 @@ impl fmt::Display for Nearest {
         write!(f, "`{}`, where `{}` does not hold", self.rule, self.condition)
     }
 }
+
+#[cfg(test)]
+mod tests;

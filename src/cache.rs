@@ -42,8 +42,8 @@ pub struct Generation(Cell<u64>);
 #[derive(Debug, Default)]
 pub struct TokenCache {
     bounds: Bounds,
-    /// The generation that all entries are of.
-    generation: Option<u64>,
+    /// The generation that all entries are of, of configuration and of fetched keys.
+    generation: Option<(u64, u64)>,
     /// Where a token's entry is, by its hash. Two tokens of one hash displace each other; that is an
     /// entry lost, never a wrong one found.
     index: HashMap<u64, usize>,
@@ -107,9 +107,10 @@ impl Default for Generation {
 }
 
 impl TokenCache {
-    /// Makes the cache one of `generation`: entries of another one go, and `bounds` hold from now on.
-    pub fn enter(&mut self, generation: &Generation, bounds: Bounds) {
-        let number = generation.0.get();
+    /// Makes the cache one of `generation` and of the fetched keys' `epoch` (see
+    /// [`crate::remote::Ring::epoch`]): entries of another one go, and `bounds` hold from now on.
+    pub fn enter(&mut self, generation: &Generation, epoch: u64, bounds: Bounds) {
+        let number = (generation.0.get(), epoch);
         if self.generation != Some(number) {
             let counts = self.counts;
             *self = Self { bounds, counts, generation: Some(number), ..Self::default() };

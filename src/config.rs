@@ -21,6 +21,7 @@ use crate::token::Place;
 mod authorization;
 mod exempt;
 mod jwt_rule;
+mod keys;
 mod places;
 pub mod reader;
 mod settings;
@@ -28,7 +29,7 @@ mod settings;
 pub use exempt::{ExemptToken, Exemption};
 pub use reader::InvalidConfig;
 use reader::{Node, Object, Problems};
-pub use settings::{DecisionLog, Emit, SourceAddress};
+pub use settings::{DecisionLog, Emit, HashKey, OnInvalidConfig, SourceAddress};
 
 /// A configuration, checked and made ready: all that a decision depends on beside the request.
 #[derive(Debug)]
@@ -57,12 +58,26 @@ pub struct Policy {
     pub limits: Limits,
     /// `mode`.
     pub mode: Mode,
+    /// `filterState`.
+    pub filter_state: FilterState,
     /// `signatureEngine`.
     pub signature_engine: Engine,
     /// `tokenCache`.
     pub token_cache: cache::Bounds,
     /// What cached tokens were verified under.
     pub generation: cache::Generation,
+    /// `onInvalidConfig`.
+    pub on_invalid_config: OnInvalidConfig,
+}
+
+/// `filterState`: whether access logs can show what was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterState {
+    /// They can.
+    Set,
+    /// They cannot: each fact is a call to the host, and together they are a quarter of what a request
+    /// with a cached token costs.
+    Unset,
 }
 
 /// `signatureEngine`.
@@ -225,9 +240,11 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Policy> {
         decision_log: settings::decision_log(&object, problems),
         limits: settings::limits(&object, problems),
         mode: settings::mode(&object, problems),
+        filter_state: settings::filter_state(&object, problems),
         signature_engine: settings::signature_engine(&object, problems),
         token_cache: settings::token_cache(&object, problems),
         generation: cache::Generation::new(),
+        on_invalid_config: settings::on_invalid_config(&object, problems),
         jwt,
         authorization,
         firewall,

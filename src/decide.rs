@@ -10,12 +10,13 @@ use crate::authenticate::{Forward, Verified, authenticate};
 use crate::authorize::{self, Judgement, Permit, Verdict};
 use crate::cache::{Answer, TokenCache};
 use crate::config::{ExemptToken, MissingToken, Mode, OnSpoof, Policy};
-use crate::denial::Denial;
+use crate::denial::{Denial, Malformed};
+use crate::remote::{Ring, Want};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::token::{self, Edits, Found};
-use crate::verify::{SignatureEngine, portable::Portable};
-use crate::{compact, identity, log, path};
+use crate::token::{self, Edits, Found, Stands};
+use crate::verify::{Counting, SignatureEngine, portable::Portable};
+use crate::{compact, identity, path};
 
 mod report;
 
@@ -27,6 +28,8 @@ pub struct Session {
     pub engine: Box<dyn SignatureEngine>,
     /// Tokens that were verified.
     pub cache: TokenCache,
+    /// The key sets that were fetched.
+    pub ring: Ring,
     /// Whether decisions tell their steps in words ([`Report::steps`]).
     pub trace: Trace,
 }
@@ -34,6 +37,8 @@ pub struct Session {
 /// Whether a way is told in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trace {
+    /// Each step, for people, and what each rule says of the request.
+    Rules,
     /// Each step, for people.
     Steps,
     /// Nothing, for speed.
@@ -48,7 +53,8 @@ impl Session {
 
     /// A session that checks signatures with `engine`.
     pub fn new(engine: Box<dyn SignatureEngine>) -> Self {
-        Self { engine, cache: TokenCache::default(), trace: Trace::Off }
+        let (cache, ring) = (TokenCache::default(), Ring::default());
+        Self { engine, cache, ring, trace: Trace::Off }
     }
 }
 
@@ -62,6 +68,7 @@ pub fn decide(policy: &Policy, request: &Request, now: u64, session: &mut Sessio
         forged: Vec::new(),
         noted: None,
         report: Report::default(),
+        wants: Vec::new(),
     };
     let outcome = way.walk(request);
     way.conclude(request, outcome)
@@ -78,6 +85,7 @@ struct Way<'a> {
     /// In a dry run: the first refusal that did not end the way.
     noted: Option<Denial>,
     report: Report,
+    wants: Vec<Want>,
 }
 
 impl Way<'_> {
@@ -190,6 +198,9 @@ impl Way<'_> {
             return Ok(None);
         };
         self.report.token_present = true;
+        if tokens.iter().any(|found| found.stands == Stands::Astray) {
+            return Err(Denial::TokenMalformed(Malformed::Prefix));
+        }
         // Which of two tokens a request speaks with, nobody can say (spec A4, F9).
         if tokens.iter().any(|found| found.token != first.token) {
             return Err(Denial::TokenAmbiguous);
@@ -211,19 +222,34 @@ impl Way<'_> {
     fn verified(&mut self, token: &[u8], places: &[usize]) -> Result<Verified, Denial> {
         let policy = self.policy;
         let session = &mut *self.session;
-        session.cache.enter(&policy.generation, policy.token_cache);
+        session.cache.enter(&policy.generation, session.ring.epoch(), policy.token_cache);
         // A way that is told in words is walked in full.
         let cached = session.cache.is_on() && session.trace == Trace::Off;
         if cached {
-            if let Some(verified) = session.cache.find(token, places, &policy.jwt, self.now) {
+            let found = session.cache.find(token, places, &policy.jwt, self.now);
+            // Keys that are too old to be asked have no say by way of the cache either.
+            let in_force = |verified: &Verified| {
+                let rule = policy.jwt.rule(verified);
+                rule.is_some_and(|rule| rule.keys.current(&session.ring, self.now).is_ok())
+            };
+            if let Some(verified) = found.filter(in_force) {
                 self.report.cache = Some(Answer::Hit);
                 return Ok(verified);
             }
             self.report.cache = Some(Answer::Miss);
         }
         let compact = compact::parse(token, &policy.limits.token)?;
-        let engine = &mut *session.engine;
-        let verified = authenticate(&policy.jwt, compact, places, self.now, engine)?;
+        self.report.header = Some(Rc::new(compact.header.clone()));
+        let issuer = compact.iss.clone();
+        let Session { engine, ring, .. } = session;
+        let mut engine = Counting::new(&mut **engine);
+        let outcome = authenticate(&policy.jwt, compact, places, self.now, ring, &mut engine);
+        self.report.signature_checks = engine.checks;
+        let verified = outcome.map_err(|refused| {
+            self.report.claimed_provider = policy.jwt.provider_of(issuer.as_deref());
+            self.wants = refused.wants;
+            refused.denial
+        })?;
         if cached && verified.is_reusable() {
             // With its headers, so that they count for its size. A refusal to emit waits for its turn.
             let _ = self.emission(&verified);
@@ -247,6 +273,10 @@ impl Way<'_> {
         verified: Option<Verified>,
     ) -> Result<Permit, Denial> {
         let view = self.view(request, verified.as_ref())?;
+        if self.session.trace == Trace::Rules {
+            let identity = verified.as_ref().map(Verified::identity);
+            self.report.rules = authorize::survey(&self.policy.authorization, &view, identity);
+        }
         let (judgement, outcome) =
             authorize::authorize(&self.policy.authorization, &view, verified, self.policy.mode);
         self.report.denied_by_policy = self.refusal(&judgement);
@@ -335,14 +365,12 @@ impl Way<'_> {
             let verb = if reply.is_some() { "denied" } else { "would be denied (dry run)" };
             self.step(|| format!("{verb}: {code}"));
         }
-        let (edits, report) = (self.edits, self.report);
-        let mut decision = Decision { reply, edits, denial, report, log: None };
-        decision.log = log::line(self.policy, request, &decision, self.now);
-        decision
+        let (edits, report, wants) = (self.edits, self.report, self.wants);
+        Decision { reply, edits, denial, report, wants }
     }
 
     fn step(&mut self, words: impl FnOnce() -> String) {
-        if self.session.trace == Trace::Steps {
+        if self.session.trace != Trace::Off {
             self.report.steps.push(words());
         }
     }
@@ -360,3 +388,6 @@ enum Passage {
 
 /// The way was walked to its end.
 struct Passed;
+
+#[cfg(test)]
+mod tests;

@@ -33,8 +33,11 @@ pub enum Denial {
     IssuerUnknown,
     /// No key of the rule fits the token's `kid` and `alg`.
     KeyUnknown,
-    /// The remote key set has not been fetched yet.
-    KeysUnavailable,
+    /// The remote key set has not been fetched yet, or is older than `maxStale`.
+    KeysUnavailable {
+        /// Seconds until it may be there.
+        retry_after: u64,
+    },
     /// `exp` is too long after `iat`.
     LifetimeTooLong,
     /// ALLOW policies are in force, and no rule of any of them matched.
@@ -101,6 +104,8 @@ pub enum Malformed {
     PayloadBase64,
     /// The payload is no strict JSON object.
     PayloadJson,
+    /// The prefix of a header is in its value, but not where it begins.
+    Prefix,
     /// The signature is no canonical unpadded base64url.
     SignatureBase64,
     /// `sub` is no string.
@@ -125,7 +130,7 @@ impl Denial {
             Self::IdentityTooLarge => "identity_too_large",
             Self::IssuerUnknown => "issuer_unknown",
             Self::KeyUnknown => "key_unknown",
-            Self::KeysUnavailable => "keys_unavailable",
+            Self::KeysUnavailable { .. } => "keys_unavailable",
             Self::LifetimeTooLong => "lifetime_too_long",
             Self::NoRuleMatched => "no_rule_matched",
             Self::PathUnsafe => "path_unsafe",
@@ -166,7 +171,7 @@ impl Denial {
             | Self::TypeNotAllowed => 401,
             Self::DeniedByRule | Self::IdentitySpoofed | Self::NoRuleMatched => 403,
             Self::IdentityTooLarge => 431,
-            Self::ConfigInvalid | Self::HostFailed | Self::KeysUnavailable => 503,
+            Self::ConfigInvalid | Self::HostFailed | Self::KeysUnavailable { .. } => 503,
         }
     }
 
@@ -179,7 +184,7 @@ impl Denial {
             Self::DeniedByRule | Self::NoRuleMatched => Some("RBAC: access denied"),
             Self::IssuerUnknown => Some("Jwt issuer is not configured"),
             Self::KeyUnknown => Some("Jwks doesn't have key to match kid or alg from Jwt"),
-            Self::KeysUnavailable => Some("Jwks remote fetch is failed"),
+            Self::KeysUnavailable { .. } => Some("Jwks remote fetch is failed"),
             Self::SignatureInvalid => Some("Jwt verification fails"),
             Self::TokenAmbiguous => Some("Found multiple Jwt tokens"),
             Self::TokenExpired => Some("Jwt is expired"),
@@ -221,7 +226,6 @@ impl Denial {
             Self::IssuerUnknown => 1,
             Self::TypeNotAllowed => 2,
             Self::AlgorithmNotAllowed => 3,
-            Self::KeysUnavailable => 4,
             Self::KeyUnknown => 5,
             Self::SignatureInvalid => 6,
             Self::ExpirationMissing => 7,
@@ -230,6 +234,8 @@ impl Denial {
             Self::AudienceMismatch => 10,
             Self::SubjectNotAllowed => 11,
             Self::ClaimMismatch { .. } => 12,
+            // No verdict: the rule might have accepted.
+            Self::KeysUnavailable { .. } => 13,
         }
     }
 }
@@ -257,6 +263,7 @@ impl Malformed {
             Self::NbfType => "Jwt payload [nbf] field is not an integer",
             Self::PayloadBase64 => "Jwt payload is an invalid Base64url encoded",
             Self::PayloadJson => "Jwt payload is an invalid JSON",
+            Self::Prefix => "Jwt is not at the beginning of its header",
             Self::SignatureBase64 => "Jwt signature is an invalid Base64url encoded",
             Self::Sub => "Jwt payload [sub] field is not a string",
             Self::Typ => "Jwt header [typ] field is not a string",

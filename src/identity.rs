@@ -19,18 +19,25 @@ use encode::{ClaimFormat, PayloadEncoding, TextEncoding};
 #[derive(Clone, Debug, Default)]
 pub struct Firewall {
     folded: HashSet<Vec<u8>>,
+    /// Which lengths these names have, a bit each. Folding keeps a name's length, so that most headers
+    /// are known to be none of them at a glance.
+    lengths: u64,
 }
 
 impl Firewall {
     /// Protects every name that folds to one of `names`.
     pub fn new<'n>(names: impl Iterator<Item = &'n str>) -> Self {
-        Self { folded: names.map(|name| fold(name.as_bytes())).collect() }
+        let folded: HashSet<Vec<u8>> = names.map(|name| fold(name.as_bytes())).collect();
+        let lengths = folded.iter().fold(0, |lengths, name| lengths | length_bit(name));
+        Self { folded, lengths }
     }
 
     /// Whether the name, in whatever spelling, is protected.
     pub fn protects(&self, name: &[u8]) -> bool {
         // Pseudo headers are not the client's to name.
-        !name.starts_with(b":") && self.folded.contains(&fold(name))
+        !name.starts_with(b":")
+            && self.lengths & length_bit(name) != 0
+            && self.folded.contains(&fold(name))
     }
 
     /// The protected names among these, each once, as the client spelt them.
@@ -43,6 +50,11 @@ impl Firewall {
         }
         forged
     }
+}
+
+/// The bit of a name's length; all long ones share the last.
+fn length_bit(name: &[u8]) -> u64 {
+    1_u64.wrapping_shl(u32::try_from(name.len()).unwrap_or(u32::MAX).min(63))
 }
 
 /// Lower case, every byte that is no letter or digit a `-`.
@@ -167,6 +179,18 @@ mod tests {
             ("user-agent", false),
         ] {
             assert_eq!(firewall.protects(name.as_bytes()), protected, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_of_any_length_are_protected() {
+        for length in 1..300 {
+            let name = "a".repeat(length);
+            let firewall = Firewall::new([name.as_str()].into_iter());
+            for other in 1..300 {
+                let found = firewall.protects("A".repeat(other).as_bytes());
+                assert_eq!(found, other == length, "{length} {other}");
+            }
         }
     }
 

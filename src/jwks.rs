@@ -5,19 +5,22 @@
 //! brings none along.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::config::reader::Problems;
 use crate::verify::portable::PublicKey;
 
 pub mod der;
 mod jwk;
-mod pem;
+pub(crate) mod pem;
 mod read;
+mod thumbprint;
 
 pub use read::Origin;
 
-/// A signature algorithm (RFC 7518 section 3.1, RFC 8037, RFC 8812).
+/// A signature algorithm (RFC 7518 section 3.1, RFC 8037, RFC 8812; ML-DSA: draft-ietf-cose-dilithium).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each is its own name in the registry of RFC 7518")]
+#[expect(missing_docs, reason = "each is its own name in the registry of RFC 7518, hyphens aside")]
 pub enum Algorithm {
     EdDSA,
     ES256,
@@ -27,6 +30,9 @@ pub enum Algorithm {
     HS256,
     HS384,
     HS512,
+    MlDsa44,
+    MlDsa65,
+    MlDsa87,
     PS256,
     PS384,
     PS512,
@@ -44,18 +50,21 @@ pub struct Key {
     pub algorithms: Vec<Algorithm>,
     /// The key, ready for the portable engine.
     pub public: PublicKey,
-    /// SubjectPublicKeyInfo in DER (RFC 5280 section 4.1), for the host's engine; empty for `oct`.
+    /// SubjectPublicKeyInfo in DER (RFC 5280 section 4.1), for the host's engine; empty for `oct` and `AKP`.
     pub spki: Vec<u8>,
+    /// RFC 7638; none for `oct`, whose thumbprint would tell of the secret.
+    pub thumbprint: Option<String>,
 }
 
 /// The keys of an issuer.
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     keys: Vec<Key>,
+    generation: u64,
 }
 
 impl Algorithm {
-    const ALL: [(&'static str, Self); 15] = [
+    const ALL: [(&'static str, Self); 18] = [
         ("EdDSA", Self::EdDSA),
         // RFC 9864 section 2.2: the fully specified name.
         ("Ed25519", Self::EdDSA),
@@ -66,6 +75,9 @@ impl Algorithm {
         ("HS256", Self::HS256),
         ("HS384", Self::HS384),
         ("HS512", Self::HS512),
+        ("ML-DSA-44", Self::MlDsa44),
+        ("ML-DSA-65", Self::MlDsa65),
+        ("ML-DSA-87", Self::MlDsa87),
         ("PS256", Self::PS256),
         ("PS384", Self::PS384),
         ("PS512", Self::PS512),
@@ -101,7 +113,52 @@ impl fmt::Display for Algorithm {
     }
 }
 
+impl Key {
+    /// Its size as one speaks of it: of an RSA modulus, of a curve's field, of a secret.
+    pub fn bits(&self) -> usize {
+        match &self.public {
+            PublicKey::Rsa(key) => rsa::traits::PublicKeyParts::n(key).bits(),
+            PublicKey::P256(_) | PublicKey::Secp256k1(_) | PublicKey::Ed25519(_) => 256,
+            PublicKey::P384(_) => 384,
+            PublicKey::P521(_) => 521,
+            // FIPS 204 table 2: bytes of the encoded public key.
+            PublicKey::MlDsa44(_) => 1312 * 8,
+            PublicKey::MlDsa65(_) => 1952 * 8,
+            PublicKey::MlDsa87(_) => 2592 * 8,
+            PublicKey::Shared(secret) => secret.len().saturating_mul(8),
+        }
+    }
+}
+
 impl KeySet {
+    /// A set of its own generation.
+    fn new(keys: Vec<Key>) -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let generation = LAST.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        Self { keys, generation }
+    }
+
+    /// A number that no other set that was read in this process has. What was found out with one set
+    /// says nothing under another.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Only the keys of these thumbprints, or all where there are none.
+    pub(crate) fn pinned(mut self, pins: &[String], problems: &Problems) -> Self {
+        if !pins.is_empty() {
+            self.keys.retain(|key| {
+                let kept = key.thumbprint.as_ref().is_some_and(|print| pins.contains(print));
+                if !kept {
+                    let name = key.kid.as_deref().unwrap_or_default();
+                    problems.warning("", format!("key `{name}` is skipped: no pin of `jwksPins`"));
+                }
+                kept
+            });
+        }
+        self
+    }
+
     /// The keys that may be tried for a token: of its `kid` or without one, all of them for a token
     /// without `kid`; always only such as allow the algorithm.
     pub fn candidates<'k>(

@@ -11,15 +11,15 @@
 //! 4. [`path`]: the one form of the path that is matched and forwarded alike.
 //! 5. [`token`]: **find** where a token stands; [`compact`]: read it, strictly.
 //! 6. [`authenticate`]: **verify** and **check** it by the rules of its issuer, with the keys of
-//!    [`jwks`] and an engine of [`verify`]: the only source of a [`authenticate::Verified`]. Unless
-//!    [`cache`] has it from an earlier request.
+//!    [`jwks`], which [`remote`] refreshes, and an engine of [`verify`]: the only source of a
+//!    [`authenticate::Verified`]. Unless [`cache`] has it from an earlier request.
 //! 7. [`authorize`]: ask the policies, in the language of [`claims`]: the only source of an
 //!    [`authorize::Permit`].
 //! 8. [`identity`] again: **emit** the verified identity. It takes a `Permit`.
-//! 9. [`denial`] and [`reply`]: or else why not, and what the client is told; [`log`]: what the
-//!    operator is told.
+//! 9. [`denial`] and [`reply`]: or else why not, and what the client is told; [`log`] and
+//!    [`metrics`]: what the operator is told.
 //!
-//! [`config`] makes the `Policy`; `filter` is the thin glue to the host, in the wasm build only.
+//! [`config`] makes the `Policy`, [`start`] tells of it; `filter` is the thin glue to the host, in the wasm build only.
 
 // A release traps on overflow, and a trap is a denial of service: arithmetic says what it does.
 #![warn(clippy::arithmetic_side_effects)]
@@ -36,6 +36,7 @@ pub mod authenticate;
 pub mod cache;
 pub mod compact;
 pub mod jwks;
+pub mod remote;
 pub mod verify;
 
 pub mod authorize;
@@ -43,7 +44,9 @@ pub mod claims;
 
 pub mod denial;
 pub mod log;
+pub mod metrics;
 pub mod reply;
+pub mod start;
 
 pub mod config;
 pub mod json;

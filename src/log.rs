@@ -1,88 +1,212 @@
-//! The decision log: one JSON object a line, whatever bytes came in, and never a token.
+//! The decision log: which decisions are written, how loud, and the line: one JSON object, whatever
+//! bytes came in.
+//!
+//! INVARIANT (no secrets): a line holds no token, no signature, no header's value but those it names
+//! (`x-request-id`, `traceparent`), no query, and no claim that `decisionLog.claims` does not list. Its
+//! length is bounded, since half a line is no JSON. `docs/decision-log.schema.json` is its schema.
 
-use crate::config::{Emit, Policy};
+use crate::authorize::Judgement;
+use crate::cache;
+use crate::config::{DecisionLog, Emit, HashKey};
 use crate::decide::Decision;
-use crate::json::{Map, Value};
+use crate::denial::Denial;
+use crate::json::Value;
 use crate::request::Request;
 
-/// Longest text of a request that a line repeats, in bytes: Envoy cuts a log line at 8 KiB or so, and
-/// half a line is no JSON.
-const TEXT_BYTES: usize = 512;
+mod line;
+#[cfg(test)]
+mod tests;
+pub mod words;
 
-/// The line for a decision, if the configuration wants one.
-pub fn line(policy: &Policy, request: &Request, decision: &Decision, now: u64) -> Option<String> {
-    match (policy.decision_log.emit, &decision.denial) {
-        (Emit::None, _) | (Emit::Denied, None) => return None,
-        (Emit::Denied | Emit::All, _) => {}
+use line::Line;
+
+/// How loud a line is. A stock sidecar shows warnings and nothing below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// What was let through.
+    Info,
+    /// Refusals, would-be refusals and AUDIT matches.
+    Warn,
+}
+
+/// What a line says that neither the request nor the decision knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Circumstances<'c> {
+    /// Unix time in seconds.
+    pub now: u64,
+    /// How many configurations the plugin has put in force, this one included.
+    pub generation: u64,
+    /// The key for hashes where the configuration gives none.
+    pub process_key: &'c [u8],
+}
+
+/// Which of the allowed decisions are written: each n-th, evenly.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sampler {
+    owed: f64,
+}
+
+/// Longest line, in bytes: what all its fields may have together.
+pub const LINE_BYTES: usize = 8192;
+
+/// Longest texts, in bytes as written. Sources: W3C Trace Context section 3.2 (`traceparent` has 55), RFC
+/// 1035 section 2.3.4 (a host name has 253), a UUID has 36; the others are what a reader can use.
+mod most {
+    pub(super) const ADDRESS: usize = 64;
+    pub(super) const CLAIM: usize = 256;
+    pub(super) const CLAIMS: usize = 2048;
+    pub(super) const HOST: usize = 320;
+    pub(super) const ID: usize = 128;
+    pub(super) const METHOD: usize = 32;
+    pub(super) const NAME: usize = 256;
+    pub(super) const PATH: usize = 1024;
+    pub(super) const SPOOFED: usize = 512;
+}
+
+/// Whether a decision is written, and how loud.
+pub fn wanted(log: &DecisionLog, decision: &Decision, sampler: &mut Sampler) -> Option<Level> {
+    let audited = decision.report.judgement.as_ref().is_some_and(|j| j.audit == Some(true));
+    match log.emit {
+        Emit::None => None,
+        Emit::Denied | Emit::All if decision.denial.is_some() || audited => Some(Level::Warn),
+        Emit::Denied => None,
+        Emit::All => sampler.next(log.sample).then_some(Level::Info),
     }
-    let report = &decision.report;
-    let mut line = Map::new();
-    let mut put = |name: &str, value: Value| {
-        if !value.is_null() {
-            line.insert(name.to_owned(), value);
+}
+
+impl Sampler {
+    fn next(&mut self, sample: f64) -> bool {
+        self.owed += sample;
+        let due = self.owed >= 1.0;
+        if due {
+            self.owed -= 1.0;
         }
+        due
+    }
+}
+
+/// The line for a decision.
+pub fn line(
+    log: &DecisionLog,
+    request: &Request,
+    decision: &Decision,
+    circumstances: &Circumstances<'_>,
+) -> String {
+    let mut line = Line::new();
+    line.number("time", circumstances.now);
+    line.number("generation", circumstances.generation);
+    outcome(&mut line, decision);
+    if let Some(judgement) = &decision.report.judgement {
+        policies(&mut line, judgement);
+    }
+    let hash_key = match &log.hash {
+        None => None,
+        Some(HashKey::Given(key)) => Some(key.as_slice()),
+        Some(HashKey::OfProcess) => Some(circumstances.process_key),
     };
-    put("time", now.into());
-    put("decision", if decision.denial.is_some() { "deny" } else { "allow" }.into());
-    put("enforced", (decision.denial.is_some() == decision.reply.is_some()).into());
-    put("status", decision.status().into());
-    put("reason", decision.reason().into());
-    put("provider", report.identity.as_ref().map(|i| i.provider.as_str()).into());
+    caller(&mut line, log, decision, hash_key);
+    about(&mut line, request);
+    if !decision.report.spoofed.is_empty() {
+        line.texts("spoofed", &decision.report.spoofed, most::SPOOFED);
+    }
+    line.finish()
+}
+
+/// What was decided and why.
+fn outcome(line: &mut Line, decision: &Decision) {
+    let report = &decision.report;
+    line.text("decision", if decision.denial.is_some() { "deny" } else { "allow" }, most::NAME);
+    line.boolean("enforced", decision.is_enforced());
+    line.number("status", u64::from(decision.status()));
+    line.text("reason", decision.reason(), most::NAME);
+    if let Some(Denial::ClaimMismatch { claim }) = &decision.denial {
+        line.text("failing_condition", &format!("requiredClaims[{claim}]"), most::NAME);
+    }
+    line.optional("provider", report.provider(), most::NAME);
     if let Some(header) = &report.header {
-        put("kid", header.kid.as_deref().map(short).into());
-        put("alg", header.alg.as_str().into());
+        line.optional("kid", header.kid.as_deref(), most::NAME);
+        line.text("alg", &header.alg, most::METHOD);
     }
-    if let Some(judgement) = &report.judgement {
-        put("policy", judgement.policy.clone().into());
-        put("rule", judgement.rule.into());
-        put("audit", judgement.audit.into());
-        put("nearest", judgement.nearest.as_ref().map(ToString::to_string).into());
-    }
-    if let Some(identity) = &report.identity {
-        let claims: Map<String, Value> = policy
-            .decision_log
-            .claims
-            .iter()
-            .filter_map(|name| Some((name.clone(), bounded(identity.claims.get(name)?))))
-            .collect();
-        put("claims", Value::Object(claims));
-    }
-    put("method", header(request, ":method"));
-    put("host", header(request, ":authority"));
-    put("path", path(request));
-    put("request_id", header(request, "x-request-id"));
-    if !report.spoofed.is_empty() {
-        let names: Vec<Value> = report.spoofed.iter().map(|name| short(name).into()).collect();
-        put("spoofed", Value::Array(names));
-    }
-    Some(Value::Object(line).to_string())
-}
-
-fn header(request: &Request, name: &str) -> Value {
-    request.header(name).map(|value| short(&String::from_utf8_lossy(value))).into()
-}
-
-/// The path without its query, which may hold a token.
-fn path(request: &Request) -> Value {
-    let path = request.path().map(|path| {
-        let end = path.iter().position(|b| matches!(b, b'?' | b'#')).unwrap_or(path.len());
-        String::from_utf8_lossy(path.get(..end).unwrap_or_default()).into_owned()
-    });
-    path.map(|path| short(&path)).into()
-}
-
-fn bounded(value: &Value) -> Value {
-    match value {
-        Value::String(text) => short(text).into(),
-        Value::Array(_) | Value::Object(_) => short(&value.to_string()).into(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    if let Some(answer) = report.cache {
+        line.boolean("cached", answer == cache::Answer::Hit);
     }
 }
 
-fn short(text: &str) -> String {
-    let mut end = text.len().min(TEXT_BYTES);
-    while !text.is_char_boundary(end) {
-        end = end.saturating_sub(1);
+/// What the policies said.
+fn policies(line: &mut Line, judgement: &Judgement) {
+    line.optional("policy", judgement.policy.as_deref(), most::NAME);
+    if let Some(rule) = judgement.rule.and_then(|rule| u64::try_from(rule).ok()) {
+        line.number("rule", rule);
     }
-    text.get(..end).unwrap_or_default().to_owned()
+    if let Some(nearest) = &judgement.nearest {
+        line.text("nearest_rule", &nearest.rule, most::NAME);
+        line.text("failing_condition", &nearest.condition, most::NAME);
+    }
+    if let Some(audit) = judgement.audit {
+        line.boolean("audit", audit);
+    }
+    let verdict = |allowed| if allowed { "allow" } else { "deny" };
+    if let Some(dry_run) = &judgement.dry_run_deny {
+        line.text("dry_run_deny", verdict(dry_run.allowed), most::NAME);
+    }
+    if let Some(dry_run) = &judgement.dry_run_allow {
+        line.text("dry_run_allow", verdict(dry_run.allowed), most::NAME);
+    }
+}
+
+/// Who it was: of a verified token alone.
+fn caller(line: &mut Line, log: &DecisionLog, decision: &Decision, hash_key: Option<&[u8]>) {
+    let Some(identity) = &decision.report.identity else {
+        return;
+    };
+    let shown = |value: &Value| match hash_key {
+        Some(key) => hash(key, &text(value)),
+        None => text(value),
+    };
+    let listed = log.claims.iter();
+    let claims = listed.filter_map(|name| Some((name.as_str(), shown(identity.claims.get(name)?))));
+    line.object("claims", claims, most::CLAIM, most::CLAIMS);
+    // RFC 8693 section 4.1: the party that acts for the subject.
+    let actor = identity.claims.get("act").and_then(|act| act.get("sub"));
+    line.optional("actor", actor.map(shown).as_deref(), most::CLAIM);
+}
+
+/// A string as it is, anything else as JSON.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// HMAC-SHA256 in hexadecimal (RFC 2104): `openssl dgst -sha256 -hmac KEY` says the same.
+fn hash(key: &[u8], text: &str) -> String {
+    hex(&hmac_sha256::HMAC::mac(text, key))
+}
+
+/// Hexadecimal digits, lower-case.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// What was asked, and from where.
+fn about(line: &mut Line, request: &Request) {
+    line.bytes("method", request.method(), most::METHOD);
+    line.bytes("host", request.authority(), most::HOST);
+    line.bytes("path", request.path().map(without_query), most::PATH);
+    let connection = &request.connection;
+    if let Some(peer) = &connection.peer {
+        let name = peer.uri_sans.first().or(peer.dns_sans.first()).unwrap_or(&peer.subject);
+        line.text("peer", name, most::NAME);
+    }
+    for (name, address) in
+        [("source_ip", connection.source_ip), ("remote_ip", connection.remote_ip)]
+    {
+        line.optional(name, address.map(|ip| ip.to_string()).as_deref(), most::ADDRESS);
+    }
+    line.bytes("request_id", request.header("x-request-id"), most::ID);
+    line.bytes("traceparent", request.header("traceparent"), most::ID);
+}
+
+/// A query may hold a token.
+fn without_query(path: &[u8]) -> &[u8] {
+    path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default()
 }

@@ -144,13 +144,25 @@ fn unescape(path: &[u8]) -> Vec<u8> {
             byte => out.push(byte),
         }
     }
-    // A `%` that was no code and has become one by what was decoded behind it.
-    for at in stray.into_iter().rev() {
-        let behind = at.saturating_add(1);
-        if out.get(behind..).and_then(code).is_some() {
-            out.splice(behind..behind, *b"25");
-        }
+    complete(out, &stray)
+}
+
+/// A `%` that was no code and has become one by what was decoded behind it is no code either.
+fn complete(text: Vec<u8>, stray: &[usize]) -> Vec<u8> {
+    let is_code = |at: usize| text.get(at.saturating_add(1)..).and_then(code).is_some();
+    let mut codes = stray.iter().copied().filter(|at| is_code(*at)).peekable();
+    if codes.peek().is_none() {
+        return text;
     }
+    let mut out = Vec::with_capacity(text.len());
+    let mut from = 0;
+    for at in codes {
+        let behind = at.saturating_add(1);
+        out.extend_from_slice(text.get(from..behind).unwrap_or_default());
+        out.extend_from_slice(b"25");
+        from = behind;
+    }
+    out.extend_from_slice(text.get(from..).unwrap_or_default());
     out
 }
 

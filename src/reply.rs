@@ -95,6 +95,10 @@ impl Reply {
         if let Some(challenge) = challenge(denial, status, request, circumstances, responses) {
             headers.push(("www-authenticate", challenge));
         }
+        // RFC 9110 section 10.2.3.
+        if let Denial::KeysUnavailable { retry_after } = denial {
+            headers.push(("retry-after", retry_after.to_string()));
+        }
         Self { status, headers, body, details: format!("usher_denied{{{}}}", denial.code()) }
     }
 

@@ -5,6 +5,9 @@
 
 use std::net::IpAddr;
 
+pub mod certificate;
+pub mod metadata;
+
 /// One request, before anything was decided about it.
 #[derive(Clone, Debug, Default)]
 pub struct Request {

@@ -38,6 +38,8 @@ pub enum Place {
 pub enum Prefix {
     /// The scheme `Bearer` in any case (RFC 9110 section 11.1), then white space.
     Bearer,
+    /// The same of a `prefix` without the space: white space may follow, or the token at once.
+    BearerOpen,
     /// This text exactly; nothing where it is empty.
     Exact(String),
 }
@@ -47,8 +49,20 @@ pub enum Prefix {
 pub struct Found<'r> {
     /// Index of the place in the list that was searched.
     pub place: usize,
-    /// The token's bytes, percent-decoded where it stood in a query.
+    /// The token's bytes, percent-decoded where it stood in a query; of one that went astray the line.
     pub token: Cow<'r, [u8]>,
+    /// Whether it stands where it should.
+    pub stands: Stands,
+}
+
+/// Whether a token stands where its place says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// The prefix is in the header line, but not where it begins. Envoy would take what follows for a
+    /// token, and take it out (spec A3.3): here it is neither used nor handed on.
+    Astray,
+    /// There it is.
+    Rightly,
 }
 
 /// The default places (spec A3.1).
@@ -63,30 +77,37 @@ pub fn default_places() -> Vec<Place> {
 pub fn find<'r>(places: &[Place], request: &'r Request) -> Vec<Found<'r>> {
     let mut all = Vec::new();
     for (index, place) in places.iter().enumerate() {
-        place.each(request, &mut |token| all.push(Found { place: index, token }));
+        place.each(places, request, &mut |stands, token| {
+            all.push(Found { place: index, token, stands });
+        });
     }
     all
 }
 
 impl Place {
-    fn each<'r>(&self, request: &'r Request, found: &mut dyn FnMut(Cow<'r, [u8]>)) {
+    fn each<'r>(
+        &self,
+        all: &[Self],
+        request: &'r Request,
+        found: &mut dyn FnMut(Stands, Cow<'r, [u8]>),
+    ) {
         match self {
             Self::Header { name, prefix } => {
-                for line in request.lines(name) {
-                    if let Some(token) = prefix.strip(line) {
-                        found(Cow::Borrowed(token));
+                for line in request.lines(name).filter(|line| !self.yields(all, line)) {
+                    if let Some((stands, token)) = prefix.read(line) {
+                        found(stands, Cow::Borrowed(token));
                     }
                 }
             }
             Self::Param(name) => {
                 for token in params(request, name) {
-                    found(token);
+                    found(Stands::Rightly, token);
                 }
             }
             Self::Cookie(name) => {
                 for pair in request.lines("cookie").flat_map(|line| line.split(is(b';'))) {
                     if let Some(token) = cookie_value(pair, name) {
-                        found(Cow::Borrowed(token));
+                        found(Stands::Rightly, Cow::Borrowed(token));
                     }
                 }
             }
@@ -94,7 +115,7 @@ impl Place {
                 let lines = request.lines("sec-websocket-protocol");
                 for entry in lines.flat_map(|line| line.split(is(b','))) {
                     if let Some(token) = entry.trim_ascii().strip_prefix(prefix.as_bytes()) {
-                        found(Cow::Borrowed(token));
+                        found(Stands::Rightly, Cow::Borrowed(token));
                     }
                 }
             }
@@ -102,14 +123,57 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Whether a line of this header is another place's: it begins with a longer prefix of that one's.
+    fn yields(&self, all: &[Self], line: &[u8]) -> bool {
+        let Self::Header { name, prefix } = self else { return false };
+        let length = prefix.strip(line).map(|_| prefix.len());
+        all.iter().any(|other| match other {
+            Self::Header { name: other_name, prefix: other } => {
+                other_name == name && other.strip(line).is_some() && Some(other.len()) > length
+            }
+            _ => false,
+        })
+    }
+}
+
 impl Prefix {
+    fn len(&self) -> usize {
+        match self {
+            Self::Exact(text) => text.len(),
+            Self::Bearer | Self::BearerOpen => "bearer".len(),
+        }
+    }
+
     /// The form of `fromHeaders.prefix`: a text that is the scheme `Bearer`, alone or with the space
     /// behind it, is compared as a scheme.
     pub fn new(text: &str) -> Self {
-        if text.trim_end().eq_ignore_ascii_case("bearer") {
+        if text.eq_ignore_ascii_case("bearer") {
+            Self::BearerOpen
+        } else if text.trim_end().eq_ignore_ascii_case("bearer") {
             Self::Bearer
         } else {
             Self::Exact(text.to_owned())
+        }
+    }
+
+    /// What the line holds: a token behind the prefix, or the prefix astray. `None` where it holds
+    /// neither.
+    fn read<'l>(&self, line: &'l [u8]) -> Option<(Stands, &'l [u8])> {
+        match self.strip(line) {
+            Some(token) => Some((Stands::Rightly, token)),
+            None => self.is_in(line).then_some((Stands::Astray, line)),
+        }
+    }
+
+    fn is_in(&self, line: &[u8]) -> bool {
+        let bearer = |window: &[u8]| window.eq_ignore_ascii_case(b"bearer");
+        match self {
+            Self::Exact(text) => line.windows(text.len().max(1)).any(|w| w == text.as_bytes()),
+            Self::BearerOpen => line.windows("bearer".len()).any(bearer),
+            Self::Bearer => line.windows("bearer ".len()).any(|window| {
+                window.split_last().is_some_and(|(last, w)| bearer(w) && last.is_ascii_whitespace())
+            }),
         }
     }
 
@@ -117,9 +181,10 @@ impl Prefix {
     fn strip<'l>(&self, line: &'l [u8]) -> Option<&'l [u8]> {
         let rest = match self {
             Self::Exact(text) => line.strip_prefix(text.as_bytes())?,
-            Self::Bearer => {
+            Self::Bearer | Self::BearerOpen => {
                 let (scheme, rest) = line.split_at_checked("bearer".len())?;
-                let ends = rest.first().is_none_or(u8::is_ascii_whitespace);
+                let ends =
+                    *self == Self::BearerOpen || rest.first().is_none_or(u8::is_ascii_whitespace);
                 if !scheme.eq_ignore_ascii_case(b"bearer") || !ends {
                     return None;
                 }
@@ -158,7 +223,7 @@ fn cookie_value<'c>(pair: &'c [u8], name: &str) -> Option<&'c [u8]> {
 }
 
 /// Percent codes decoded; a `%` that begins none stays, and so does `+`.
-fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'%') {
         return Cow::Borrowed(text);
     }
@@ -213,19 +278,55 @@ mod tests {
             ("Bearer ", "Bearer t", Some("t")),
             ("Bearer ", "bearer   t ", Some("t")),
             ("Bearer", "BEARER\tt", Some("t")),
+            ("bearer", "Bearert", Some("t")),
             ("Bearer ", "Bearer", Some("")),
             ("Bearer ", "Bearert", None),
             ("Bearer ", "Basic t", None),
-            ("Bearer ", "x Bearer t", None),
             ("Bearer ", "", None),
             ("Value ", "Value t", Some("t")),
             ("Value ", "value t", None),
-            ("CCCDDD", "preamble CCCDDD=t", None),
             ("", "t", Some("t")),
             ("", "", Some("")),
         ] {
             let found = tokens(&[header(prefix)], "/", &[("x", value)]);
             assert_eq!(found.first().map(String::as_str), expected, "{prefix:?} {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_elsewhere_than_at_the_beginning_leads_a_token_astray() {
+        for (prefix, value, astray) in [
+            ("Bearer ", "x Bearer t", true),
+            ("Bearer ", "Basic dTpw,bearer\tt", true),
+            ("Bearer ", "xBearer t", true),
+            ("Bearer ", "x Bearert", false),
+            ("Bearer ", "Basic dTpw", false),
+            ("Bearer", "xBearert", true),
+            ("CCCDDD", "preamble CCCDDD=t", true),
+            ("CCCDDD", "preamble cccddd=t", false),
+            ("Value ", "", false),
+        ] {
+            let place = [Place::Header { name: "x".to_owned(), prefix: Prefix::new(prefix) }];
+            let request = request("/", &[("x", value)]);
+            let found = find(&place, &request);
+            let stands: Vec<Stands> = found.iter().map(|found| found.stands).collect();
+            let expected: &[Stands] = if astray { &[Stands::Astray] } else { &[] };
+            assert_eq!(stands, expected, "{prefix:?} {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_read_behind_the_longest_prefix_that_begins_it() {
+        let header = |prefix| Place::Header { name: "x".to_owned(), prefix: Prefix::new(prefix) };
+        let places = [header(""), header("T="), header("Token T="), header("Bearer ")];
+        for (value, expected) in [
+            ("t", vec!["t"]),
+            ("T=t", vec!["t"]),
+            ("Token T=t", vec!["t"]),
+            ("bearer t", vec!["t"]),
+            ("x T=t", vec!["x T=t"]),
+        ] {
+            assert_eq!(tokens(&places, "/", &[("x", value)]), expected, "{value}");
         }
     }
 

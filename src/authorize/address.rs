@@ -30,6 +30,11 @@ impl AddressSet {
         Some(())
     }
 
+    /// The blocks: prefix length, and address.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (u8, IpAddr)> {
+        self.0.iter().flat_map(|(length, blocks)| blocks.iter().map(|block| (*length, *block)))
+    }
+
     /// Whether a block holds the address. A v4 block never holds a v6 address, nor the reverse.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|(length, blocks)| {
@@ -52,7 +57,16 @@ fn bits(address: IpAddr) -> u8 {
     }
 }
 
-fn masked(address: IpAddr, length: u8) -> IpAddr {
+/// An address's bytes: 4 or 16.
+pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+/// An address without what follows its first `length` bits.
+pub(crate) fn masked(address: IpAddr, length: u8) -> IpAddr {
     match address {
         IpAddr::V4(v4) => {
             let host = 32_u32.saturating_sub(length.into());

@@ -3,6 +3,7 @@
 //! Istio compiles these to regexes over every name in the client's certificate (spec B6); here each is
 //! matched by hand, piece by piece, with the same answers, the known false matches included.
 
+use super::index::Key;
 use super::text::{Form, Star, TextSet, form, is_dots};
 use crate::request::Peer;
 
@@ -97,9 +98,14 @@ impl PeerSet {
         self.texts.matches(name.as_bytes()) || self.patterns.iter().any(|p| p.matches(name))
     }
 
-    /// The names one of which a match must be, if exact ones are all there is.
-    pub(crate) fn only_exact(&self) -> Option<impl Iterator<Item = &[u8]>> {
-        self.patterns.is_empty().then(|| self.texts.only_exact()).flatten()
+    /// Of a peer's names and their [`parts`] those one of which a match must have; `None` where it need
+    /// have none of them.
+    pub(crate) fn keys(&self) -> Option<Vec<Key>> {
+        let mut keys = self.texts.keys()?;
+        for pattern in &self.patterns {
+            keys.push(pattern.key()?);
+        }
+        Some(keys)
     }
 }
 
@@ -109,11 +115,56 @@ pub(crate) fn names(peer: &Peer) -> impl Iterator<Item = &str> {
     sans.chain([peer.subject.as_str()])
 }
 
+/// What of a name can be looked up: each namespace in it, as `/ns/<ns>/`, and each such with a service
+/// account behind it, as `/ns/<ns>//sa/<sa>`.
+pub(crate) fn parts(name: &str) -> Vec<Vec<u8>> {
+    let mut namespaces: Vec<&str> = Vec::new();
+    let mut parts = Vec::new();
+    let mut segments = name.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        match (segment, segments.peek()) {
+            ("ns", Some(namespace)) => {
+                parts.push(part(namespace));
+                namespaces.push(namespace);
+            }
+            ("sa", Some(account)) => {
+                let both = |namespace: &&str| account_part(namespace, account);
+                parts.extend(namespaces.iter().map(both));
+            }
+            _ => {}
+        }
+    }
+    parts
+}
+
+fn part(namespace: &str) -> Vec<u8> {
+    ["/ns/", namespace, "/"].concat().into_bytes()
+}
+
+fn account_part(namespace: &str, account: &str) -> Vec<u8> {
+    ["/ns/", namespace, "//sa/", account].concat().into_bytes()
+}
+
 fn spiffe(text: &str) -> Vec<u8> {
     [SPIFFE, text].concat().into_bytes()
 }
 
 impl MatchName {
+    fn key(&self) -> Option<Key> {
+        match self {
+            Self::Namespace(pieces) => match pieces.as_slice() {
+                // `/ns/<ns>/`: one segment, as `parts` finds it.
+                [piece] if piece.matches('/').count() == 3 => Some(exact(piece.as_bytes())),
+                _ => None,
+            },
+            Self::ServiceAccount { namespace, account } => {
+                Some(exact([namespace.as_str(), account].concat().as_bytes()))
+            }
+            Self::SpiffeSuffix(suffix) => Some(Key::Suffix(suffix.as_bytes().into())),
+            Self::TrustDomain { before, .. } => Some(Key::Prefix(spiffe(before).into())),
+        }
+    }
+
     fn matches(&self, name: &str) -> bool {
         match self {
             // `.` takes no line feed, and no name has a reason to hold one.
@@ -131,6 +182,10 @@ impl MatchName {
             }
         }
     }
+}
+
+fn exact(text: &[u8]) -> Key {
+    Key::Exact(text.into())
 }
 
 /// Whether the pieces stand in the text one behind the other. The leftmost place of each leaves the
@@ -166,9 +221,11 @@ fn is_account(rest: &str, namespace: &str, account: &str) -> bool {
         return false;
     };
     let ends = |behind: &str| behind.is_empty() || (behind.starts_with('/') && behind.len() > 1);
-    tail.match_indices(account).any(|(at, _)| {
+    // Every slash, since two accounts may overlap (`/sa/sa/sa`).
+    tail.match_indices('/').any(|(at, _)| {
+        let behind = tail.get(at..).and_then(|tail| tail.strip_prefix(account));
         // Directly behind the namespace, or with at least one character between the slashes.
-        at != 1 && tail.get(at.saturating_add(account.len())..).is_some_and(ends)
+        at != 1 && behind.is_some_and(ends)
     })
 }
 

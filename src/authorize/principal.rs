@@ -3,6 +3,7 @@
 //! Source: istio/istio pilot/pkg/security/authz/model/generator.go (requestPrincipalGenerator), spec
 //! B6. Both claims must be strings; they are matched apart, the slash is only notation.
 
+use super::index::Key;
 use super::text::{Star, TextSet};
 use crate::claims::Identity;
 
@@ -51,15 +52,39 @@ impl RequestPrincipalSet {
             || self.pairs.iter().any(|p| p.issuer.matches(issuer) && p.subject.matches(subject))
     }
 
-    /// The keys (see [`joined`]) one of which a match must have, if exact pairs are all there is.
-    pub(crate) fn only_exact(&self) -> Option<impl Iterator<Item = &[u8]>> {
-        self.pairs.is_empty().then(|| self.exact.only_exact()).flatten()
+    /// Of the [`names`] of an identity those one of which a match must have; `None` where it need have
+    /// none of them.
+    pub(crate) fn keys(&self) -> Option<Vec<Key>> {
+        let mut keys = self.exact.keys()?;
+        for pair in &self.pairs {
+            keys.push(Key::Exact(match (&pair.issuer, &pair.subject) {
+                (Part::Exact(issuer), _) => only("iss", issuer).into(),
+                (_, Part::Exact(subject)) => only("sub", subject).into(),
+                _ => return None,
+            }));
+        }
+        Some(keys)
+    }
+}
+
+/// What an identity can be looked up by: issuer and subject, either alone.
+pub(crate) fn names(identity: &Identity) -> Vec<Vec<u8>> {
+    let text = |name| identity.claims.text(name);
+    match (text("iss"), text("sub")) {
+        (Some(issuer), Some(subject)) => {
+            vec![joined(issuer, subject), only("iss", issuer), only("sub", subject)]
+        }
+        _ => Vec::new(),
     }
 }
 
 /// A key that no two pairs share: no JSON string of a claim can end inside the length.
-pub(crate) fn joined(issuer: &str, subject: &str) -> Vec<u8> {
+fn joined(issuer: &str, subject: &str) -> Vec<u8> {
     [&issuer.len().to_le_bytes(), issuer.as_bytes(), subject.as_bytes()].concat()
+}
+
+fn only(claim: &str, value: &str) -> Vec<u8> {
+    [claim, "=", value].concat().into_bytes()
 }
 
 /// The table of spec B6, in its order.

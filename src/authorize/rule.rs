@@ -78,34 +78,31 @@ pub(crate) enum ValueSource {
 
 impl Rule {
     pub(crate) fn matches(&self, facts: &Facts<'_>) -> bool {
-        self.first_failure(facts).is_none()
+        let all = |operand: &Operand| operand.iter().all(|condition| condition.holds(self, facts));
+        let any = |operands: &[Operand]| operands.is_empty() || operands.iter().any(all);
+        any(&self.from) && any(&self.to) && all(&self.when)
     }
 
-    /// The first condition that does not hold, and how many parts of the rule did before it.
+    /// The first condition that does not hold, and how many do.
     pub(crate) fn first_failure(&self, facts: &Facts<'_>) -> Option<Failure<'_>> {
-        let holds = |condition: &&Condition| condition.holds(self, facts);
-        let failing = |operand: &Operand| operand.iter().position(|c| !holds(&c));
-        let mut passed = 0_usize;
-        for alternatives in [&self.from, &self.to] {
-            if !alternatives.is_empty() && !alternatives.iter().any(|o| failing(o).is_none()) {
-                // Of the alternatives the one that came furthest.
-                return alternatives
-                    .iter()
-                    .filter_map(|operand| {
-                        let at = failing(operand)?;
-                        Some((at, operand.get(at)?))
-                    })
-                    .max_by_key(|(at, _)| *at)
-                    .map(|(at, condition)| Failure {
-                        condition,
-                        passed: passed.saturating_add(at),
-                    });
+        let mut held = 0_usize;
+        let mut first = None;
+        let when = std::slice::from_ref(&self.when);
+        for alternatives in [self.from.as_slice(), &self.to, when] {
+            // Of the alternatives the one of which most holds; one that holds wholly is no failure.
+            let tried = alternatives.iter().map(|operand| {
+                let mut failing = operand.iter().filter(|condition| !condition.holds(self, facts));
+                let failure = failing.next();
+                let failed = usize::from(failure.is_some()).saturating_add(failing.count());
+                (failure, operand.len().saturating_sub(failed))
+            });
+            let best = tried.rev().max_by_key(|(failure, held)| (failure.is_none(), *held));
+            if let Some((failure, holding)) = best {
+                held = held.saturating_add(holding);
+                first = first.or(failure);
             }
-            passed = passed.saturating_add(alternatives.iter().map(Vec::len).max().unwrap_or(0));
         }
-        let at = failing(&self.when)?;
-        let condition = self.when.get(at)?;
-        Some(Failure { condition, passed: passed.saturating_add(at) })
+        first.map(|condition| Failure { condition, held })
     }
 
     /// What the templates of the rule's paths captured under this name.
@@ -131,7 +128,8 @@ impl Rule {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Failure<'r> {
     pub(crate) condition: &'r Condition,
-    pub(crate) passed: usize,
+    /// How many conditions of the rule hold.
+    pub(crate) held: usize,
 }
 
 /// Whether all conditions of an operation hold, outside any rule.

@@ -4,6 +4,8 @@
 //! template is matched from the left, then what follows `{**}` from the right: no choice is ever made
 //! twice, so a path of any length costs its length.
 
+use super::index::Key;
+
 /// A template, its outer slash included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
@@ -148,12 +150,33 @@ impl Template {
         if behind { Err(InvalidTemplate::BehindRest) } else { Ok(()) }
     }
 
-    /// The text with which every match begins.
-    pub(crate) fn prefix(&self) -> &[u8] {
-        match self.front.first() {
-            Some(Piece::Literal(text)) => text,
-            _ => b"",
+    /// What every match has, each of these: a beginning, perhaps an end, and segments that are literal,
+    /// as far as their place is known.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        let mut keys = Vec::new();
+        if let Some(Piece::Literal(text)) = self.front.first() {
+            keys.push(Key::Prefix(text.as_slice().into()));
         }
+        if let Some(Piece::Literal(text)) = self.back.as_ref().unwrap_or(&self.front).last() {
+            keys.push(Key::Suffix(text.as_slice().into()));
+        }
+        // The segments of the front, an operator's byte standing for what it takes.
+        const OPERATOR: u8 = b'*';
+        let mut outline = Vec::new();
+        for piece in &self.front {
+            match piece {
+                Piece::Literal(text) => outline.extend_from_slice(text),
+                Piece::Segment(_) => outline.push(OPERATOR),
+            }
+        }
+        let mut segments: Vec<&[u8]> = outline.split(|b| *b == b'/').skip(1).collect();
+        if self.back.is_some() {
+            // The rest begins in the last one.
+            segments.pop();
+        }
+        let literal = segments.iter().enumerate().filter(|(_, text)| !text.contains(&OPERATOR));
+        keys.extend(literal.map(|(place, text)| Key::Segment(place, (*text).into())));
+        keys
     }
 
     /// Names of captures.
@@ -180,8 +203,21 @@ impl Template {
                 Piece::Literal(text) => rest = rest.strip_prefix(text.as_slice())?,
                 Piece::Segment(name) => {
                     let run = rest.iter().take_while(|b| is_segment_byte(**b)).count();
-                    let length =
-                        self.segment_length(rest.get(..run)?, rest, pieces.peek().copied())?;
+                    let run = rest.get(..run)?;
+                    let behind = match pieces.peek() {
+                        Some(Piece::Literal(text)) => text.as_slice(),
+                        Some(Piece::Segment(_)) | None => b"/",
+                    };
+                    let in_segment = behind.split(|b| *b == b'/').next().unwrap_or_default();
+                    let is_last = pieces.len() == 1 && self.back.is_none();
+                    let length = if is_last || in_segment.len() < behind.len() {
+                        run.strip_suffix(in_segment)?.len()
+                    } else {
+                        first_place(run, in_segment)?
+                    };
+                    if length == 0 {
+                        return None;
+                    }
                     let (segment, tail) = rest.split_at_checked(length)?;
                     captures.extend(name.as_deref().map(|name| (name, segment)));
                     rest = tail;
@@ -203,31 +239,13 @@ impl Template {
             }
         }
     }
+}
 
-    /// How much of the run of segment bytes the operator takes: all of it before a slash, and inside a
-    /// segment up to the last place where the literal behind it stands in the run.
-    fn segment_length(&self, run: &[u8], rest: &[u8], next: Option<&Piece>) -> Option<usize> {
-        let length = match next {
-            None | Some(Piece::Segment(_)) => run.len(),
-            Some(Piece::Literal(text)) if text.first() == Some(&b'/') => run.len(),
-            Some(Piece::Literal(text)) => {
-                let in_segment = text.split(|b| *b == b'/').next().unwrap_or_default();
-                let from = run.len().checked_sub(in_segment.len())?;
-                // A literal that ends its segment stands where the run ends; another one at its last
-                // occurrence.
-                if in_segment.len() < text.len() || self.ends_with(text) {
-                    rest.get(from..)?.starts_with(in_segment).then_some(from)?
-                } else {
-                    run.windows(in_segment.len()).rposition(|window| window == in_segment)?
-                }
-            }
-        };
-        (length > 0).then_some(length)
-    }
-
-    fn ends_with(&self, literal: &[u8]) -> bool {
-        self.back.is_none() && matches!(self.front.last(), Some(Piece::Literal(l)) if l == literal)
-    }
+/// Where a literal that does not end its segment stands: behind one byte at least, and as early as it
+/// can, which leaves the most room for what follows.
+fn first_place(run: &[u8], literal: &[u8]) -> Option<usize> {
+    let mut places = run.get(1..)?.windows(literal.len());
+    places.position(|place| place == literal).map(|at| at.saturating_add(1))
 }
 
 /// Class L of the spec (B8.4): what stands inside a segment.
@@ -296,6 +314,12 @@ mod tests {
             ("/files/{*}.json", "/files/a/b.json", None),
             ("/files/{*}.json", "/files/a.jsonx", None),
             ("/v{*}-x{*}/z", "/v1-x2/z", Some("")),
+            ("/f/{a}-{b}.json", "/f/x-y-z.json", Some("a=x b=y-z")),
+            ("/f/{a}-{b}.json", "/f/x-y-.json", Some("a=x b=y-")),
+            ("/f/{a}-{b}.json", "/f/--x.json", Some("a=- b=x")),
+            ("/f/{a}-{b}.json", "/f/-x.json", None),
+            ("/f/{a}-{b}.json", "/f/x-.json", None),
+            ("/f/{a}a{b}a", "/f/xaaa", Some("a=x b=a")),
             ("/t/{tenant}/x", "/t/acme/x", Some("tenant=acme")),
             ("/t/{tenant}/{rest=**}", "/t/acme/a/b", Some("tenant=acme rest=a/b")),
             ("/t/{tenant}/x", "/t//x", None),
@@ -330,5 +354,8 @@ mod tests {
     fn a_long_path_costs_its_length() {
         let path = [b"/a".repeat(32_768), b"!".to_vec()].concat();
         assert!(template("/{**}/b", Dialect::Istio).is_ok_and(|t| !t.matches(&path)));
+        let segment = [b"/", b"a-".repeat(32_768).as_slice(), b"!"].concat();
+        let globs = template("/{*}-{*}-{*}-{*}b", Dialect::Usher);
+        assert!(globs.is_ok_and(|t| !t.matches(&segment)));
     }
 }

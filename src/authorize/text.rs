@@ -5,6 +5,8 @@
 
 use std::collections::HashSet;
 
+use super::index::Key;
+
 /// What a lone `*` accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Star {
@@ -45,12 +47,6 @@ pub(crate) struct TextSet {
     suffixes: Affixes,
 }
 
-impl Default for Star {
-    fn default() -> Self {
-        Self::Filled
-    }
-}
-
 impl TextSet {
     /// Compiles values.
     pub(crate) fn new<'v>(values: impl IntoIterator<Item = &'v str>, star: Star) -> Self {
@@ -85,15 +81,14 @@ impl TextSet {
             || self.suffixes.ends(text)
     }
 
-    /// The texts one of which a match must be, if that is all there is.
-    pub(crate) fn only_exact(&self) -> Option<impl Iterator<Item = &[u8]>> {
-        let only = self.any.is_none() && self.prefixes.is_empty() && self.suffixes.is_empty();
-        only.then(|| self.exact.iter().map(AsRef::as_ref))
-    }
-
-    /// The prefixes, where those and exact texts are all there is.
-    pub(crate) fn only_prefixes(&self) -> Option<impl Iterator<Item = &[u8]>> {
-        (self.any.is_none() && self.suffixes.is_empty()).then(|| self.prefixes.iter())
+    /// What a match must be like, one of these; `None` where a `*` takes whatever is there.
+    pub(crate) fn keys(&self) -> Option<Vec<Key>> {
+        if self.any.is_some() {
+            return None;
+        }
+        let exact = self.exact.iter().cloned().map(Key::Exact);
+        let prefixes = self.prefixes.iter().cloned().map(Key::Prefix);
+        Some(exact.chain(prefixes).chain(self.suffixes.iter().cloned().map(Key::Suffix)).collect())
     }
 
     pub(crate) fn exact_texts(&self) -> impl Iterator<Item = &[u8]> {
@@ -140,12 +135,8 @@ impl Affixes {
         })
     }
 
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().flat_map(|(_, set)| set.iter().map(AsRef::as_ref))
+    fn iter(&self) -> impl Iterator<Item = &Box<[u8]>> {
+        self.0.iter().flat_map(|(_, set)| set)
     }
 }
 

@@ -4,6 +4,8 @@
 //! its place: a DENY rule that lost a value, or an ALLOW policy that lost a rule, is not the policy
 //! that was written (spec B4, F28, F29, F31, F33).
 
+use std::collections::HashSet;
+
 use super::reader::{Node, Object, Problems};
 use crate::authorize::rule::{Condition, Operand, Rule, Test, ValuesFrom};
 use crate::authorize::{Action, Context, Needs, Policies, Policy, PolicyReply};
@@ -19,26 +21,20 @@ impl Policies {
     pub fn read(node: &Node<'_>, context: &Context, problems: &Problems) -> Option<Self> {
         let mut needs = Needs::default();
         let items = node.list(problems)?;
-        let policies = items.iter().filter_map(|item| {
+        let mut policies = Vec::new();
+        let mut names = HashSet::new();
+        for item in &items {
             let mut reading = Reading::new(context, problems, &mut needs);
-            policy(item, &mut reading)
-        });
-        let policies: Vec<Policy> = policies.collect();
-        check_names(&policies, &items, problems);
-        Some(Self::new(policies, context, needs))
-    }
-}
-
-/// What every rule's name begins with must tell policies apart.
-fn check_names(policies: &[Policy], items: &[Node<'_>], problems: &Problems) {
-    for (index, policy) in policies.iter().enumerate() {
-        let mut before = policies.iter().take(index);
-        if before.any(|p| p.name == policy.name && p.namespace == policy.namespace)
-            && let Some(item) = items.get(index)
-        {
-            let name = &policy.name;
-            problems.error(&item.at, format!("another policy of the namespace is named `{name}`"));
+            let Some(policy) = policy(item, &mut reading) else { continue };
+            // What every rule's name begins with must tell policies apart.
+            if !names.insert((policy.namespace.clone(), policy.name.clone())) {
+                let name = &policy.name;
+                let problem = format!("another policy of the namespace is named `{name}`");
+                problems.error(&item.at, problem);
+            }
+            policies.push(policy);
         }
+        Some(Self::new(policies, context, needs))
     }
 }
 
@@ -61,7 +57,8 @@ fn policy(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Policy> {
     }
     let rules = object.field("rules");
     let rules = rules.and_then(|node| rules_of(&node, reading)).unwrap_or_default();
-    if rules.is_empty() && action == Some(Action::Deny) && problems.is_valid() {
+    let given = object.field("rules").is_some_and(|node| !super::is_empty(node.value));
+    if !given && action == Some(Action::Deny) {
         problems.error(
             &object.at,
             "a DENY policy without rules denies nothing; `rules: [{}]` is for all",
@@ -311,3 +308,6 @@ fn values_from(
     });
     Some(ValuesFrom { attribute, sources: sources.collect() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use super::places::{self, header_name};
 use super::reader::{Node, Object, Problems};
-use super::{Context, is_empty};
+use super::{Context, is_empty, keys};
 use crate::authenticate::{
     Expiration, Forward, JwtRule, MatchSubject, RequiredClaim, normalize_audience, normalize_type,
 };
 use crate::claims::ClaimName;
 use crate::identity::encode::{ClaimFormat, PayloadEncoding, TextEncoding};
 use crate::identity::{ClaimHeader, Emission, PayloadHeader};
-use crate::jwks::{Algorithm, KeySet, Origin};
+use crate::jwks::Algorithm;
+use crate::remote::Keys;
 
 /// Envoy's default (spec A7).
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
@@ -48,7 +49,7 @@ fn read(node: &Node<'_>, context: &mut Context<'_>) -> Option<JwtRule> {
     let name = object.field("name").and_then(|n| n.filled_text(problems)).map(str::to_owned);
     let algorithms = algorithms(&object, problems);
     let places = places::read(&object, context);
-    let keys = keys(&object, algorithms.as_deref(), context);
+    let keys = keys::read(&object, issuer.as_deref(), algorithms.as_deref(), context);
     let forward = match flag(&object, "forwardOriginalToken", false, problems) {
         true => Forward::Keep,
         false => Forward::Withhold,
@@ -76,7 +77,8 @@ fn read(node: &Node<'_>, context: &mut Context<'_>) -> Option<JwtRule> {
         required_claims: required_claims(&object, problems),
         types: texts(&object, "types", problems).iter().map(|t| normalize_type(t)).collect(),
         issuer,
-        keys: keys.unwrap_or_default(),
+        // What is wrong with them was noted: this rule comes into no policy.
+        keys: keys.unwrap_or_else(|| Keys::Inline(Rc::default())),
         algorithms,
     };
     object.finish(problems);
@@ -115,36 +117,6 @@ fn algorithms(object: &Object<'_>, problems: &Problems) -> Option<Vec<Algorithm>
     }
     let words: Vec<(&str, Algorithm)> = Algorithm::names().collect();
     items.iter().map(|item| item.one_of(&words, problems)).collect()
-}
-
-fn keys(
-    object: &Object<'_>,
-    algorithms: Option<&[Algorithm]>,
-    context: &mut Context<'_>,
-) -> Option<Rc<KeySet>> {
-    let problems = context.problems;
-    if let Some(node) = object.field("jwksUri") {
-        problems.error(&node.at, "keys from a URL are not supported yet; give them as `jwks`");
-    }
-    if let Some(node) = object.field("timeout")
-        && node.duration(problems).is_some()
-    {
-        problems.warning(&node.at, "has no effect: it is about `jwksUri`");
-    }
-    let Some(node) = object.field("jwks") else {
-        if !object.gives("jwksUri") {
-            problems.error(&object.at, "missing field `jwks`: the issuer's keys");
-        }
-        return None;
-    };
-    let symmetric = algorithms.is_some_and(|list| list.iter().any(|a| a.is_symmetric()));
-    let known = (node.value.to_string(), symmetric);
-    if let Some(keys) = context.key_sets.get(&known) {
-        return Some(Rc::clone(keys));
-    }
-    let keys = Rc::new(KeySet::read(&node, Origin::Inline, symmetric, problems)?);
-    context.key_sets.insert(known, Rc::clone(&keys));
-    Some(keys)
 }
 
 fn space_delimited(object: &Object<'_>, problems: &Problems) -> Vec<String> {

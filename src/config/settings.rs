@@ -1,10 +1,11 @@
 //! The fields of a pluginConfig that are no rules.
 
 use super::jwt_rule::emitted_name;
-use super::reader::{Object, Problems};
-use super::{Engine, Limits, MissingToken, Mode, OnSpoof};
+use super::reader::{Node, Object, Problems};
+use super::{CONFIG_DEPTH, Engine, FilterState, Limits, MissingToken, Mode, OnSpoof};
 use crate::cache;
 use crate::compact;
+use crate::json;
 use crate::path::Normalization;
 use crate::reply::{Details, Format, Responses};
 
@@ -18,12 +19,31 @@ pub enum SourceAddress {
 }
 
 /// `decisionLog`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DecisionLog {
     /// Which decisions are logged.
     pub emit: Emit,
+    /// Which part of the allowed ones, from 0 to 1.
+    pub sample: f64,
     /// The claims that a line may name.
     pub claims: Vec<String>,
+    /// Whether claims are shown as hashes.
+    pub hash: Option<HashKey>,
+}
+
+impl Default for DecisionLog {
+    fn default() -> Self {
+        Self { emit: Emit::Denied, sample: 1.0, claims: vec!["sub".to_owned()], hash: None }
+    }
+}
+
+/// `decisionLog.hashKey`: what the hashes of claims are keyed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// The text that is configured, so that hashes are the same everywhere.
+    Given(Vec<u8>),
+    /// A random one that lives as long as the proxy does.
+    OfProcess,
 }
 
 /// `decisionLog.emit`.
@@ -37,13 +57,44 @@ pub enum Emit {
     None,
 }
 
+/// `onInvalidConfig`: what is in force when a configuration comes that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInvalidConfig {
+    /// Nothing: every request is refused.
+    Deny,
+    /// The last good one, if there was one.
+    KeepLast,
+}
+
+const ON_INVALID_CONFIG: [(&str, OnInvalidConfig); 2] =
+    [("keepLast", OnInvalidConfig::KeepLast), ("deny", OnInvalidConfig::Deny)];
+
+impl OnInvalidConfig {
+    /// What a configuration wishes that is itself wrong, as far as it can be read.
+    pub fn of_invalid(text: &[u8]) -> Self {
+        let value = json::parse(text, CONFIG_DEPTH).ok();
+        let word = value.as_ref().and_then(|value| value.get("onInvalidConfig")?.as_str());
+        let known = ON_INVALID_CONFIG.iter().find(|(known, _)| Some(*known) == word);
+        known.map_or(Self::KeepLast, |(_, wish)| *wish)
+    }
+}
+
 /// `emittedBytes` by default: half of what Envoy takes for all request headers (60 KiB,
 /// HttpConnectionManager `max_request_headers_kb`).
 const EMITTED_BYTES: usize = 32_768;
 
+/// serde_json refuses what is deeper than 128 levels, whatever the configuration says.
+const MAX_JSON_DEPTH: u64 = 127;
+
 pub(super) fn mode(object: &Object<'_>, problems: &Problems) -> Mode {
     let words = [("enforce", Mode::Enforce), ("dryRun", Mode::DryRun)];
     object.field("mode").and_then(|n| n.one_of(&words, problems)).unwrap_or(Mode::Enforce)
+}
+
+pub(super) fn on_invalid_config(object: &Object<'_>, problems: &Problems) -> OnInvalidConfig {
+    let given = object.field("onInvalidConfig");
+    let given = given.and_then(|n| n.one_of(&ON_INVALID_CONFIG, problems));
+    given.unwrap_or(OnInvalidConfig::KeepLast)
 }
 
 pub(super) fn missing_token(
@@ -116,7 +167,7 @@ pub(super) fn responses(object: &Object<'_>, problems: &Problems) -> Responses {
 }
 
 pub(super) fn decision_log(object: &Object<'_>, problems: &Problems) -> DecisionLog {
-    let mut log = DecisionLog { emit: Emit::Denied, claims: vec!["sub".to_owned()] };
+    let mut log = DecisionLog::default();
     let Some(inner) = object.field("decisionLog").and_then(|node| node.object(problems)) else {
         return log;
     };
@@ -127,8 +178,33 @@ pub(super) fn decision_log(object: &Object<'_>, problems: &Problems) -> Decision
     if let Some(claims) = inner.field("claims").and_then(|n| n.texts(problems)) {
         log.claims = claims.into_iter().map(str::to_owned).collect();
     }
+    if let Some(sample) = inner.field("sample").and_then(|n| fraction(&n, problems)) {
+        log.sample = sample;
+    }
+    let hash = inner.field("hash").and_then(|n| n.boolean(problems)).unwrap_or(false);
+    let key = inner.field("hashKey").and_then(|n| hash_key(&n, problems));
+    log.hash = hash.then(|| key.map_or(HashKey::OfProcess, HashKey::Given));
     inner.finish(problems);
     log
+}
+
+fn fraction(node: &Node<'_>, problems: &Problems) -> Option<f64> {
+    let number = node.value.as_f64().filter(|number| (0.0..=1.0).contains(number));
+    number.or_else(|| node.expected("a number from 0 to 1", problems))
+}
+
+/// Shorter keys can be guessed, and then so can every subject (RFC 2104 section 3 asks for 32).
+const HASH_KEY_BYTES: usize = 16;
+
+fn hash_key(node: &Node<'_>, problems: &Problems) -> Option<Vec<u8>> {
+    let key = node.text(problems)?;
+    if key.len() < HASH_KEY_BYTES {
+        // Not with what was found: that goes to a log.
+        let expected = format!("expected at least {HASH_KEY_BYTES} bytes, found {}", key.len());
+        problems.error(&node.at, expected);
+        return None;
+    }
+    Some(key.as_bytes().to_vec())
 }
 
 pub(super) fn limits(object: &Object<'_>, problems: &Problems) -> Limits {
@@ -145,8 +221,19 @@ pub(super) fn limits(object: &Object<'_>, problems: &Problems) -> Limits {
     };
     bytes("tokenBytes", &mut limits.token.token_bytes);
     bytes("emittedBytes", &mut limits.emitted_bytes);
+    let depth = inner.field("jsonDepth").and_then(|n| n.integer(1..=MAX_JSON_DEPTH, problems));
+    if let Some(depth) = depth.and_then(|depth| usize::try_from(depth).ok()) {
+        limits.token.json_depth = depth;
+    }
     inner.finish(problems);
     limits
+}
+
+pub(super) fn filter_state(object: &Object<'_>, problems: &Problems) -> FilterState {
+    match object.field("filterState").and_then(|n| n.boolean(problems)) {
+        Some(false) => FilterState::Unset,
+        Some(true) | None => FilterState::Set,
+    }
 }
 
 pub(super) fn signature_engine(object: &Object<'_>, problems: &Problems) -> Engine {

@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::authorize::Judgement;
+use crate::authorize::{DryRun, Judgement, Surveyed};
 use crate::cache;
 use crate::claims::Identity;
 use crate::compact::Header;
 use crate::denial::Denial;
+use crate::jwks::Algorithm;
+use crate::log::words::printable;
+use crate::remote::Want;
 use crate::reply::{Circumstances, Reply};
 use crate::request::Request;
 use crate::token::Edits;
@@ -23,8 +26,9 @@ pub struct Decision {
     pub denial: Option<Denial>,
     /// What was found out on the way.
     pub report: Report,
-    /// A line for the decision log, if the configuration wants one: one JSON object.
-    pub log: Option<String>,
+    /// Remote keys that were not there. While they may come, the request can be held and decided again;
+    /// this is the decision if they do not.
+    pub wants: Vec<Want>,
 }
 
 /// What was found out about a request on its way.
@@ -36,8 +40,12 @@ pub struct Report {
     pub token_present: bool,
     /// The verified caller.
     pub identity: Option<Rc<Identity>>,
-    /// The token's header, once verified.
+    /// The token's header, as it says; what it says is true only if there is an identity.
     pub header: Option<Rc<Header>>,
+    /// Of a refused token: the rule whose issuer it names.
+    pub claimed_provider: Option<String>,
+    /// Each signature check that was made: the algorithm and the engine that answered.
+    pub signature_checks: Vec<(Algorithm, &'static str)>,
     /// What the cache had to say about the token, if it was asked.
     pub cache: Option<cache::Answer>,
     /// What the policies said, if they were asked.
@@ -46,7 +54,12 @@ pub struct Report {
     pub denied_by_policy: Option<Denial>,
     /// The way in words, if the session collects it.
     pub steps: Vec<String>,
+    /// What each rule says, if the session asks them all.
+    pub rules: Vec<Surveyed>,
 }
+
+/// Longest value in filter state.
+const FACT_BYTES: usize = 256;
 
 impl Decision {
     /// The answer while no valid configuration is in force.
@@ -66,7 +79,7 @@ impl Decision {
             edits: Edits::default(),
             denial: Some(denial),
             report: Report::default(),
-            log: None,
+            wants: Vec::new(),
         }
     }
 
@@ -76,24 +89,38 @@ impl Decision {
     }
 
     /// What access logs can show of it (Envoy `%FILTER_STATE(wasm.usher.reason:PLAIN)%`). In a dry run
-    /// it is what enforcement would have answered.
+    /// it is what enforcement would have answered. Values are printable ASCII, and short.
     pub fn facts<'d>(&'d self) -> Vec<(&'static str, Cow<'d, str>)> {
         let decision = if self.denial.is_some() { "deny" } else { "allow" };
         let mut facts =
             vec![("usher.decision", decision.into()), ("usher.reason", self.reason().into())];
-        let mut put = |name, value: Option<Cow<'d, str>>| {
-            facts.extend(value.map(|value| (name, value)));
+        let mut put = |name, value: Option<&'d str>| {
+            facts.extend(value.map(|value| (name, printable(value, FACT_BYTES))));
         };
         if let Some(identity) = &self.report.identity {
-            put("usher.provider", Some(identity.provider.as_str().into()));
-            put("usher.sub", identity.claims.text("sub").map(Cow::from));
-            put("usher.iss", identity.claims.text("iss").map(Cow::from));
+            put("usher.provider", Some(&identity.provider));
+            put("usher.sub", identity.claims.text("sub"));
+            put("usher.iss", identity.claims.text("iss"));
         }
         if let Some(judgement) = &self.report.judgement {
-            put("usher.policy", judgement.policy.as_deref().map(Cow::from));
-            put("usher.rule", judgement.rule.map(|rule| rule.to_string().into()));
+            put("usher.policy", judgement.policy.as_deref());
+            facts.extend(judgement.rule.map(|rule| ("usher.rule", rule.to_string().into())));
+        }
+        if let Some(judgement) = &self.report.judgement {
+            for (name, run) in [
+                ("usher.dry_run_deny", &judgement.dry_run_deny),
+                ("usher.dry_run_allow", &judgement.dry_run_allow),
+            ] {
+                let verdict = |run: &DryRun| if run.allowed { "allow" } else { "deny" };
+                facts.extend(run.as_ref().map(|run| (name, verdict(run).into())));
+            }
         }
         facts
+    }
+
+    /// Whether what was decided is what happens; not so for a refusal in a dry run.
+    pub fn is_enforced(&self) -> bool {
+        self.denial.is_some() == self.reply.is_some()
     }
 
     /// The status: of the reply, or 200 for what passes.
@@ -103,11 +130,19 @@ impl Decision {
 }
 
 impl Report {
+    /// The rule that accepted the token, or whose issuer a refused one names.
+    pub fn provider(&self) -> Option<&str> {
+        let verified = self.identity.as_ref().map(|identity| identity.provider.as_str());
+        verified.or(self.claimed_provider.as_deref())
+    }
+
     /// What the reply to a refusal depends on.
     pub(super) fn circumstances(&self) -> Circumstances {
         let mut circumstances =
             Circumstances { token_present: self.token_present, ..Circumstances::default() };
-        if let Some(judgement) = &self.judgement {
+        // Who shows no token is asked for one, whatever a policy tells others.
+        let asked = matches!(self.denied_by_policy, Some(Denial::TokenMissing));
+        if let Some(judgement) = self.judgement.as_ref().filter(|_| !asked) {
             circumstances.status = judgement.deny_status;
             circumstances.message.clone_from(&judgement.deny_message);
             if self.identity.is_some() {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::host::property;
 use crate::config::{Policy, SourceAddress};
-use crate::request::{Connection, MetadataValue, Metadatum, Peer};
+use crate::request::{Connection, Peer, certificate, metadata};
 
 /// Fills in what `policy` needs.
 pub(super) fn connection(policy: &Policy, connection: &mut Connection) {
@@ -31,14 +31,16 @@ pub(super) fn connection(policy: &Policy, connection: &mut Connection) {
     if needs.destination_port {
         connection.destination_port = port(&["destination", "port"]);
     }
-    for (filter, key) in &needs.metadata {
-        let value = property(&["metadata", "filter_metadata", filter, key]);
-        connection.metadata.extend(value.and_then(metadata_value).map(|value| Metadatum {
-            filter: filter.clone(),
-            key: key.clone(),
-            value,
-        }));
+    if !needs.metadata.is_empty() {
+        let message = property(&["metadata"]).unwrap_or_default();
+        connection.metadata = metadata::read(&message, &needs.metadata);
     }
+}
+
+/// Fills in what the decision log tells of the connection and no rule has asked for.
+pub(super) fn for_log(connection: &mut Connection) {
+    connection.peer = connection.peer.take().or_else(peer);
+    connection.remote_ip = connection.remote_ip.or_else(|| address(&["source", "address"]));
 }
 
 fn peer() -> Option<Peer> {
@@ -46,11 +48,17 @@ fn peer() -> Option<Peer> {
     if presented.first() != Some(&1) {
         return None;
     }
-    let list = |path| text(path).filter(|text| !text.is_empty()).into_iter().collect();
+    let subject = text(&["connection", "subject_peer_certificate"]).unwrap_or_default();
+    let encoded = property(&["connection", "peer_certificate"]);
+    if let Some(names) = encoded.and_then(|encoded| certificate::names(&encoded)) {
+        return Some(Peer { uri_sans: names.uris, dns_sans: names.dns, subject });
+    }
+    // Envoy before 1.38 tells the first name of either kind.
+    let first = |path| text(path).filter(|text| !text.is_empty()).into_iter().collect();
     Some(Peer {
-        uri_sans: list(&["connection", "uri_san_peer_certificate"]),
-        dns_sans: list(&["connection", "dns_san_peer_certificate"]),
-        subject: text(&["connection", "subject_peer_certificate"]).unwrap_or_default(),
+        uri_sans: first(&["connection", "uri_san_peer_certificate"]),
+        dns_sans: first(&["connection", "dns_san_peer_certificate"]),
+        subject,
     })
 }
 
@@ -68,8 +76,4 @@ fn address(path: &[&str]) -> Option<IpAddr> {
 fn port(path: &[&str]) -> Option<u16> {
     let bytes = property(path)?;
     u16::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()
-}
-
-fn metadata_value(bytes: Vec<u8>) -> Option<MetadataValue> {
-    String::from_utf8(bytes).ok().map(MetadataValue::Text)
 }

@@ -7,10 +7,12 @@
 
 #![expect(unsafe_code, reason = "the ABI is C functions over raw pointers")]
 
+use std::cell::Cell;
 use std::ptr::null_mut;
 
-use proxy_wasm::types::{MapType, Status};
+use proxy_wasm::types::{BufferType, LogLevel, MapType, Status};
 
+use crate::metrics::family::Kind;
 use crate::reply::Reply;
 
 #[link(wasm_import_module = "env")]
@@ -52,6 +54,11 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> Status;
+    fn proxy_log(level: i32, message: *const u8, size: usize) -> Status;
+    fn proxy_get_log_level(level: *mut i32) -> Status;
+    fn proxy_define_metric(kind: i32, name: *const u8, size: usize, id: *mut u32) -> Status;
+    fn proxy_increment_metric(id: u32, offset: i64) -> Status;
+    fn proxy_record_metric(id: u32, value: u64) -> Status;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -62,26 +69,159 @@ unsafe extern "C" {
         headers_size: usize,
         grpc_status: i32,
     ) -> Status;
+    fn proxy_get_buffer_bytes(
+        buffer: BufferType,
+        start: usize,
+        most: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> Status;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        version: *mut u32,
+    ) -> Status;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+        version: u32,
+    ) -> Status;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> Status;
+    fn proxy_set_effective_context(context: u32) -> Status;
+    fn proxy_continue_stream(stream: u32) -> Status;
+}
+
+/// `proxy_stream_type_t`, HTTP request.
+const HTTP_REQUEST: u32 = 0;
+
+/// The version of shared data that nobody has written yet. The host compares versions only where there
+/// is something, and counts them up from 1.
+pub(super) const ABSENT: u32 = u32::MAX;
+
+/// What became of a write to shared data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Swap {
+    Done,
+    /// Another wrote since.
+    Mismatch,
+    /// The host does not do it.
+    Failed,
 }
 
 /// Unix time in seconds; 0, at which every token is early, where the host has no clock.
 pub(super) fn unix_time() -> u64 {
+    unix_millis() / 1000
+}
+
+/// Unix time in milliseconds; 0 where the host has no clock.
+pub(super) fn unix_millis() -> u64 {
     let mut nanoseconds = 0;
     // SAFETY: the host writes one u64.
     match unsafe { proxy_get_current_time_nanoseconds(&mut nanoseconds) } {
-        Status::Ok => nanoseconds / 1_000_000_000,
+        Status::Ok => nanoseconds / 1_000_000,
         _ => 0,
+    }
+}
+
+/// The configuration of the plugin that is being configured; empty where there is none.
+pub(super) fn plugin_configuration() -> Vec<u8> {
+    buffer(BufferType::PluginConfiguration, usize::MAX).unwrap_or_default()
+}
+
+/// The body of the answer to a call, of this size.
+pub(super) fn call_body(size: usize) -> Option<Vec<u8>> {
+    if size == 0 {
+        return Some(Vec::new());
+    }
+    buffer(BufferType::HttpCallResponseBody, size)
+}
+
+fn buffer(buffer: BufferType, most: usize) -> Option<Vec<u8>> {
+    returned(|data, size| {
+        // SAFETY: the host writes a pointer from our allocator and its size.
+        unsafe { proxy_get_buffer_bytes(buffer, 0, most, data, size) }
+    })
+}
+
+/// What the workers share under `key`, and its version.
+pub(super) fn shared_data(key: &str) -> Option<(Vec<u8>, u32)> {
+    let mut version = 0;
+    let bytes = returned(|data, size| {
+        // SAFETY: a live slice goes in; a pointer from our allocator, its size and a u32 come out.
+        unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &mut version) }
+    });
+    Some((bytes?, version))
+}
+
+/// Shares data, if what is there still has this version (0: whatever is there).
+pub(super) fn set_shared_data(key: &str, value: &[u8], version: u32) -> Swap {
+    let (k, v) = (key, value);
+    // SAFETY: pointers and sizes of live slices.
+    let status =
+        unsafe { proxy_set_shared_data(k.as_ptr(), k.len(), v.as_ptr(), v.len(), version) };
+    match status {
+        Status::Ok => Swap::Done,
+        Status::CasMismatch => Swap::Mismatch,
+        _ => Swap::Failed,
+    }
+}
+
+/// Has the root context's timer tick each `period` milliseconds; 0: no more.
+pub(super) fn set_tick_period(period: u32) {
+    // SAFETY: a number. A host without timers refreshes no keys, which requests will be told.
+    unsafe {
+        proxy_set_tick_period_milliseconds(period);
+    }
+}
+
+/// Has the following calls be about another context, until this callback ends. Answers whether there
+/// is one.
+pub(super) fn set_effective_context(context: u32) -> bool {
+    // SAFETY: a number.
+    matches!(unsafe { proxy_set_effective_context(context) }, Status::Ok)
+}
+
+/// Lets a paused request go on.
+pub(super) fn continue_request() {
+    // SAFETY: a number. Whatever the host answers, a request that does not go on reaches nothing.
+    unsafe {
+        proxy_continue_stream(HTTP_REQUEST);
     }
 }
 
 /// All headers or trailers, names as the host has them (lower-case). `None` where the host does not
 /// tell them: that is not the same as there being none.
-pub(super) fn header_map(map: MapType) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(super) fn header_map(map: MapType) -> Option<Lines> {
     let bytes = returned(|data, size| {
         // SAFETY: the host writes a pointer from our allocator and its size.
         unsafe { proxy_get_header_map_pairs(map, data, size) }
     });
-    pairs(&bytes?)
+    pairs(&bytes?, SPARE.take())
+}
+
+/// Header lines: names and values.
+type Lines = Vec<(Vec<u8>, Vec<u8>)>;
+
+thread_local! {
+    /// Lines of an earlier request, whose memory the next one uses again: else its headers alone would
+    /// take some thirty allocations.
+    static SPARE: Cell<Lines> = const { Cell::new(Lines::new()) };
+}
+
+/// Most lines and bytes of them that are worth keeping; a large request should not hold its memory.
+const SPARE_LINES: usize = 64;
+const SPARE_BYTES: usize = 32_768;
+
+/// Takes back what [`header_map`] gave, when it is no longer needed.
+pub(super) fn recycle(lines: Lines) {
+    let bytes = lines.iter().map(|(name, value)| name.capacity().saturating_add(value.capacity()));
+    if lines.len() <= SPARE_LINES && bytes.fold(0, usize::saturating_add) <= SPARE_BYTES {
+        SPARE.set(lines);
+    }
 }
 
 /// Sets a header to one line. Answers whether the host did.
@@ -136,6 +276,76 @@ pub(super) fn call_foreign_function(name: &str, arguments: &[u8]) -> Option<Vec<
     })
 }
 
+/// Writes a line to the host's log.
+pub(super) fn log(level: LogLevel, line: &str) {
+    // SAFETY: pointer and size of a live slice.
+    unsafe {
+        proxy_log(level_number(level), line.as_ptr(), line.len());
+    }
+}
+
+/// Whether the host writes lines of `level` at the moment.
+pub(super) fn logs(level: LogLevel) -> bool {
+    let mut least = 0;
+    // SAFETY: the host writes one i32.
+    let status = unsafe { proxy_get_log_level(&mut least) };
+    matches!(status, Status::Ok) && least <= level_number(level)
+}
+
+/// ABI: proxy_log_level.
+fn level_number(level: LogLevel) -> i32 {
+    match level {
+        LogLevel::Trace => 0,
+        LogLevel::Debug => 1,
+        LogLevel::Info => 2,
+        LogLevel::Warn => 3,
+        LogLevel::Error => 4,
+        LogLevel::Critical => 5,
+    }
+}
+
+/// The number of a stat, which is made if there is none of that name.
+pub(super) fn define_metric(kind: Kind, name: &str) -> Option<u32> {
+    // ABI: proxy_metric_type.
+    let kind = match kind {
+        Kind::Counter => 0,
+        Kind::Gauge => 1,
+    };
+    let mut id = 0;
+    // SAFETY: a live slice goes in; the host writes one u32.
+    let status = unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &mut id) };
+    matches!(status, Status::Ok).then_some(id)
+}
+
+/// Adds to a counter, or to a gauge, which may also be lowered.
+pub(super) fn increment_metric(id: u32, offset: i64) {
+    // SAFETY: only numbers. No decision depends on what the host answers.
+    unsafe {
+        proxy_increment_metric(id, offset);
+    }
+}
+
+/// Sets a gauge.
+pub(super) fn record_metric(id: u32, value: u64) {
+    // SAFETY: only numbers. No decision depends on what the host answers.
+    unsafe {
+        proxy_record_metric(id, value);
+    }
+}
+
+/// What all workers share under `key`: the value that is there already, else the one that `make` gives.
+pub(super) fn shared(key: &str, make: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+    let there = || shared_data(key).map(|(value, _)| value).filter(|value| !value.is_empty());
+    there().unwrap_or_else(|| {
+        let value = make();
+        match set_shared_data(key, &value, ABSENT) {
+            // Another worker was faster: its value is everyone's.
+            Swap::Mismatch => there().unwrap_or(value),
+            Swap::Done | Swap::Failed => value,
+        }
+    })
+}
+
 /// Ends the request with a reply; the host maps the status for gRPC requests (grpc_status -1).
 pub(super) fn send_local_reply(reply: &Reply) {
     let headers: Vec<(&[u8], &[u8])> =
@@ -171,26 +381,40 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> Status) -> Option<Vec
     }
 }
 
-/// Reads the ABI's map: count, then the sizes of each key and value, then each NUL-terminated.
-fn pairs(bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+/// Reads the ABI's map: count, then the sizes of each key and value, then each NUL-terminated. `lines` is
+/// any memory to write them to.
+fn pairs(bytes: &[u8], mut lines: Lines) -> Option<Lines> {
     if bytes.is_empty() {
-        return Some(Vec::new());
+        return Some(Lines::new());
     }
     let (count, sizes) = number(bytes)?;
     let (mut sizes, mut rest) = sizes.split_at_checked(count.checked_mul(8)?)?;
     let mut text = |size: usize| {
         let (text, tail) = rest.split_at_checked(size)?;
         rest = tail.get(1..)?;
-        Some(text.to_vec())
+        Some(text)
     };
-    let mut pairs = Vec::with_capacity(count);
+    lines.truncate(count);
+    lines.reserve(count.saturating_sub(lines.len()));
+    let mut used = lines.iter_mut();
+    let mut more = Lines::new();
     while !sizes.is_empty() {
         let (name, tail) = number(sizes)?;
         let (value, tail) = number(tail)?;
         sizes = tail;
-        pairs.push((text(name)?, text(value)?));
+        let (name, value) = (text(name)?, text(value)?);
+        match used.next() {
+            Some((old_name, old_value)) => {
+                old_name.clear();
+                old_name.extend_from_slice(name);
+                old_value.clear();
+                old_value.extend_from_slice(value);
+            }
+            None => more.push((name.to_vec(), value.to_vec())),
+        }
     }
-    Some(pairs)
+    lines.append(&mut more);
+    Some(lines)
 }
 
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {

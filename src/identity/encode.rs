@@ -29,7 +29,7 @@ pub enum ClaimFormat {
     /// Items joined by commas.
     #[default]
     Csv,
-    /// JSON, for any value.
+    /// JSON, for any value: a text in its quotes too, so that a reader can tell `true` from `"true"`.
     Json,
     /// A header line for each item.
     Repeat,
@@ -80,9 +80,9 @@ pub fn payload(
 pub fn claim(values: &[&Value], format: ClaimFormat, encoding: TextEncoding) -> Vec<Vec<u8>> {
     let lines: Vec<String> = match (values, format) {
         ([Value::Null], _) => Vec::new(),
-        ([value @ (Value::Array(_) | Value::Object(_))], ClaimFormat::Json) => {
-            vec![write(&ascii_json(value), encoding, None)]
-        }
+        ([Value::String(text)], ClaimFormat::Json) if text.is_empty() => Vec::new(),
+        ([Value::Array(items)], ClaimFormat::Json) if items.is_empty() => Vec::new(),
+        ([value], ClaimFormat::Json) => vec![write(&ascii_json(value), encoding, None)],
         ([Value::Array(items)], _) => list(items.iter(), format, encoding),
         ([value], _) => vec![write(&scalar_or_json(value), encoding, None)],
         (many, ClaimFormat::Json) => vec![write(&ascii_json(&many), encoding, None)],
@@ -129,7 +129,8 @@ fn scalar_or_json(value: &Value) -> String {
 fn write(text: &str, encoding: TextEncoding, separator: Option<char>) -> String {
     let escaped = |c: char| match encoding {
         TextEncoding::Percent => !matches!(c, ' '..='~') || c == '%' || Some(c) == separator,
-        TextEncoding::Base64Url | TextEncoding::Raw => c.is_ascii_control(),
+        // The C1 controls too: terminals obey them.
+        TextEncoding::Base64Url | TextEncoding::Raw => c.is_control(),
     };
     if encoding == TextEncoding::Base64Url {
         return URL_SAFE_NO_PAD.encode(text);
@@ -226,7 +227,12 @@ mod tests {
             (r#"["a","b"]"#, Json, Percent, vec![r#"["a","b"]"#]),
             (r#"{"b":"\u00e9","a":1}"#, Csv, Percent, vec![r#"{"a":1,"b":"\u00e9"}"#]),
             (r#"["a","b"]"#, Csv, Base64Url, vec!["YSxi"]),
-            (r#""\u007f""#, Json, Percent, vec!["%7F"]),
+            (r#""\u007f""#, Json, Percent, vec![r#""\u007f""#]),
+            (r#""true""#, Json, Percent, vec![r#""true""#]),
+            (r#""""#, Json, Percent, vec![]),
+            ("[]", Json, Percent, vec![]),
+            (r#"["a",1]"#, Json, Raw, vec![r#"["a",1]"#]),
+            (r#""\u009b\u00e9""#, Csv, Raw, vec!["%C2%9B\u{e9}"]),
         ] {
             assert_eq!(lines(json, format, encoding), expected, "{json} {format:?} {encoding:?}");
         }

@@ -4,6 +4,8 @@
 //! believed of a certificate but its key: who signed it and until when is the operator's business, who
 //! configured it.
 
+use super::Algorithm;
+
 /// OBJECT IDENTIFIER rsaEncryption (RFC 8017 appendix C), tag and length included.
 const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
 /// OBJECT IDENTIFIER id-ecPublicKey (RFC 5480 section 2.1.1).
@@ -49,6 +51,13 @@ pub enum Numbers {
     },
     /// 32 bytes, RFC 8032 section 5.1.5.
     Ed25519(Vec<u8>),
+    /// ML-DSA, FIPS 204 section 7.2; known from a JWK only.
+    MlDsa {
+        /// The parameter set.
+        algorithm: Algorithm,
+        /// The encoded public key.
+        key: Vec<u8>,
+    },
     /// Big-endian, unsigned.
     Rsa {
         /// Modulus.
@@ -59,7 +68,7 @@ pub enum Numbers {
 }
 
 /// One value: its tag, its content, and what follows it.
-fn value(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(crate) fn value(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (length, rest) = match first {
@@ -115,7 +124,7 @@ pub fn public_key(spki: &[u8]) -> Option<Numbers> {
 }
 
 impl Numbers {
-    /// SubjectPublicKeyInfo in DER.
+    /// SubjectPublicKeyInfo in DER; nothing for ML-DSA, which no host's engine checks.
     pub fn spki(&self) -> Vec<u8> {
         let (algorithm, key) = match self {
             Self::Rsa { n, e } => {
@@ -123,6 +132,7 @@ impl Numbers {
                 ([RSA, NULL].concat(), encode(SEQUENCE, &pair))
             }
             Self::Ed25519(key) => (ED25519.to_vec(), key.clone()),
+            Self::MlDsa { .. } => return Vec::new(),
             Self::Ec { curve, point } => {
                 let oid = CURVES.iter().find(|(_, c)| c == curve).map_or(NULL, |(oid, _)| *oid);
                 ([EC, oid].concat(), point.clone())

@@ -1,4 +1,5 @@
-//! One JWK (RFC 7517, RFC 7518 section 6, RFC 8037) -> [`Key`], or why it cannot be used.
+//! One JWK (RFC 7517, RFC 7518 section 6, RFC 8037; `AKP`: draft-ietf-cose-dilithium) -> [`Key`], or why
+//! it cannot be used.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,8 +9,9 @@ use super::{Algorithm, Key};
 use crate::json::{Map, Value};
 use crate::verify::portable::PublicKey;
 
-/// Members that only the holder of the private key should have (RFC 7518 sections 6.2.2, 6.3.2).
-const PRIVATE: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "oth"];
+/// Members that only the holder of the private key should have (RFC 7518 sections 6.2.2, 6.3.2; `priv` of
+/// an `AKP`).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
 
 /// Why a key of a set cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +55,7 @@ pub(super) fn read(jwk: &Map<String, Value>, symmetric: Symmetric) -> Result<Key
             "Ed25519" => Numbers::Ed25519(bytes(jwk, "x")?),
             crv => return Err(Unusable::Unfit(format!("`crv` `{crv}` is not supported"))),
         },
+        "AKP" => algorithm_key_pair(jwk)?,
         _ => return Err(Unusable::Unfit(format!("`kty` `{kty}` is not supported"))),
     };
     from_numbers(&numbers, kid, text(jwk, "alg")?)
@@ -66,15 +69,17 @@ pub(super) fn from_numbers(
 ) -> Result<Key, Unusable> {
     let public = PublicKey::new(numbers).map_err(|why| Unusable::because(why.0))?;
     let algorithms = bind(fitting(numbers), alg)?;
-    Ok(Key { kid, algorithms, public, spki: numbers.spki() })
+    let thumbprint = Some(numbers.thumbprint());
+    Ok(Key { kid, algorithms, public, spki: numbers.spki(), thumbprint })
 }
 
 /// What a key's type and curve allow.
-fn fitting(numbers: &Numbers) -> &'static [Algorithm] {
+fn fitting(numbers: &Numbers) -> &[Algorithm] {
     use Algorithm::{ES256, ES256K, ES384, ES512, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
     match numbers {
         Numbers::Rsa { .. } => &[RS256, RS384, RS512, PS256, PS384, PS512],
         Numbers::Ed25519(_) => &[EdDSA],
+        Numbers::MlDsa { algorithm, .. } => std::slice::from_ref(algorithm),
         Numbers::Ec { curve: Curve::P256, .. } => &[ES256],
         Numbers::Ec { curve: Curve::P384, .. } => &[ES384],
         Numbers::Ec { curve: Curve::P521, .. } => &[ES512],
@@ -95,7 +100,8 @@ fn bind(fitting: &[Algorithm], alg: Option<&str>) -> Result<Vec<Algorithm>, Unus
 
 /// RFC 7517 sections 4.2 and 4.3: a key for encryption is none for signatures.
 fn check_use(jwk: &Map<String, Value>) -> Result<(), Unusable> {
-    if text(jwk, "use")?.is_some_and(|usage| usage != "sig") {
+    // SPIFFE Trust Domain and Bundle section 4.2.2: keys for JWT-SVIDs are marked so.
+    if text(jwk, "use")?.is_some_and(|usage| usage != "sig" && usage != "jwt-svid") {
         return Err(Unusable::because("`use` is not `sig`"));
     }
     match jwk.get("key_ops") {
@@ -126,7 +132,8 @@ fn shared(
     if algorithms.is_empty() {
         return Err(Unusable::because("`k` is shorter than the hash (RFC 7518 section 3.2)"));
     }
-    Ok(Key { kid, algorithms, public: PublicKey::Shared(secret), spki: Vec::new() })
+    let public = PublicKey::Shared(secret);
+    Ok(Key { kid, algorithms, public, spki: Vec::new(), thumbprint: None })
 }
 
 fn point(jwk: &Map<String, Value>) -> Result<Numbers, Unusable> {
@@ -145,6 +152,17 @@ fn point(jwk: &Map<String, Value>) -> Result<Numbers, Unusable> {
     Ok(Numbers::Ec { curve, point: [&[4], x.as_slice(), &y].concat() })
 }
 
+/// A key whose `alg` says all about it, and must be there.
+fn algorithm_key_pair(jwk: &Map<String, Value>) -> Result<Numbers, Unusable> {
+    let alg = required(jwk, "alg")?;
+    match Algorithm::parse(alg) {
+        Some(algorithm @ (Algorithm::MlDsa44 | Algorithm::MlDsa65 | Algorithm::MlDsa87)) => {
+            Ok(Numbers::MlDsa { algorithm, key: bytes(jwk, "pub")? })
+        }
+        _ => Err(Unusable::Unfit(format!("`alg` `{alg}` is not supported for `AKP`"))),
+    }
+}
+
 fn text<'j>(jwk: &'j Map<String, Value>, member: &str) -> Result<Option<&'j str>, Unusable> {
     match jwk.get(member) {
         None => Ok(None),
@@ -160,4 +178,126 @@ fn required<'j>(jwk: &'j Map<String, Value>, member: &str) -> Result<&'j str, Un
 fn bytes(jwk: &Map<String, Value>, member: &str) -> Result<Vec<u8>, Unusable> {
     let decoded = URL_SAFE_NO_PAD.decode(required(jwk, member)?);
     decoded.map_err(|_| Unusable::Unfit(format!("`{member}` is not unpadded base64url")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(json: &str, symmetric: Symmetric) -> Result<Key, Unusable> {
+        let Value::Object(jwk) = crate::json::parse(json.as_bytes(), 4).unwrap() else {
+            panic!("not an object: {json}")
+        };
+        read(&jwk, symmetric)
+    }
+
+    fn encoded(bytes: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// An odd number of exactly so many bits.
+    fn modulus(bits: u32) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(bits.div_ceil(8)).unwrap()];
+        // Wraps at the byte's eight bits.
+        bytes[0] = 1_u8.wrapping_shl(bits.wrapping_sub(1));
+        *bytes.last_mut().unwrap() |= 1;
+        bytes
+    }
+
+    fn rsa(n: &[u8], e: &[u8]) -> Result<Key, Unusable> {
+        let jwk = format!(r#"{{"kty":"RSA","n":"{}","e":"{}"}}"#, encoded(n), encoded(e));
+        key(&jwk, Symmetric::Ignored)
+    }
+
+    #[test]
+    fn an_rsa_exponent_is_odd_and_at_least_3() {
+        for (e, good) in [
+            (&[3][..], true),
+            (&[17], true),
+            (&[1, 0, 1], true),
+            (&[0], false),
+            (&[1], false),
+            (&[2], false),
+            (&[4], false),
+            (&[1, 0, 0], false),
+        ] {
+            assert_eq!(rsa(&modulus(2048), e).is_ok(), good, "exponent {e:?}");
+        }
+    }
+
+    #[test]
+    fn an_rsa_modulus_is_odd_and_has_2048_to_8192_bits() {
+        for (bits, good) in
+            [(1024, false), (2047, false), (2048, true), (8192, true), (8193, false)]
+        {
+            assert_eq!(rsa(&modulus(bits), &[1, 0, 1]).is_ok(), good, "{bits} bits");
+        }
+        let mut even = modulus(2048);
+        *even.last_mut().unwrap() = 0;
+        assert!(rsa(&even, &[1, 0, 1]).is_err(), "even");
+    }
+
+    #[test]
+    fn a_shared_key_is_at_least_as_long_as_the_hash() {
+        use Algorithm::{HS256, HS384, HS512};
+        let shared = |bytes: usize, alg: &str| {
+            let jwk = format!(r#"{{"kty":"oct","k":"{}"{alg}}}"#, encoded(&vec![7; bytes]));
+            key(&jwk, Symmetric::Counts).map(|key| key.algorithms).ok()
+        };
+        for (bytes, alg, expected) in [
+            (31, "", None),
+            (32, "", Some(vec![HS256])),
+            (48, "", Some(vec![HS256, HS384])),
+            (64, "", Some(vec![HS256, HS384, HS512])),
+            (64, r#","alg":"HS384""#, Some(vec![HS384])),
+            (47, r#","alg":"HS384""#, None),
+            (64, r#","alg":"RS256""#, None),
+        ] {
+            assert_eq!(shared(bytes, alg), expected, "{bytes} bytes{alg}");
+        }
+        assert!(key(r#"{"kty":"oct","k":""}"#, Symmetric::Ignored).is_err(), "not asked for");
+    }
+
+    #[test]
+    fn a_key_is_for_verifying_or_for_nothing_here() {
+        let with = |more: &str| {
+            let n = encoded(&modulus(2048));
+            key(&format!(r#"{{"kty":"RSA","n":"{n}","e":"AQAB"{more}}}"#), Symmetric::Ignored)
+        };
+        for (more, good) in [
+            (r#","use":"sig""#, true),
+            (r#","use":"enc""#, false),
+            (r#","use":1"#, false),
+            (r#","key_ops":["verify"]"#, true),
+            (r#","key_ops":["sign","verify"]"#, true),
+            (r#","key_ops":["encrypt"]"#, false),
+            (r#","key_ops":"verify""#, false),
+            (r#","alg":"PS256""#, true),
+            (r#","alg":"ES256""#, false),
+            (r#","alg":"RSA-OAEP""#, false),
+            (r#","d":"AQ""#, false),
+            (r#","priv":"AQ""#, false),
+        ] {
+            assert_eq!(with(more).is_ok(), good, "{more}");
+        }
+    }
+
+    #[test]
+    fn a_point_has_its_size_and_is_on_its_curve() {
+        let point = |crv: &str, size: usize| {
+            let xy = encoded(&vec![1; size]);
+            key(
+                &format!(r#"{{"kty":"EC","crv":"{crv}","x":"{xy}","y":"{xy}"}}"#),
+                Symmetric::Ignored,
+            )
+            .unwrap_err()
+        };
+        let off = Unusable::because("the point is not on the curve");
+        let size = Unusable::because("`x` and `y` have not the curve's size");
+        for (crv, bytes) in [("P-256", 32), ("P-384", 48), ("P-521", 66), ("secp256k1", 32)] {
+            assert_eq!(point(crv, bytes), off, "{crv}");
+            assert_eq!(point(crv, bytes - 1), size, "{crv}");
+            assert_eq!(point(crv, bytes + 1), size, "{crv}");
+        }
+    }
 }

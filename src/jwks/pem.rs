@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 
 /// A block: its label and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Block<'p> {
-    pub(super) label: &'p str,
-    pub(super) der: Vec<u8>,
+pub(crate) struct Block<'p> {
+    pub(crate) label: &'p str,
+    pub(crate) der: Vec<u8>,
 }
 
 /// Whether a text looks like PEM at all.
@@ -17,7 +17,7 @@ pub(super) fn is_pem(text: &str) -> bool {
 
 /// The blocks of a text, in order. `None` where one is not closed, not base64, or where something
 /// other than white space stands between two.
-pub(super) fn blocks(text: &str) -> Option<Vec<Block<'_>>> {
+pub(crate) fn blocks(text: &str) -> Option<Vec<Block<'_>>> {
     let mut blocks = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {

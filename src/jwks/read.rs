@@ -51,7 +51,7 @@ impl KeySet {
             problems.error(&node.at, "expected at least one usable key, found none");
             return None;
         }
-        Some(Self { keys: reading.keys })
+        Some(Self::new(reading.keys))
     }
 }
 
@@ -81,6 +81,8 @@ impl Reading<'_> {
                 }
             }
             Some(_) => self.refuse(at, "expected `keys` to be a list"),
+            None if members.contains_key("kty") => self
+                .refuse(at, "expected a JWK set, found a single key: a set is `{\"keys\": [..]}`"),
             // The map that Google publishes and Envoy accepts (spec A9).
             None if !members.is_empty() && members.values().all(Value::is_string) => {
                 for (kid, certificate) in members {

@@ -17,10 +17,19 @@ impl Edits {
     pub fn take(&mut self, places: &[Place], request: &Request, taken: &dyn Fn(&[u8]) -> bool) {
         for place in places {
             match place {
-                Place::Header { name, prefix } => self.edit_lines(request, name, &|line| {
-                    let holds = prefix.strip(line).is_some_and(taken);
-                    if holds { Line::Gone } else { Line::Kept }
-                }),
+                Place::Header { name, prefix } => {
+                    let held = |line: &[u8]| prefix.read(line).is_some_and(|(_, t)| taken(t));
+                    // Envoy takes the whole header. What is no token stays here, and what may be one
+                    // does not, whatever stands before it.
+                    let any = self.lines(request, name).into_iter().any(held);
+                    self.edit_lines(request, name, &|line| {
+                        if any && (held(line) || may_hold_a_token(line)) {
+                            Line::Gone
+                        } else {
+                            Line::Kept
+                        }
+                    });
+                }
                 Place::Cookie(name) => self.edit_lines(request, "cookie", &|line| {
                     cut(line, b';', &|pair| cookie_value(pair, name).is_some_and(taken))
                 }),
@@ -105,6 +114,16 @@ impl Edits {
     }
 }
 
+/// Whether something in the line has the form of a signed token: three parts, of which the first is an
+/// object in base64url (`{` and a quote or white space give `ey` or `ew`).
+fn may_hold_a_token(line: &[u8]) -> bool {
+    let outside = |b: &u8| !(b.is_ascii_alphanumeric() || b"-_.".contains(b));
+    line.split(outside).any(|word| {
+        (word.starts_with(b"ey") || word.starts_with(b"ew"))
+            && word.split(is(b'.')).filter(|part| !part.is_empty()).count() >= 3
+    })
+}
+
 /// What becomes of a line.
 enum Line {
     Cut(Vec<u8>),
@@ -179,10 +198,23 @@ mod tests {
     }
 
     #[test]
+    fn a_line_with_its_prefix_astray_leaves_where_all_tokens_do() {
+        let request = request("/", &[("authorization", "x Bearer T"), ("x", "Bearer T")]);
+        let mut edits = Edits::default();
+        edits.take(&default_places(), &request, &|_| true);
+        assert_eq!(edits.remove, [b"authorization".to_vec()]);
+    }
+
+    #[test]
     fn only_the_line_that_held_it_leaves_a_header() {
         let place = [Place::Header { name: "x".to_owned(), prefix: Prefix::new("") }];
         let headers = [("x", "other"), ("x", "T"), ("x", "more")];
         assert_eq!(edited(&place, "/", &headers, "x"), ["other", "more"]);
+        let place = [Place::Header { name: "x".to_owned(), prefix: Prefix::new("P ") }];
+        let headers = [("x", "P T"), ("x", "eyJ.e30.x"), ("x", "a; ewo.e30.x"), ("x", "eyJ.e30")];
+        assert_eq!(edited(&place, "/", &headers, "x"), ["eyJ.e30"], "tokens behind no prefix");
+        let headers = [("x", "other"), ("x", "eyJ.e30.x")];
+        assert_eq!(edited(&place, "/", &headers, "x"), ["other", "eyJ.e30.x"], "nothing taken");
         let socket = [Place::WebSocketProtocol("bearer.".to_owned())];
         for (line, expected) in
             [("chat, bearer.T, x", vec!["chat, x"]), ("bearer.T", vec![]), ("chat", vec!["chat"])]

@@ -133,6 +133,11 @@ impl HostEngine {
 }
 
 impl SignatureEngine for HostEngine {
+    fn name(&self, algorithm: Algorithm) -> &'static str {
+        let trusted = self.algorithms().any(|trusted| trusted == algorithm);
+        if trusted { "host" } else { Portable.name(algorithm) }
+    }
+
     fn verify(
         &mut self,
         algorithm: Algorithm,
@@ -252,6 +257,11 @@ fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    reason = "a test may stop at any surprise"
+)]
 mod tests {
     use super::*;
     use crate::jwks::der::Numbers;
@@ -302,7 +312,7 @@ mod tests {
                 };
                 Portable.verify(algorithm, &key(&numbers), &text, &signature).unwrap()
             }
-            Numbers::Ed25519(_) => panic!("never asked for"),
+            Numbers::Ed25519(_) | Numbers::MlDsa { .. } => panic!("never asked for"),
         };
         Some(if valid { b"\x08\x01".to_vec() } else { b"\x12\x04no 0".to_vec() })
     }
@@ -313,6 +323,7 @@ mod tests {
             algorithms: Vec::new(),
             public: PublicKey::new(numbers).unwrap(),
             spki: numbers.spki(),
+            thumbprint: None,
         }
     }
 

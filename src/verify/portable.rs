@@ -10,6 +10,7 @@ use hmac_sha512::{HMAC as HmacSha512, sha384::HMAC as HmacSha384};
 use jwt_simple::algorithms::{
     ECDSAP256PublicKeyLike as _, ECDSAP256kPublicKeyLike as _, ECDSAP384PublicKeyLike as _,
     ES256PublicKey, ES256kPublicKey, ES384PublicKey, Ed25519PublicKey, EdDSAPublicKeyLike as _,
+    MLDSA44PublicKey, MLDSA65PublicKey, MLDSA87PublicKey, MLDSAPublicKeyLike,
 };
 use p256::ecdsa::signature::Verifier as _;
 use rsa::sha2::{Digest as _, Sha256, Sha384, Sha512};
@@ -28,6 +29,12 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 pub enum PublicKey {
     /// EdDSA over edwards25519.
     Ed25519(Ed25519PublicKey),
+    /// ML-DSA-44 (FIPS 204). Boxed: these keys are far larger than the others.
+    MlDsa44(Box<MLDSA44PublicKey>),
+    /// ML-DSA-65.
+    MlDsa65(Box<MLDSA65PublicKey>),
+    /// ML-DSA-87.
+    MlDsa87(Box<MLDSA87PublicKey>),
     /// ECDSA over secp256r1.
     P256(ES256PublicKey),
     /// ECDSA over secp384r1.
@@ -56,6 +63,7 @@ impl PublicKey {
         match numbers {
             Numbers::Rsa { n, e } => rsa(n, e).map(Self::Rsa),
             Numbers::Ed25519(bytes) => ed25519(bytes).map(Self::Ed25519),
+            Numbers::MlDsa { algorithm, key } => ml_dsa(*algorithm, key),
             Numbers::Ec { curve: Curve::P256, point } => {
                 ES256PublicKey::from_bytes(point).map(Self::P256).map_err(off_curve)
             }
@@ -91,11 +99,31 @@ fn ed25519(bytes: &[u8]) -> Result<Ed25519PublicKey, InvalidKey> {
     Ed25519PublicKey::from_bytes(bytes).map_err(|_| InvalidKey("`x` is no Ed25519 key"))
 }
 
+fn ml_dsa(algorithm: Algorithm, key: &[u8]) -> Result<PublicKey, InvalidKey> {
+    let read = match algorithm {
+        Algorithm::MlDsa44 => {
+            MLDSA44PublicKey::from_bytes(key).map(|k| PublicKey::MlDsa44(Box::new(k)))
+        }
+        Algorithm::MlDsa65 => {
+            MLDSA65PublicKey::from_bytes(key).map(|k| PublicKey::MlDsa65(Box::new(k)))
+        }
+        Algorithm::MlDsa87 => {
+            MLDSA87PublicKey::from_bytes(key).map(|k| PublicKey::MlDsa87(Box::new(k)))
+        }
+        _ => return Err(InvalidKey("`alg` is none of ML-DSA")),
+    };
+    read.map_err(|_| InvalidKey("`pub` has not the size of its `alg`"))
+}
+
 /// The engine. It has no state: keys are ready when they are read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Portable;
 
 impl SignatureEngine for Portable {
+    fn name(&self, _: Algorithm) -> &'static str {
+        "portable"
+    }
+
     fn verify(
         &mut self,
         algorithm: Algorithm,
@@ -114,6 +142,9 @@ impl SignatureEngine for Portable {
             PublicKey::Secp256k1(key) => verify_secp256k1(key, signed, signature),
             PublicKey::Ed25519(key) => Ed25519Signature::from_slice(signature)
                 .is_ok_and(|s| key.public_key().as_ref().verify(signed, &s).is_ok()),
+            PublicKey::MlDsa44(key) => verify_ml_dsa(&**key, signed, signature),
+            PublicKey::MlDsa65(key) => verify_ml_dsa(&**key, signed, signature),
+            PublicKey::MlDsa87(key) => verify_ml_dsa(&**key, signed, signature),
             PublicKey::Shared(secret) => verify_hmac(algorithm, secret, signed, signature),
         })
     }
@@ -140,6 +171,11 @@ fn verify_rsa(algorithm: Algorithm, key: &RsaPublicKey, signed: &[u8], signature
 fn verify_secp256k1(key: &ES256kPublicKey, signed: &[u8], signature: &[u8]) -> bool {
     k256::ecdsa::Signature::from_slice(signature)
         .is_ok_and(|s| key.public_key().as_ref().verify(signed, &s.normalize_s()).is_ok())
+}
+
+/// FIPS 204 section 5.3, with an empty context.
+fn verify_ml_dsa(key: &impl MLDSAPublicKeyLike, signed: &[u8], signature: &[u8]) -> bool {
+    key.public_key().as_ref().verify(signed, signature).is_ok()
 }
 
 /// RFC 7518 section 3.2; compared in constant time.

@@ -146,7 +146,14 @@ fn one_bracket(text: &str) -> Option<&str> {
 }
 
 fn bad_form(text: &str, form: &str) -> String {
-    format!("expected a key such as `{form}`, found `{text}`")
+    // `request.auth.claims.groups`: a dot where the bracket belongs.
+    let prefix = form.split('[').next().unwrap_or_default();
+    let name = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
+    let hint = match name.filter(|name| !name.is_empty() && !name.contains(['[', ']'])) {
+        Some(name) => format!("; did you mean `{prefix}[{name}]`?"),
+        None => String::new(),
+    };
+    format!("expected a key such as `{form}`, found `{text}`{hint}")
 }
 
 fn unknown<'n>(text: &str, known: impl Iterator<Item = &'n str>) -> String {

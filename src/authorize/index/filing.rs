@@ -1,0 +1,155 @@
+//! What rules can be filed under: of everything that each would need, what the fewest others need.
+
+use std::collections::HashMap;
+
+use super::Key;
+use crate::authorize::address::octets;
+use crate::authorize::facts::{Address, Attribute};
+use crate::authorize::rule::{Condition, Operand, Rule, Test};
+
+/// One text, and where a request has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Slot {
+    pub(super) kind: Kind,
+    pub(super) key: Key,
+}
+
+/// Where a request has a text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// An address, cut to a prefix of this length.
+    Block(Address, u8),
+    Path,
+    /// Names of the peer, and what [`crate::authorize::peer::parts`] finds in them.
+    Peer,
+    Port,
+    /// What [`crate::authorize::principal::names`] makes of the token.
+    RequestPrincipal,
+    Text(Attribute),
+}
+
+/// What a request must have for a rule, or a part of one, to match.
+pub(super) enum Need {
+    /// One of these.
+    Any(Vec<Self>),
+    /// All of these.
+    Every(Vec<Self>),
+    One(Slot),
+    /// Nothing that could be looked up.
+    Unknown,
+}
+
+/// For each rule the slots one of which every request that it matches has; `None` where there are none.
+pub(super) fn choose(needs: impl Iterator<Item = Need>) -> Vec<Option<Vec<Slot>>> {
+    let needs: Vec<Need> = needs.collect();
+    let mut crowd = HashMap::new();
+    for need in &needs {
+        need.count(&mut crowd);
+    }
+    needs.iter().map(|need| need.cheapest(&crowd).map(|(_, slots)| slots)).collect()
+}
+
+impl Need {
+    fn count<'n>(&'n self, crowd: &mut HashMap<&'n Slot, usize>) {
+        match self {
+            Self::Any(needs) | Self::Every(needs) => needs.iter().for_each(|n| n.count(crowd)),
+            Self::One(slot) => {
+                let count = crowd.entry(slot).or_default();
+                *count = count.saturating_add(1);
+            }
+            Self::Unknown => {}
+        }
+    }
+
+    /// The slots that the fewest rules want, and how many want them.
+    fn cheapest(&self, crowd: &HashMap<&Slot, usize>) -> Option<(usize, Vec<Slot>)> {
+        match self {
+            Self::One(slot) => {
+                Some((crowd.get(slot).copied().unwrap_or_default(), vec![slot.clone()]))
+            }
+            Self::Any(needs) => {
+                let mut all = (0_usize, Vec::new());
+                for need in needs {
+                    let (count, slots) = need.cheapest(crowd)?;
+                    all.0 = all.0.saturating_add(count);
+                    all.1.extend(slots);
+                }
+                Some(all)
+            }
+            Self::Every(needs) => {
+                needs.iter().filter_map(|need| need.cheapest(crowd)).min_by_key(|(count, _)| *count)
+            }
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// (any `from`) and (any `to`) and (every `when`).
+pub(super) fn of_rule(rule: &Rule) -> Need {
+    let when = operand(&rule.when);
+    Need::Every([alternatives(&rule.from), alternatives(&rule.to), when].into())
+}
+
+/// The paths of a rule alone.
+pub(super) fn of_paths(rule: &Rule) -> Need {
+    let only = |operand: &Operand| {
+        let paths = operand.iter().filter(|c| matches!(c.values, Some(Test::Path(_))));
+        Need::Every(paths.map(condition).collect())
+    };
+    if rule.to.is_empty() { Need::Unknown } else { Need::Any(rule.to.iter().map(only).collect()) }
+}
+
+/// No alternative at all is always true.
+fn alternatives(operands: &[Operand]) -> Need {
+    if operands.is_empty() {
+        return Need::Unknown;
+    }
+    Need::Any(operands.iter().map(operand).collect())
+}
+
+fn operand(operand: &Operand) -> Need {
+    Need::Every(operand.iter().map(condition).collect())
+}
+
+fn condition(condition: &Condition) -> Need {
+    Need::Every(condition.values.iter().chain(&condition.all).map(test).collect())
+}
+
+fn test(test: &Test) -> Need {
+    match test {
+        Test::Text(attribute, set) => any(&Kind::Text(attribute.clone()), set.keys()),
+        Test::Peer(set) => any(&Kind::Peer, set.keys()),
+        Test::RequestPrincipal(set) => any(&Kind::RequestPrincipal, set.keys()),
+        Test::Port(ports) => {
+            let key = |port: &u16| Key::Exact(port.to_be_bytes().into());
+            any(&Kind::Port, Some(ports.iter().map(key).collect()))
+        }
+        Test::Address(address, set) => {
+            let block = |(length, block)| {
+                let key = Key::Exact(octets(block).into());
+                Need::One(Slot { kind: Kind::Block(*address, length), key })
+            };
+            Need::Any(set.blocks().map(block).collect())
+        }
+        Test::Path(set) => {
+            let templates = set.templates.iter().map(|template| {
+                let keys = template.keys().into_iter();
+                Need::Every(keys.map(|key| one(&Kind::Path, key)).collect())
+            });
+            match any(&Kind::Path, set.texts.keys()) {
+                Need::Any(texts) => Need::Any(texts.into_iter().chain(templates).collect()),
+                other => other,
+            }
+        }
+        Test::Metadata { .. } => Need::Unknown,
+    }
+}
+
+fn any(kind: &Kind, keys: Option<Vec<Key>>) -> Need {
+    let need = |keys: Vec<Key>| Need::Any(keys.into_iter().map(|key| one(kind, key)).collect());
+    keys.map_or(Need::Unknown, need)
+}
+
+fn one(kind: &Kind, key: Key) -> Need {
+    Need::One(Slot { kind: kind.clone(), key })
+}

@@ -1,0 +1,117 @@
+//! What each rule says of one request: for the trace of `usher explain` and the coverage of policy
+//! tests. The filter never asks.
+
+use super::facts::Facts;
+use super::rule::{Condition, Operand, Rule, Test};
+use super::{Policies, peer};
+use crate::claims::Identity;
+use crate::request::{MetadataValue, Request};
+
+/// One rule, asked about one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surveyed {
+    /// Number of its policy in the list, from 0.
+    pub policy: usize,
+    /// Its number in the policy, from 0.
+    pub rule: usize,
+    /// Istio's name of the rule.
+    pub name: String,
+    /// Why it does not match; `None`: it matches.
+    pub miss: Option<Miss>,
+}
+
+/// The first condition of a rule that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Miss {
+    /// Its path below the rule, such as `from[0].source.principals` or `when[2]`.
+    pub at: String,
+    /// What it is about, such as `request.auth.claims[groups]`.
+    pub condition: String,
+    /// How many conditions of the rule hold before it.
+    pub passed: usize,
+    /// What the request has there; empty where the attribute is absent.
+    pub found: Vec<String>,
+}
+
+/// Asks every rule, in the order of the list.
+pub fn survey(
+    policies: &Policies,
+    request: &Request,
+    identity: Option<&Identity>,
+) -> Vec<Surveyed> {
+    let facts = Facts { request, identity, scalars: policies.scalars };
+    let mut all = Vec::new();
+    for (index, policy) in policies.policies.iter().enumerate() {
+        all.extend(policy.rules.iter().enumerate().map(|(number, rule)| Surveyed {
+            policy: index,
+            rule: number,
+            name: format!("ns[{}]-policy[{}]-rule[{number}]", policy.namespace, policy.name),
+            miss: rule.first_failure(&facts).map(|failure| Miss {
+                at: place(rule, failure.condition),
+                condition: failure.condition.to_string(),
+                passed: failure.held,
+                found: found(failure.condition, &facts),
+            }),
+        }));
+    }
+    all
+}
+
+/// Where a condition stands in its rule.
+fn place(rule: &Rule, condition: &Condition) -> String {
+    let position = |operand: &Operand| operand.iter().position(|c| std::ptr::eq(c, condition));
+    for (list, field, operands) in [("from", "source", &rule.from), ("to", "operation", &rule.to)] {
+        if let Some(at) = operands.iter().position(|operand| position(operand).is_some()) {
+            return format!("{list}[{at}].{field}.{}", condition.name);
+        }
+    }
+    position(&rule.when).map_or_else(|| "when".to_owned(), |at| format!("when[{at}]"))
+}
+
+/// The texts that the request has where a condition looks.
+fn found(condition: &Condition, facts: &Facts<'_>) -> Vec<String> {
+    let tests = condition.values.iter().chain(&condition.all).chain(&condition.not_values);
+    let mut texts = Vec::new();
+    let attribute = condition.values_from.as_ref().map(|from| &from.attribute);
+    if let Some(test) = tests.into_iter().next() {
+        of_test(test, facts, &mut texts);
+    } else if let Some(attribute) = attribute {
+        facts.any(attribute, &mut |text| note(&mut texts, text));
+    }
+    texts
+}
+
+fn of_test(test: &Test, facts: &Facts<'_>, texts: &mut Vec<String>) {
+    let connection = &facts.request.connection;
+    match test {
+        Test::Address(address, _) => texts.extend(facts.address(*address).map(|a| a.to_string())),
+        Test::Metadata { filter, key, .. } => match facts.metadata(filter, key) {
+            Some(MetadataValue::Text(text)) => texts.push(text.clone()),
+            Some(MetadataValue::List(items)) => texts.extend(items.iter().cloned()),
+            None => {}
+        },
+        Test::Path(_) => {
+            texts.extend(facts.path().map(|path| String::from_utf8_lossy(path).into_owned()));
+        }
+        Test::Peer(_) => {
+            let names = connection.peer.iter().flat_map(peer::names);
+            texts.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
+        }
+        Test::Port(_) => texts.extend(connection.destination_port.map(|port| port.to_string())),
+        Test::RequestPrincipal(_) => {
+            let text = |name| facts.identity.and_then(|identity| identity.claims.text(name));
+            if let (Some(issuer), Some(subject)) = (text("iss"), text("sub")) {
+                texts.push(format!("{issuer}/{subject}"));
+            }
+        }
+        Test::Text(attribute, _) => {
+            facts.any(attribute, &mut |text| note(texts, text));
+        }
+    }
+}
+
+/// Takes a text down and asks for the next.
+fn note(texts: &mut Vec<String>, text: &[u8]) -> bool {
+    texts.push(String::from_utf8_lossy(text).into_owned());
+    false
+}

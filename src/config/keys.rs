@@ -1,0 +1,261 @@
+//! The keys of a rule: `jwks`, or from a server: `jwksUri` and its companions.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::Context;
+use super::reader::{Node, Object, Problems};
+use crate::jwks::{Algorithm, KeySet, Origin};
+use crate::remote::{Keys, Location, Place, Remote, Selection, Source, Terms};
+
+/// Istio's default for `timeout` (RequestAuthentication).
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Envoy drops a stream that is idle for 5 minutes; nobody waits for keys as long as a fifth of it.
+const TIMEOUTS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+/// A day: long enough for an outage of the key server, and to notice it.
+const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Two fetches must find room in it.
+const LEAST_STALE: Duration = Duration::from_secs(2);
+
+/// Fields that only mean something for fetched keys.
+const COMPANIONS: [&str; 2] = ["maxStale", "jwksPins"];
+
+/// Reads the keys. `None`, with a note, where they are missing or wrong.
+pub(super) fn read(
+    object: &Object<'_>,
+    issuer: Option<&str>,
+    algorithms: Option<&[Algorithm]>,
+    context: &mut Context<'_>,
+) -> Option<Keys> {
+    let problems = context.problems;
+    let symmetric = algorithms.is_some_and(|list| list.iter().any(|a| a.is_symmetric()));
+    let given = object.field("jwks");
+    let has_inline = given.is_some();
+    let inline = given.and_then(|node| inline(&node, symmetric, context));
+    let terms = terms(object, problems);
+    let pins = pins(object, problems);
+    let uri = object.field("jwksUri");
+    let cluster = object.field("jwksCluster");
+    if uri.is_none() && cluster.is_none() {
+        for name in COMPANIONS.into_iter().filter(|name| object.gives(name)) {
+            problems.error(object.path(name), "needs `jwksUri` or `jwksCluster` beside it");
+        }
+        if object.gives("timeout") {
+            problems.warning(object.path("timeout"), "has no effect: it is about `jwksUri`");
+        }
+        if !has_inline {
+            problems.error(&object.at, "missing field `jwks`: the issuer's keys");
+        }
+        return inline.map(Keys::Inline);
+    }
+    let place = place(object, uri.as_ref(), issuer, problems);
+    let cluster = match &cluster {
+        Some(node) => node.filled_text(problems),
+        None => {
+            let host = match &place {
+                Some(Place::Keys(location)) => location.host(),
+                _ => "idp.example.com",
+            };
+            let problem = format!(
+                "needs `jwksCluster` beside it: a plugin reaches only the clusters of its Envoy, \
+                 such as Istio's `outbound|443||{host}`"
+            );
+            problems.error(object.path("jwksUri"), problem);
+            None
+        }
+    };
+    if has_inline && inline.is_none() {
+        return None;
+    }
+    let selection = Selection { symmetric, pins: pins? };
+    let source = Source { cluster: cluster?.to_owned(), place: place?, selection };
+    Some(Keys::Remote(Rc::new(Remote { source, terms: terms?, inline })))
+}
+
+/// Keys that stand in the configuration.
+fn inline(node: &Node<'_>, symmetric: bool, context: &mut Context<'_>) -> Option<Rc<KeySet>> {
+    let known = (node.value.to_string(), symmetric);
+    if let Some(keys) = context.key_sets.get(&known) {
+        return Some(Rc::clone(keys));
+    }
+    let keys = Rc::new(KeySet::read(node, Origin::Inline, symmetric, context.problems)?);
+    context.key_sets.insert(known, Rc::clone(&keys));
+    Some(keys)
+}
+
+/// `jwksUri`, or else what the issuer's OpenID configuration will say.
+fn place(
+    object: &Object<'_>,
+    uri: Option<&Node<'_>>,
+    issuer: Option<&str>,
+    problems: &Problems,
+) -> Option<Place> {
+    if let Some(node) = uri {
+        return match Location::parse(node.filled_text(problems)?) {
+            Ok(location) => Some(Place::Keys(location)),
+            Err(expected) => node.expected(expected, problems),
+        };
+    }
+    let at = object.path("jwksCluster");
+    let Some(issuer) = issuer else {
+        let problem = "needs `jwksUri` beside it: without an issuer there is nobody to ask \
+                       where the keys are";
+        problems.error(at, problem);
+        return None;
+    };
+    // OpenID Connect Discovery 1.0 section 4.1: a terminating slash is removed first.
+    let base = issuer.strip_suffix('/').unwrap_or(issuer);
+    match Location::parse(&format!("{base}/.well-known/openid-configuration")) {
+        Ok(configuration) => Some(Place::Discovery { issuer: issuer.to_owned(), configuration }),
+        Err(expected) => {
+            let problem = format!(
+                "needs `jwksUri` beside it: the issuer's configuration says where its keys are \
+                 only if the issuer is {expected}, found `{issuer}`"
+            );
+            problems.error(at, problem);
+            None
+        }
+    }
+}
+
+fn terms(object: &Object<'_>, problems: &Problems) -> Option<Terms> {
+    let (shortest, longest) = TIMEOUTS;
+    let timeout = match object.field("timeout") {
+        None => TIMEOUT,
+        Some(node) => match node.duration(problems)? {
+            timeout if (shortest..=longest).contains(&timeout) => timeout,
+            _ => return node.expected("a duration from `100ms` to `60s`", problems),
+        },
+    };
+    let max_stale = match object.field("maxStale") {
+        None => MAX_STALE,
+        Some(node) => match node.duration(problems)? {
+            max_stale if max_stale >= LEAST_STALE => max_stale,
+            _ => return node.expected("a duration of at least `2s`", problems),
+        },
+    };
+    Some(Terms { timeout, max_stale })
+}
+
+/// `jwksPins`: thumbprints of the keys that count.
+fn pins(object: &Object<'_>, problems: &Problems) -> Option<Vec<String>> {
+    let Some(node) = object.field("jwksPins") else {
+        return Some(Vec::new());
+    };
+    let items = node.list(problems)?;
+    if items.is_empty() {
+        return node.expected("at least one thumbprint, or no `jwksPins` for any key", problems);
+    }
+    let read = |item: &Node<'_>| {
+        let pin = item.filled_text(problems)?;
+        match URL_SAFE_NO_PAD.decode(pin) {
+            Ok(bytes) if bytes.len() == 32 => Some(pin.to_owned()),
+            _ => item.expected("an RFC 7638 SHA-256 thumbprint (43 of base64url)", problems),
+        }
+    };
+    let mut pins = items.iter().map(read).collect::<Option<Vec<_>>>()?;
+    pins.sort_unstable();
+    pins.dedup();
+    Some(pins)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Policy;
+    use crate::remote::{Keys, Place};
+
+    const PIN: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+
+    fn load(rule: &str) -> Result<Policy, Vec<String>> {
+        let text = format!(r#"{{"jwtRules": [{{"issuer": "https://idp.example/a/", {rule}}}]}}"#);
+        Policy::from_json(text.as_bytes())
+            .map(|loaded| loaded.policy)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn keys_from_a_server() {
+        let policy = load(&format!(
+            r#""jwksUri": "https://Keys.example/k?v=1", "jwksCluster": "outbound|443||keys.example",
+               "timeout": "2s", "maxStale": "1h", "jwksPins": ["{PIN}", "{PIN}"]"#
+        ))
+        .unwrap();
+        let Keys::Remote(remote) = &policy.jwt.rules[0].keys else { panic!("not remote") };
+        assert_eq!(
+            remote.source.id(),
+            format!("outbound|443||keys.example keys https://keys.example/k?v=1 false {PIN}")
+        );
+        assert_eq!((remote.terms.timeout.as_secs(), remote.terms.max_stale.as_secs()), (2, 3600));
+
+        let policy = load(r#""jwksCluster": "idp""#).unwrap();
+        let Keys::Remote(remote) = &policy.jwt.rules[0].keys else { panic!("not remote") };
+        let Place::Discovery { issuer, configuration } = &remote.source.place else {
+            panic!("not discovered")
+        };
+        assert_eq!(issuer, "https://idp.example/a/");
+        let expected = "https://idp.example/a/.well-known/openid-configuration";
+        assert_eq!(configuration.to_string(), expected);
+        assert_eq!((remote.terms.timeout.as_secs(), remote.terms.max_stale.as_secs()), (5, 86_400));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        for (rule, problem) in [
+            (
+                r#""jwksUri": "https://keys.example:8443/k""#,
+                "jwtRules[0].jwksUri: needs `jwksCluster` beside it: a plugin reaches only the clusters of its \
+                 Envoy, such as Istio's `outbound|443||keys.example`",
+            ),
+            (
+                r#""jwksUri": "keys.example/k", "jwksCluster": "c""#,
+                "jwtRules[0].jwksUri: expected a URL that begins with `https://` or `http://`, found \
+                 `keys.example/k`",
+            ),
+            (
+                r#""jwksUri": "https://k/", "jwksCluster": """#,
+                "jwtRules[0].jwksCluster: expected a string that is not empty, found an empty string",
+            ),
+            (r#""timeout": "5s""#, "jwtRules[0]: missing field `jwks`: the issuer's keys"),
+            (
+                r#""jwksCluster": "c", "timeout": "0s""#,
+                "jwtRules[0].timeout: expected a duration from `100ms` to `60s`, found `0s`",
+            ),
+            (
+                r#""jwksCluster": "c", "maxStale": "1s""#,
+                "jwtRules[0].maxStale: expected a duration of at least `2s`, found `1s`",
+            ),
+            (
+                r#""jwksCluster": "c", "jwksPins": []"#,
+                "jwtRules[0].jwksPins: expected at least one thumbprint, or no `jwksPins` for any key, found a list",
+            ),
+            (
+                r#""jwksCluster": "c", "jwksPins": ["sha256"]"#,
+                "jwtRules[0].jwksPins[0]: expected an RFC 7638 SHA-256 thumbprint (43 of base64url), found `sha256`",
+            ),
+            (
+                r#""jwks": "{", "jwksPins": ["x"]"#,
+                "jwtRules[0].jwksPins: needs `jwksUri` or `jwksCluster` beside it",
+            ),
+            (
+                r#""jwks": "{", "maxStale": "1h""#,
+                "jwtRules[0].maxStale: needs `jwksUri` or `jwksCluster` beside it",
+            ),
+        ] {
+            let problems = load(rule).unwrap_err();
+            assert!(problems.iter().any(|told| told == problem), "{rule}: {problems:#?}");
+        }
+        let any = br#"{"jwtRules": [{"anyIssuer": true, "jwksCluster": "c"}]}"#;
+        let problems = Policy::from_json(any).unwrap_err();
+        assert_eq!(
+            problems[0].to_string(),
+            "jwtRules[0].jwksCluster: needs `jwksUri` beside it: without an issuer there is nobody to ask where \
+             the keys are"
+        );
+        let urn = br#"{"jwtRules": [{"issuer": "urn:idp", "jwksCluster": "c"}]}"#;
+        let problems = Policy::from_json(urn).unwrap_err();
+        assert!(problems[0].to_string().ends_with("found `urn:idp`"), "{problems:?}");
+    }
+}

@@ -1,0 +1,15 @@
+//! VM faults on demand, in test builds only (feature `fault`): what a bug would do.
+
+use crate::request::Request;
+
+/// Traps where a request asks for it.
+pub(super) fn on_demand(request: &Request) {
+    if request.header("x-usher-fault") == Some(b"trap") {
+        core::arch::wasm32::unreachable();
+    }
+}
+
+/// Whether a configuration is one that the host is to be told is wrong, which Usher never does.
+pub(super) fn refuses(configuration: &[u8]) -> bool {
+    configuration == b"refuse"
+}

@@ -1,0 +1,205 @@
+//! What the operator gets to see: the decision log, metrics, the steps at log level debug, and a line for
+//! each configuration.
+//!
+//! An observer outlives the configurations of its plugin: Envoy makes a new root context for each.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+
+use proxy_wasm::types::LogLevel;
+
+use crate::authenticate::JwtRule;
+use crate::cache::Answer;
+use crate::config::{HashKey, Policy};
+use crate::decide::{Decision, Session, Trace};
+use crate::log::{self, Circumstances, Level, Sampler, words};
+use crate::metrics::{self, Series, family};
+use crate::request::Request;
+use crate::start;
+
+use super::metrics::Stats;
+use super::remote::{self, Fetch};
+use super::standing::{Configured, Gate, Standing};
+use super::{gather, host};
+
+/// One plugin in one worker.
+#[derive(Default)]
+pub(super) struct Observer {
+    stats: Stats,
+    sampler: Sampler,
+    process_key: Vec<u8>,
+    generation: u64,
+    hash: String,
+    cache: Cache,
+    level_asked: u64,
+    traces: bool,
+}
+
+/// What was told of the token cache of the configuration in force.
+#[derive(Default)]
+struct Cache {
+    session: Option<Rc<RefCell<Session>>>,
+    evictions: u64,
+    entries: usize,
+}
+
+thread_local! {
+    static OBSERVERS: RefCell<HashMap<String, Rc<RefCell<Observer>>>> = RefCell::default();
+}
+
+/// Longest step that a debug line tells, in bytes.
+const STEP_BYTES: usize = 1024;
+
+impl Observer {
+    /// The observer of the plugin that is being configured.
+    pub(super) fn of_plugin() -> Rc<RefCell<Self>> {
+        let name = host::property(&["plugin_name"]).unwrap_or_default();
+        let name = String::from_utf8_lossy(&name).into_owned();
+        OBSERVERS.with_borrow_mut(|observers| {
+            let new = || Self { stats: Stats::new(name.clone()), ..Self::default() };
+            Rc::clone(observers.entry(name.clone()).or_insert_with(|| Rc::new(RefCell::new(new()))))
+        })
+    }
+
+    /// Tells of a configuration that was read.
+    pub(super) fn configured(&mut self, configured: &Configured, session: &Rc<RefCell<Session>>) {
+        self.stats.set(&family::BUILD_INFO, [env!("CARGO_PKG_VERSION").into()], 1);
+        let valid = configured.standing == Standing::Good;
+        self.stats.set(&family::CONFIG_VALID, [], u64::from(valid));
+        for problem in &configured.problems {
+            host::log(LogLevel::Warn, &format!("usher: invalid configuration: {problem}"));
+        }
+        if configured.standing == Standing::Kept {
+            let problems = configured.problems.len();
+            let line = format!("usher: {problems} problems: the last good configuration stays");
+            host::log(LogLevel::Warn, &line);
+        }
+        if let Gate::Open { policy, .. } = &configured.gate {
+            for warning in &configured.warnings {
+                host::log(LogLevel::Warn, &format!("usher: configuration: {warning}"));
+            }
+            self.in_force(&configured.text, policy, session);
+        }
+        self.stats.set(&family::CONFIG_GENERATION, [], self.generation);
+    }
+
+    fn in_force(&mut self, text: &[u8], policy: &Policy, session: &Rc<RefCell<Session>>) {
+        self.count_cache(0, 0);
+        self.cache = Cache { session: Some(Rc::clone(session)), ..Cache::default() };
+        let hash = start::config_hash(text);
+        let hex = log::hex(&hash);
+        if hex != self.hash {
+            self.generation = self.generation.saturating_add(1);
+            self.hash = hex;
+        }
+        self.stats.set(&family::CONFIG_HASH, [], start::leading_bits(&hash));
+        self.stats.zero(&family::JWKS_KEYS);
+        for (provider, keys) in start::usable_keys(policy, &remote::ring()) {
+            self.stats.set(&family::JWKS_KEYS, [provider.into()], keys);
+        }
+        if policy.decision_log.hash == Some(HashKey::OfProcess) {
+            self.process_key = host::shared("usher.decisionLog.hashKey", random);
+        }
+        if let Ok(session) = session.try_borrow() {
+            let line = start::line(policy, &self.hash, &session.ring, &*session.engine);
+            host::log(LogLevel::Warn, &line);
+        }
+    }
+
+    /// Tells of a fetch of the key set of this source.
+    pub(super) fn fetched(&mut self, policy: &Policy, source: &str, fetch: Fetch, now: u64) {
+        let ring = remote::ring();
+        let of_source =
+            |rule: &&JwtRule| rule.keys.remote().is_some_and(|remote| remote.source.id() == source);
+        let providers: BTreeSet<&str> =
+            policy.jwt.rules.iter().filter(of_source).map(|rule| rule.provider.as_str()).collect();
+        let result = match fetch {
+            Fetch::Failed => "failure",
+            Fetch::Good => "success",
+        };
+        let keys = start::usable_keys(policy, &ring);
+        for provider in providers {
+            let labels = [provider.into(), result.into()];
+            self.stats.add(&Series::new(&family::JWKS_REFRESHES, labels), 1);
+            if fetch == Fetch::Good {
+                self.stats.set(&family::JWKS_LAST_SUCCESS, [provider.into()], now);
+                let count = keys.get(provider).copied().unwrap_or_default();
+                self.stats.set(&family::JWKS_KEYS, [provider.into()], count);
+            }
+        }
+    }
+
+    /// Whether the steps of decisions are worth their words. The host is asked once a second at most.
+    pub(super) fn trace(&mut self, now: u64) -> Trace {
+        if now != self.level_asked {
+            self.level_asked = now;
+            self.traces = host::logs(LogLevel::Debug);
+        }
+        if self.traces { Trace::Steps } else { Trace::Off }
+    }
+
+    /// Tells how the cache has changed. Each worker adds its part to a gauge of all.
+    fn count_cache(&mut self, evictions: u64, entries: usize) {
+        let signed = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let grown = signed(entries).saturating_sub(signed(self.cache.entries));
+        let evicted = evictions.saturating_sub(self.cache.evictions);
+        for (family, change) in [
+            (&family::TOKEN_CACHE_ENTRIES, grown),
+            (&family::TOKEN_CACHE_EVICTIONS, i64::try_from(evicted).unwrap_or(i64::MAX)),
+        ] {
+            if change != 0 {
+                self.stats.add(&Series::new(family, []), change);
+            }
+        }
+        (self.cache.evictions, self.cache.entries) = (evictions, entries);
+    }
+
+    /// Tells of a decision.
+    pub(super) fn decided(
+        &mut self,
+        policy: Option<&Policy>,
+        request: &Request,
+        decision: &Decision,
+        now: u64,
+    ) {
+        let stats = &mut self.stats;
+        metrics::of_decision(decision, |series| stats.add(series, 1));
+        if decision.report.cache == Some(Answer::Miss) {
+            let session = self.cache.session.clone();
+            if let Some(Ok(session)) = session.as_ref().map(|session| session.try_borrow()) {
+                self.count_cache(session.cache.counts().evictions, session.cache.len());
+            }
+        }
+        for step in &decision.report.steps {
+            let id = request.header("x-request-id").unwrap_or(b"-");
+            let (id, _) = words::escape(&words::redact(id), STEP_BYTES);
+            let (step, _) = words::escape(&words::redact(step.as_bytes()), STEP_BYTES);
+            host::log(LogLevel::Debug, &format!("usher: {id}: {step}"));
+        }
+        let standard = Default::default();
+        let log = policy.map_or(&standard, |policy| &policy.decision_log);
+        if let Some(level) = log::wanted(log, decision, &mut self.sampler) {
+            let mut request = request.clone();
+            gather::for_log(&mut request.connection);
+            let (generation, process_key) = (self.generation, self.process_key.as_slice());
+            let circumstances = Circumstances { now, generation, process_key };
+            let level = match level {
+                Level::Info => LogLevel::Info,
+                Level::Warn => LogLevel::Warn,
+            };
+            host::log(level, &log::line(log, &request, decision, &circumstances));
+        }
+    }
+}
+
+/// A key that nobody knows. Without random bytes from the host the hashes are keyed with what a hash map's
+/// seed gives.
+fn random() -> Vec<u8> {
+    use std::hash::{BuildHasher, RandomState};
+    let mut key = [0; 32];
+    if getrandom::fill(&mut key).is_err() {
+        return (0..4).flat_map(|n| RandomState::new().hash_one(n).to_le_bytes()).collect();
+    }
+    key.to_vec()
+}

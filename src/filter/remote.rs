@@ -1,0 +1,369 @@
+//! Refreshing remote keys: the host's timer, calls and shared data around [`crate::remote`].
+//!
+//! What is fetched belongs to the whole VM, not to a configuration: a new one finds the keys of the
+//! old. The record of each source is in the host's shared data, where the other workers find it. No
+//! callback waits; a request that does is parked (see `parked`).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use proxy_wasm::types::MapType;
+
+use super::host::{self, Swap};
+use crate::config::Policy;
+use crate::remote::{
+    self, Answer, Call, Event, Fault, Held, MOST_BYTES, Millis, Moment, Record, Remote, Ring, Step,
+    Want, Worker,
+};
+
+thread_local! {
+    static RING: Ring = Ring::default();
+    static REFRESHES: RefCell<HashMap<String, Weak<Refresh>>> = RefCell::default();
+}
+
+/// How often a step is repeated that another worker forestalls. Each time some worker gets ahead, so
+/// that all of them are through after as many tries as there are workers; the next tick tries again.
+const TRIES: usize = 8;
+
+/// The refreshing of one source in this VM, for as long as a policy in force names it.
+pub(super) struct Refresh {
+    /// The source's id.
+    id: String,
+    state: RefCell<State>,
+}
+
+struct State {
+    /// The terms of the latest configuration.
+    remote: Rc<Remote>,
+    worker: Worker,
+    /// The record as last seen, and where there is no shared data the record itself.
+    record: Record,
+    /// Whether the host shares data.
+    shared: bool,
+    /// The call under way, and the root context that made it.
+    call: Option<(u32, u32)>,
+    /// How the last fetch ended, until somebody asks.
+    fetch: Option<Fetch>,
+}
+
+/// How a fetch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fetch {
+    /// Without a usable set.
+    Failed,
+    /// With one.
+    Good,
+}
+
+/// The key sets of this VM.
+pub(super) fn ring() -> Ring {
+    RING.with(Ring::clone)
+}
+
+/// The refreshes that a policy needs; they stop when the last policy that needs them is gone.
+pub(super) fn adopt(policy: &Policy) -> Vec<Rc<Refresh>> {
+    let remotes = policy.jwt.rules.iter().filter_map(|rule| rule.keys.remote());
+    let refreshes: Vec<_> = remotes.map(Refresh::of).collect();
+    for refresh in &refreshes {
+        refresh.look();
+    }
+    refreshes
+}
+
+/// Lets every refresh do what is due, in the root context `root`. Answers when to come again.
+pub(super) fn tick(root: u32) -> Option<Duration> {
+    let now = host::unix_millis();
+    let all = all();
+    for refresh in &all {
+        refresh.look();
+        refresh.step(&Event::Tick, root);
+    }
+    all.iter()
+        .filter_map(|refresh| {
+            Some(remote::look_after(&refresh.state.try_borrow().ok()?.record, now))
+        })
+        .min()
+}
+
+/// Takes the answer to the call `token`.
+pub(super) fn answered(token: u32, headers: usize, body_size: usize) {
+    let of_call = |refresh: &Rc<Refresh>| {
+        refresh.state.try_borrow().is_ok_and(|s| s.call.is_some_and(|(call, _)| call == token))
+    };
+    if let Some(refresh) = all().into_iter().find(of_call) {
+        let root = refresh.take_call();
+        let answer = if headers == 0 {
+            Err(Fault::Unreachable("no answer in time, or no connection"))
+        } else {
+            answer(body_size)
+        };
+        refresh.step(&Event::Answered(answer), root);
+    }
+}
+
+/// The fetches by this worker that have ended since this was asked last, by the ids of their sources.
+pub(super) fn fetches() -> Vec<(String, Fetch)> {
+    let taken = |refresh: &Rc<Refresh>| {
+        let fetch = refresh.state.try_borrow_mut().ok()?.fetch.take()?;
+        Some((refresh.id.clone(), fetch))
+    };
+    all().iter().filter_map(taken).collect()
+}
+
+/// The root context `root` is about to end, and its calls with it.
+pub(super) fn abandon(root: u32) {
+    for refresh in all() {
+        let lost = refresh.state.try_borrow().is_ok_and(|s| s.call.is_some_and(|(_, r)| r == root));
+        if lost {
+            refresh.take_call();
+            refresh.step(&Event::Answered(Err(Fault::Lost)), root);
+        }
+    }
+}
+
+/// Sees what other workers have found of the keys that a decision lacked. Answers whether there is
+/// something new: then it is worth deciding again.
+pub(super) fn look(wants: &[Want]) -> bool {
+    wants.iter().filter_map(find).fold(false, |news, refresh| news | refresh.look())
+}
+
+/// Asks for the keys that a request lacked; the next tick of some worker fetches them.
+pub(super) fn ask(wants: &[Want]) {
+    for want in wants {
+        if let (Some(kid), Some(refresh)) = (&want.kid, find(want)) {
+            refresh.step(&Event::Unknown { kid: kid.clone() }, 0);
+        }
+    }
+}
+
+/// A number that is another whenever the ring's keys are.
+pub(super) fn epoch() -> u64 {
+    RING.with(Ring::epoch)
+}
+
+/// Whether keys that a request lacked may still come in time, as far as this worker knows.
+pub(super) fn are_coming(wants: &[Want], arrived: Millis, now: Millis) -> bool {
+    wants.iter().any(|want| {
+        let Some(refresh) = find(want) else { return false };
+        let timeout = u64::try_from(want.remote.terms.timeout.as_millis()).unwrap_or_default();
+        let until = arrived.saturating_add(timeout);
+        let worth = |s: &State| s.record.is_worth_waiting(want.kid.as_deref(), until, now);
+        refresh.state.try_borrow().is_ok_and(|state| worth(&state))
+    })
+}
+
+fn all() -> Vec<Rc<Refresh>> {
+    REFRESHES.with(|refreshes| {
+        let all = refreshes.try_borrow();
+        all.map(|all| all.values().filter_map(Weak::upgrade).collect()).unwrap_or_default()
+    })
+}
+
+fn find(want: &Want) -> Option<Rc<Refresh>> {
+    let id = want.remote.source.id();
+    REFRESHES.with(|all| all.try_borrow().ok()?.get(&id)?.upgrade())
+}
+
+impl Refresh {
+    /// The one of this source, which is there already or begins now.
+    fn of(remote: &Rc<Remote>) -> Rc<Self> {
+        let id = remote.source.id();
+        REFRESHES.with(|all| {
+            let known = all.try_borrow().ok().and_then(|all| all.get(&id)?.upgrade());
+            if let Some(refresh) = known {
+                if let Ok(mut state) = refresh.state.try_borrow_mut() {
+                    state.remote = Rc::clone(remote);
+                }
+                return refresh;
+            }
+            let state = State {
+                remote: Rc::clone(remote),
+                worker: Worker::new(random()),
+                record: Record::default(),
+                shared: true,
+                call: None,
+                fetch: None,
+            };
+            let refresh = Rc::new(Self { id: id.clone(), state: RefCell::new(state) });
+            if let Ok(mut all) = all.try_borrow_mut() {
+                all.retain(|_, refresh| refresh.strong_count() > 0);
+                all.insert(id, Rc::downgrade(&refresh));
+            }
+            refresh
+        })
+    }
+
+    /// Reads the shared record. Answers whether its keys are others than those in the ring.
+    fn look(&self) -> bool {
+        match self.state.try_borrow_mut() {
+            Ok(mut state) => {
+                let (record, _) = state.read(&self.id);
+                state.see(&self.id, record)
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn take_call(&self) -> u32 {
+        let call = self.state.try_borrow_mut().ok().and_then(|mut state| state.call.take());
+        call.map(|(_, root)| root).unwrap_or_default()
+    }
+
+    /// Takes a step, and repeats it while others are faster.
+    fn step(&self, event: &Event, root: u32) {
+        let Ok(mut state) = self.state.try_borrow_mut() else { return };
+        for _ in 0..TRIES {
+            let (record, version) = state.read(&self.id);
+            let at = Moment { now: host::unix_millis(), dice: random() };
+            let step = state.worker.step(&state.remote, &record, event, at);
+            if let Some(next) = &step.record
+                && !state.write(&self.id, next, version)
+            {
+                continue;
+            }
+            state.worker.commit(&step);
+            let record = step.record.clone().unwrap_or(record);
+            state.report(&step, &record);
+            state.see(&self.id, record);
+            let Some(call) = step.call else { return };
+            match dispatch(&state.remote.source.cluster, &call) {
+                Ok(token) => {
+                    state.call = Some((token, root));
+                    return;
+                }
+                Err(why) => {
+                    drop(state);
+                    return self.step(&Event::Answered(Err(Fault::Unreachable(why))), root);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Refresh {
+    fn drop(&mut self) {
+        ring().forget(&self.id);
+    }
+}
+
+impl State {
+    /// The record and its version.
+    fn read(&self, id: &str) -> (Record, u32) {
+        if !self.shared {
+            return (self.record.clone(), 0);
+        }
+        match host::shared_data(&key(id)) {
+            Some((bytes, version)) => (Record::from_bytes(&bytes).unwrap_or_default(), version),
+            None => (Record::default(), host::ABSENT),
+        }
+    }
+
+    /// Writes the record if it still has this version.
+    fn write(&mut self, id: &str, record: &Record, version: u32) -> bool {
+        if !self.shared {
+            return true;
+        }
+        match host::set_shared_data(&key(id), &record.to_bytes(), version) {
+            Swap::Done => true,
+            Swap::Mismatch => false,
+            Swap::Failed => {
+                // A host without shared data: each worker fetches for itself.
+                self.shared = false;
+                true
+            }
+        }
+    }
+
+    /// Takes the record for what is known, and its keys into the ring. Answers whether they are others.
+    fn see(&mut self, id: &str, record: Record) -> bool {
+        let ring = ring();
+        let held = ring.held(id);
+        let other = record.generation != self.record.generation || held.is_none();
+        let keys = match held {
+            Some(held) if !other => held.keys,
+            _ => record.keys(&self.remote.source.selection),
+        };
+        let seconds = |millis: Millis| millis / 1000;
+        let retry_at = seconds(record.due_at);
+        ring.hold(id, Held { keys, fetched_at: seconds(record.fetched_at), retry_at });
+        self.record = record;
+        other
+    }
+
+    fn report(&mut self, step: &Step, record: &Record) {
+        self.fetch = match &step.outcome {
+            None | Some(Err(Fault::Lost)) => self.fetch,
+            Some(Ok(_)) => Some(Fetch::Good),
+            Some(Err(_)) => Some(Fetch::Failed),
+        };
+        let place = &self.remote.source.place;
+        match &step.outcome {
+            None | Some(Err(Fault::Lost)) => {}
+            Some(Ok(warnings)) => {
+                let failed = self.record.failures > 0;
+                if failed || record.generation != self.record.generation {
+                    log::info!("usher: keys: {place}: set {} in force", record.generation);
+                    for warning in warnings {
+                        log::warn!("usher: keys: {place}: {warning}");
+                    }
+                }
+            }
+            Some(Err(fault)) => {
+                let failures = record.failures;
+                log::warn!("usher: keys: {place}: failed fetch {failures} in a row: {fault}");
+            }
+        }
+    }
+}
+
+fn key(id: &str) -> String {
+    format!("usher.keys {id}")
+}
+
+fn dispatch(cluster: &str, call: &Call) -> Result<u32, &'static str> {
+    let to = &call.location;
+    let headers = vec![
+        (":method", "GET"),
+        (":scheme", to.scheme),
+        (":authority", &to.authority),
+        (":path", &to.path),
+        ("accept", "application/json"),
+        ("user-agent", concat!("usher/", env!("CARGO_PKG_VERSION"))),
+    ];
+    // The SDK's wrapper and not a call of our own: only it enters the call into the table without which
+    // the SDK panics at the answer. It panics at a status other than these two itself, but the host has
+    // no other (proxy-wasm-cpp-host exports.cc, http_call; Envoy context.cc, httpCall).
+    proxy_wasm::hostcalls::dispatch_http_call(cluster, headers, None, Vec::new(), call.timeout)
+        .map_err(|_| "the cluster does not exist or has no connection to give")
+}
+
+/// The answer that the host holds.
+fn answer(body_size: usize) -> Result<Answer, Fault> {
+    if body_size > MOST_BYTES {
+        return Err(Fault::TooLarge(body_size));
+    }
+    let headers = host::header_map(MapType::HttpCallResponseHeaders);
+    let body = host::call_body(body_size);
+    let (headers, body) =
+        headers.zip(body).ok_or(Fault::Unreachable("the host does not hand the answer over"))?;
+    let texts = |name: &str| -> Vec<&str> {
+        let values = headers.iter().filter(|(n, _)| n == name.as_bytes());
+        values.filter_map(|(_, value)| std::str::from_utf8(value).ok()).collect()
+    };
+    let first = |name| texts(name).first().map(|text| text.trim().to_owned());
+    Ok(Answer {
+        status: first(":status").and_then(|text| text.parse().ok()).unwrap_or_default(),
+        cache_control: texts("cache-control").join(","),
+        age: first("age").and_then(|text| text.parse().ok()).unwrap_or_default(),
+        location: first("location"),
+        body,
+    })
+}
+
+/// A random number: what the standard library seeds its maps with, from the host.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,247 @@
+#![expect(clippy::unreachable, reason = "a test may stop at any surprise")]
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::decide::{Session, decide};
+use crate::json::Map;
+
+const NOW: u64 = 1_700_000_000;
+const SECRET: &[u8] = b"01234567890123456789012345678901";
+
+fn policy(edit: impl FnOnce(&mut Value)) -> Policy {
+    let mut configuration = json!({ "jwtRules": [{
+        "issuer": "idp", "name": "corp", "algorithms": ["HS256"], "fromParams": ["t"],
+        "fromHeaders": [{ "name": "authorization", "prefix": "Bearer " }],
+        "jwks": { "keys": [{ "kty": "oct", "kid": "one", "k": encode(SECRET) }] },
+    }]});
+    edit(&mut configuration);
+    Policy::from_value(&configuration).unwrap().policy
+}
+
+use crate::config::Policy;
+
+fn encode(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn token(claims: &Value) -> String {
+    let header = json!({ "alg": "HS256", "kid": "one" });
+    let signed = format!(
+        "{}.{}",
+        encode(header.to_string().as_bytes()),
+        encode(claims.to_string().as_bytes())
+    );
+    let signature = encode(&hmac_sha256::HMAC::mac(&signed, SECRET));
+    format!("{signed}.{signature}")
+}
+
+fn claims() -> Value {
+    json!({ "iss": "idp", "sub": "mmosley", "exp": NOW + 60, "act": { "sub": "cron" }, "ssn": "078-05-1120" })
+}
+
+fn request(path: &[u8], lines: &[(&str, &[u8])]) -> Request {
+    let mut headers = vec![
+        (b":method".to_vec(), b"GET".to_vec()),
+        (b":authority".to_vec(), b"shop.example".to_vec()),
+        (b":path".to_vec(), path.to_vec()),
+    ];
+    headers.extend(lines.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())));
+    Request { headers, ..Request::default() }
+}
+
+fn written(policy: &Policy, request: &Request) -> (Level, Map<String, Value>) {
+    let decision = decide(policy, request, NOW, &mut Session::portable());
+    let circumstances = Circumstances { now: NOW, generation: 3, process_key: b"process" };
+    let log = DecisionLog { emit: Emit::All, ..policy.decision_log.clone() };
+    let level = wanted(&log, &decision, &mut Sampler::default()).unwrap();
+    let line = line(&log, request, &decision, &circumstances);
+    assert!(line.len() <= LINE_BYTES, "{} bytes", line.len());
+    assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line}");
+    let Value::Object(members) = crate::json::parse(line.as_bytes(), 8).expect(&line) else {
+        panic!("no object: {line}");
+    };
+    (level, members)
+}
+
+#[test]
+fn an_allowed_request_in_full() {
+    let bearer = format!("Bearer {}", token(&claims()));
+    let request = request(
+        b"/cart?q=secret#x",
+        &[
+            ("authorization", bearer.as_bytes()),
+            ("x-request-id", b"r-1"),
+            ("traceparent", b"00-a-b-01"),
+        ],
+    );
+    let (level, line) = written(&policy(|_| {}), &request);
+    assert_eq!(level, Level::Info);
+    let expected = json!({
+        "time": NOW, "generation": 3, "decision": "allow", "enforced": true, "status": 200, "reason": "allowed",
+        "provider": "corp", "kid": "one", "alg": "HS256", "cached": false, "claims": { "sub": "mmosley" }, "actor": "cron",
+        "method": "GET", "host": "shop.example", "path": "/cart", "request_id": "r-1",
+        "traceparent": "00-a-b-01",
+    });
+    assert_eq!(Value::Object(line), expected);
+}
+
+#[test]
+fn a_refused_token_is_nobody_s_but_names_its_rule() {
+    let expired = json!({ "iss": "idp", "sub": "mmosley", "exp": NOW - 600 });
+    let bearer = format!("Bearer {}", token(&expired));
+    let (level, line) =
+        written(&policy(|_| {}), &request(b"/", &[("authorization", bearer.as_bytes())]));
+    assert_eq!(level, Level::Warn);
+    let expected = json!({
+        "time": NOW, "generation": 3, "decision": "deny", "enforced": true, "status": 401,
+        "reason": "token_expired", "provider": "corp", "kid": "one", "alg": "HS256", "cached": false,
+        "method": "GET", "host": "shop.example", "path": "/",
+    });
+    assert_eq!(Value::Object(line), expected);
+}
+
+#[test]
+fn claims_can_be_hashed() {
+    let bearer = format!("Bearer {}", token(&claims()));
+    let request = request(b"/", &[("authorization", bearer.as_bytes())]);
+    for (log, key) in [
+        (json!({ "hash": true, "hashKey": "0123456789abcdef" }), "0123456789abcdef"),
+        (json!({ "hash": true }), "process"),
+    ] {
+        let (_, line) = written(&policy(|c| c["decisionLog"] = log), &request);
+        let hash = |text: &str| hex(&hmac_sha256::HMAC::mac(text, key));
+        assert_eq!(line["claims"], json!({ "sub": hash("mmosley") }));
+        assert_eq!(line["actor"], hash("cron"));
+    }
+    // printf mmosley | openssl dgst -sha256 -hmac 0123456789abcdef
+    assert_eq!(
+        hash(b"0123456789abcdef", "mmosley"),
+        "54ed59c7789cf1097d683d4f6073c9e421ca1f0f3d8d75f3f87fc9619d357c5e"
+    );
+}
+
+#[test]
+fn which_decisions_are_written() {
+    let bearer = format!("Bearer {}", token(&claims()));
+    let good = request(b"/", &[("authorization", bearer.as_bytes())]);
+    let bad = request(b"/", &[]);
+    let plain = policy(|_| {});
+    let audit = policy(|c| {
+        c["authorizationPolicies"] = json!([{ "name": "a", "action": "AUDIT", "rules": [{}] }]);
+    });
+    let dry_run = policy(|c| c["mode"] = json!("dryRun"));
+    let (warn, info) = (Some(Level::Warn), Some(Level::Info));
+    for (policy, request, expected, why) in [
+        (&plain, &good, [None, None, info], "allowed"),
+        (&plain, &bad, [None, warn, warn], "refused"),
+        (&audit, &good, [None, warn, warn], "allowed and audited"),
+        (&dry_run, &bad, [None, warn, warn], "would be refused"),
+    ] {
+        let decision = decide(policy, request, NOW, &mut Session::portable());
+        let found = [Emit::None, Emit::Denied, Emit::All].map(|emit| {
+            let log = DecisionLog { emit, ..DecisionLog::default() };
+            wanted(&log, &decision, &mut Sampler::default())
+        });
+        assert_eq!(found, expected, "{why}");
+    }
+}
+
+#[test]
+fn a_sample_is_even() {
+    for (sample, of_thousand) in [(0.0, 0), (0.1, 100), (0.25, 250), (1.0, 1000)] {
+        let mut sampler = Sampler::default();
+        let written = (0..1000).filter(|_| sampler.next(sample)).count();
+        assert!(written.abs_diff(of_thousand) <= 1, "{sample}: {written}");
+    }
+}
+
+#[test]
+fn wrong_fields_are_told() {
+    for (log, expected) in [
+        (
+            json!({ "sample": 1.5 }),
+            "decisionLog.sample: expected a number from 0 to 1, found `1.5`",
+        ),
+        (
+            json!({ "sample": "half" }),
+            "decisionLog.sample: expected a number from 0 to 1, found `half`",
+        ),
+        (json!({ "hashKey": "short" }), "decisionLog.hashKey: expected at least 16 bytes, found 5"),
+        (
+            json!({ "emitt": "all" }),
+            "decisionLog.emitt: unknown field `emitt`; did you mean `emit`?",
+        ),
+    ] {
+        let configuration = json!({ "jwtRules": [], "decisionLog": log });
+        let problems = Policy::from_value(&configuration).unwrap_err();
+        assert!(problems.iter().any(|p| p.to_string() == expected), "{expected}: {problems:?}");
+    }
+}
+
+/// Bytes that harm a careless writer.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let pieces = prop_oneof![
+        Just(b"\"".to_vec()),
+        Just(b"\\".to_vec()),
+        Just(b"\n".to_vec()),
+        Just(b"\0\x1b\x7f".to_vec()),
+        Just(b"\xff\xed\xa0\x80".to_vec()),
+        Just("\u{2028}\u{202e}\u{9b}\u{1f600}".as_bytes().to_vec()),
+        Just(b"{\"time\":1}".to_vec()),
+        Just(vec![b'"'; 61_440]),
+        Just(vec![0xff; 61_440]),
+        proptest::collection::vec(any::<u8>(), 0..40),
+    ];
+    proptest::collection::vec(pieces, 0..6).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn any_bytes_give_one_bounded_object(
+        path in bytes(), host in bytes(), method in bytes(), id in bytes(), trace in bytes(), name in bytes(),
+        texts in proptest::collection::vec(bytes(), 12),
+        verified in any::<bool>(),
+    ) {
+        let policy = policy(|c| {
+            let names: Vec<String> = (0..12).map(|n| format!("claim{n}\u{1}\"")).collect();
+            c["decisionLog"] = json!({ "claims": names });
+            c["identityHeaders"] = json!({ "strip": ["x-user"] });
+        });
+        let mut token_claims = claims();
+        for (n, text) in texts.iter().enumerate() {
+            token_claims[format!("claim{n}\u{1}\"")] = json!(String::from_utf8_lossy(text));
+        }
+        let mut path = [b"/".as_slice(), &path].concat();
+        path.retain(|byte| *byte != 0);
+        // Through the token's real size limit only if it is small; the caller is put in by hand otherwise.
+        let request = Request {
+            headers: vec![
+                (b":method".to_vec(), method),
+                (b":authority".to_vec(), host),
+                (b":path".to_vec(), path),
+                (b"x-request-id".to_vec(), id),
+                (b"traceparent".to_vec(), trace),
+                (b"x-user".to_vec(), name),
+            ],
+            ..Request::default()
+        };
+        let mut decision = decide(&policy, &request, NOW, &mut Session::portable());
+        if verified {
+            let Value::Object(members) = token_claims else { unreachable!() };
+            decision.report.identity = Some(std::rc::Rc::new(crate::claims::Identity {
+                claims: crate::claims::Claims(members),
+                ..Default::default()
+            }));
+        }
+        let line = line(&policy.decision_log, &request, &decision, &Circumstances::default());
+        prop_assert!(line.len() <= LINE_BYTES);
+        prop_assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+        let value = crate::json::parse(line.as_bytes(), 8);
+        prop_assert!(matches!(&value, Ok(Value::Object(_))), "{value:?}: {line}");
+    }
+}

@@ -1,0 +1,145 @@
+//! Words of others in a log: escaped, bounded, and without what looks like a token.
+
+use std::borrow::Cow;
+
+/// How a JOSE header begins in base64url: an object, perhaps with white space in it (RFC 8259 section 2).
+const BEGINNINGS: [&[u8]; 7] = [b"eyJ", b"eyA", b"eyI", b"ewo", b"ew0", b"ewk", b"ewA"];
+
+/// Shorter than any header with an `alg`.
+const SHORTEST: usize = 16;
+
+/// What stands in place of a token.
+const REDACTED: &[u8] = b"[redacted]";
+
+/// Strikes out whatever looks like a JWT, dots and percent codes included.
+pub fn redact(text: &[u8]) -> Cow<'_, [u8]> {
+    let mut clean: Vec<u8> = Vec::new();
+    let mut rest = text;
+    let mut at = 0;
+    while let Some(tail) = rest.get(at..).filter(|tail| !tail.is_empty()) {
+        let begins = BEGINNINGS.iter().any(|beginning| tail.starts_with(beginning));
+        let length = if begins { tail.iter().take_while(|b| of_token(**b)).count() } else { 0 };
+        if length >= SHORTEST {
+            clean.extend_from_slice(rest.get(..at).unwrap_or_default());
+            clean.extend_from_slice(REDACTED);
+            rest = tail.get(length..).unwrap_or_default();
+            at = 0;
+        } else {
+            at = at.saturating_add(1);
+        }
+    }
+    if clean.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    clean.extend_from_slice(rest);
+    Cow::Owned(clean)
+}
+
+fn of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'%' | b'=' | b'~')
+}
+
+/// Bytes as the inside of a JSON string of printable ASCII, of at most `most` bytes; and whether
+/// something was cut off.
+pub fn escape(bytes: &[u8], most: usize) -> (String, bool) {
+    // No byte becomes less than one: what lies beyond is cut off in any case. A character is not split.
+    let within = bytes.get(..most.saturating_add(4)).unwrap_or(bytes);
+    let mut text = String::new();
+    for char in String::from_utf8_lossy(within).chars() {
+        let mut units = [0; 2];
+        let escaped = match char {
+            '"' => "\\\"".to_owned(),
+            '\\' => "\\\\".to_owned(),
+            ' '..='~' => char.to_string(),
+            _ => {
+                char.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+            }
+        };
+        if text.len().saturating_add(escaped.len()) > most {
+            return (text, true);
+        }
+        text.push_str(&escaped);
+    }
+    (text, within.len() < bytes.len())
+}
+
+/// A text for filter state, which an access log may print as it is, in quotes or without: percent codes for
+/// all but printable ASCII, for `%`, quotes and backslashes; of at most `most` bytes.
+pub fn printable(text: &str, most: usize) -> Cow<'_, str> {
+    let plain = |c: char| matches!(c, ' '..='~') && !matches!(c, '%' | '"' | '\\');
+    if text.len() <= most && text.chars().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut written = String::new();
+    for c in text.chars() {
+        let code = |byte| format!("%{byte:02X}");
+        let next = if plain(c) {
+            c.to_string()
+        } else {
+            c.encode_utf8(&mut [0; 4]).bytes().map(code).collect()
+        };
+        if written.len().saturating_add(next.len()) > most {
+            break;
+        }
+        written.push_str(&next);
+    }
+    Cow::Owned(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_struck_out() {
+        let token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJtbW9zbGV5In0.c2lnbmF0dXJl";
+        for (text, expected, why) in [
+            (format!("/reset/{token}/x"), "/reset/[redacted]/x", "a segment of a path"),
+            (format!("/a;t={token}"), "/a;t=[redacted]", "a matrix parameter"),
+            (format!("x{token}"), "x[redacted]", "behind letters"),
+            (token.replace('.', "%2E"), "[redacted]", "percent-encoded dots"),
+            (format!("{token} {token}"), "[redacted] [redacted]", "twice"),
+            ("/eyJ/eyJhbGc".to_owned(), "/eyJ/eyJhbGc", "too short for a token"),
+            ("/keys/all.of.them".to_owned(), "/keys/all.of.them", "none"),
+            ("ewogImFsZyI6ICJFUzI1NiIKfQ.e30.c2ln".to_owned(), "[redacted]", "a pretty header"),
+        ] {
+            let redacted = redact(text.as_bytes());
+            assert_eq!(str::from_utf8(&redacted).unwrap(), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn every_byte_becomes_printable_ascii() {
+        for (bytes, expected) in [
+            (b"plain /~".as_slice(), "plain /~"),
+            (b"a\"b\\c", "a\\\"b\\\\c"),
+            (b"\n\r\t\0\x1b\x7f", "\\u000a\\u000d\\u0009\\u0000\\u001b\\u007f"),
+            (b"\xff\xc3\xa9", "\\ufffd\\u00e9"),
+            ("\u{1f600}\u{202e}".as_bytes(), "\\ud83d\\ude00\\u202e"),
+        ] {
+            assert_eq!(escape(bytes, 100), (expected.to_owned(), false), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn filter_state_is_printable() {
+        for (text, most, expected) in [
+            ("mmosley", 256, "mmosley"),
+            ("a b", 256, "a b"),
+            ("a\n\"b\" \\ 100% é", 256, "a%0A%22b%22 %5C 100%25 %C3%A9"),
+            ("abcdef", 3, "abc"),
+            ("aé", 4, "a"),
+        ] {
+            assert_eq!(printable(text, most), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_is_cut_between_characters() {
+        assert_eq!(escape(b"abc", 3), ("abc".to_owned(), false));
+        assert_eq!(escape(b"abcd", 3), ("abc".to_owned(), true));
+        assert_eq!(escape(b"ab\n", 7), ("ab".to_owned(), true));
+        assert_eq!(escape("\u{1f600}".as_bytes(), 11), (String::new(), true));
+        assert_eq!(escape(&[b'x'; 70_000], 512).0.len(), 512);
+    }
+}

@@ -1,0 +1,108 @@
+//! Metrics: the families there are, and which series a decision moves.
+//!
+//! Names and labels are Prometheus's ([`family::ALL`] is the whole list); how a series is written as an
+//! Envoy stat, and read back by a tag rule, is [`stat`]'s. [`registry`] bounds how many there are: label
+//! values come from the configuration and the issuers' keys, but a configuration may hold thousands of rules.
+
+use crate::cache;
+use crate::decide::Decision;
+use crate::identity::fold;
+
+pub mod family;
+pub mod registry;
+pub mod stat;
+
+use family::Family;
+
+/// Most labels of a family, `plugin` aside.
+pub const MOST_LABELS: usize = 6;
+
+/// A label's value before it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Label<'d> {
+    /// Nothing to say: written `none`.
+    #[default]
+    None,
+    /// A number.
+    Number(usize),
+    /// A text of any bytes.
+    Text(&'d str),
+}
+
+/// One series: a family, and a value for each of its labels, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Series<'d> {
+    /// The family.
+    pub family: &'static Family,
+    /// The values; those beyond the family's labels are none.
+    pub labels: [Label<'d>; MOST_LABELS],
+}
+
+impl<'d> From<&'d str> for Label<'d> {
+    fn from(text: &'d str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'d> From<Option<&'d str>> for Label<'d> {
+    fn from(text: Option<&'d str>) -> Self {
+        text.map_or(Self::None, Self::Text)
+    }
+}
+
+impl<'d> Series<'d> {
+    /// The series of these values.
+    pub fn new<const N: usize>(family: &'static Family, values: [Label<'d>; N]) -> Self {
+        let mut labels = [Label::None; MOST_LABELS];
+        for (label, value) in labels.iter_mut().zip(values) {
+            *label = value;
+        }
+        Self { family, labels }
+    }
+}
+
+/// Calls `add` for each counter that a decision moves by one. Nothing is allocated for what every request
+/// does.
+pub fn of_decision(decision: &Decision, mut add: impl FnMut(&Series<'_>)) {
+    let report = &decision.report;
+    let judgement = report.judgement.as_ref();
+    let rule = judgement.and_then(|j| j.rule).map_or(Label::None, Label::Number);
+    add(&Series::new(
+        &family::DECISIONS,
+        [
+            if decision.denial.is_some() { "deny" } else { "allow" }.into(),
+            if decision.is_enforced() { "true" } else { "false" }.into(),
+            decision.reason().into(),
+            report.provider().into(),
+            judgement.and_then(|j| j.policy.as_deref()).into(),
+            rule,
+        ],
+    ));
+    // Only of verified tokens: anyone can make up a kid.
+    if let (Some(identity), Some(header)) = (&report.identity, &report.header) {
+        let labels = [identity.provider.as_str().into(), header.kid.as_deref().into()];
+        add(&Series::new(&family::KEY_REQUESTS, labels));
+    }
+    if let Some(answer) = report.cache {
+        let result = match answer {
+            cache::Answer::Hit => "hit",
+            cache::Answer::Miss => "miss",
+        };
+        add(&Series::new(&family::TOKEN_CACHE_LOOKUPS, [result.into()]));
+    }
+    for (algorithm, engine) in &report.signature_checks {
+        add(&Series::new(&family::SIGNATURE_CHECKS, [algorithm.name().into(), (*engine).into()]));
+    }
+    for name in &report.spoofed {
+        let header = fold(name.as_bytes());
+        let header = String::from_utf8_lossy(&header);
+        add(&Series::new(&family::IDENTITY_HEADERS_STRIPPED, [(&*header).into()]));
+    }
+    let dry_runs = judgement.map(|j| [("DENY", &j.dry_run_deny), ("ALLOW", &j.dry_run_allow)]);
+    for (action, dry_run) in dry_runs.into_iter().flatten() {
+        if let Some(dry_run) = dry_run {
+            let verdict = if dry_run.allowed { "allow" } else { "deny" };
+            add(&Series::new(&family::DRY_RUN_VERDICTS, [action.into(), verdict.into()]));
+        }
+    }
+}

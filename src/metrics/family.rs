@@ -1,0 +1,218 @@
+//! The list of metrics. `docs/metrics.md` is made of it, and a test holds the dashboard and the alerts
+//! against it.
+
+/// What a metric counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// What happened since the proxy started.
+    Counter,
+    /// What is so now.
+    Gauge,
+}
+
+/// A metric.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Family {
+    /// Its name, by Prometheus's conventions: base unit last, counters end in `_total`.
+    pub name: &'static str,
+    /// What it counts.
+    pub kind: Kind,
+    /// Its labels beside `plugin`, which each metric has.
+    pub labels: &'static [&'static str],
+    /// Labels that read `other` once the family has [`Family::most`] series.
+    pub open: &'static [&'static str],
+    /// How many series a plugin may have of it.
+    pub most: usize,
+    /// One sentence.
+    pub help: &'static str,
+}
+
+/// Enough to name what matters, little enough for a mesh of proxies: Prometheus keeps each series of each pod.
+const SERIES: usize = 400;
+
+/// An issuer has a handful of keys at a time.
+const KEYS: usize = 100;
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    open: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    Family { name, kind: Kind::Counter, labels, open, most: SERIES, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, kind: Kind::Gauge, labels, open: &[], most: SERIES, help }
+}
+
+/// Every decision.
+pub static DECISIONS: Family = counter(
+    "usher_decisions_total",
+    &["decision", "enforced", "reason", "provider", "policy", "rule"],
+    &["provider", "policy", "rule"],
+    "Decisions. `enforced` is `false` for a refusal in a dry run; `provider` is the rule that verified the token, or whose issuer a refused one names; `policy` and `rule` decided.",
+);
+
+/// Verified tokens by key.
+pub static KEY_REQUESTS: Family = Family {
+    name: "usher_key_requests_total",
+    kind: Kind::Counter,
+    labels: &["provider", "kid"],
+    open: &["kid"],
+    most: KEYS,
+    help: "Requests with a verified token, by the key it names: an old key without requests can go.",
+};
+
+/// Signature checks.
+pub static SIGNATURE_CHECKS: Family = counter(
+    "usher_signature_checks_total",
+    &["algorithm", "engine"],
+    &[],
+    "Signature checks. `engine` is `host` (Envoy's BoringSSL) or `portable` (in the module, some twenty times dearer).",
+);
+
+/// Forged identity headers.
+pub static IDENTITY_HEADERS_STRIPPED: Family = counter(
+    "usher_identity_headers_stripped_total",
+    &["header"],
+    &["header"],
+    "Identity headers that a client sent and that were removed, by folded name.",
+);
+
+/// What dry-run policies would have done.
+pub static DRY_RUN_VERDICTS: Family = counter(
+    "usher_dry_run_verdicts_total",
+    &["action", "verdict"],
+    &[],
+    "What policies with `dryRun` would have done.",
+);
+
+/// Lookups in the cache of verified tokens.
+pub static TOKEN_CACHE_LOOKUPS: Family = counter(
+    "usher_token_cache_lookups_total",
+    &["result"],
+    &[],
+    "Lookups in the cache of verified tokens: `hit` or `miss`.",
+);
+
+/// Entries that made room.
+pub static TOKEN_CACHE_EVICTIONS: Family = counter(
+    "usher_token_cache_evictions_total",
+    &[],
+    &[],
+    "Verified tokens that left the cache to make room.",
+);
+
+/// Entries there are.
+pub static TOKEN_CACHE_ENTRIES: Family =
+    gauge("usher_token_cache_entries", &[], "Verified tokens in the caches of all workers.");
+
+/// Fetches of remote key sets.
+pub static JWKS_REFRESHES: Family = counter(
+    "usher_jwks_refreshes_total",
+    &["provider", "result"],
+    &["provider"],
+    "Fetches of a remote key set: `success` or `failure`.",
+);
+
+/// When a remote key set was fetched.
+pub static JWKS_LAST_SUCCESS: Family = gauge(
+    "usher_jwks_last_success_timestamp_seconds",
+    &["provider"],
+    "When a remote key set was last fetched, in Unix time: its age is `time()` less this.",
+);
+
+/// Keys there are.
+pub static JWKS_KEYS: Family = gauge(
+    "usher_jwks_keys",
+    &["provider"],
+    "Usable keys of a provider; 0 where none was fetched yet, or the provider is gone from the configuration.",
+);
+
+/// Configurations so far.
+pub static CONFIG_GENERATION: Family = gauge(
+    "usher_config_generation",
+    &[],
+    "How many configurations the plugin has put in force since the proxy started.",
+);
+
+/// Whether the newest configuration is good.
+pub static CONFIG_VALID: Family = gauge(
+    "usher_config_valid",
+    &[],
+    "1 if the newest configuration is valid, else 0; the log says what is wrong with it.",
+);
+
+/// Which configuration it is.
+pub static CONFIG_HASH: Family = gauge(
+    "usher_config_hash",
+    &[],
+    "The first 48 bits of the SHA-256 of the configuration in force: proxies that differ in it differ in their configuration.",
+);
+
+/// The module.
+pub static BUILD_INFO: Family =
+    gauge("usher_build_info", &["version"], "1, for the module's version.");
+
+/// Every metric there is.
+pub static ALL: [&Family; 15] = [
+    &DECISIONS,
+    &KEY_REQUESTS,
+    &SIGNATURE_CHECKS,
+    &IDENTITY_HEADERS_STRIPPED,
+    &DRY_RUN_VERDICTS,
+    &TOKEN_CACHE_LOOKUPS,
+    &TOKEN_CACHE_EVICTIONS,
+    &TOKEN_CACHE_ENTRIES,
+    &JWKS_REFRESHES,
+    &JWKS_LAST_SUCCESS,
+    &JWKS_KEYS,
+    &CONFIG_GENERATION,
+    &CONFIG_VALID,
+    &CONFIG_HASH,
+    &BUILD_INFO,
+];
+
+/// Every label, `plugin` first: one tag rule each.
+pub fn labels() -> Vec<&'static str> {
+    let mut labels = vec!["plugin"];
+    for label in ALL.iter().flat_map(|family| family.labels) {
+        if !labels.contains(label) {
+            labels.push(label);
+        }
+    }
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::MOST_LABELS;
+
+    #[test]
+    fn names_are_prometheus_s() {
+        let clean = |text: &str| {
+            text.starts_with(|c: char| c.is_ascii_lowercase())
+                && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        };
+        for family in ALL {
+            let name = family.name;
+            assert!(clean(name) && name.starts_with("usher_"), "{name}");
+            assert_eq!(name.ends_with("_total"), family.kind == Kind::Counter, "{name}");
+            assert!(family.labels.len() <= MOST_LABELS, "{name}");
+            assert!(family.labels.iter().all(|label| clean(label)), "{name}");
+            assert!(family.open.iter().all(|label| family.labels.contains(label)), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_label_ends_in_another() {
+        // Istio's tag rules are not anchored: that of `id` would read `kid` too.
+        for a in labels() {
+            for b in labels() {
+                assert!(a == b || !a.ends_with(b), "{a} ends in {b}");
+            }
+        }
+    }
+}

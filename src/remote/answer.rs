@@ -1,0 +1,187 @@
+//! What a key server answered -> keys, or why they are none.
+//!
+//! Only 200 with a JWK set in which a key is usable counts. A redirect is not followed: where else keys
+//! may come from is the operator's to say.
+
+use std::fmt;
+use std::rc::Rc;
+
+use super::{Discovered, Location, Millis, Selection};
+use crate::config::reader::{Node, Problems};
+use crate::json::{self, Value};
+use crate::jwks::{KeySet, Origin};
+
+/// The largest answer that is read, in bytes. A key is about 500, a certificate chain in it 10,000.
+pub const MOST_BYTES: usize = 262_144;
+
+/// JSON levels of an OpenID configuration that are read.
+const DEPTH: usize = 16;
+
+/// An HTTP response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Status.
+    pub status: u16,
+    /// `cache-control`, several lines joined by commas.
+    pub cache_control: String,
+    /// `age`, in seconds.
+    pub age: u64,
+    /// `location`.
+    pub location: Option<String>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// A key set that was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// As it came.
+    pub body: String,
+    /// The ids of its usable keys.
+    pub kids: Vec<String>,
+    /// How long it is fresh, where the server says.
+    pub max_age: Option<Millis>,
+    /// Keys that are skipped, and why.
+    pub warnings: Vec<String>,
+}
+
+/// Why a fetch brought no keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The issuer's configuration cannot be used.
+    Discovery(String),
+    /// Whoever asked is gone.
+    Lost,
+    /// No usable JWK set.
+    NotKeys(String),
+    /// Elsewhere, the server says.
+    Redirected(String),
+    /// Not 200.
+    Status(u16),
+    /// More than is read.
+    TooLarge(usize),
+    /// No answer in time, or no cluster of that name.
+    Unreachable(&'static str),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Discovery(problem) => write!(f, "the OpenID configuration: {problem}"),
+            Self::Lost => f.write_str("the configuration that asked is gone"),
+            Self::NotKeys(problem) => f.write_str(problem),
+            Self::Redirected(to) => {
+                write!(f, "expected status 200, found a redirect to `{}`", to.escape_default())
+            }
+            Self::Status(status) => write!(f, "expected status 200, found {status}"),
+            Self::TooLarge(bytes) => {
+                write!(f, "expected at most {MOST_BYTES} bytes, found {bytes}")
+            }
+            Self::Unreachable(why) => f.write_str(why),
+        }
+    }
+}
+
+impl Answer {
+    /// The keys in it.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub fn keys(&self, selection: &Selection) -> Result<Fetched, Fault> {
+        let body = self.text()?;
+        let (keys, warnings) = read(body, selection).map_err(Fault::NotKeys)?;
+        let kids = keys.keys().iter().filter_map(|key| key.kid.clone()).collect();
+        Ok(Fetched { body: body.to_owned(), kids, max_age: self.max_age(), warnings })
+    }
+
+    /// The issuer's configuration in it (OpenID Connect Discovery 1.0 section 4).
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn discover(&self, issuer: &str, asked: &Location) -> Result<Discovered, Fault> {
+        let problem = |problem: String| Fault::Discovery(problem);
+        let value = json::parse(self.text()?.as_bytes(), DEPTH)
+            .map_err(|invalid| problem(format!("expected JSON: {invalid}")))?;
+        let text = |name| value.get(name).and_then(Value::as_str);
+        // Section 4.3: it must be the issuer's own.
+        if text("issuer") != Some(issuer) {
+            let found = text("issuer").unwrap_or_default().escape_default();
+            return Err(problem(format!("expected issuer `{issuer}`, found `{found}`")));
+        }
+        let uri = text("jwks_uri").ok_or_else(|| problem("`jwks_uri` is missing".to_owned()))?;
+        let keys = Location::parse(uri).map_err(|expected| {
+            problem(format!("expected {expected} for `jwks_uri`, found `{}`", uri.escape_default()))
+        })?;
+        if (keys.scheme, &keys.authority) != (asked.scheme, &asked.authority) {
+            return Err(problem(format!(
+                "`jwks_uri` is `{keys}`, on another server than the issuer: \
+                 give it as `jwksUri`, with the cluster that leads there"
+            )));
+        }
+        Ok(Discovered { keys })
+    }
+
+    fn text(&self) -> Result<&str, Fault> {
+        match (self.status, &self.location) {
+            (200, _) => {}
+            (300..=399, Some(to)) => return Err(Fault::Redirected(to.clone())),
+            (status, _) => return Err(Fault::Status(status)),
+        }
+        if self.body.len() > MOST_BYTES {
+            return Err(Fault::TooLarge(self.body.len()));
+        }
+        std::str::from_utf8(&self.body)
+            .map_err(|_| Fault::NotKeys("expected JSON, found bytes that are not UTF-8".to_owned()))
+    }
+
+    /// RFC 9111 sections 5.2.2 and 4.2.3.
+    fn max_age(&self) -> Option<Millis> {
+        let mut max_age = None;
+        for directive in self.cache_control.split(',').map(str::trim) {
+            let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+            match name.to_ascii_lowercase().as_str() {
+                "no-cache" | "no-store" => return Some(0),
+                "max-age" => {
+                    let seconds = value.trim_matches('"').parse::<u64>().ok();
+                    let rest = seconds.map(|seconds| seconds.saturating_sub(self.age));
+                    max_age = rest.map(|seconds| seconds.saturating_mul(1000)).or(max_age);
+                }
+                _ => {}
+            }
+        }
+        max_age
+    }
+}
+
+/// The keys of a body that a server sent, and what is worth a note about them.
+///
+/// # Errors
+/// Why there are none.
+pub(super) fn read(body: &str, selection: &Selection) -> Result<(KeySet, Vec<String>), String> {
+    let problems = Problems::default();
+    let value = Value::String(body.to_owned());
+    let keys = KeySet::read(&Node::root(&value), Origin::Fetched, selection.symmetric, &problems);
+    let keys = keys.map(|keys| keys.pinned(&selection.pins, &problems));
+    let (errors, warnings) = problems.into_parts();
+    // Both may repeat what the server sent.
+    let plain = |notes: Vec<crate::config::InvalidConfig>| -> Vec<String> {
+        notes.iter().map(|note| note.to_string().escape_default().to_string()).collect()
+    };
+    match keys {
+        Some(keys) if keys.keys().is_empty() => {
+            Err("expected at least one key of `jwksPins`, found none".to_owned())
+        }
+        Some(keys) => Ok((keys, plain(warnings))),
+        None => Err(plain(errors).join("; ")),
+    }
+}
+
+impl super::Record {
+    /// The keys of the record, if it has any.
+    pub fn keys(&self, selection: &Selection) -> Option<Rc<KeySet>> {
+        if self.generation == 0 {
+            return None;
+        }
+        read(&self.body, selection).ok().map(|(keys, _)| Rc::new(keys))
+    }
+}

@@ -1,0 +1,89 @@
+//! Where something is fetched from: a URL, as far as a request through a cluster needs it.
+
+use std::fmt;
+
+/// An absolute `http` or `https` URL without user, fragment or white space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// `http` or `https`. The cluster decides what is spoken; this is what the request says.
+    pub scheme: &'static str,
+    /// Host and port as they stand there, the `:authority` of the request.
+    pub authority: String,
+    /// Path and query.
+    pub path: String,
+}
+
+impl Location {
+    /// Reads a URL (RFC 3986).
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn parse(url: &str) -> Result<Self, &'static str> {
+        let secure = url.strip_prefix("https://").map(|rest| ("https", rest));
+        let plain = || url.strip_prefix("http://").map(|rest| ("http", rest));
+        let (scheme, rest) =
+            secure.or_else(plain).ok_or("a URL that begins with `https://` or `http://`")?;
+        if !url.bytes().all(|byte| (b'!'..=b'~').contains(&byte)) {
+            return Err("a URL in printable ASCII");
+        }
+        if rest.contains('#') {
+            return Err("a URL without `#`");
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(end).ok_or("a URL")?;
+        if authority.contains('@') {
+            return Err("a URL without user information");
+        }
+        if authority.is_empty() || authority.starts_with(':') {
+            return Err("a URL with a host");
+        }
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Self { scheme, authority: authority.to_ascii_lowercase(), path })
+    }
+
+    /// The host, without a port.
+    pub fn host(&self) -> &str {
+        match self.authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => &self.authority,
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_absolute_and_plain() {
+        for (url, expected) in [
+            ("https://idp.example.com/keys", Ok(("idp.example.com", "/keys"))),
+            ("http://idp.example.com:8080/a?b=c", Ok(("idp.example.com:8080", "/a?b=c"))),
+            ("https://IDP.example.com", Ok(("idp.example.com", "/"))),
+            ("https://idp.example.com?a", Ok(("idp.example.com", "/?a"))),
+            ("https://[::1]:8443/k", Ok(("[::1]:8443", "/k"))),
+            ("ftp://a/", Err("a URL that begins with `https://` or `http://`")),
+            ("idp.example.com/keys", Err("a URL that begins with `https://` or `http://`")),
+            ("https:///keys", Err("a URL with a host")),
+            ("https://:80/keys", Err("a URL with a host")),
+            ("https://a/#b", Err("a URL without `#`")),
+            ("https://user:secret@a/", Err("a URL without user information")),
+            ("https://a/ b", Err("a URL in printable ASCII")),
+            ("https://a/\r\nx: y", Err("a URL in printable ASCII")),
+            ("https://\u{e9}/", Err("a URL in printable ASCII")),
+        ] {
+            let parsed = Location::parse(url);
+            let parts = parsed.as_ref().map(|l| (l.authority.as_str(), l.path.as_str()));
+            assert_eq!(parts.map_err(|problem| *problem), expected, "{url}");
+        }
+        assert_eq!(Location::parse("https://[::1]:8443/").unwrap().host(), "[::1]");
+        assert_eq!(Location::parse("https://[::1]/").unwrap().host(), "[::1]");
+        assert_eq!(Location::parse("https://a:1/").unwrap().host(), "a");
+    }
+}

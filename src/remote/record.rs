@@ -1,0 +1,373 @@
+//! What the workers of a process share about one remote key set.
+//!
+//! One line of numbers, then the set as it was fetched. Times are the wall clock's: should it be set
+//! back, no moment of the record is believed that lies further ahead than any could.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::{
+    ABSENT, BACK_OFF, CREDIT, CREDIT_EVERY, FRESH_BOUNDS, Fetched, Millis, REMEMBERED, SPACING,
+    WITHDRAWN,
+};
+
+/// The state of a remote key set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// How many different sets there were; 0: none yet.
+    pub generation: u64,
+    /// When the server last confirmed the set.
+    pub fetched_at: Millis,
+    /// When the last fetch that has ended began.
+    pub asked_at: Millis,
+    /// When the timer fetches next.
+    pub due_at: Millis,
+    /// Failed fetches since the last good one.
+    pub failures: u32,
+    /// Who fetches, since when and until when at most.
+    lease: Option<Lease>,
+    /// Refetches for unknown keys that were spent and have not come back.
+    spent: u32,
+    spent_at: Millis,
+    /// Keys of tokens that the set lacks, by their hashed ids: the next fetch is for them.
+    wanted: Vec<u64>,
+    /// Those that the fetch under way is for. What is wanted later, it may miss: the server may have
+    /// answered before.
+    asking: Vec<u64>,
+    /// Key ids that the server does not list, and until when that is believed.
+    absent: Vec<(u64, Millis)>,
+    /// The ids that the set lists, hashed.
+    kids: Vec<u64>,
+    /// The set as it was fetched.
+    pub body: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lease {
+    holder: u64,
+    since: Millis,
+    until: Millis,
+}
+
+/// The first word of a record; another version of Usher may have left one in the same process.
+const VERSION: &str = "usher-keys-1";
+
+impl Record {
+    /// Whether a set was fetched and may still be used.
+    pub fn is_usable(&self, now: Millis, max_stale: Millis) -> bool {
+        self.generation > 0 && now < self.fetched_at.saturating_add(max_stale)
+    }
+
+    /// Whether somebody is fetching.
+    pub fn is_leased(&self, now: Millis) -> bool {
+        self.lease.is_some_and(|lease| lease.since <= now && now < lease.until)
+    }
+
+    /// Who has the lease, be it over or not.
+    pub(super) fn holder(&self) -> Option<u64> {
+        self.lease.map(|lease| lease.holder)
+    }
+
+    /// When the next fetch is due, if nobody is fetching.
+    pub fn next_attempt(&self, now: Millis) -> Millis {
+        let latest = match self.failures {
+            0 => FRESH_BOUNDS.1,
+            _ => BACK_OFF.1,
+        };
+        let due = if self.due_at > now.saturating_add(latest) { now } else { self.due_at };
+        // While the server fails, nothing but the back-off decides.
+        if self.failures > 0 || self.wanted.is_empty() {
+            return due;
+        }
+        due.min(self.next_refetch(now))
+    }
+
+    /// When the next refetch for an unknown key may be made.
+    fn next_refetch(&self, now: Millis) -> Millis {
+        let credit = match CREDIT.saturating_sub(self.spent_now(now)) {
+            0 => self.spent_at.saturating_add(CREDIT_EVERY),
+            _ => now,
+        };
+        let spaced = self.asked_at.saturating_add(SPACING);
+        credit.max(if self.asked_at > now { now } else { spaced })
+    }
+
+    /// What is spent, less what has come back by now.
+    fn spent_now(&self, now: Millis) -> u32 {
+        let elapsed = now.saturating_sub(self.spent_at);
+        let back = u32::try_from(elapsed / CREDIT_EVERY).unwrap_or(u32::MAX);
+        if self.spent_at > now { 0 } else { self.spent.saturating_sub(back) }
+    }
+
+    /// Pays for a fetch that the timer did not ask for.
+    pub(super) fn spend(&mut self, now: Millis) {
+        if self.due_at > now && !self.wanted.is_empty() {
+            let spent = self.spent_now(now);
+            // What has come back in part goes on coming.
+            let whole = now.saturating_sub(self.spent_at) / CREDIT_EVERY;
+            self.spent_at = match spent {
+                0 => now,
+                _ => self.spent_at.saturating_add(whole.saturating_mul(CREDIT_EVERY)),
+            };
+            self.spent = spent.saturating_add(1);
+        }
+    }
+
+    /// Begins a fetch, for all that is wanted by now.
+    pub(super) fn lease(&mut self, holder: u64, since: Millis, until: Millis) {
+        for kid in std::mem::take(&mut self.wanted) {
+            push(&mut self.asking, kid, |known| *known == kid);
+        }
+        self.lease = Some(Lease { holder, since, until });
+    }
+
+    /// Notes that a key is wanted. Answers whether that is news.
+    pub(super) fn want(&mut self, kid: &str, now: Millis) -> bool {
+        let kid = hash(kid);
+        let absent = self.absent.iter().any(|(k, until)| *k == kid && now < *until);
+        // One that is asked for already is wanted all the same: see `asking`.
+        if absent || self.wanted.contains(&kid) || self.kids.contains(&kid) {
+            return false;
+        }
+        push(&mut self.wanted, kid, |known| *known == kid);
+        true
+    }
+
+    /// Takes over what was fetched by a fetch that began at `began`.
+    pub(super) fn accept(&mut self, fetched: &Fetched, began: Millis, now: Millis) {
+        let kids: Vec<u64> = fetched.kids.iter().map(|kid| hash(kid)).collect();
+        self.absent.retain(|(kid, until)| now < *until && !kids.contains(kid));
+        // The server was asked for these, and does not list them.
+        let asked_for = std::mem::take(&mut self.asking);
+        let missing = asked_for.iter().map(|kid| (*kid, now.saturating_add(ABSENT)));
+        // Tokens of a key that is withdrawn shall not use up what a new key's need.
+        let withdrawn = self.kids.iter().map(|kid| (*kid, now.saturating_add(WITHDRAWN)));
+        let gone: Vec<_> =
+            missing.chain(withdrawn).filter(|(kid, _)| !kids.contains(kid)).collect();
+        for entry in gone {
+            push(&mut self.absent, entry, |(kid, _)| *kid == entry.0);
+        }
+        self.wanted.retain(|kid| !kids.contains(kid));
+        if fetched.body != self.body {
+            self.generation = self.generation.saturating_add(1);
+            self.spent = self.spent.saturating_sub(1);
+            self.body.clone_from(&fetched.body);
+        }
+        (self.kids, self.fetched_at, self.failures) = (kids, now, 0);
+        self.end(began);
+    }
+
+    /// Notes that a fetch failed that began at `began`. The keys stay as they are.
+    pub(super) fn refuse(&mut self, began: Millis) {
+        self.failures = self.failures.saturating_add(1);
+        self.asking.clear();
+        self.end(began);
+    }
+
+    /// Nobody is fetching any more, and nothing came of it.
+    pub(super) fn release(&mut self) {
+        for kid in std::mem::take(&mut self.asking) {
+            push(&mut self.wanted, kid, |known| *known == kid);
+        }
+        self.lease = None;
+    }
+
+    fn end(&mut self, began: Millis) {
+        self.asked_at = began;
+        self.lease = None;
+    }
+
+    /// Whether a request that may wait until `until` should wait for a key set (no `kid`), or for this
+    /// key, which was wanted when it came.
+    pub fn is_worth_waiting(&self, kid: Option<&str>, until: Millis, now: Millis) -> bool {
+        if now >= until {
+            return false;
+        }
+        let leased = self.is_leased(now);
+        let coming = leased || self.next_attempt(now) < until;
+        match kid.map(hash) {
+            None => coming,
+            Some(kid) if self.wanted.contains(&kid) => coming,
+            Some(kid) => leased && self.asking.contains(&kid),
+        }
+    }
+
+    /// The record as it is shared.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let lease = self.lease.map_or([0; 3], |lease| [lease.holder, lease.since, lease.until]);
+        let numbers = [
+            self.generation,
+            self.fetched_at,
+            self.asked_at,
+            self.due_at,
+            self.failures.into(),
+            self.spent.into(),
+            self.spent_at,
+        ];
+        let lists = [
+            numbers.to_vec(),
+            lease.to_vec(),
+            self.wanted.clone(),
+            self.asking.clone(),
+            self.absent.iter().flat_map(|(kid, until)| [*kid, *until]).collect(),
+            self.kids.clone(),
+        ];
+        let words: Vec<String> = lists
+            .iter()
+            .map(|list| list.iter().map(u64::to_string).collect::<Vec<_>>().join(","))
+            .collect();
+        format!("{VERSION};{}\n{}", words.join(";"), self.body).into_bytes()
+    }
+
+    /// Reads a record. What is none is as good as none at all.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (head, body) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
+        let mut lists = head.strip_prefix(VERSION)?.strip_prefix(';')?.split(';').map(|list| {
+            let words = list.split(',').filter(|word| !word.is_empty());
+            words.map(|word| word.parse::<u64>().ok()).collect::<Option<Vec<u64>>>()
+        });
+        let mut next = || lists.next().flatten();
+        let (numbers, lease, wanted) = (next()?, next()?, next()?);
+        let (asking, absent, kids) = (next()?, next()?, next()?);
+        let [generation, fetched_at, asked_at, due_at, failures, spent, spent_at] =
+            numbers.try_into().ok()?;
+        let [holder, since, until] = lease.try_into().ok()?;
+        let pairs = |list: Vec<u64>| -> Vec<(u64, Millis)> {
+            list.chunks_exact(2).filter_map(|pair| Some((*pair.first()?, *pair.get(1)?))).collect()
+        };
+        Some(Self {
+            generation,
+            fetched_at,
+            asked_at,
+            due_at,
+            failures: u32::try_from(failures).ok()?,
+            lease: (until > 0).then_some(Lease { holder, since, until }),
+            spent: u32::try_from(spent).ok()?,
+            spent_at,
+            wanted,
+            asking,
+            absent: pairs(absent),
+            kids,
+            body: body.to_owned(),
+        })
+    }
+}
+
+/// Adds to a list of which only the latest are kept, in place of what is the same.
+fn push<T>(list: &mut Vec<T>, entry: T, same: impl Fn(&T) -> bool) {
+    list.retain(|known| !same(known));
+    let surplus = list.len().saturating_add(1).saturating_sub(REMEMBERED);
+    list.drain(..surplus);
+    list.push(entry);
+}
+
+/// A key id is the client's to choose, and may be long. Not the keyed hash of a map: the workers must
+/// agree on it.
+fn hash(kid: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    kid.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fetched(body: &str, kids: &[&str]) -> Fetched {
+        let kids = kids.iter().map(|kid| (*kid).to_owned()).collect();
+        Fetched { body: body.to_owned(), kids, max_age: None, warnings: Vec::new() }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let mut record = Record::default();
+        assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record.clone()), "empty");
+        record.accept(&fetched("{\"keys\":\n[]}", &["a", "b"]), 5, 7);
+        record.want("c", 8);
+        record.spend(8);
+        record.lease(3, 9, 20);
+        record.refuse(9);
+        record.want("d", 11);
+        record.lease(u64::MAX, 10, 20);
+        record.want("e", 11);
+        assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record), "full");
+        for (bytes, why) in [
+            (&b""[..], "nothing"),
+            (b"usher-keys-1;\n", "no numbers"),
+            (b"usher-keys-0;0,0,0,0,0,0,0;0,0,0;;;;\n", "another version"),
+            (b"usher-keys-1;0,0,0,0,0,0;0,0,0;;;;\n", "a number short"),
+            (b"usher-keys-1;0,0,0,0,0,0,x;0,0,0;;;;\n", "no number"),
+            (b"usher-keys-1;0,0,0,0,0,0,0;0,0,0;;;;", "no line"),
+            (b"usher-keys-1;0,0,0,0,0,0,0;0,0,0;;;;\n\xff", "not UTF-8"),
+        ] {
+            assert_eq!(Record::from_bytes(bytes), None, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_wanted_until_the_server_was_asked() {
+        let mut record = Record::default();
+        record.accept(&fetched("1", &["old"]), 0, 10);
+        record.due_at = 300_000;
+        record.lease(1, 1_990, 8_000);
+        assert!(!record.want("old", 2_000), "the set has it");
+        assert!(record.want("new", 2_000));
+        assert!(!record.want("new", 2_001), "known to be wanted");
+        assert!(record.is_worth_waiting(Some("new"), 7_000, 2_000));
+        assert!(!record.is_worth_waiting(Some("other"), 7_000, 2_000), "not wanted");
+        // A fetch that began before the token came says nothing about its key.
+        record.accept(&fetched("1", &["old"]), 1_990, 2_010);
+        assert!(record.is_worth_waiting(Some("new"), 7_000, 2_010));
+        assert!(!record.is_worth_waiting(Some("new"), 2_500, 2_010), "not in time");
+        // Even in the same millisecond.
+        record.lease(1, 2_010, 8_000);
+        assert!(record.is_worth_waiting(Some("new"), 7_000, 2_010));
+        record.release();
+        assert!(record.is_worth_waiting(Some("new"), 7_000, 3_000), "a lost fetch is made up for");
+        record.lease(1, 3_000, 8_000);
+        record.accept(&fetched("1", &["old"]), 3_000, 3_010);
+        assert!(!record.is_worth_waiting(Some("new"), 7_000, 3_010), "it was asked");
+        assert!(!record.want("new", 3_020), "and is not asked again at once");
+        assert!(record.want("new", 3_010 + ABSENT), "but later");
+        record.lease(1, 64_000, 70_000);
+        record.accept(&fetched("2", &["new"]), 64_000, 64_000);
+        assert!(!record.want("old", 64_001 + ABSENT), "withdrawn");
+        record.want("third", 64_002);
+        record.lease(1, 66_000, 70_000);
+        record.refuse(66_000);
+        assert!(
+            !record.is_worth_waiting(Some("third"), 69_000, 66_001),
+            "one refetch, which failed"
+        );
+    }
+
+    #[test]
+    fn made_up_key_ids_use_up_their_credit_and_no_more() {
+        let mut record = Record::default();
+        record.accept(&fetched("1", &["a"]), 0, 0);
+        let (mut fetches, mut made_up) = (0, 0);
+        for now in (0..600_000).step_by(100) {
+            record.due_at = now + 100_000;
+            made_up += 1;
+            record.want(&made_up.to_string(), now);
+            if record.next_attempt(now) <= now {
+                record.spend(now);
+                record.lease(1, now, now + 1);
+                record.accept(&fetched("1", &["a"]), now, now);
+                fetches += 1;
+            }
+        }
+        // Five at once, and one each 30 s.
+        assert_eq!(fetches, 5 + 600 / 30 - 1);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_stops_nothing() {
+        let mut record = Record::default();
+        let later = 1_000_000_000;
+        record.lease(1, later, later + 5_000);
+        assert!(!record.is_leased(1_000), "a lease of the future");
+        record.accept(&fetched("1", &["a"]), later, later);
+        record.due_at = later + 100_000;
+        assert_eq!(record.next_attempt(1_000), 1_000, "a fetch in the far future is due");
+    }
+}

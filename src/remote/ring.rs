@@ -1,0 +1,145 @@
+//! The fetched key sets, as a decision finds them.
+//!
+//! The refreshing puts them in, [`Keys::current`] takes one out. A decision that lacks a key says what
+//! it [wants](Want); whether that is worth waiting for is for the refreshing to say.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::{Remote, millis};
+use crate::jwks::KeySet;
+
+/// The keys of a rule.
+#[derive(Clone, Debug)]
+pub enum Keys {
+    /// From the configuration.
+    Inline(Rc<KeySet>),
+    /// From a server.
+    Remote(Rc<Remote>),
+}
+
+/// The fetched sets of a worker. Clones are the same ring.
+#[derive(Clone, Debug, Default)]
+pub struct Ring {
+    held: Rc<RefCell<HashMap<String, Held>>>,
+    epoch: Rc<Cell<u64>>,
+}
+
+/// A fetched set.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The keys; `None`: none were fetched yet.
+    pub keys: Option<Rc<KeySet>>,
+    /// When their server last confirmed them, in seconds since 1970.
+    pub fetched_at: u64,
+    /// When the next fetch is due, in seconds since 1970.
+    pub retry_at: u64,
+}
+
+/// What a decision lacked.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// The rule's keys.
+    pub remote: Rc<Remote>,
+    /// The key that the set does not hold; `None`: there is no set.
+    pub kid: Option<String>,
+}
+
+/// No set is there that could be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    /// Seconds until there may be one.
+    pub retry_after: u64,
+}
+
+/// `Retry-After` is never longer than this: the last back-off step.
+const RETRY_AFTER: u64 = 60;
+
+impl Keys {
+    /// The set that is in force at `now` (seconds since 1970).
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn current(&self, ring: &Ring, now: u64) -> Result<Rc<KeySet>, Unavailable> {
+        let remote = match self {
+            Self::Inline(keys) => return Ok(Rc::clone(keys)),
+            Self::Remote(remote) => remote,
+        };
+        let held = ring.held(&remote.source.id());
+        let Some(held) = held else {
+            return remote.inline.clone().ok_or(Unavailable { retry_after: 1 });
+        };
+        match held.keys {
+            Some(keys) => {
+                let max_stale = millis(remote.terms.max_stale) / 1000;
+                // Once its server was heard, the configuration's own keys are out of date: the server
+                // may have withdrawn them.
+                let usable = now < held.fetched_at.saturating_add(max_stale);
+                usable.then_some(keys).ok_or_else(|| Unavailable::until(held.retry_at, now))
+            }
+            None => remote.inline.clone().ok_or_else(|| Unavailable::until(held.retry_at, now)),
+        }
+    }
+
+    /// The newest set that is known, however old.
+    pub fn known(&self, ring: &Ring) -> Option<Rc<KeySet>> {
+        match self {
+            Self::Inline(keys) => Some(Rc::clone(keys)),
+            Self::Remote(remote) => {
+                let held = ring.held(&remote.source.id()).and_then(|held| held.keys);
+                held.or_else(|| remote.inline.clone())
+            }
+        }
+    }
+
+    /// The remote, if it is one.
+    pub fn remote(&self) -> Option<&Rc<Remote>> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Remote(remote) => Some(remote),
+        }
+    }
+}
+
+impl Unavailable {
+    fn until(retry_at: u64, now: u64) -> Self {
+        Self { retry_after: retry_at.saturating_sub(now).clamp(1, RETRY_AFTER) }
+    }
+}
+
+impl Ring {
+    /// What is held of the source of this id.
+    pub fn held(&self, id: &str) -> Option<Held> {
+        self.held.try_borrow().ok()?.get(id).cloned()
+    }
+
+    /// A number that is another whenever some keys are.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.get()
+    }
+
+    /// Puts in what is known of a source.
+    pub fn hold(&self, id: &str, held: Held) {
+        let generation = |held: &Held| held.keys.as_ref().map(|keys| keys.generation());
+        let new = generation(&held);
+        if let Ok(mut all) = self.held.try_borrow_mut() {
+            let old = all.insert(id.to_owned(), held);
+            self.turn(old.as_ref().map(generation) != Some(new));
+        }
+    }
+
+    /// Forgets a source that nobody asks for any more.
+    pub fn forget(&self, id: &str) {
+        if let Ok(mut all) = self.held.try_borrow_mut() {
+            self.turn(all.remove(id).is_some());
+        }
+    }
+
+    /// INVARIANT (cache scope): no key changes within an epoch.
+    fn turn(&self, changed: bool) {
+        if changed {
+            self.epoch.set(self.epoch.get().wrapping_add(1));
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Dynamic metadata of other filters, out of Envoy's own message of it.
+//!
+//! Asked for one key, Envoy answers with bare bytes, in which a text cannot be told from a list; asked
+//! for `metadata`, it answers with `envoy.config.core.v3.Metadata`, which says what is what. Read here
+//! is the little of protobuf that this takes; whatever else the message holds is skipped.
+
+use super::{MetadataValue, Metadatum};
+
+/// The values that `message` has for the wanted filters and keys. Nothing where it cannot be read.
+pub fn read(message: &[u8], wanted: &[(String, String)]) -> Vec<Metadatum> {
+    let value = |(filter, key): &(String, String)| {
+        // Metadata.filter_metadata, then Struct.fields.
+        let fields = entry(message, 1, filter)?;
+        let value = metadata_value(entry(fields, 1, key)?)?;
+        Some(Metadatum { filter: filter.clone(), key: key.clone(), value })
+    };
+    wanted.iter().filter_map(value).collect()
+}
+
+/// The value under `key` in the map that is field `number` (protobuf: the last of equal keys counts).
+fn entry<'m>(message: &'m [u8], number: u64, key: &str) -> Option<&'m [u8]> {
+    let entries = fields(message)?.into_iter().filter(|field| field.0 == number);
+    let pair = |(_, entry): (u64, &'m [u8])| {
+        let pair = fields(entry)?;
+        let part = |n| pair.iter().rev().find(|field| field.0 == n).map(|field| field.1);
+        Some((part(1).unwrap_or_default(), part(2).unwrap_or_default()))
+    };
+    entries.filter_map(pair).rfind(|(name, _)| *name == key.as_bytes()).map(|(_, v)| v)
+}
+
+/// `google.protobuf.Value`: string_value is field 3, list_value field 6. Others match no rule.
+fn metadata_value(value: &[u8]) -> Option<MetadataValue> {
+    match fields(value)?.last()? {
+        (3, text) => Some(MetadataValue::Text(str::from_utf8(text).ok()?.to_owned())),
+        (6, list) => {
+            let items = fields(list)?.into_iter().filter(|field| field.0 == 1);
+            let text = |(_, item)| match metadata_value(item)? {
+                MetadataValue::Text(text) => Some(text),
+                MetadataValue::List(_) => None,
+            };
+            Some(MetadataValue::List(items.filter_map(text).collect()))
+        }
+        _ => None,
+    }
+}
+
+/// The fields of a message: numbers, and contents of those that have a length (others: empty). `None`
+/// where it is cut off or holds a group.
+fn fields(mut message: &[u8]) -> Option<Vec<(u64, &[u8])>> {
+    let mut fields = Vec::new();
+    while !message.is_empty() {
+        let (tag, rest) = varint(message)?;
+        let (content, rest) = match tag & 7 {
+            0 => (&[][..], varint(rest)?.1),
+            1 => (&[][..], rest.get(8..)?),
+            2 => {
+                let (length, rest) = varint(rest)?;
+                rest.split_at_checked(usize::try_from(length).ok()?)?
+            }
+            5 => (&[][..], rest.get(4..)?),
+            _ => return None,
+        };
+        fields.push((tag >> 3, content));
+        message = rest;
+    }
+    Some(fields)
+}
+
+/// Base 128, the lowest seven bits first.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0;
+    for (index, byte) in bytes.iter().enumerate().take(10) {
+        let shift = u32::try_from(index).ok()?.checked_mul(7)?;
+        number |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some((number, bytes.get(index..)?.get(1..)?));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        // A varint of two bytes, the first of which may be a zero that goes on.
+        let length = u8::try_from(content.len()).unwrap();
+        [&[number << 3 | 2, length & 0x7f | 0x80, length >> 7], content].concat()
+    }
+
+    fn pair(key: &str, value: &[u8]) -> Vec<u8> {
+        field(1, &[field(1, key.as_bytes()), field(2, value)].concat())
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        field(3, text.as_bytes())
+    }
+
+    fn number() -> Vec<u8> {
+        [&[2 << 3 | 1][..], &1.5_f64.to_le_bytes()].concat()
+    }
+
+    fn message() -> Vec<u8> {
+        let list = [field(1, &text("a")), field(1, &number()), field(1, &text("b"))].concat();
+        let fields = [
+            pair("text", &text("red")),
+            pair("list", &field(6, &list)),
+            pair("empty", &field(6, b"")),
+            pair("number", &number()),
+            pair("bool", &[4 << 3, 1]),
+            pair("object", &field(5, &pair("x", &text("y")))),
+        ]
+        .concat();
+        let other = pair("text", &text("other"));
+        [pair("envoy.filters.a", &other), pair("envoy.filters.b", &fields), field(2, b"")].concat()
+    }
+
+    fn find(message: &[u8], filter: &str, key: &str) -> Option<MetadataValue> {
+        let wanted = [(filter.to_owned(), key.to_owned())];
+        let found = read(message, &wanted);
+        found.into_iter().next().map(|metadatum| metadatum.value)
+    }
+
+    #[test]
+    fn texts_and_lists_are_told_apart() {
+        let list = |items: &[&str]| {
+            Some(MetadataValue::List(items.iter().map(|item| (*item).to_owned()).collect()))
+        };
+        let words = |text: &str| Some(MetadataValue::Text(text.to_owned()));
+        for (filter, key, expected) in [
+            ("envoy.filters.b", "text", words("red")),
+            ("envoy.filters.a", "text", words("other")),
+            ("envoy.filters.b", "list", list(&["a", "b"])),
+            ("envoy.filters.b", "empty", list(&[])),
+            ("envoy.filters.b", "number", None),
+            ("envoy.filters.b", "bool", None),
+            ("envoy.filters.b", "object", None),
+            ("envoy.filters.b", "absent", None),
+            ("envoy.filters.c", "text", None),
+        ] {
+            assert_eq!(find(&message(), filter, key), expected, "{filter} {key}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_nothing() {
+        let good = message();
+        for end in 0..good.len() {
+            // However it is cut, nothing is found that was not there.
+            let found = find(&good[..end], "envoy.filters.b", "text");
+            assert!(
+                matches!(&found, None | Some(MetadataValue::Text(_))),
+                "cut at {end}: {found:?}"
+            );
+        }
+        for bytes in
+            [&b"\x0a"[..], b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x0b", b"\x80"]
+        {
+            assert_eq!(find(bytes, "a", "b"), None, "{bytes:?}");
+        }
+    }
+}

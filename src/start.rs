@@ -1,0 +1,80 @@
+//! What is told when a configuration comes into force: which one it is, and what it makes of the module.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::config::{Mode, Policy};
+use crate::json::{self, Value};
+use crate::jwks::{Algorithm, KeySet};
+use crate::log::words;
+use crate::remote::Ring;
+use crate::verify::SignatureEngine;
+
+/// The SHA-256 of a configuration. Of its members in order, without white space: istiod does not keep either.
+pub fn config_hash(text: &[u8]) -> [u8; 32] {
+    let canonical = json::parse(text, usize::MAX).unwrap_or(Value::Null).to_string();
+    hmac_sha256::Hash::hash(canonical.as_bytes())
+}
+
+/// Its first 48 bits as a number, which a double holds exactly.
+pub fn leading_bits(hash: &[u8; 32]) -> u64 {
+    hash.iter().take(6).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
+/// Each provider and how many usable keys it has, as far as fetched ones are there.
+pub fn usable_keys<'p>(policy: &'p Policy, ring: &Ring) -> BTreeMap<&'p str, u64> {
+    let mut keys = BTreeMap::new();
+    for rule in &policy.jwt.rules {
+        let count = rule.keys.known(ring).map_or(0, |set| set.keys().len());
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let most = keys.entry(rule.provider.as_str()).or_insert(count);
+        *most = count.max(*most);
+    }
+    keys
+}
+
+/// Longest line.
+const LINE_BYTES: usize = 4096;
+
+/// The line for a configuration that is in force.
+pub fn line(policy: &Policy, hash: &str, ring: &Ring, engine: &dyn SignatureEngine) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let hash = hash.get(..12).unwrap_or(hash);
+    let mode = match policy.mode {
+        Mode::DryRun => "dryRun",
+        Mode::Enforce => "enforce",
+    };
+    let providers: Vec<String> = usable_keys(policy, ring)
+        .into_iter()
+        .map(|(provider, keys)| format!("`{provider}` (usable keys: {keys})"))
+        .collect();
+    let line = format!(
+        "usher: {version}, configuration {hash}, mode {mode}; providers: {}; policies: {}; signatures: {}",
+        listed(&providers),
+        policy.authorization.len(),
+        engines(policy, ring, engine),
+    );
+    words::escape(&words::redact(line.as_bytes()), LINE_BYTES).0
+}
+
+fn listed(items: &[String]) -> String {
+    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+}
+
+/// Each algorithm that the keys allow, by engine.
+fn engines(policy: &Policy, ring: &Ring, engine: &dyn SignatureEngine) -> String {
+    let mut by_engine: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, algorithm) in
+        Algorithm::names().filter(|(name, algorithm)| *name == algorithm.name())
+    {
+        let allows = |set: Rc<KeySet>| set.allows(algorithm);
+        if policy.jwt.rules.iter().any(|rule| rule.keys.known(ring).is_some_and(allows)) {
+            by_engine.entry(engine.name(algorithm)).or_default().push(name);
+        }
+    }
+    let engines: Vec<String> = by_engine
+        .iter()
+        .map(|(engine, names)| format!("{} by {engine}", names.join(" ")))
+        .collect();
+    listed(&engines)
+}
