@@ -1,7 +1,13 @@
 //! The verbs, one file each, and what several of them take.
 
 pub(crate) mod check;
+pub(crate) mod convert;
+pub(crate) mod diff;
 pub(crate) mod explain;
+pub(crate) mod jwks;
+pub(crate) mod schema;
+pub(crate) mod shell;
+pub(crate) mod test;
 pub(crate) mod token;
 
 use clap::ValueEnum;

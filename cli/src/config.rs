@@ -3,42 +3,125 @@
 use anyhow::bail;
 use usher::Policy;
 use usher::config::reader::{InvalidConfig, Problems};
+use usher::json::Value;
 
+use crate::input::{Document, Mark};
 use crate::manifest::PluginConfig;
 use crate::report::{Problem, Severity};
 use crate::{input, manifest};
+
+/// The one configuration of a file, and where its parts stand.
+pub(crate) struct Source {
+    file: String,
+    number: usize,
+    document: Document,
+    /// As it is written.
+    pub(crate) config: PluginConfig,
+}
+
+/// A configuration that is in force.
+pub(crate) struct Loaded {
+    /// What decides.
+    pub(crate) policy: Policy,
+    /// Where it came from.
+    pub(crate) source: Source,
+}
 
 /// The one configuration of a file, or what is wrong with it.
 ///
 /// # Errors
 /// The file cannot be read, or holds no configuration, or several.
-pub(crate) fn load(file: &str) -> anyhow::Result<Result<Policy, Vec<Problem>>> {
+pub(crate) fn load(file: &str) -> anyhow::Result<Result<Loaded, Vec<Problem>>> {
+    let source = match find(file)? {
+        Ok(source) => source,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    Ok(match source.read() {
+        Ok(policy) => Ok(Loaded { policy, source }),
+        Err(problems) => Err(problems),
+    })
+}
+
+/// The one configuration of a file as it is written, or what is wrong with the manifests round it.
+///
+/// # Errors
+/// The file cannot be read, or holds no configuration, or several.
+pub(crate) fn find(file: &str) -> anyhow::Result<Result<Source, Vec<Problem>>> {
     let text = input::text(file)?;
     let documents = match input::documents(&text) {
         Ok(documents) => documents,
         Err(unreadable) => return Ok(Err(vec![Problem::unreadable(file, unreadable)])),
     };
-    let mut policies = Vec::new();
+    let mut sources = Vec::new();
     let mut invalid = Vec::new();
-    for (number, document) in documents.iter().enumerate() {
+    for (number, document) in documents.into_iter().enumerate() {
         let problems = Problems::default();
-        for config in configs(document, &problems).configs {
-            policies.extend(read(&config, &problems));
-        }
+        let found = configs(&document, &problems).configs;
         if !problems.is_valid() {
-            let mut found = Problem::all(file, number, document, problems);
-            found.retain(|problem| problem.severity == Severity::Error);
-            invalid.extend(found);
+            // What is wrong with the configurations belongs to the same list.
+            for config in &found {
+                read(config, &problems);
+            }
+            invalid.extend(errors(file, number, &document, problems));
         }
+        sources.extend(found.into_iter().map(|config| {
+            let (file, document) = (file.to_owned(), document.clone());
+            Source { file, number, document, config }
+        }));
     }
     if !invalid.is_empty() {
         return Ok(Err(invalid));
     }
-    match policies.pop() {
-        Some(policy) if policies.is_empty() => Ok(Ok(policy)),
-        Some(_) => bail!("`{file}` holds {} configurations, expected one", policies.len() + 1),
+    match sources.pop() {
+        Some(source) if sources.is_empty() => Ok(Ok(source)),
+        Some(_) => bail!("`{file}` holds {} configurations, expected one", sources.len() + 1),
         None => bail!("`{file}` holds no configuration of Usher"),
     }
+}
+
+impl Source {
+    /// A configuration that stands in a document of another kind.
+    pub(crate) fn inline(file: &str, document: &Document, config: PluginConfig) -> Self {
+        Self { file: file.to_owned(), number: 0, document: document.clone(), config }
+    }
+
+    /// The policy, or what is wrong with it.
+    pub(crate) fn read(&self) -> Result<Policy, Vec<Problem>> {
+        let problems = Problems::default();
+        match read(&self.config, &problems) {
+            Some(policy) => Ok(policy),
+            None => Err(errors(&self.file, self.number, &self.document, problems)),
+        }
+    }
+
+    /// Line and column of a path of the configuration.
+    pub(crate) fn mark(&self, path: &str) -> Option<Mark> {
+        self.document.locate(&below(&self.config.at, path))
+    }
+
+    /// The manifest that holds the configuration; the configuration itself where it stands alone.
+    pub(crate) fn manifest(&self) -> &Value {
+        let pieces = self.config.at.strip_suffix("spec.pluginConfig").unwrap_or_default();
+        let pieces = pieces.split(['.', '[', ']']).filter(|piece| !piece.is_empty());
+        pieces.into_iter().fold(&self.document.value, |value, piece| {
+            let inner = match piece.parse::<usize>() {
+                Ok(index) => value.get(index),
+                Err(_) => value.get(piece),
+            };
+            inner.unwrap_or(value)
+        })
+    }
+
+    /// The file's name as given.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+}
+
+fn errors(file: &str, number: usize, document: &Document, problems: Problems) -> Vec<Problem> {
+    let mut found = Problem::all(file, number, document, problems);
+    found.retain(|problem| problem.severity == Severity::Error);
+    found
 }
 
 /// The configurations of a document: itself, or those in the manifest that it is.
@@ -47,20 +130,12 @@ pub(crate) fn configs(document: &input::Document, problems: &Problems) -> manife
         return manifest::check(&document.value, problems);
     }
     let bare = PluginConfig { at: String::new(), value: document.value.clone() };
-    manifest::Checked { count: 1, configs: vec![bare] }
+    manifest::Checked { count: 1, configs: vec![bare], resources: Vec::new() }
 }
 
 /// Reads a configuration; what is wrong is noted with its path in the document.
 pub(crate) fn read(config: &PluginConfig, problems: &Problems) -> Option<Policy> {
-    let path = |InvalidConfig { at, problem }: InvalidConfig| {
-        let path = match (config.at.as_str(), at.as_str()) {
-            ("", _) => at,
-            (prefix, "") => prefix.to_owned(),
-            (prefix, at) if at.starts_with('[') => format!("{prefix}{at}"),
-            (prefix, at) => format!("{prefix}.{at}"),
-        };
-        (path, problem)
-    };
+    let path = |InvalidConfig { at, problem }: InvalidConfig| (below(&config.at, &at), problem);
     match Policy::from_value(&config.value) {
         Ok(loaded) => {
             for warning in loaded.warnings {
@@ -76,5 +151,15 @@ pub(crate) fn read(config: &PluginConfig, problems: &Problems) -> Option<Policy>
             }
             None
         }
+    }
+}
+
+/// A path below another.
+pub(crate) fn below(prefix: &str, path: &str) -> String {
+    match (prefix, path) {
+        ("", path) => path.to_owned(),
+        (prefix, "") => prefix.to_owned(),
+        (prefix, path) if path.starts_with('[') => format!("{prefix}{path}"),
+        (prefix, path) => format!("{prefix}.{path}"),
     }
 }

@@ -97,13 +97,30 @@ pub(crate) fn documents(text: &str) -> Result<Vec<Document>, Unreadable> {
         let marks = from_yaml.ok().and_then(|documents| documents.into_iter().next());
         return Ok(vec![Document { value, marks: marks.map(|d| d.marks).unwrap_or_default() }]);
     }
-    let mut documents = from_yaml?;
+    let mut documents = from_yaml.map_err(|unreadable| tab(text).unwrap_or(unreadable))?;
     if documents.is_empty() {
         let mut marks = Marks::default();
         marks.places.insert(String::new(), Mark { line: 1, column: 1 });
         documents.push(Document { value: Value::Object(json::Map::new()), marks });
     }
     Ok(documents)
+}
+
+/// The first line that is indented with a tab: the usual reason where YAML cannot be read, and the
+/// parser tells another place.
+fn tab(text: &str) -> Option<Unreadable> {
+    text.lines().enumerate().find_map(|(number, line)| {
+        let indentation = line.len().saturating_sub(line.trim_start().len());
+        let column = line.find('\t').filter(|at| *at < indentation)?;
+        let (line, column) = (number.saturating_add(1), column.saturating_add(1));
+        let problem = "a tab in the indentation; YAML wants spaces".to_owned();
+        Some(Unreadable { mark: Mark { line, column }, problem })
+    })
+}
+
+/// Whether this text without quotes is this string.
+pub(crate) fn is_plain(text: &str) -> bool {
+    scalar::plain(text).is_ok_and(|value| value == text)
 }
 
 /// What a number is after it went through a double and Go's JSON encoder (spec D2).

@@ -2,19 +2,29 @@
 //!
 //! A verb is a file under `command/`; answers go to standard output, errors to standard error.
 
+mod answer;
 mod command;
 mod config;
+mod convert;
 mod input;
+mod key;
+mod lint;
 mod manifest;
+mod output;
 mod report;
 mod request;
+mod schema;
+mod style;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use command::{check, explain, token};
+use command::{
+    check, convert as convert_command, diff, explain, jwks, schema as schema_command, shell, test,
+    token,
+};
 
 /// Checks and explains Usher configurations, and mints tokens for trying them out.
 #[derive(Parser)]
@@ -30,8 +40,17 @@ const EXIT_STATUS: &str = "Exit status: 0 yes, 1 could not run, 2 the answer is 
 #[derive(Subcommand)]
 enum Command {
     Check(check::Arguments),
+    Convert(convert_command::Arguments),
+    Diff(diff::Arguments),
     Explain(explain::Arguments),
+    Jwks(jwks::Arguments),
+    Schema(schema_command::Arguments),
+    Test(test::Arguments),
     Token(token::Arguments),
+    #[command(hide = true)]
+    Completions(shell::Completions),
+    #[command(hide = true)]
+    Man(shell::ManPage),
 }
 
 /// What the exit status says.
@@ -65,11 +84,18 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<Exit> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = style::stdout();
     let exit = match command {
         Command::Check(arguments) => check::run(&arguments, &mut out),
+        Command::Convert(arguments) => convert_command::run(&arguments, &mut out),
+        Command::Diff(arguments) => diff::run(&arguments, &mut out),
         Command::Explain(arguments) => explain::run(&arguments, &mut out),
+        Command::Jwks(arguments) => jwks::run(&arguments, &mut out),
+        Command::Schema(arguments) => schema_command::run(&arguments, &mut out),
+        Command::Test(arguments) => test::run(&arguments, &mut out),
         Command::Token(arguments) => token::run(&arguments, &mut out),
+        Command::Completions(arguments) => shell::completions(&arguments, Cli::command(), &mut out),
+        Command::Man(arguments) => shell::man(&arguments, Cli::command(), &mut out),
     }?;
     out.flush()?;
     Ok(exit)
@@ -83,7 +109,8 @@ fn could_not_run(error: &anyhow::Error) -> Exit {
     };
     if !error.chain().any(closed) {
         // Nothing is left to tell it to where standard error is gone too.
-        let _ = writeln!(io::stderr(), "usher: {error:#}");
+        let bad = style::BAD;
+        let _ = writeln!(style::stderr(), "{bad}usher:{bad:#} {error:#}");
     }
     Exit::CouldNotRun
 }

@@ -48,6 +48,21 @@ pub(crate) struct Checked {
     pub(crate) count: usize,
     /// The configurations of Usher in them.
     pub(crate) configs: Vec<PluginConfig>,
+    /// The resources of Istio's own, as they are written.
+    pub(crate) resources: Vec<Resource>,
+}
+
+/// A RequestAuthentication or an AuthorizationPolicy.
+#[derive(Clone, Debug)]
+pub(crate) struct Resource {
+    /// Its kind.
+    pub(crate) kind: &'static str,
+    /// JSON path in the document, empty for the whole.
+    pub(crate) at: String,
+    /// `metadata`, null without.
+    pub(crate) metadata: Value,
+    /// `spec`, an empty object without.
+    pub(crate) spec: Value,
 }
 
 /// Checks a manifest, or each of a `List` of them.
@@ -71,7 +86,7 @@ fn check_node(node: &Node<'_>, problems: &Problems, checked: &mut Checked) {
         }
         return;
     }
-    let Some((_, group)) = KINDS.iter().find(|(name, _)| *name == kind) else {
+    let Some((known, group)) = KINDS.iter().find(|(name, _)| *name == kind) else {
         let bare = |name: &str| name.to_ascii_lowercase().trim_end_matches('s').to_owned();
         match KINDS.iter().find(|(name, _)| bare(name) == bare(kind)) {
             Some((name, _)) => {
@@ -101,6 +116,14 @@ fn check_node(node: &Node<'_>, problems: &Problems, checked: &mut Checked) {
     let empty = Value::Object(usher::json::Map::new());
     let spec = manifest.field("spec");
     let spec = spec.unwrap_or(Node { at: manifest.path("spec"), value: &empty });
+    if group.starts_with("security.") {
+        checked.resources.push(Resource {
+            kind: known,
+            at: manifest.at.clone(),
+            metadata: metadata.as_ref().map_or(Value::Null, |metadata| metadata.value.clone()),
+            spec: spec.value.clone(),
+        });
+    }
     match kind {
         "RequestAuthentication" => request_authentication::check(&spec, problems),
         "TrafficExtension" => {

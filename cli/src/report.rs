@@ -7,6 +7,7 @@ use usher::config::reader::{InvalidConfig, Problems};
 
 use crate::command::Format;
 use crate::input::{Document, Unreadable};
+use crate::style::DOUBTFUL;
 
 /// One thing that is wrong, or worth a second look, in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -74,9 +75,31 @@ impl Problem {
         let errors = errors.into_iter().map(|error| place(Severity::Error, error));
         let warnings = warnings.into_iter().map(|warning| place(Severity::Warning, warning));
         let mut all: Vec<Self> = errors.chain(warnings).collect();
+        drop_echoes(&mut all);
         all.sort_by_key(|problem| (problem.line, problem.column));
         all
     }
+}
+
+/// A misspelt field is also a missing one: where the right name is suggested, that is enough.
+fn drop_echoes(all: &mut Vec<Problem>) {
+    let suggested: Vec<(String, String)> = all
+        .iter()
+        .filter(|problem| problem.problem.starts_with("unknown field `"))
+        .filter_map(|problem| {
+            let (_, rest) = problem.problem.split_once("did you mean `")?;
+            let name = rest.strip_suffix("`?")?;
+            let (object, _) = problem.path.rsplit_once('.').unwrap_or_default();
+            Some((object.to_owned(), format!("`{name}`")))
+        })
+        .collect();
+    all.retain(|problem| {
+        let echo = |(object, name): &(String, String)| {
+            problem.path == *object
+                && (problem.problem.contains(name) || problem.problem.ends_with("found none"))
+        };
+        !suggested.iter().any(echo)
+    });
 }
 
 /// The remedy where a string was expected and YAML has read a word as something else.
@@ -111,8 +134,9 @@ fn text(problem: &Problem) -> String {
         text.push_str(&format!(":{place}"));
     }
     text.push_str(": ");
-    if problem.severity == Severity::Warning {
-        text.push_str("warning: ");
+    match problem.severity {
+        Severity::Error => {}
+        Severity::Warning => text.push_str(&format!("{DOUBTFUL}warning:{DOUBTFUL:#} ")),
     }
     if !problem.path.is_empty() {
         text.push_str(&format!("{}: ", problem.path));

@@ -1,5 +1,8 @@
-//! Requests as people and scripts write them -> [`Request`] as a host would tell it: from flags, or
+//! Requests as people and scripts write them -> [`Request`] as a host would tell it: from flags, from a
+//! curl command, or
 //! one JSON object a line with the fields of the shared vectors.
+
+mod curl;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,15 +18,18 @@ use crate::input;
 /// A request by flags.
 #[derive(Args, Debug)]
 pub(crate) struct Flags {
-    /// `:method`
-    #[arg(long, short = 'X', default_value = "GET")]
-    method: String,
-    /// `:path`, query included
-    #[arg(long, default_value = "/")]
-    path: String,
+    /// `:method`; default: GET
+    #[arg(long, short = 'X')]
+    method: Option<String>,
+    /// `:path`, query included; default: `/`
+    #[arg(long)]
+    path: Option<String>,
     /// `:authority`, port included
     #[arg(long, value_name = "H")]
     host: Option<String>,
+    /// The request of a curl command, as pasted; `-` reads it from standard input
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["method", "path", "host"])]
+    curl: Option<String>,
     /// A header line, `name: value`
     #[arg(long = "header", short = 'H', value_name = "K: V")]
     headers: Vec<String>,
@@ -53,34 +59,41 @@ impl Flags {
             (None, Some(name)) => Some(input::text(name)?),
             (None, None) => None,
         };
-        let mut headers = Vec::new();
+        let mut line = match &self.curl {
+            Some(command) if command == "-" => curl::line(&input::text("-")?)?,
+            Some(command) => curl::line(command)?,
+            None => Line {
+                method: self.method.clone().unwrap_or_else(|| "GET".to_owned()),
+                path: self.path.clone().unwrap_or_else(|| "/".to_owned()),
+                authority: self.host.clone(),
+                tls: Some(self.principal.is_some()),
+                ..Line::default()
+            },
+        };
+        let headers = line.headers.get_or_insert_default();
         if let Some(token) = token {
             headers.push(("authorization".to_owned(), format!("Bearer {}", token.trim())));
         }
-        for line in &self.headers {
-            headers.push(header(line)?);
+        for text in &self.headers {
+            headers.push(header(text)?);
         }
-        let uri = self.principal.as_ref().map(|principal| {
-            let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
-            format!("spiffe://{id}")
-        });
-        let peer = uri.map(|uri| PeerLine { uri_sans: Some(vec![uri]), ..PeerLine::default() });
-        let line = Line {
-            method: self.method.clone(),
-            path: self.path.clone(),
-            authority: self.host.clone(),
-            headers: Some(headers),
-            tls: Some(peer.is_some()),
-            peer,
-            source_ip: self.source_ip,
-            ..Line::default()
-        };
+        if let Some(principal) = &self.principal {
+            line.peer = Some(peer(principal));
+            line.tls = Some(true);
+        }
+        line.source_ip = self.source_ip;
         line.request()
     }
 }
 
+/// The peer of this SPIFFE id, with or without `spiffe://`.
+pub(crate) fn peer(principal: &str) -> PeerLine {
+    let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
+    PeerLine { uri_sans: Some(vec![format!("spiffe://{id}")]), ..PeerLine::default() }
+}
+
 /// `name: value`, the value without the white space around it (RFC 9110 section 5.5).
-fn header(line: &str) -> anyhow::Result<(String, String)> {
+pub(crate) fn header(line: &str) -> anyhow::Result<(String, String)> {
     match line.split_once(':') {
         Some((name, value)) if !name.trim().is_empty() => {
             Ok((name.trim().to_owned(), value.trim().to_owned()))
@@ -91,27 +104,28 @@ fn header(line: &str) -> anyhow::Result<(String, String)> {
 
 /// A request as a JSON object: `method` and `path`, all else optional. Fields that say something about
 /// a request rather than in it (`expect`, `claims`, ..) are not read.
-#[derive(Debug, Default, Deserialize)]
-struct Line {
-    method: String,
-    path: String,
-    authority: Option<String>,
-    headers: Option<Vec<(String, String)>>,
-    tls: Option<bool>,
-    sni: Option<String>,
-    peer: Option<PeerLine>,
-    source_ip: Option<IpAddr>,
-    remote_ip: Option<IpAddr>,
-    destination_ip: Option<IpAddr>,
-    destination_port: Option<u16>,
-    metadata: Option<BTreeMap<String, BTreeMap<String, Value>>>,
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Line {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) authority: Option<String>,
+    pub(crate) headers: Option<Vec<(String, String)>>,
+    pub(crate) tls: Option<bool>,
+    pub(crate) sni: Option<String>,
+    pub(crate) peer: Option<PeerLine>,
+    pub(crate) source_ip: Option<IpAddr>,
+    pub(crate) remote_ip: Option<IpAddr>,
+    pub(crate) destination_ip: Option<IpAddr>,
+    pub(crate) destination_port: Option<u16>,
+    pub(crate) metadata: Option<BTreeMap<String, BTreeMap<String, Value>>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct PeerLine {
-    uri_sans: Option<Vec<String>>,
-    dns_sans: Option<Vec<String>>,
-    subject: Option<String>,
+/// Names in the client's certificate.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct PeerLine {
+    pub(crate) uri_sans: Option<Vec<String>>,
+    pub(crate) dns_sans: Option<Vec<String>>,
+    pub(crate) subject: Option<String>,
 }
 
 /// Reads one line of a file of requests.
@@ -124,7 +138,7 @@ pub(crate) fn from_line(line: &str) -> anyhow::Result<Request> {
 }
 
 impl Line {
-    fn request(self) -> anyhow::Result<Request> {
+    pub(crate) fn request(self) -> anyhow::Result<Request> {
         let scheme = if self.tls.unwrap_or_default() { "https" } else { "http" };
         let mut headers: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut push = |name: &str, value: String| {

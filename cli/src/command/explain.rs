@@ -1,20 +1,23 @@
 //! `usher explain`: what happens to a request and why, by the code that runs in the filter.
 //!
-//! One request by flags, told for people or as JSON; or a file of requests, one decision a line.
+//! One request by flags or as a curl command, told for people or as JSON; or a file of requests, one
+//! decision a line.
+
+mod missing;
+mod place;
 
 use std::io::{BufRead as _, Write};
 
 use anyhow::Context as _;
 use clap::Args;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
-use usher::decide::{Decision, Session, Trace, decide};
-use usher::request::Request;
-use usher::{Policy, path};
+use usher::decide::{Session, Trace, decide};
 
 use super::{Format, clock};
+use crate::answer::Answer;
+use crate::config::Loaded;
 use crate::request::Flags;
-use crate::{Exit, config, report, request};
+use crate::style::{BAD, FAINT, GOOD};
+use crate::{Exit, config, report, request, style};
 
 /// Says what happens to a request, and why
 ///
@@ -32,38 +35,55 @@ pub(crate) struct Arguments {
     requests: Option<String>,
     #[command(flatten)]
     request: Flags,
+    /// Also say of every rule whether it matches, and why not
+    #[arg(long)]
+    rules: bool,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let policy = match config::load(&arguments.config)? {
-        Ok(policy) => policy,
+    let loaded = match config::load(&arguments.config)? {
+        Ok(loaded) => loaded,
         Err(problems) => {
-            report::write(&problems, arguments.format, out, &mut std::io::stderr().lock())?;
+            report::write(&problems, arguments.format, out, &mut style::stderr())?;
             return Ok(Exit::Invalid);
         }
     };
     let now = arguments.now.unwrap_or_else(clock);
     let mut session = Session::portable();
-    session.trace = Trace::Steps;
     if let Some(name) = &arguments.requests {
-        explain_all(name, &policy, now, &mut session, arguments.format, out)?;
+        session.trace = Trace::Steps;
+        explain_all(name, &loaded, now, &mut session, arguments.format, out)?;
         return Ok(Exit::Yes);
     }
+    session.trace = Trace::Rules;
     let request = arguments.request.request()?;
-    let decision = decide(&policy, &request, now, &mut session);
-    let answer = Answer::new(&policy, &request, &decision);
+    let decision = decide(&loaded.policy, &request, now, &mut session);
+    let mut answer = Answer::new(&loaded.policy, &request, &decision);
+    let placed = place::of(&decision, &loaded);
+    let missing = missing::of(&decision, &request, now, &loaded);
     match arguments.format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string(&answer)?)?,
-        Format::Text => write!(out, "{}", answer.text())?,
+        Format::Json => {
+            answer.steps.extend(placed.map(|place| format!("place: {place}")));
+            answer.steps.extend(missing);
+            writeln!(out, "{}", serde_json::to_string(&answer)?)?;
+        }
+        Format::Text => {
+            text(&answer, placed.as_deref(), &missing, out)?;
+            if arguments.rules {
+                for rule in &decision.report.rules {
+                    writeln!(out, "{}", missing::rule(rule, &loaded))?;
+                }
+            }
+        }
     }
     Ok(if decision.reply.is_none() { Exit::Yes } else { Exit::No })
 }
 
 fn explain_all(
     name: &str,
-    policy: &Policy,
+    loaded: &Loaded,
     now: u64,
     session: &mut Session,
     format: Format,
@@ -82,113 +102,53 @@ fn explain_all(
             continue;
         }
         let request = request::from_line(&line).with_context(place)?;
-        let decision = decide(policy, &request, now, session);
-        let answer = Answer::new(policy, &request, &decision);
+        let decision = decide(&loaded.policy, &request, now, session);
+        let answer = Answer::new(&loaded.policy, &request, &decision);
         match format {
             Format::Json => writeln!(out, "{}", serde_json::to_string(&answer)?)?,
-            Format::Text => writeln!(out, "{} {}", answer.headline(), answer.path_text())?,
+            Format::Text => {
+                let path = answer.path.as_deref().unwrap_or_default();
+                writeln!(out, "{} {path}", answer.headline())?;
+            }
         }
     }
     Ok(())
 }
 
-/// The decision as scripts read it; the fields are a promise (see the command's documentation).
-#[derive(Debug, Serialize)]
-struct Answer {
-    decision: &'static str,
-    status: u16,
-    reason: &'static str,
-    provider: Option<String>,
-    policy: Option<String>,
-    rule: Option<usize>,
-    matched: Option<String>,
-    audit: Option<bool>,
-    path: Option<String>,
-    set: Map<String, Value>,
-    remove: Vec<String>,
-    body: Option<String>,
-    challenge: Option<String>,
-    steps: Vec<String>,
-}
-
-impl Answer {
-    fn new(policy: &Policy, request: &Request, decision: &Decision) -> Self {
-        let report = &decision.report;
-        let judgement = report.judgement.as_ref();
-        let reply = decision.reply.as_ref();
-        let challenge = reply
-            .and_then(|reply| reply.headers.iter().find(|(name, _)| *name == "www-authenticate"));
-        let set = decision.edits.set.iter().map(|(name, lines)| {
-            let value = match lines.as_slice() {
-                [line] => Value::String(text(line)),
-                lines => json!(lines.iter().map(|line| text(line)).collect::<Vec<_>>()),
-            };
-            (text(name), value)
-        });
-        Self {
-            decision: if reply.is_none() { "allow" } else { "deny" },
-            status: decision.status(),
-            reason: decision.reason(),
-            provider: report.identity.as_ref().map(|identity| identity.provider.clone()),
-            policy: judgement.and_then(|judgement| judgement.policy.clone()),
-            rule: judgement.and_then(|judgement| judgement.rule),
-            matched: judgement.and_then(|judgement| judgement.matched.clone()),
-            audit: judgement.and_then(|judgement| judgement.audit),
-            path: seen_path(policy, request, decision),
-            set: set.collect(),
-            remove: decision.edits.remove.iter().map(|name| text(name)).collect(),
-            body: reply.map(|reply| reply.body.clone()),
-            challenge: challenge.map(|(_, value)| value.clone()),
-            steps: report.steps.clone(),
-        }
+/// The whole answer for people: the decision, the way to it, what it does to the request.
+fn text(
+    answer: &Answer,
+    placed: Option<&str>,
+    missing: &[String],
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let style = if answer.decision == "allow" { GOOD } else { BAD };
+    writeln!(out, "{style}{}{style:#}", answer.headline())?;
+    let mut fact = |name: &str, value: Option<&str>| match value {
+        Some(value) => writeln!(out, "{FAINT}{name}:{FAINT:#} {value}"),
+        None => Ok(()),
+    };
+    for step in &answer.steps {
+        fact("step", Some(step))?;
     }
-
-    fn headline(&self) -> String {
-        format!("{} {} {}", self.decision, self.status, self.reason)
+    for line in missing {
+        let (name, value) = line.split_once(": ").unwrap_or(("missing", line));
+        fact(name, Some(value))?;
     }
-
-    fn path_text(&self) -> &str {
-        self.path.as_deref().unwrap_or_default()
+    fact("place", placed)?;
+    fact("provider", answer.provider.as_deref())?;
+    fact("policy", answer.policy.as_deref())?;
+    fact("rule", answer.rule.map(|rule| rule.to_string()).as_deref())?;
+    fact("matched", answer.matched.as_deref())?;
+    fact("audit", answer.audit.map(|audit| audit.to_string()).as_deref())?;
+    fact("path", answer.path.as_deref())?;
+    for (name, value) in &answer.set {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        fact("set", Some(&format!("{name}: {value}")))?;
     }
-
-    /// The whole answer for people, a fact a line.
-    fn text(&self) -> String {
-        let mut lines = vec![self.headline()];
-        let mut fact = |name: &str, value: Option<String>| {
-            lines.extend(value.map(|value| format!("{name}: {value}")));
-        };
-        fact("provider", self.provider.clone());
-        fact("policy", self.policy.clone());
-        fact("rule", self.rule.map(|rule| rule.to_string()));
-        fact("matched", self.matched.clone());
-        fact("audit", self.audit.map(|audit| audit.to_string()));
-        fact("path", self.path.clone());
-        for (name, value) in &self.set {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            fact("set", Some(format!("{name}: {value}")));
-        }
-        for name in &self.remove {
-            fact("remove", Some(name.clone()));
-        }
-        fact("body", self.body.clone());
-        fact("challenge", self.challenge.clone());
-        for step in &self.steps {
-            fact("step", Some(step.clone()));
-        }
-        lines.push(String::new());
-        lines.join("\n")
+    for name in &answer.remove {
+        fact("remove", Some(name))?;
     }
-}
-
-/// The path with its query as the service would see it; of a refused request, as it was matched.
-fn seen_path(policy: &Policy, request: &Request, decision: &Decision) -> Option<String> {
-    let edited = decision.edits.applied(request);
-    let path = edited.path()?;
-    let normal = path::normalize(path, policy.path_normalization);
-    Some(normal.map_or_else(|_| text(path), |normal| text(&normal)))
-}
-
-/// Header bytes for a JSON string; what is not UTF-8 is marked as such (U+FFFD).
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    fact("body", answer.body.as_deref())?;
+    fact("challenge", answer.challenge.as_deref())
 }

@@ -1,7 +1,6 @@
 //! `usher token`: mint a token for development, and look into one.
 
 mod inspect;
-mod key;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,8 +11,8 @@ use serde_json::json;
 use usher::json::{Map, Value};
 
 use super::{Format, clock};
+use crate::key::{Algorithm, SigningKey};
 use crate::{Exit, input};
-use key::{Algorithm, SigningKey};
 
 /// Mints a token for development and prints it, with the key set that verifies it
 ///

@@ -162,10 +162,11 @@ fn check_vm(vm: Object<'_>, problems: &Problems) {
 }
 
 /// The fields of a pluginConfig of Usher (DESIGN section 2).
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 17] = [
     "authorizationPolicies",
     "decisionLog",
     "exempt",
+    "filterState",
     "identityHeaders",
     "jwtRules",
     "limits",
@@ -175,6 +176,7 @@ const FIELDS: [&str; 15] = [
     "onInvalidConfig",
     "pathNormalization",
     "responses",
+    "signatureEngine",
     "sourceAddress",
     "tokenCache",
     "trustDomains",

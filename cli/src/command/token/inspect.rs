@@ -14,7 +14,7 @@ use usher::json::{self, Value};
 use usher::{Policy, Session, authenticate, compact};
 
 use crate::command::{Format, clock};
-use crate::{Exit, config, input, report};
+use crate::{Exit, config, input, report, style};
 
 /// Decodes a token and shows its times; only with --config is it judged
 #[derive(Args)]
@@ -44,9 +44,9 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     let token = text.strip_prefix("Bearer ").map_or(text, str::trim);
     let now = arguments.now.unwrap_or_else(clock);
     let policy = match arguments.config.as_deref().map(config::load).transpose()? {
-        Some(Ok(policy)) => Some(policy),
+        Some(Ok(loaded)) => Some(loaded.policy),
         Some(Err(problems)) => {
-            report::write(&problems, arguments.format, out, &mut std::io::stderr().lock())?;
+            report::write(&problems, arguments.format, out, &mut style::stderr())?;
             return Ok(Exit::Invalid);
         }
         None => None,
@@ -96,8 +96,10 @@ fn judge(policy: &Policy, token: &str, now: u64) -> Result<String, Denial> {
     let compact = compact::parse(token.as_bytes(), &policy.limits.token)?;
     let places: Vec<usize> = (0..policy.jwt.places.len()).collect();
     let mut session = Session::portable();
-    let engine = &mut *session.engine;
-    let verified = authenticate::authenticate(&policy.jwt, compact, &places, now, engine)?;
+    let Session { engine, ring, .. } = &mut session;
+    let verified =
+        authenticate::authenticate(&policy.jwt, compact, &places, now, ring, &mut **engine)
+            .map_err(|refused| refused.denial)?;
     Ok(verified.identity().provider.clone())
 }
 

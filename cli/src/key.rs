@@ -18,7 +18,7 @@ use usher::json::{Map, Value};
 /// A signature algorithm (RFC 7518 section 3.1, RFC 8037, RFC 8812).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "verbatim")]
-pub(super) enum Algorithm {
+pub(crate) enum Algorithm {
     RS256,
     RS384,
     RS512,
@@ -35,7 +35,7 @@ pub(super) enum Algorithm {
 }
 
 /// A private key, or a shared secret, that knows its algorithm.
-pub(super) enum SigningKey {
+pub(crate) enum SigningKey {
     RS256(RS256KeyPair),
     RS384(RS384KeyPair),
     RS512(RS512KeyPair),
@@ -99,7 +99,7 @@ const MODULUS_BITS: usize = 2048;
 
 impl SigningKey {
     /// A new key.
-    pub(super) fn generate(algorithm: Algorithm, kid: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) fn generate(algorithm: Algorithm, kid: Option<&str>) -> anyhow::Result<Self> {
         let bits = MODULUS_BITS;
         let key = match algorithm {
             Algorithm::RS256 => RS256KeyPair::generate(bits).map(Self::RS256),
@@ -123,7 +123,7 @@ impl SigningKey {
     ///
     /// # Errors
     /// Not a private key, or not one for the algorithm.
-    pub(super) fn read(
+    pub(crate) fn read(
         bytes: &[u8],
         algorithm: Option<Algorithm>,
         kid: Option<&str>,
@@ -211,7 +211,7 @@ impl SigningKey {
     }
 
     /// The compact form of these claims and nothing else, under this key.
-    pub(super) fn sign(&self, claims: Map<String, Value>, typ: &str) -> anyhow::Result<String> {
+    pub(crate) fn sign(&self, claims: Map<String, Value>, typ: &str) -> anyhow::Result<String> {
         let header =
             HeaderOptions { signature_type: Some(typ.to_owned()), ..HeaderOptions::default() };
         let claims = bare(claims);
@@ -221,13 +221,13 @@ impl SigningKey {
     }
 
     /// What verifies: the public key, or for HS* the secret itself.
-    pub(super) fn public_jwk(&self) -> anyhow::Result<Value> {
+    pub(crate) fn public_jwk(&self) -> anyhow::Result<Value> {
         let jwk = each!(self, pair => pair.public_key().to_jwk(), _secret => self.private_jwk()?);
         Ok(serde_json::from_str(&jwk)?)
     }
 
     /// The whole key as a JWK.
-    pub(super) fn private_jwk(&self) -> anyhow::Result<String> {
+    pub(crate) fn private_jwk(&self) -> anyhow::Result<String> {
         Ok(each!(self, pair => pair.to_jwk(), secret => {
             json!({
                 "kty": "oct",

@@ -1,0 +1,124 @@
+//! A decision as scripts read it. The fields are a promise: `usher explain --format json` prints them,
+//! policy tests expect them.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use usher::decide::Decision;
+use usher::request::Request;
+use usher::{Policy, path};
+
+/// Every reason code (docs/reasons.md).
+pub(crate) const REASONS: [&str; 27] = [
+    "algorithm_not_allowed",
+    "allowed",
+    "audience_mismatch",
+    "claim_mismatch",
+    "config_invalid",
+    "denied_by_rule",
+    "expiration_missing",
+    "header_unsupported",
+    "host_failed",
+    "identity_spoofed",
+    "identity_too_large",
+    "issuer_unknown",
+    "key_unknown",
+    "keys_unavailable",
+    "lifetime_too_long",
+    "no_rule_matched",
+    "path_unsafe",
+    "signature_invalid",
+    "subject_not_allowed",
+    "token_ambiguous",
+    "token_expired",
+    "token_malformed",
+    "token_missing",
+    "token_not_yet_valid",
+    "token_too_large",
+    "token_too_old",
+    "type_not_allowed",
+];
+
+/// What happens to a request, and why.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Answer {
+    pub(crate) decision: &'static str,
+    pub(crate) status: u16,
+    pub(crate) reason: &'static str,
+    pub(crate) provider: Option<String>,
+    pub(crate) policy: Option<String>,
+    pub(crate) rule: Option<usize>,
+    pub(crate) matched: Option<String>,
+    pub(crate) audit: Option<bool>,
+    pub(crate) path: Option<String>,
+    pub(crate) set: Map<String, Value>,
+    pub(crate) remove: Vec<String>,
+    pub(crate) body: Option<String>,
+    pub(crate) challenge: Option<String>,
+    pub(crate) steps: Vec<String>,
+}
+
+impl Answer {
+    pub(crate) fn new(policy: &Policy, request: &Request, decision: &Decision) -> Self {
+        let report = &decision.report;
+        let judgement = report.judgement.as_ref();
+        let reply = decision.reply.as_ref();
+        let set = decision.edits.set.iter().map(|(name, lines)| {
+            let value = match lines.as_slice() {
+                [line] => Value::String(text(line)),
+                lines => json!(lines.iter().map(|line| text(line)).collect::<Vec<_>>()),
+            };
+            (text(name), value)
+        });
+        Self {
+            decision: if reply.is_none() { "allow" } else { "deny" },
+            status: decision.status(),
+            reason: decision.reason(),
+            provider: report.identity.as_ref().map(|identity| identity.provider.clone()),
+            policy: judgement.and_then(|judgement| judgement.policy.clone()),
+            rule: judgement.and_then(|judgement| judgement.rule),
+            matched: judgement.and_then(|judgement| judgement.matched.clone()),
+            audit: judgement.and_then(|judgement| judgement.audit),
+            path: seen_path(policy, request, decision),
+            set: set.collect(),
+            remove: decision.edits.remove.iter().map(|name| text(name)).collect(),
+            body: reply.map(|reply| reply.body.clone()),
+            challenge: reply.and_then(|reply| reply.challenge()).map(str::to_owned),
+            steps: report.steps.clone(),
+        }
+    }
+
+    pub(crate) fn headline(&self) -> String {
+        format!("{} {} {}", self.decision, self.status, self.reason)
+    }
+}
+
+/// The path with its query as the service would see it; of a refused request, as it was matched.
+fn seen_path(policy: &Policy, request: &Request, decision: &Decision) -> Option<String> {
+    let edited = decision.edits.applied(request);
+    let path = edited.path()?;
+    let normal = path::normalize(path, policy.path_normalization);
+    Some(normal.map_or_else(|_| text(path), |normal| text(&normal)))
+}
+
+/// Header bytes for a JSON string; what is not UTF-8 is marked as such (U+FFFD).
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page lists every reason, and so does this list.
+    #[test]
+    fn the_reasons_are_those_of_the_page() {
+        let page = include_str!("../../docs/reasons.md");
+        let cells = page.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next());
+        let mut listed: Vec<&str> = cells
+            .flat_map(|cell| cell.split(','))
+            .filter_map(|word| word.trim().strip_prefix('`')?.strip_suffix('`'))
+            .collect();
+        listed.sort_unstable();
+        assert_eq!(listed, REASONS);
+    }
+}

@@ -1,0 +1,209 @@
+//! `usher convert`: from Istio's manifests or Envoy's filters to Usher, and back.
+
+use std::io::Write;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use usher::json::Value;
+
+use super::Format;
+use crate::convert::collect::{Collected, Workload};
+use crate::convert::istio::{self, Home};
+use crate::convert::plugin::{self, Settings};
+use crate::convert::{Manifest, Notes, Weight, collect, envoy, select};
+use crate::report::Problem;
+use crate::style::{BAD, FAINT};
+use crate::{Exit, config, input, output, report, style};
+
+/// Converts Istio's manifests or Envoy's filters to WasmPlugins, and WasmPlugins to Istio's manifests
+///
+/// The files hold RequestAuthentications and AuthorizationPolicies, also as lists from `kubectl get -o
+/// yaml`, and best the workloads too (Deployments, StatefulSets, DaemonSets, Pods): each gets the
+/// policies that istiod would give it. Or they hold an Envoy configuration with `jwt_authn` and `rbac`.
+/// What could not be carried over is said on standard error, with exit status 2.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// YAML or JSON files, `-` for standard input
+    #[arg(required = true, value_name = "F")]
+    files: Vec<String>,
+    /// What to make
+    #[arg(long, value_enum, default_value_t)]
+    to: To,
+    /// The namespace whose policies hold in the whole mesh
+    #[arg(long, value_name = "NS", default_value = "istio-system")]
+    root_namespace: String,
+    /// A workload that is in no file: its namespace and its labels
+    #[arg(long, value_name = "NS/KEY=VALUE,..")]
+    workload: Vec<String>,
+    /// `url` of the WasmPlugins
+    #[arg(long, default_value = "oci://registry.example.com/usher/usher:0.1.0")]
+    url: String,
+    /// The mesh's trust domain, then its aliases; default: cluster.local
+    #[arg(long, value_name = "TD")]
+    trust_domain: Vec<String>,
+    /// The mesh's path normalisation; default: BASE
+    #[arg(long, value_name = "MODE")]
+    path_normalization: Option<String>,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum To {
+    /// WasmPlugins
+    #[default]
+    Usher,
+    /// RequestAuthentications and AuthorizationPolicies
+    Istio,
+}
+
+pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let mut notes = Notes::default();
+    let converted = match arguments.to {
+        To::Usher => to_usher(arguments, &mut notes)?,
+        To::Istio => to_istio(arguments, &mut notes)?,
+    };
+    let manifests = match converted {
+        Ok(manifests) => manifests,
+        Err(problems) => {
+            report::write(&problems, arguments.format, out, &mut style::stderr())?;
+            return Ok(Exit::Invalid);
+        }
+    };
+    if manifests.is_empty() && notes.is_whole() {
+        bail!("nothing to convert");
+    }
+    write_manifests(&manifests, arguments.format, out)?;
+    out.flush()?;
+    write_notes(&notes, &mut style::stderr())?;
+    Ok(if notes.is_whole() { Exit::Yes } else { Exit::No })
+}
+
+type Converted = Result<Vec<Manifest>, Vec<Problem>>;
+
+fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converted> {
+    let mut collected = Collected::default();
+    let mut manifests = Vec::new();
+    let mut problems = Vec::new();
+    for file in &arguments.files {
+        let text = input::text(file)?;
+        let documents = match input::documents(&text) {
+            Ok(documents) => documents,
+            Err(unreadable) => {
+                problems.push(Problem::unreadable(file, unreadable));
+                continue;
+            }
+        };
+        for (number, document) in documents.iter().enumerate() {
+            if envoy::is_envoy(&document.value) {
+                manifests.extend(envoy::manifest(&document.value, file, notes));
+                continue;
+            }
+            problems.extend(collect::document(file, number, document, &mut collected));
+        }
+    }
+    if !problems.is_empty() {
+        return Ok(Err(problems));
+    }
+    for text in &arguments.workload {
+        collected.workloads.push(workload(text)?);
+    }
+    let settings = Settings {
+        url: arguments.url.clone(),
+        trust_domains: arguments.trust_domain.clone(),
+        path_normalization: arguments.path_normalization.clone(),
+    };
+    let groups = select::groups(&collected, &arguments.root_namespace, notes);
+    for group in &groups {
+        manifests.extend(plugin::manifest(group, &collected.items, &settings, notes));
+    }
+    if !manifests.is_empty() && !collected.items.is_empty() {
+        notes.advice(
+            "then",
+            "delete the manifests that were converted once the plugins run: behind a plugin a \
+             RequestAuthentication finds no token, and its policies no identity",
+        );
+    }
+    Ok(Ok(manifests))
+}
+
+/// `shop/app=web,version=v1`.
+fn workload(text: &str) -> anyhow::Result<Workload> {
+    let form = || format!("expected `namespace/key=value,..` for --workload, found `{text}`");
+    let (namespace, pairs) = text.split_once('/').with_context(form)?;
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=').with_context(form)?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    let labels: collect::Labels = pairs.split(',').map(pair).collect::<anyhow::Result<_>>()?;
+    let name = labels.values().next().cloned().unwrap_or_default();
+    Ok(Workload { namespace: namespace.to_owned(), name, labels })
+}
+
+fn to_istio(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converted> {
+    let mut manifests = Vec::new();
+    let mut problems = Vec::new();
+    for file in &arguments.files {
+        let source = match config::find(file)? {
+            Ok(source) => source,
+            Err(found) => {
+                problems.extend(found);
+                continue;
+            }
+        };
+        if let Err(found) = source.read() {
+            problems.extend(found);
+            continue;
+        }
+        let manifest = source.manifest();
+        let text = |name: &str| {
+            let value = manifest.get("metadata").and_then(|metadata| metadata.get(name));
+            value.and_then(Value::as_str).map(str::to_owned)
+        };
+        let spec = |name: &str| {
+            manifest.get("spec").and_then(|spec| spec.get(name)).cloned().unwrap_or_default()
+        };
+        let home = Home {
+            namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
+            name: text("name").unwrap_or_else(|| "usher".to_owned()),
+            selector: spec("selector"),
+            targets: spec("targetRefs"),
+        };
+        manifests.extend(istio::manifests(&source.config.value, &home, notes));
+    }
+    Ok(if problems.is_empty() { Ok(manifests) } else { Err(problems) })
+}
+
+fn write_manifests(
+    manifests: &[Manifest],
+    format: Format,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    if format == Format::Json {
+        for manifest in manifests {
+            writeln!(out, "{}", manifest.value)?;
+        }
+        return Ok(());
+    }
+    for (index, manifest) in manifests.iter().enumerate() {
+        if index > 0 {
+            writeln!(out, "---")?;
+        }
+        for line in &manifest.comment {
+            writeln!(out, "# {line}")?;
+        }
+        write!(out, "{}", output::yaml(&manifest.value))?;
+    }
+    Ok(())
+}
+
+fn write_notes(notes: &Notes, errors: &mut dyn Write) -> std::io::Result<()> {
+    for note in &notes.0 {
+        let (place, text) = (&note.place, &note.text);
+        match note.weight {
+            Weight::Lost => writeln!(errors, "{BAD}not carried over:{BAD:#} {place}: {text}")?,
+            Weight::Advice => writeln!(errors, "{FAINT}note:{FAINT:#} {place}: {text}")?,
+        }
+    }
+    errors.flush()
+}

@@ -1,0 +1,74 @@
+//! `usher diff`: two configurations, and what is different in meaning, not in spelling; and which of
+//! the requests that were decided already would be decided otherwise.
+
+mod meaning;
+mod replay;
+
+use std::io::Write;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Format;
+use crate::style::{BAD, GOOD};
+use crate::{Exit, config, report, style};
+
+/// Says what two configurations mean differently
+///
+/// Exit status 0: they mean the same, 2: they do not. With --requests also which recorded requests
+/// would be decided differently.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The configuration as it was
+    #[arg(value_name = "A")]
+    before: String,
+    /// The configuration as it is to be
+    #[arg(value_name = "B")]
+    after: String,
+    /// Recorded decisions, lines of the decision log (also with Envoy's prefix); `-` for standard input
+    #[arg(long, value_name = "LOG")]
+    requests: Option<String>,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let mut loaded = Vec::new();
+    for file in [&arguments.before, &arguments.after] {
+        match config::load(file)? {
+            Ok(config) => loaded.push(config),
+            Err(problems) => {
+                report::write(&problems, arguments.format, out, &mut style::stderr())?;
+                return Ok(Exit::Invalid);
+            }
+        }
+    }
+    let [before, after] = loaded.as_slice() else {
+        anyhow::bail!("expected two configurations");
+    };
+    let changes = meaning::changes(&before.source.config.value, &after.source.config.value);
+    for change in &changes {
+        match arguments.format {
+            Format::Json => {
+                let (at, removed, added) = (&change.at, &change.removed, &change.added);
+                let line = json!({ "at": at, "removed": removed, "added": added, "effect": change.effect });
+                writeln!(out, "{line}")?;
+            }
+            Format::Text => {
+                let effect = change.effect.map(|effect| format!(" ({effect})"));
+                writeln!(out, "{}:{}", change.at, effect.unwrap_or_default())?;
+                for text in &change.removed {
+                    writeln!(out, "  {BAD}- {text}{BAD:#}")?;
+                }
+                for text in &change.added {
+                    writeln!(out, "  {GOOD}+ {text}{GOOD:#}")?;
+                }
+            }
+        }
+    }
+    let mut same = changes.is_empty();
+    if let Some(log) = &arguments.requests {
+        same &= replay::run(log, before, after, arguments.format, out)?;
+    }
+    Ok(if same { Exit::Yes } else { Exit::No })
+}

@@ -1,0 +1,213 @@
+//! For a refusal: the rule that came nearest and what it missed; of a token, what it says and what is
+//! wanted instead.
+
+use jiff::Timestamp;
+use usher::authenticate::JwtRule;
+use usher::authorize::{Miss, Surveyed};
+use usher::compact::{self, Compact};
+use usher::config::reader::did_you_mean;
+use usher::decide::Decision;
+use usher::denial::Denial;
+use usher::json::{self, Value};
+use usher::request::Request;
+use usher::token;
+
+use super::place;
+use crate::config::Loaded;
+
+/// `name: words` lines, none for what is allowed or speaks for itself.
+pub(super) fn of(decision: &Decision, request: &Request, now: u64, loaded: &Loaded) -> Vec<String> {
+    match &decision.denial {
+        None => Vec::new(),
+        Some(Denial::NoRuleMatched | Denial::TokenMissing) => nearest(decision, loaded),
+        Some(denial) => of_token(denial, request, now, loaded).into_iter().collect(),
+    }
+}
+
+fn nearest(decision: &Decision, loaded: &Loaded) -> Vec<String> {
+    let Some(judgement) = &decision.report.judgement else {
+        return Vec::new();
+    };
+    let Some(nearest) = &judgement.nearest else {
+        return Vec::new();
+    };
+    let rules = &decision.report.rules;
+    let Some(rule) = rules.iter().find(|rule| rule.name == nearest.rule) else {
+        return Vec::new();
+    };
+    let path = place::rule_path(rule.policy, rule.rule);
+    let mut lines = vec![format!("nearest: {} ({})", place::path(&path, loaded), rule.name)];
+    lines.extend(rule.miss.as_ref().map(|miss| format!("missing: {}", words(&path, miss, loaded))));
+    lines
+}
+
+/// What a rule says of the request, in a line.
+pub(super) fn rule(rule: &Surveyed, loaded: &Loaded) -> String {
+    let path = place::rule_path(rule.policy, rule.rule);
+    match &rule.miss {
+        None => format!("rule: {} matches", place::path(&path, loaded)),
+        Some(miss) => format!("rule: {}", words(&path, miss, loaded)),
+    }
+}
+
+/// Where the condition stands, what it wants and what the request has.
+fn words(rule: &str, miss: &Miss, loaded: &Loaded) -> String {
+    let path = format!("{rule}.{}", miss.at);
+    let wanted = wanted(&path, &loaded.source.config.value);
+    let found = if miss.found.is_empty() { "nothing".to_owned() } else { list(&miss.found) };
+    format!(
+        "{}: `{}` wants {wanted}, the request has {found}",
+        place::path(&path, loaded),
+        miss.condition
+    )
+}
+
+/// What the configuration says at a condition's path.
+fn wanted(path: &str, config: &Value) -> String {
+    let mut words = Vec::new();
+    let mut say = |kind: &str, value: Option<&Value>| {
+        let texts: Vec<String> = value
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            .collect();
+        if !texts.is_empty() {
+            words.push(format!("{kind}{}", list(&texts)));
+        }
+    };
+    if let Some(condition) = at(config, path).filter(|value| value.is_object()) {
+        say("", condition.get("values"));
+        say("all of ", condition.get("allValues"));
+        say("what is in ", condition.get("valuesFrom"));
+        say("none of ", condition.get("notValues"));
+    } else if let Some((operand, field)) = path.rsplit_once('.') {
+        let operand = at(config, operand);
+        let field = match field.strip_prefix("not") {
+            Some(rest) => lower_first(rest),
+            None => field.to_owned(),
+        };
+        say("", operand.and_then(|operand| operand.get(&field)));
+        say("none of ", operand.and_then(|operand| operand.get(not(&field))));
+    }
+    if words.is_empty() { "something else".to_owned() } else { words.join(" and ") }
+}
+
+/// The value at a path such as `a[0].b`.
+pub(super) fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    let pieces = path.split(['.', '[']).filter(|piece| !piece.is_empty());
+    pieces.into_iter().try_fold(value, |value, piece| match piece.strip_suffix(']') {
+        Some(index) => value.get(index.parse::<usize>().ok()?),
+        None => value.get(piece),
+    })
+}
+
+fn not(field: &str) -> String {
+    let mut letters = field.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    "not".chars().chain(first).chain(letters).collect()
+}
+
+fn lower_first(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
+}
+
+/// At most five, in backticks.
+fn list(texts: &[String]) -> String {
+    const SOME: usize = 5;
+    let shown: Vec<String> = texts.iter().take(SOME).map(|text| format!("`{text}`")).collect();
+    match texts.len().checked_sub(SOME).filter(|more| *more > 0) {
+        Some(more) => format!("{} or {more} more", shown.join(", ")),
+        None => shown.join(", "),
+    }
+}
+
+/// What a refused token says, and where it is said what it should say.
+fn of_token(denial: &Denial, request: &Request, now: u64, loaded: &Loaded) -> Option<String> {
+    let policy = &loaded.policy;
+    let found = token::find(&policy.jwt.places, request);
+    let compact = compact::parse(&found.first()?.token, &policy.limits.token).ok()?;
+    let issuer = compact.iss.clone().unwrap_or_default();
+    if *denial == Denial::IssuerUnknown {
+        let known = policy.jwt.rules.iter().filter_map(|rule| rule.issuer.as_deref());
+        let hint = did_you_mean(&issuer, known);
+        return Some(format!("missing: no rule is for the issuer `{issuer}`{hint}"));
+    }
+    let mut rules = policy.jwt.rules.iter().enumerate();
+    let (index, rule) =
+        rules.find(|(_, rule)| rule.issuer.as_ref().is_none_or(|name| *name == issuer))?;
+    let written = at(&loaded.source.config.value, &format!("jwtRules[{index}]"));
+    let (field, words) = of_rule(denial, rule, &compact, now, written)?;
+    let path = format!("jwtRules[{index}]{field}");
+    Some(format!("missing: {}: {words}", place::path(&path, loaded)))
+}
+
+/// The ids of a rule's inline keys.
+fn kids(rule: Option<&Value>) -> Vec<String> {
+    let parsed = match rule.and_then(|rule| rule.get("jwks")) {
+        Some(Value::String(text)) => json::parse(text.as_bytes(), 8).ok(),
+        value => value.cloned(),
+    };
+    let keys = parsed.as_ref().and_then(|set| set.get("keys")?.as_array());
+    let kid = |key: &Value| key.get("kid").and_then(Value::as_str).map(str::to_owned);
+    keys.into_iter().flatten().filter_map(kid).collect()
+}
+
+/// The field of the rule that refuses, and why.
+fn of_rule(
+    denial: &Denial,
+    rule: &JwtRule,
+    token: &Compact<'_>,
+    now: u64,
+    config: Option<&Value>,
+) -> Option<(&'static str, String)> {
+    let when = |time: Option<u64>| match time {
+        Some(seconds) => {
+            let at = i64::try_from(seconds).ok().and_then(|s| Timestamp::from_second(s).ok());
+            at.map_or_else(|| seconds.to_string(), |at| at.to_string())
+        }
+        None => "absent".to_owned(),
+    };
+    let at = |words: &str| format!("{words}, now is {}", when(Some(now)));
+    let header = &token.header;
+    Some(match denial {
+        Denial::AlgorithmNotAllowed => (".algorithms", format!("`alg` is `{}`", header.alg)),
+        Denial::KeyUnknown => {
+            let kids = kids(config);
+            let kid = header.kid.as_deref().unwrap_or_default();
+            let (alg, known) = (&header.alg, list(&kids));
+            let known = if kids.is_empty() { "others" } else { &known };
+            (".jwks", format!("`kid` is `{kid}` and `alg` is `{alg}`, the keys are {known}"))
+        }
+        Denial::SignatureInvalid => {
+            (".jwks", format!("no key verifies it, `kid` is {:?}", header.kid.as_deref()))
+        }
+        Denial::AudienceMismatch => {
+            let found = if token.aud.is_empty() { "absent".to_owned() } else { list(&token.aud) };
+            (".audiences", format!("`aud` is {found}, accepted is {}", list(&rule.audiences)))
+        }
+        Denial::TokenExpired => ("", at(&format!("`exp` is {}", when(token.exp)))),
+        Denial::TokenNotYetValid => {
+            ("", at(&format!("`nbf` is {}, `iat` is {}", when(token.nbf), when(token.iat))))
+        }
+        Denial::ExpirationMissing => ("", "`exp` is absent".to_owned()),
+        Denial::LifetimeTooLong => {
+            (".maxLifetime", format!("`iat` is {}, `exp` is {}", when(token.iat), when(token.exp)))
+        }
+        Denial::TokenTooOld => (".maxAge", at(&format!("`iat` is {}", when(token.iat)))),
+        Denial::SubjectNotAllowed => {
+            (".subjects", format!("`sub` is `{}`", token.sub.as_deref().unwrap_or_default()))
+        }
+        Denial::ClaimMismatch { claim } => {
+            let found = token.claims.get(claim);
+            let found = found.map_or_else(|| "absent".to_owned(), |v| format!("`{v}`"));
+            (".requiredClaims", format!("`{claim}` is {found}"))
+        }
+        Denial::TypeNotAllowed => {
+            (".types", format!("`typ` is `{}`", header.typ.as_deref().unwrap_or_default()))
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,31 @@
+//! Where in the file the rule stands that decided.
+
+use usher::authorize::Verdict;
+use usher::decide::Decision;
+
+use crate::config::Loaded;
+
+/// `shop.yaml:31:5: authorizationPolicies[0].rules[2]` of the rule that decided, if one did.
+pub(super) fn of(decision: &Decision, loaded: &Loaded) -> Option<String> {
+    let judgement = decision.report.judgement.as_ref()?;
+    if judgement.verdict == Verdict::NoRuleMatched {
+        return None;
+    }
+    let name = judgement.matched.as_deref()?;
+    let rule = decision.report.rules.iter().find(|rule| rule.name == name)?;
+    Some(path(&rule_path(rule.policy, rule.rule), loaded))
+}
+
+/// The path of a rule in its configuration.
+pub(super) fn rule_path(policy: usize, rule: usize) -> String {
+    format!("authorizationPolicies[{policy}].rules[{rule}]")
+}
+
+/// A path of the configuration, with its place before it.
+pub(super) fn path(path: &str, loaded: &Loaded) -> String {
+    let source = &loaded.source;
+    match source.mark(path) {
+        Some(mark) => format!("{}:{}:{}: {path}", source.file(), mark.line, mark.column),
+        None => format!("{}: {path}", source.file()),
+    }
+}

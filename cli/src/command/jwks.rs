@@ -1,0 +1,32 @@
+//! `usher jwks`: fetch a key set to put into a configuration, and look into one.
+
+mod fetch;
+mod http;
+mod inspect;
+mod listed;
+
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+
+use crate::Exit;
+
+/// Fetches a key set, or shows what one is worth
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Fetch(fetch::Arguments),
+    Inspect(inspect::Arguments),
+}
+
+pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    match &arguments.verb {
+        Verb::Fetch(arguments) => fetch::run(arguments, out),
+        Verb::Inspect(arguments) => inspect::run(arguments, out),
+    }
+}

@@ -1,0 +1,36 @@
+//! `usher schema`: the JSON Schema that editors check and complete with.
+
+use std::io::Write;
+
+use clap::{Args, ValueEnum};
+
+use crate::{Exit, schema};
+
+/// Prints the JSON Schema of a pluginConfig
+///
+/// An editor with a YAML language server takes it by the first line of a file:
+/// `# yaml-language-server: $schema=docs/usher.schema.json`
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// What the file holds
+    #[arg(long = "for", value_enum, default_value_t)]
+    of: Of,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Of {
+    /// A bare pluginConfig
+    #[default]
+    PluginConfig,
+    /// A WasmPlugin that holds one
+    WasmPlugin,
+}
+
+pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let schema = match arguments.of {
+        Of::PluginConfig => schema::plugin_config(),
+        Of::WasmPlugin => schema::wasm_plugin(),
+    };
+    writeln!(out, "{schema:#}")?;
+    Ok(Exit::Yes)
+}

@@ -1,0 +1,148 @@
+//! A test file -> the configuration that it is about, its tokens and its cases.
+
+use std::path::Path;
+
+use usher::config::reader::{Node, Object, Problems};
+use usher::json::{Map, Value};
+
+use super::case::{self, Case};
+use super::tokens::{self, TokenSpec};
+use crate::input::{self, Document};
+use crate::manifest::PluginConfig;
+use crate::report::{Problem, Severity};
+
+/// What a test file says.
+pub(super) struct Suite {
+    pub(super) file: String,
+    pub(super) document: Document,
+    pub(super) config: Config,
+    /// By name.
+    pub(super) tokens: Vec<(String, TokenSpec)>,
+    pub(super) cases: Vec<Case>,
+}
+
+/// The configuration under test.
+pub(super) enum Config {
+    /// A file, its name relative to where the command runs.
+    File(String),
+    /// Written into the test file.
+    Inline(PluginConfig),
+}
+
+impl Suite {
+    /// `file:line` of a path.
+    pub(super) fn place(&self, path: &str) -> String {
+        match self.document.locate(path) {
+            Some(mark) => format!("{}:{}", self.file, mark.line),
+            None => self.file.clone(),
+        }
+    }
+}
+
+/// Reads a test file; `config` stands in for the configuration that it names.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn read(
+    file: &str,
+    config: Option<&str>,
+    now: u64,
+) -> anyhow::Result<Result<Suite, Vec<Problem>>> {
+    let text = input::text(file)?;
+    let mut documents = match input::documents(&text) {
+        Ok(documents) => documents,
+        Err(unreadable) => return Ok(Err(vec![Problem::unreadable(file, unreadable)])),
+    };
+    anyhow::ensure!(documents.len() < 2, "`{file}` holds several documents, expected one");
+    let Some(document) = documents.pop() else {
+        anyhow::bail!("`{file}` holds no tests");
+    };
+    let problems = Problems::default();
+    let parts = parts(file, config, now, &document.value, &problems);
+    let mut found = Problem::all(file, 0, &document, problems);
+    found.retain(|problem| problem.severity == Severity::Error);
+    Ok(match parts {
+        Some((config, tokens, cases)) if found.is_empty() => {
+            Ok(Suite { file: file.to_owned(), document, config, tokens, cases })
+        }
+        _ => Err(found),
+    })
+}
+
+type Parts = (Config, Vec<(String, TokenSpec)>, Vec<Case>);
+
+fn parts(
+    file: &str,
+    config: Option<&str>,
+    now: u64,
+    value: &Value,
+    problems: &Problems,
+) -> Option<Parts> {
+    let root = Node::root(value).object(problems)?;
+    let named = root.field("config");
+    let config = match (config, named) {
+        (Some(name), _) => Some(Config::File(name.to_owned())),
+        (None, Some(node)) => config_of(file, &node, problems),
+        (None, None) => {
+            root.required("config", problems);
+            None
+        }
+    };
+    let now = root.field("now").and_then(|node| time(&node, problems)).unwrap_or(now);
+    let tokens = root.field("tokens").map(|node| tokens_of(&node, now, problems));
+    let cases = root.required("cases", problems);
+    let cases = cases.and_then(|node| node.list(problems)).unwrap_or_default();
+    let tokens = tokens.unwrap_or_default();
+    let names: Vec<&str> = tokens.iter().map(|(name, _)| name.as_str()).collect();
+    let cases = cases.iter().flat_map(|node| case::read(node, now, &names, problems)).collect();
+    root.finish(problems);
+    Some((config?, tokens, cases))
+}
+
+fn config_of(file: &str, node: &Node<'_>, problems: &Problems) -> Option<Config> {
+    match node.value {
+        Value::String(name) => {
+            let beside = Path::new(file).parent().unwrap_or(Path::new("")).join(name);
+            Some(Config::File(beside.to_string_lossy().into_owned()))
+        }
+        Value::Object(_) => {
+            Some(Config::Inline(PluginConfig { at: node.at.clone(), value: node.value.clone() }))
+        }
+        _ => node.expected("a file's name, or a configuration", problems),
+    }
+}
+
+fn tokens_of(node: &Node<'_>, now: u64, problems: &Problems) -> Vec<(String, TokenSpec)> {
+    let Value::Object(members) = node.value else {
+        node.expected::<()>("an object of tokens by name", problems);
+        return Vec::new();
+    };
+    let read = |(name, value): (&String, &Value)| {
+        let node = Node { at: format!("{}.{name}", node.at), value };
+        Some((name.clone(), tokens::read(&node, now, problems)?))
+    };
+    members.iter().filter_map(read).collect()
+}
+
+/// Seconds since 1970, or a time in RFC 3339.
+pub(super) fn time(node: &Node<'_>, problems: &Problems) -> Option<u64> {
+    let Value::String(text) = node.value else {
+        return node.integer(0..=253_402_300_799, problems);
+    };
+    let seconds = text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    seconds.or_else(|| node.expected("a time such as `2026-11-25T12:00:00Z`", problems))
+}
+
+/// The members of an object field.
+pub(super) fn members<'v>(
+    object: &Object<'v>,
+    name: &'static str,
+    problems: &Problems,
+) -> Option<(String, &'v Map<String, Value>)> {
+    let node = object.field(name)?;
+    match node.value {
+        Value::Object(members) => Some((node.at, members)),
+        _ => node.expected("an object", problems),
+    }
+}

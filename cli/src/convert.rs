@@ -1,0 +1,67 @@
+//! Istio's RequestAuthentication and AuthorizationPolicy, or Envoy's jwt_authn and rbac -> Usher, and
+//! back. What cannot be carried over is said, with its place and the reason.
+
+pub(crate) mod collect;
+pub(crate) mod envoy;
+pub(crate) mod istio;
+pub(crate) mod plugin;
+pub(crate) mod select;
+
+use usher::json::{Map, Value};
+
+/// A manifest, and the comment above it.
+#[derive(Clone, Debug)]
+pub(crate) struct Manifest {
+    /// Lines that say where it comes from.
+    pub(crate) comment: Vec<String>,
+    pub(crate) value: Value,
+}
+
+/// What a person should know about a conversion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) weight: Weight,
+    /// `file:line`, or the name of a thing.
+    pub(crate) place: String,
+    pub(crate) text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// The result means the same, and this is worth knowing.
+    Advice,
+    /// The result does not mean the same: this is not in it.
+    Lost,
+}
+
+/// What is said on the way.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(pub(crate) Vec<Note>);
+
+impl Notes {
+    pub(crate) fn advice(&mut self, place: &str, text: impl Into<String>) {
+        self.add(Weight::Advice, place, text.into());
+    }
+
+    pub(crate) fn lost(&mut self, place: &str, text: impl Into<String>) {
+        self.add(Weight::Lost, place, text.into());
+    }
+
+    /// Each thing once.
+    fn add(&mut self, weight: Weight, place: &str, text: String) {
+        let note = Note { weight, place: place.to_owned(), text };
+        if !self.0.contains(&note) {
+            self.0.push(note);
+        }
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0.iter().all(|note| note.weight == Weight::Advice)
+    }
+}
+
+/// An object of the members that are there.
+pub(crate) fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
+    let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(given.collect::<Map<String, Value>>())
+}

@@ -1,0 +1,154 @@
+//! Manifests -> the policies and the workloads in them.
+
+use std::collections::BTreeMap;
+
+use usher::config::reader::Problems;
+use usher::json::Value;
+
+use crate::input::Document;
+use crate::manifest::{self, Resource};
+use crate::report::{Problem, Severity};
+
+pub(crate) type Labels = BTreeMap<String, String>;
+
+/// A RequestAuthentication or an AuthorizationPolicy, and whom it is for.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) kind: &'static str,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) scope: Scope,
+    pub(crate) spec: Value,
+    pub(crate) dry_run: bool,
+    /// `file:line`.
+    pub(crate) place: String,
+}
+
+/// Whom a resource is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Every workload of its namespace; of the mesh, in the root namespace.
+    Everyone,
+    /// Workloads with these labels.
+    Labels(Labels),
+    /// A gateway or a service, by `targetRef` or `targetRefs`.
+    Targets(Value),
+}
+
+/// Something that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Workload {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) labels: Labels,
+}
+
+/// All that the files hold.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    pub(crate) items: Vec<Item>,
+    pub(crate) workloads: Vec<Workload>,
+}
+
+/// Takes over a document; answers what is wrong with it.
+pub(crate) fn document(
+    file: &str,
+    number: usize,
+    document: &Document,
+    collected: &mut Collected,
+) -> Vec<Problem> {
+    let problems = Problems::default();
+    if !manifest::is_manifest(&document.value) {
+        problems.error("", "expected a manifest, found no `kind` and no `apiVersion`");
+    }
+    workloads(&document.value, &mut collected.workloads);
+    let checked = manifest::check(&document.value, &problems);
+    for resource in checked.resources {
+        let line = document.locate(&resource.at).map(|mark| mark.line);
+        let place = line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
+        collected.items.push(item(resource, place));
+    }
+    let mut found = Problem::all(file, number, document, problems);
+    found.retain(|problem| problem.severity == Severity::Error);
+    found
+}
+
+fn item(resource: Resource, place: String) -> Item {
+    let Resource { kind, metadata, spec, .. } = resource;
+    let text = |name: &str| metadata.get(name).and_then(Value::as_str).map(str::to_owned);
+    let dry_run = metadata
+        .get("annotations")
+        .and_then(|annotations| annotations.get("istio.io/dry-run"))
+        .and_then(Value::as_str)
+        // Go's strconv.ParseBool; the manifest's check has refused all else.
+        .is_some_and(|text| matches!(text, "1" | "t" | "T" | "TRUE" | "true" | "True"));
+    Item {
+        kind,
+        namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
+        name: text("name").unwrap_or_else(|| "unnamed".to_owned()),
+        scope: scope(&spec),
+        dry_run,
+        spec,
+        place,
+    }
+}
+
+fn scope(spec: &Value) -> Scope {
+    let targets =
+        spec.get("targetRefs").filter(|refs| refs.as_array().is_some_and(|r| !r.is_empty()));
+    if let Some(targets) = targets {
+        return Scope::Targets(targets.clone());
+    }
+    if let Some(target) = spec.get("targetRef").filter(|target| target.is_object()) {
+        return Scope::Targets(Value::Array(vec![target.clone()]));
+    }
+    let selector = spec.get("selector").and_then(|selector| selector.get("matchLabels"));
+    match labels(selector) {
+        labels if labels.is_empty() => Scope::Everyone,
+        labels => Scope::Labels(labels),
+    }
+}
+
+pub(crate) fn labels(value: Option<&Value>) -> Labels {
+    let members = value.and_then(Value::as_object).into_iter().flatten();
+    let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+    members.filter_map(text).collect()
+}
+
+/// Labels that a controller adds, new with each version.
+const PASSING: [&str; 3] =
+    ["controller-revision-hash", "pod-template-generation", "pod-template-hash"];
+
+/// Pods, and what makes pods.
+fn workloads(value: &Value, found: &mut Vec<Workload>) {
+    let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
+    if kind.ends_with("List") {
+        for item in value.get("items").and_then(Value::as_array).into_iter().flatten() {
+            workloads(item, found);
+        }
+        return;
+    }
+    let pod = match kind {
+        "Pod" => Some(value),
+        "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" => {
+            value.get("spec").and_then(|spec| spec.get("template"))
+        }
+        _ => None,
+    };
+    let metadata = value.get("metadata");
+    let text = |name: &str| metadata.and_then(|m| m.get(name)).and_then(Value::as_str);
+    if let Some(pod) = pod {
+        let mut labels = labels(pod.get("metadata").and_then(|metadata| metadata.get("labels")));
+        labels.retain(|name, _| !PASSING.contains(&name.as_str()));
+        let namespace = text("namespace").unwrap_or("default").to_owned();
+        // A Deployment, its ReplicaSet and its pods are one workload.
+        if found.iter().any(|known| known.namespace == namespace && known.labels == labels) {
+            return;
+        }
+        found.push(Workload {
+            namespace,
+            name: text("name").unwrap_or("unnamed").to_owned(),
+            labels,
+        });
+    }
+}

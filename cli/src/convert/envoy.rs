@@ -1,0 +1,103 @@
+//! An Envoy configuration with `jwt_authn` and `rbac` -> a pluginConfig.
+//!
+//! Each list of HTTP filters that holds one of them becomes a configuration of its own. What Usher has
+//! no words for is said and left out.
+
+mod alternatives;
+mod jwt_authn;
+mod matcher;
+mod rbac;
+
+use serde_json::json;
+use usher::Policy;
+use usher::json::{Map, Value};
+
+use super::{Manifest, Notes};
+
+const JWT_AUTHN: &str = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication";
+const RBAC: &str = "envoy.extensions.filters.http.rbac.v3.RBAC";
+
+/// Whether a document is an Envoy configuration with one of the filters in it.
+pub(crate) fn is_envoy(value: &Value) -> bool {
+    value.get("kind").is_none() && !chains(value).is_empty()
+}
+
+/// The configurations that mean the same as the filters in a document.
+pub(crate) fn manifest(value: &Value, file: &str, notes: &mut Notes) -> Vec<Manifest> {
+    let convert = |filters: Vec<&Value>| {
+        let config = config(&filters, notes)?;
+        let comment = vec![format!("from the filters jwt_authn and rbac of {file}")];
+        Some(Manifest { comment, value: config })
+    };
+    chains(value).into_iter().filter_map(convert).collect()
+}
+
+/// The filters of interest, list by list.
+fn chains(value: &Value) -> Vec<Vec<&Value>> {
+    if kind(value).is_some() {
+        return vec![vec![value]];
+    }
+    let mut found = Vec::new();
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let filters = value.as_array().filter(|_| name == "http_filters");
+                match filters {
+                    Some(filters) => {
+                        let chain: Vec<&Value> =
+                            filters.iter().filter_map(|f| f.get("typed_config")).collect();
+                        if chain.iter().any(|filter| kind(filter).is_some()) {
+                            found.push(chain);
+                        }
+                    }
+                    None => found.extend(chains(value)),
+                }
+            }
+        }
+        Value::Array(items) => found.extend(items.iter().flat_map(chains)),
+        _ => {}
+    }
+    found
+}
+
+/// Which of the two filters a configuration is for.
+fn kind(value: &Value) -> Option<&'static str> {
+    let name = value.get("@type").and_then(Value::as_str)?;
+    [JWT_AUTHN, RBAC].into_iter().find(|known| name.ends_with(known))
+}
+
+fn config(filters: &[&Value], notes: &mut Notes) -> Option<Value> {
+    let mut config = Map::new();
+    let mut policies = Vec::new();
+    for filter in filters {
+        match kind(filter) {
+            Some(JWT_AUTHN) if config.contains_key("jwtRules") => {
+                notes.lost("jwt_authn", "a second one in the same list of filters");
+            }
+            Some(JWT_AUTHN) => jwt_authn::convert(filter, &mut config, &mut policies, notes),
+            Some(_) => policies.extend(rbac::convert(filter, policies.len(), notes)),
+            None => {}
+        }
+    }
+    if !policies.is_empty() {
+        if Value::Array(policies.clone()).to_string().contains("\"ipBlocks\"") {
+            config.insert("sourceAddress".to_owned(), json!({ "filterState": "usher.source_ip" }));
+            notes.advice(
+                "rbac",
+                "`direct_remote_ip` needs a filter ahead that puts the peer's address into the filter \
+                 state `usher.source_ip`, see docs/configuration.md",
+            );
+        }
+        config.insert("authorizationPolicies".to_owned(), Value::Array(policies));
+    }
+    let config = Value::Object(config);
+    match Policy::from_value(&config) {
+        Ok(_) => Some(config),
+        Err(errors) => {
+            for error in errors {
+                notes.lost("the result", error.to_string());
+            }
+            None
+        }
+    }
+}

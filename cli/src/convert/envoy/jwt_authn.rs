@@ -1,0 +1,260 @@
+//! `jwt_authn`: providers -> `jwtRules`, requirements -> who may come without a token.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use usher::json::{self, Map, Value};
+
+use super::super::Notes;
+use crate::output::set;
+
+/// Converts the filter.
+pub(super) fn convert(
+    filter: &Value,
+    config: &mut Map<String, Value>,
+    policies: &mut Vec<Value>,
+    notes: &mut Notes,
+) {
+    let providers = filter.get("providers").and_then(Value::as_object);
+    let providers = providers.cloned().unwrap_or_default();
+    let rules = providers.iter().map(|(name, provider)| jwt_rule(name, provider, notes)).collect();
+    config.insert("jwtRules".to_owned(), Value::Array(rules));
+    let names: BTreeSet<String> = providers.keys().cloned().collect();
+    requirements(filter, &names, config, policies, notes);
+    if filter.get("strip_failure_response") == Some(&Value::Bool(true)) {
+        config.insert("responses".to_owned(), json!({ "details": "terse" }));
+    }
+    if filter.get("bypass_cors_preflight") != Some(&Value::Bool(true)) {
+        notes.advice("jwt_authn", "a CORS preflight passes without a token, always");
+    }
+    if filter.get("filter_state_rules").is_some() {
+        notes.lost("jwt_authn.filter_state_rules", "a requirement by filter state");
+    }
+}
+
+fn jwt_rule(name: &str, provider: &Value, notes: &mut Notes) -> Value {
+    let place = format!("jwt_authn.providers.{name}");
+    let mut rule = Map::new();
+    rule.insert("name".to_owned(), json!(name));
+    let mut expires = false;
+    for (field, value) in provider.as_object().into_iter().flatten() {
+        let mut put = |name: &str, value: Value| drop(rule.insert(name.to_owned(), value));
+        match field.as_str() {
+            "issuer" | "audiences" => put(field, value.clone()),
+            "forward" => put("forwardOriginalToken", value.clone()),
+            "forward_payload_header" => put("outputPayloadToHeader", value.clone()),
+            "pad_forward_payload_header" if *value == Value::Bool(true) => {
+                put("outputPayloadEncoding", json!("base64url-padded"));
+            }
+            "from_headers" => put("fromHeaders", renamed(value, &[("name", "name"), ("value_prefix", "prefix")])),
+            "from_params" => put("fromParams", value.clone()),
+            "from_cookies" => put("fromCookies", value.clone()),
+            "claim_to_headers" => put(
+                "outputClaimToHeaders",
+                renamed(value, &[("header_name", "header"), ("claim_name", "claim")]),
+            ),
+            "clock_skew_seconds" => {
+                let seconds = value.as_u64().unwrap_or(60);
+                put("clockSkew", json!(format!("{seconds}s")));
+            }
+            "require_expiration" => expires = *value == Value::Bool(true),
+            "max_lifetime" => put("maxLifetime", value.clone()),
+            "subjects" => match subject(value) {
+                Some(subjects) => put("subjects", subjects),
+                None => notes.lost(&format!("{place}.subjects"), "only exact, prefix and suffix"),
+            },
+            "local_jwks" => match inline(value) {
+                Some(keys) => put("jwks", keys),
+                None => notes.lost(
+                    &format!("{place}.local_jwks"),
+                    "give the key set itself as `jwks`: a filter reads no files",
+                ),
+            },
+            "remote_jwks" => {
+                let uri = value.get("http_uri");
+                let of = |name: &str| uri.and_then(|uri| uri.get(name)).cloned();
+                for (name, field) in
+                    [("jwksUri", "uri"), ("jwksCluster", "cluster"), ("timeout", "timeout")]
+                {
+                    if let Some(value) = of(field) {
+                        put(name, value);
+                    }
+                }
+            }
+            "payload_in_metadata" | "header_in_metadata" | "failed_status_in_metadata"
+            | "normalize_payload_in_metadata" => notes.advice(
+                &format!("{place}.{field}"),
+                "a Wasm filter writes no dynamic metadata: filters behind it find the claims in headers",
+            ),
+            "jwt_cache_config" | "pad_forward_payload_header" | "clear_route_cache" => {}
+            field => notes.lost(&format!("{place}.{field}"), "Usher has no such field"),
+        }
+    }
+    if !rule.contains_key("issuer") {
+        rule.insert("anyIssuer".to_owned(), json!(true));
+    }
+    if !expires {
+        rule.insert("requireExpiration".to_owned(), json!(false));
+    }
+    Value::Object(rule)
+}
+
+fn renamed(list: &Value, names: &[(&str, &str)]) -> Value {
+    let item = |item: &Value| {
+        let fields =
+            names.iter().filter_map(|(from, to)| Some(((*to).to_owned(), item.get(from)?.clone())));
+        Value::Object(fields.collect())
+    };
+    list.as_array().into_iter().flatten().map(item).collect()
+}
+
+fn subject(matcher: &Value) -> Option<Value> {
+    let form =
+        ["exact", "prefix", "suffix"].into_iter().find(|form| matcher.get(form).is_some())?;
+    Some(json!({ form: matcher.get(form)? }))
+}
+
+fn inline(source: &Value) -> Option<Value> {
+    let text = source.get("inline_string")?.as_str()?;
+    Some(json::parse(text.as_bytes(), 8).unwrap_or_else(|_| json!(text)))
+}
+
+/// Whose tokens a rule asks for, and whether none will do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    providers: BTreeSet<String>,
+    missing: bool,
+}
+
+fn wanted(requirement: &Value, place: &str, notes: &mut Notes) -> Wanted {
+    let mut wanted = Wanted::default();
+    let inner = |list: &Value, notes: &mut Notes| -> Vec<Wanted> {
+        let items = list.get("requirements").and_then(Value::as_array).into_iter().flatten();
+        items.map(|item| self::wanted(item, place, notes)).collect()
+    };
+    for (form, value) in requirement.as_object().into_iter().flatten() {
+        match form.as_str() {
+            "provider_name" => wanted.providers.extend(value.as_str().map(str::to_owned)),
+            "provider_and_audiences" => {
+                let name = value.get("provider_name").and_then(Value::as_str);
+                wanted.providers.extend(name.map(str::to_owned));
+                notes.lost(place, "`audiences` of a requirement: give them to the provider");
+            }
+            "requires_any" => {
+                for one in inner(value, notes) {
+                    wanted.providers.extend(one.providers);
+                    wanted.missing |= one.missing;
+                }
+            }
+            "requires_all" => {
+                let all = inner(value, notes);
+                wanted.missing |= all.iter().all(|one| one.missing);
+                let demanding = all.iter().filter(|one| !one.missing).count();
+                if demanding > 1 {
+                    notes.lost(place, "`requires_all`: a request speaks with one token");
+                }
+                wanted.providers.extend(all.into_iter().flat_map(|one| one.providers));
+            }
+            "allow_missing" => wanted.missing = true,
+            "allow_missing_or_failed" => {
+                wanted.missing = true;
+                notes.lost(place, "`allow_missing_or_failed`: a bad token is always refused");
+            }
+            form => notes.lost(place, format!("`{form}`: Usher has no such requirement")),
+        }
+    }
+    wanted
+}
+
+/// The rules, the first that matches a path: one for all paths is `missingToken`; else a DENY policy
+/// says which paths want whose tokens.
+fn requirements(
+    filter: &Value,
+    names: &BTreeSet<String>,
+    config: &mut Map<String, Value>,
+    policies: &mut Vec<Value>,
+    notes: &mut Notes,
+) {
+    let none = Vec::new();
+    let rules = filter.get("rules").and_then(Value::as_array).unwrap_or(&none);
+    let mut earlier: Vec<String> = Vec::new();
+    let mut denials = Vec::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let place = format!("jwt_authn.rules[{index}]");
+        let Some(path) = path(rule.get("match"), &place, notes) else { continue };
+        let requirement = match (rule.get("requires"), rule.get("requirement_name")) {
+            (Some(requires), _) => Some(wanted(requires, &place, notes)),
+            (None, Some(name)) => {
+                let map = filter.get("requirement_map");
+                let named = name.as_str().and_then(|name| map?.get(name));
+                named.map(|requires| wanted(requires, &place, notes))
+            }
+            (None, None) => None,
+        };
+        let everything = path == "/*" && earlier.is_empty();
+        if let Some(wanted) = requirement {
+            if everything && wanted.providers == *names {
+                let word = if wanted.missing { "allow" } else { "reject" };
+                config.insert("missingToken".to_owned(), json!(word));
+                return;
+            }
+            denials.extend(denial(&path, &earlier, &wanted, names));
+        }
+        earlier.push(path);
+    }
+    config.insert("missingToken".to_owned(), json!("allow"));
+    if !denials.is_empty() {
+        policies.push(json!({
+            "name": "jwt-authn",
+            "action": "DENY",
+            "denyWhenUnauthenticated": 401,
+            "rules": denials,
+        }));
+        notes.advice(
+            "jwt_authn.rules",
+            "a bad token is refused on every path, also where no rule asks for one",
+        );
+    }
+}
+
+/// Refuses whoever comes to these paths without a wanted token.
+fn denial(
+    path: &str,
+    earlier: &[String],
+    wanted: &Wanted,
+    names: &BTreeSet<String>,
+) -> Option<Value> {
+    let mut operation = json!({ "paths": [path] });
+    if !earlier.is_empty() {
+        set(&mut operation, "notPaths", json!(earlier));
+    }
+    let condition = if wanted.missing {
+        let others: Vec<&String> = names.difference(&wanted.providers).collect();
+        if others.is_empty() {
+            return None;
+        }
+        json!({ "key": "request.auth.provider", "values": others })
+    } else {
+        json!({ "key": "request.auth.provider", "notValues": wanted.providers })
+    };
+    Some(json!({ "to": [{ "operation": operation }], "when": [condition] }))
+}
+
+fn path(route: Option<&Value>, place: &str, notes: &mut Notes) -> Option<String> {
+    let of = |name: &str| route.and_then(|route| route.get(name)).and_then(Value::as_str);
+    let known = ["prefix", "path"];
+    let other = route.and_then(Value::as_object).into_iter().flatten();
+    let other = other.map(|(name, _)| name).find(|name| !known.contains(&name.as_str()));
+    match (of("prefix"), of("path"), other) {
+        (Some(prefix), _, None) => Some(format!("{prefix}*")),
+        (None, Some(path), None) => Some(path.to_owned()),
+        (_, _, Some(other)) => {
+            notes.lost(place, format!("a match by `{other}`: only prefix and path"));
+            None
+        }
+        (None, None, None) => {
+            notes.lost(place, "a match by nothing");
+            None
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! A pluginConfig -> RequestAuthentication and AuthorizationPolicy, as far as Istio has the words.
+
+use serde_json::json;
+use usher::json::{Map, Value};
+
+use super::{Manifest, Notes, object};
+use crate::output::set;
+
+/// Where the plugin stood.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// `selector` and `targetRefs` of the WasmPlugin, null without.
+    pub(crate) selector: Value,
+    pub(crate) targets: Value,
+}
+
+/// The fields of a rule that RequestAuthentication has too.
+const RULE: [&str; 12] = [
+    "audiences",
+    "forwardOriginalToken",
+    "fromCookies",
+    "fromHeaders",
+    "fromParams",
+    "issuer",
+    "jwks",
+    "jwksUri",
+    "outputClaimToHeaders",
+    "outputPayloadToHeader",
+    "spaceDelimitedClaims",
+    "timeout",
+];
+
+/// What Istio does where Usher's field stands, by field.
+const WITHOUT: [(&str, &str); 13] = [
+    ("algorithms", "every algorithm that a key allows is accepted"),
+    ("allValues", "a condition is about any of its values"),
+    ("clockSkew", "clocks may differ by 60 s"),
+    ("decisionLog", "Envoy's access log says less"),
+    ("denyMessage", "the body is `RBAC: access denied`"),
+    ("denyStatus", "the status is 403"),
+    ("denyWhenUnauthenticated", "the status is 403"),
+    ("exempt", "name the paths in the policies: DENY with `notPaths`, or an ALLOW rule for them"),
+    ("maxAge", "a token's age is not looked at"),
+    ("maxLifetime", "a token's lifetime is not looked at"),
+    ("outputPayloadEncoding", "the payload is base64url without padding"),
+    ("requiredClaims", "use a DENY policy with `notValues` on the claim"),
+    ("types", "`typ` is not looked at"),
+];
+
+/// The manifests of a configuration.
+pub(crate) fn manifests(config: &Value, home: &Home, notes: &mut Notes) -> Vec<Manifest> {
+    let mut manifests = Vec::new();
+    let rules = list(config, "jwtRules");
+    let converted: Vec<Value> = rules
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| jwt_rule(rule, &format!("jwtRules[{index}]"), notes))
+        .collect();
+    if !converted.is_empty() {
+        let spec = scoped(home, vec![("jwtRules", Value::Array(converted))]);
+        manifests.push(manifest("RequestAuthentication", &home.name, &home.namespace, spec, false));
+    }
+    let policies = list(config, "authorizationPolicies");
+    let mut names: Vec<&str> = Vec::new();
+    for (index, policy) in policies.iter().enumerate() {
+        manifests.extend(authorization_policy(policy, index, home, notes));
+        names.extend(policy.get("name").and_then(Value::as_str));
+    }
+    let missing = config.get("missingToken").and_then(Value::as_str);
+    let rejects = missing == Some("reject") || missing.is_none() && policies.is_empty();
+    if rejects && !rules.is_empty() {
+        // Envoy's idiom for "must have a token" (spec B10).
+        let rule = json!({ "from": [{ "source": { "notRequestPrincipals": ["*"] } }] });
+        let spec = scoped(home, vec![("action", json!("DENY")), ("rules", json!([rule]))]);
+        let name = format!("{}-require-token", home.name);
+        manifests.push(manifest("AuthorizationPolicy", &name, &home.namespace, spec, false));
+        notes.advice(
+            "missingToken",
+            "a request without a token is answered 403 by a DENY policy, not 401 with a challenge",
+        );
+    }
+    leftover(config, notes);
+    manifests
+}
+
+/// The fields beside rules and policies.
+fn leftover(config: &Value, notes: &mut Notes) {
+    for (name, value) in config.as_object().into_iter().flatten() {
+        let why = match name.as_str() {
+            "jwtRules" | "authorizationPolicies" | "missingToken" => continue,
+            "matchScalarClaims" if *value == Value::Bool(false) => continue,
+            "mode" if value == "enforce" => continue,
+            "matchScalarClaims" => "a number or boolean claim never matches",
+            "mode" => "a RequestAuthentication cannot run dry; annotate the policies",
+            "pathNormalization" | "trustDomains" => {
+                notes.advice(name, "it is the mesh configuration's to say");
+                continue;
+            }
+            "sourceAddress" => {
+                notes.advice(name, "Istio knows the peer by itself");
+                continue;
+            }
+            "identityHeaders" => "headers that no rule emits are not taken out",
+            "responses" => "the texts are Envoy's",
+            "limits" => "sizes are not limited",
+            name => without(name),
+        };
+        notes.lost(name, why);
+    }
+}
+
+fn without(name: &str) -> &'static str {
+    let known = WITHOUT.iter().find(|(field, _)| *field == name);
+    known.map_or("Istio has no such field", |(_, why)| *why)
+}
+
+fn jwt_rule(rule: &Value, at: &str, notes: &mut Notes) -> Value {
+    let mut converted = Map::new();
+    for (name, value) in rule.as_object().into_iter().flatten() {
+        let place = format!("{at}.{name}");
+        match name.as_str() {
+            // Istio's is the text.
+            "jwks" if value.is_object() => {
+                converted.insert(name.clone(), json!(value.to_string()));
+            }
+            "jwks" if value.as_str().is_some_and(|text| text.contains("-----BEGIN")) => {
+                notes.lost(&place, "Istio takes a JWK set, no PEM");
+            }
+            "outputClaimToHeaders" => {
+                converted.insert(name.clone(), claim_headers(value, &place, notes));
+            }
+            name if RULE.contains(&name) => {
+                converted.insert(name.to_owned(), value.clone());
+            }
+            "anyIssuer" => {}
+            "name" => notes.advice(&place, "Istio's rules have no names"),
+            "requireExpiration" => {}
+            name => notes.lost(&place, without(name)),
+        }
+    }
+    if rule.get("requireExpiration") != Some(&Value::Bool(false)) {
+        notes.lost(at, "a token without `exp` is accepted, and never ends");
+    }
+    if rule.get("issuer").is_none() && rule.get("jwksUri").is_none() {
+        notes.lost(at, "Istio wants an `issuer` or a `jwksUri`, so any issuer needs the latter");
+    }
+    Value::Object(converted)
+}
+
+fn claim_headers(value: &Value, at: &str, notes: &mut Notes) -> Value {
+    let mut outputs = Vec::new();
+    for output in value.as_array().into_iter().flatten() {
+        for name in ["format", "encoding"] {
+            if output.get(name).is_some() {
+                notes.lost(at, format!("`{name}`: a list or object is base64 of its JSON"));
+            }
+        }
+        outputs.push(object(["header", "claim"].map(|name| (name, output.get(name).cloned()))));
+    }
+    Value::Array(outputs)
+}
+
+fn authorization_policy(
+    policy: &Value,
+    index: usize,
+    home: &Home,
+    notes: &mut Notes,
+) -> Option<Manifest> {
+    let at = format!("authorizationPolicies[{index}]");
+    let text = |name: &str| policy.get(name).and_then(Value::as_str);
+    for name in ["denyMessage", "denyStatus", "denyWhenUnauthenticated"] {
+        if policy.get(name).is_some() {
+            notes.lost(&format!("{at}.{name}"), without(name));
+        }
+    }
+    let action = text("action").unwrap_or("ALLOW");
+    let mut fields = vec![("action", json!(action))];
+    if let Some(Value::Array(rules)) = policy.get("rules") {
+        let mut kept = Vec::new();
+        for (number, rule) in rules.iter().enumerate() {
+            match own_words(rule) {
+                Some(problem) => {
+                    notes.lost(&format!("{at}.rules[{number}]"), format!("left out: {problem}"));
+                }
+                None => kept.push(rule.clone()),
+            }
+        }
+        // An ALLOW policy whose rules are all left out stays, and allows nothing: to let pass what the
+        // whole would refuse is the worse mistake. Istio refuses DENY without rules.
+        if kept.is_empty() && action != "ALLOW" {
+            return None;
+        }
+        fields.push(("rules", Value::Array(kept)));
+    }
+    let namespace = text("namespace").unwrap_or(&home.namespace);
+    let dry_run = policy.get("dryRun") == Some(&Value::Bool(true));
+    let name = text("name").unwrap_or(&home.name);
+    Some(manifest("AuthorizationPolicy", name, namespace, scoped(home, fields), dry_run))
+}
+
+/// What of Usher's own language a rule uses.
+fn own_words(rule: &Value) -> Option<String> {
+    let conditions = rule.get("when").and_then(Value::as_array);
+    for condition in conditions.into_iter().flatten() {
+        for name in ["allValues", "valuesFrom"] {
+            if condition.get(name).is_some() {
+                return Some(format!("`{name}` is Usher's own"));
+            }
+        }
+        let key = condition.get("key").and_then(Value::as_str).unwrap_or_default();
+        let own = ["request.auth.actor", "request.auth.provider", "request.auth.scopes"];
+        if own.contains(&key) || key.starts_with("request.query[") || key.contains("[*]") {
+            return Some(format!("the key `{key}` is Usher's own"));
+        }
+    }
+    let text = rule.to_string();
+    let named = text.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+    let template = named
+        .map(|(name, _)| name)
+        .find(|name| !name.contains('"') && !name.is_empty() && *name != "*" && *name != "**");
+    template.map(|name| format!("the path operator `{{{name}}}` is Usher's own"))
+}
+
+fn scoped(home: &Home, fields: Vec<(&str, Value)>) -> Value {
+    let mut spec = Map::new();
+    for (name, value) in [("selector", &home.selector), ("targetRefs", &home.targets)] {
+        if !value.is_null() {
+            spec.insert(name.to_owned(), value.clone());
+        }
+    }
+    spec.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    Value::Object(spec)
+}
+
+fn manifest(kind: &str, name: &str, namespace: &str, spec: Value, dry_run: bool) -> Manifest {
+    let mut metadata = json!({ "name": name, "namespace": namespace });
+    if dry_run {
+        set(&mut metadata, "annotations", json!({ "istio.io/dry-run": "true" }));
+    }
+    let value = json!({
+        "apiVersion": "security.istio.io/v1",
+        "kind": kind,
+        "metadata": metadata,
+        "spec": spec,
+    });
+    Manifest { comment: Vec::new(), value }
+}
+
+fn list(value: &Value, name: &str) -> Vec<Value> {
+    value.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
+}

@@ -1,0 +1,269 @@
+//! A group of policies -> the WasmPlugin that means the same.
+
+use serde_json::json;
+use usher::Policy;
+use usher::json::{self, Map, Value};
+
+use super::collect::{Item, Scope};
+use super::select::Group;
+use super::{Manifest, Notes, object};
+
+/// What the manifests do not say.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// `spec.url`.
+    pub(crate) url: String,
+    /// The mesh's trust domain, then its aliases; none: cluster.local.
+    pub(crate) trust_domains: Vec<String>,
+    /// The mesh's `pathNormalization`; none: BASE.
+    pub(crate) path_normalization: Option<String>,
+}
+
+/// The filter state key that Usher's documentation uses.
+const SOURCE_IP: &str = "usher.source_ip";
+
+/// The plugin of a group; `None` where it could not mean the same.
+pub(crate) fn manifest(
+    group: &Group,
+    items: &[Item],
+    settings: &Settings,
+    notes: &mut Notes,
+) -> Option<Manifest> {
+    let items: Vec<&Item> = group.items.iter().filter_map(|index| items.get(*index)).collect();
+    let rules = jwt_rules(&items, notes);
+    let policies = policies(&items, settings, notes)?;
+    let mut config = Map::new();
+    if rules.is_empty() && policies.is_empty() {
+        return None;
+    }
+    if !rules.is_empty() {
+        // Istio lets a request without a token pass to the policies, and without any it passes.
+        config.insert("missingToken".to_owned(), json!("allow"));
+        config.insert("jwtRules".to_owned(), Value::Array(rules));
+    }
+    if asks_for_peer(&policies) {
+        config.insert("sourceAddress".to_owned(), json!({ "filterState": SOURCE_IP }));
+        notes.advice(
+            &format!("{}/{}", group.namespace, group.name),
+            format!(
+                "`ipBlocks` and `source.ip` need a filter ahead that puts the peer's address into the \
+                 filter state `{SOURCE_IP}`, see docs/configuration.md"
+            ),
+        );
+    }
+    if !policies.is_empty() {
+        config.insert("authorizationPolicies".to_owned(), Value::Array(policies));
+    }
+    if !settings.trust_domains.is_empty() {
+        config.insert("trustDomains".to_owned(), json!(settings.trust_domains));
+    }
+    if let Some(mode) = &settings.path_normalization {
+        config.insert("pathNormalization".to_owned(), json!(mode));
+    }
+    let config = Value::Object(config);
+    if let Err(errors) = Policy::from_value(&config) {
+        for error in errors {
+            notes.lost(&format!("{}/{}", group.namespace, group.name), error.to_string());
+        }
+        return None;
+    }
+    let comment =
+        items.iter().map(|i| format!("{} {}/{} ({})", i.kind, i.namespace, i.name, i.place));
+    Some(Manifest { comment: comment.collect(), value: wasm_plugin(group, config, settings) })
+}
+
+fn wasm_plugin(group: &Group, config: Value, settings: &Settings) -> Value {
+    let (selector, targets) = match &group.scope {
+        Scope::Everyone => (None, None),
+        Scope::Labels(labels) => (Some(json!({ "matchLabels": labels })), None),
+        Scope::Targets(targets) => (None, Some(targets.clone())),
+    };
+    // What arrives at a sidecar; a gateway is no sidecar, and all that it sees arrives.
+    let inbound = targets.is_none().then(|| json!([{ "mode": "SERVER" }]));
+    json!({
+        "apiVersion": "extensions.istio.io/v1alpha1",
+        "kind": "WasmPlugin",
+        "metadata": { "name": group.name, "namespace": group.namespace },
+        "spec": object([
+            ("selector", selector),
+            ("targetRefs", targets),
+            ("url", Some(json!(settings.url))),
+            ("phase", Some(json!("AUTHN"))),
+            ("failStrategy", Some(json!("FAIL_CLOSE"))),
+            ("match", inbound),
+            ("pluginConfig", Some(config)),
+        ]),
+    })
+}
+
+/// All rules of the group, in the order in which istiod compiles them (spec A1.2).
+fn jwt_rules(items: &[&Item], notes: &mut Notes) -> Vec<Value> {
+    let mut rules = Vec::new();
+    for item in items.iter().filter(|item| item.kind == "RequestAuthentication") {
+        let listed = item.spec.get("jwtRules").and_then(Value::as_array);
+        for rule in listed.into_iter().flatten() {
+            rules.extend(jwt_rule(rule, &item.place, notes));
+        }
+    }
+    let issuer =
+        |rule: &Value| rule.get("issuer").and_then(Value::as_str).unwrap_or_default().to_owned();
+    rules.sort_by_key(issuer);
+    rules
+}
+
+fn jwt_rule(rule: &Value, place: &str, notes: &mut Notes) -> Option<Value> {
+    let mut converted = rule.as_object()?.clone();
+    converted.retain(|_, value| !value.is_null());
+    if !converted.contains_key("issuer") {
+        converted.insert("anyIssuer".to_owned(), json!(true));
+    }
+    match converted.get("jwks") {
+        Some(Value::String(text)) if text.is_empty() => drop(converted.remove("jwks")),
+        Some(Value::String(text)) => {
+            // Easier to read as what it is.
+            if let Ok(keys) = json::parse(text.as_bytes(), 8) {
+                converted.insert("jwks".to_owned(), keys);
+            }
+        }
+        _ => {}
+    }
+    if !converted.contains_key("jwks") {
+        // Without `jwksUri` the issuer is asked where its keys are (OpenID Connect Discovery 1.0).
+        let url = converted.get("jwksUri").or(converted.get("issuer")).and_then(Value::as_str);
+        match url.and_then(cluster) {
+            Some(cluster) => {
+                notes.advice(
+                    place,
+                    format!(
+                        "the keys are fetched through the cluster `{cluster}`: the host needs a \
+                         ServiceEntry, if it has none"
+                    ),
+                );
+                converted.insert("jwksCluster".to_owned(), json!(cluster));
+            }
+            None => {
+                notes.lost(place, "nobody can tell where the keys are: give `jwksUri` or `jwks`")
+            }
+        }
+    }
+    if !converted.contains_key("jwksUri") {
+        converted.remove("timeout");
+    }
+    // Istio takes a token without `exp` for one that never ends (spec A7).
+    converted.insert("requireExpiration".to_owned(), json!(false));
+    notes.advice(
+        place,
+        "`requireExpiration: false` is Istio's way; remove it, and tokens that never end are refused",
+    );
+    if converted.contains_key("outputClaimToHeaders") {
+        notes.advice(
+            place,
+            "a claim that is a list comes as `a,b` in its header, not as base64 of its JSON",
+        );
+    }
+    Some(Value::Object(converted))
+}
+
+/// Istio's name for the cluster of a URL's host.
+fn cluster(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let port = match scheme {
+        "https" => "443",
+        "http" => "80",
+        _ => return None,
+    };
+    let authority = rest.split(['/', '?', '#']).next().filter(|authority| !authority.is_empty())?;
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, port));
+    Some(format!("outbound|{port}||{host}"))
+}
+
+/// The policies of the group; `None` where one that allows could not be carried over: without it the
+/// rest would refuse what it lets pass.
+fn policies(items: &[&Item], settings: &Settings, notes: &mut Notes) -> Option<Vec<Value>> {
+    let mut policies = Vec::new();
+    let mut whole = true;
+    for item in items.iter().filter(|item| item.kind == "AuthorizationPolicy") {
+        let action = item.spec.get("action").and_then(Value::as_str).unwrap_or("ALLOW");
+        if action == "CUSTOM" {
+            notes.advice(
+                &item.place,
+                "CUSTOM asks another service: it stays an AuthorizationPolicy, and Istio runs it ahead \
+                 of the plugin",
+            );
+            continue;
+        }
+        let policy = policy(item, action);
+        let problems = problems(&policy, settings);
+        if problems.is_empty() {
+            if is_for_tcp(&policy) {
+                notes.advice(
+                    &item.place,
+                    "it guards TCP ports too, where no HTTP filter runs: keep the AuthorizationPolicy \
+                     for those",
+                );
+            }
+            policies.push(policy);
+            continue;
+        }
+        for problem in problems {
+            notes.lost(&item.place, problem);
+        }
+        whole &= action != "ALLOW" || item.dry_run;
+    }
+    if !whole {
+        return None;
+    }
+    Some(policies)
+}
+
+fn policy(item: &Item, action: &str) -> Value {
+    let rules = item.spec.get("rules").filter(|rules| !rules.is_null());
+    object([
+        ("name", Some(json!(item.name))),
+        ("namespace", Some(json!(item.namespace))),
+        ("action", Some(json!(action))),
+        ("dryRun", item.dry_run.then_some(Value::Bool(true))),
+        ("rules", rules.cloned()),
+    ])
+}
+
+/// Why the policy cannot be Usher's.
+fn problems(policy: &Value, settings: &Settings) -> Vec<String> {
+    let alone = json!({
+        "authorizationPolicies": [policy],
+        "sourceAddress": { "filterState": SOURCE_IP },
+        "trustDomains": settings.trust_domains,
+    });
+    match Policy::from_value(&alone) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Whether a rule asks for the TCP peer's address.
+fn asks_for_peer(policies: &[Value]) -> bool {
+    let text = Value::Array(policies.to_vec()).to_string();
+    ["\"ipBlocks\"", "\"notIpBlocks\"", "\"source.ip\""].iter().any(|word| text.contains(word))
+}
+
+/// Whether some rule holds on TCP ports: one without anything of HTTP.
+fn is_for_tcp(policy: &Value) -> bool {
+    let http = [
+        "hosts",
+        "notHosts",
+        "methods",
+        "notMethods",
+        "paths",
+        "notPaths",
+        "requestPrincipals",
+        "notRequestPrincipals",
+    ];
+    let rules = policy.get("rules").and_then(Value::as_array);
+    rules.into_iter().flatten().any(|rule| {
+        let text = rule.to_string();
+        let field = |name: &&str| text.contains(&format!("\"{name}\":"));
+        rule.as_object().is_some_and(|members| !members.is_empty())
+            && !http.iter().any(field)
+            && !text.contains("\"request.")
+    })
+}

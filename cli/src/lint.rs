@@ -1,0 +1,65 @@
+//! What is legal and dangerous: warnings about a configuration that the parser accepts.
+//!
+//! Each lint looks at what is written, not at what was compiled, so that it can point at the place. It
+//! speaks where a careful reader would stop, says what happens in fact, and what to write instead.
+
+mod alternatives;
+mod dead;
+mod jwt;
+mod keys;
+mod settings;
+mod shadow;
+mod view;
+
+use usher::config::reader::Problems;
+use usher::json::Value;
+
+use crate::config::below;
+use crate::manifest::PluginConfig;
+use view::{Policy, View};
+
+/// Notes what is doubtful in a pluginConfig.
+pub(crate) fn plugin_config(config: &PluginConfig, now: u64, problems: &Problems) {
+    let view = View::of(&config.value, &config.at);
+    jwt::check(&view, problems);
+    keys::check(&view, now, problems);
+    settings::check(&view, problems);
+    policies(&view, problems);
+}
+
+/// Notes what is doubtful in the spec of an AuthorizationPolicy, which knows no jwt rules.
+pub(crate) fn authorization_policy(spec: &Value, at: &str, problems: &Problems) {
+    let view = View {
+        config: spec,
+        at: at.to_owned(),
+        rules: Vec::new(),
+        policies: vec![Policy::of(spec, at)],
+        complete: false,
+    };
+    policies(&view, problems);
+}
+
+/// Notes what is doubtful in the spec of a RequestAuthentication.
+pub(crate) fn request_authentication(spec: &Value, at: &str, now: u64, problems: &Problems) {
+    let rules = spec.get("jwtRules").and_then(Value::as_array);
+    let place = |index| below(at, &format!("jwtRules[{index}]"));
+    let rules = rules.into_iter().flatten().enumerate().map(|(i, rule)| (place(i), rule));
+    let view = View {
+        config: spec,
+        at: at.to_owned(),
+        rules: rules.collect(),
+        policies: Vec::new(),
+        complete: false,
+    };
+    jwt::check_audiences(&view, problems);
+    keys::check(&view, now, problems);
+}
+
+fn policies(view: &View<'_>, problems: &Problems) {
+    for policy in &view.policies {
+        alternatives::check(policy, problems);
+        dead::check(view, policy, problems);
+        view::check_negatives(view, policy, problems);
+    }
+    shadow::check(view, problems);
+}

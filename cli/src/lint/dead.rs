@@ -1,0 +1,236 @@
+//! Rules and values that can never match.
+
+use usher::config::reader::{Problems, did_you_mean};
+use usher::json::Value;
+use usher::path::{self, Normalization};
+
+use super::view::{Policy, View, conditions, operands, texts};
+
+/// Claims that are numbers or booleans by their standards (RFC 7519 section 4.1, OpenID Connect Core
+/// section 5.1).
+const NO_TEXT: [&str; 8] = [
+    "auth_time",
+    "email_verified",
+    "exp",
+    "iat",
+    "nbf",
+    "phone_number_verified",
+    "updated_at",
+    "refresh_expires_in",
+];
+
+/// Notes what cannot match in a policy's rules.
+pub(super) fn check(view: &View<'_>, policy: &Policy<'_>, problems: &Problems) {
+    for (at, rule) in &policy.rules {
+        for (at, source) in operands(rule, at, "from", "source") {
+            check_source(view, source, &at, problems);
+            check_negated(source, &at, problems);
+        }
+        for (at, operation) in operands(rule, at, "to", "operation") {
+            check_paths(view, operation, &at, problems);
+            check_hosts(operation, &at, problems);
+            check_negated(operation, &at, problems);
+        }
+        for (at, condition) in conditions(rule, at) {
+            check_condition(view, condition, &at, problems);
+        }
+    }
+}
+
+fn check_source(view: &View<'_>, source: &Value, at: &str, problems: &Problems) {
+    for field in ["principals", "notPrincipals"] {
+        for (at, text) in texts(source, at, field) {
+            principal(&at, text, problems);
+        }
+    }
+    for field in ["requestPrincipals", "notRequestPrincipals"] {
+        for (at, text) in texts(source, at, field) {
+            request_principal(view, &at, text, problems);
+        }
+    }
+}
+
+fn principal(at: &str, text: &str, problems: &Problems) {
+    if let Some(rest) = text.strip_prefix("spiffe://") {
+        problems.warning(
+            at,
+            format!("never matches: the value is compared without `spiffe://`; write `{rest}`"),
+        );
+    }
+}
+
+/// `iss/sub`, where the issuer is one of those that are configured.
+fn request_principal(view: &View<'_>, at: &str, text: &str, problems: &Problems) {
+    if !text.contains(['/', '*']) {
+        problems.warning(
+            at,
+            format!(
+                "never matches: expected `issuer/subject`, found `{text}`; `*/{text}` is this \
+                     subject of any issuer"
+            ),
+        );
+        return;
+    }
+    let Some((issuer, _)) = text.rsplit_once('/') else { return };
+    let known: Vec<&str> =
+        view.rules.iter().filter_map(|(_, r)| r.get("issuer").and_then(Value::as_str)).collect();
+    let any = view.rules.iter().any(|(_, rule)| rule.get("issuer").is_none());
+    if !view.complete || any || issuer.contains('*') || known.contains(&issuer) {
+        return;
+    }
+    if known.is_empty() {
+        let problem =
+            "never matches: there are no `jwtRules`, so no request has a token's identity";
+        problems.warning(at, problem);
+        return;
+    }
+    let hint = did_you_mean(issuer, known.iter().copied());
+    problems.warning(at, format!("never matches: no rule is for the issuer `{issuer}`{hint}"));
+}
+
+fn check_paths(view: &View<'_>, operation: &Value, at: &str, problems: &Problems) {
+    let mode = match view.config.get("pathNormalization").and_then(Value::as_str) {
+        Some("NONE") => Normalization::None,
+        Some("MERGE_SLASHES") => Normalization::MergeSlashes,
+        Some("DECODE_AND_MERGE_SLASHES") => Normalization::DecodeAndMergeSlashes,
+        _ => Normalization::Base,
+    };
+    for field in ["paths", "notPaths"] {
+        for (at, text) in texts(operation, at, field) {
+            if let Some(end) = text.find(['?', '#']) {
+                let path = text.get(..end).unwrap_or_default();
+                problems.warning(
+                    &at,
+                    format!(
+                        "never matches: paths are compared without query; write `{path}`, and a \
+                         condition on `request.query[name]`"
+                    ),
+                );
+            } else if text.contains("://") {
+                problems.warning(
+                    &at,
+                    format!("never matches: a path begins with `/`, found the URL `{text}`"),
+                );
+            } else if !text.starts_with(['/', '*', '{']) {
+                let problem = format!("never matches: a path begins with `/`; write `/{text}`");
+                problems.warning(&at, problem);
+            } else if !text.contains(['*', '{'])
+                && let Ok(normal) = path::normalize(text.as_bytes(), mode)
+                && *normal != *text.as_bytes()
+            {
+                let normal = String::from_utf8_lossy(&normal).into_owned();
+                problems.warning(
+                    &at,
+                    format!("never matches: a request's path is normalised; write `{normal}`"),
+                );
+            }
+        }
+    }
+}
+
+fn check_hosts(operation: &Value, at: &str, problems: &Problems) {
+    for field in ["hosts", "notHosts"] {
+        for (at, text) in texts(operation, at, field) {
+            if let Some((_, rest)) = text.split_once("://") {
+                let host = rest.trim_end_matches('/');
+                problems
+                    .warning(&at, format!("never matches: a host has no scheme; write `{host}`"));
+            } else if text.contains('/') {
+                let host = text.split('/').next().unwrap_or_default();
+                problems.warning(&at, format!("never matches: a host has no path; write `{host}`"));
+            }
+        }
+    }
+}
+
+/// A field whose `not` takes away all that it asks for.
+fn check_negated(operand: &Value, at: &str, problems: &Problems) {
+    let Value::Object(members) = operand else { return };
+    for name in members.keys().filter(|name| !name.starts_with("not")) {
+        let mut letters = name.chars();
+        let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+        let not: String = "not".chars().chain(first).chain(letters).collect();
+        contradicted(operand, at, name, &not, problems);
+    }
+}
+
+fn contradicted(object: &Value, at: &str, field: &str, not: &str, problems: &Problems) {
+    let values = texts(object, "", field);
+    let ruled_out = texts(object, "", not);
+    let gone = |text: &str| ruled_out.iter().any(|(_, out)| covers(out, text));
+    if !values.is_empty() && values.iter().all(|(_, text)| gone(text)) {
+        problems.warning(
+            at,
+            format!("never matches: `{not}` rules out everything that `{field}` asks for"),
+        );
+    }
+}
+
+/// Whether whatever matches `text` matches `pattern` too.
+fn covers(pattern: &str, text: &str) -> bool {
+    if pattern == "*" || pattern == text {
+        return true;
+    }
+    if let Some(suffix) = pattern.strip_prefix('*') {
+        text.ends_with(suffix)
+    } else if let Some(prefix) = pattern.strip_suffix('*') {
+        text.starts_with(prefix)
+    } else {
+        false
+    }
+}
+
+fn check_condition(view: &View<'_>, condition: &Value, at: &str, problems: &Problems) {
+    let Some(key) = condition.get("key").and_then(Value::as_str) else { return };
+    contradicted(condition, at, "values", "notValues", problems);
+    for field in ["values", "notValues"] {
+        for (at, text) in texts(condition, at, field) {
+            match key {
+                "request.auth.principal" => request_principal(view, &at, text, problems),
+                "source.principal" => principal(&at, text, problems),
+                "request.auth.provider" => provider(view, &at, text, problems),
+                _ => {}
+            }
+        }
+    }
+    if let Some(rest) = key.strip_prefix("request.auth.claims[") {
+        let name = rest.split(']').next().unwrap_or_default();
+        let scalars = view.config.get("matchScalarClaims") == Some(&Value::Bool(true));
+        if NO_TEXT.contains(&name) && !scalars {
+            problems.warning(
+                format!("{at}.key"),
+                format!(
+                    "never matches: `{name}` is a number or a boolean, and rules compare strings, as in \
+                     Istio; `matchScalarClaims: true` compares its text"
+                ),
+            );
+        }
+    }
+    let authorization = key.eq_ignore_ascii_case("request.headers[authorization]");
+    let forwarded = view.rules.iter().any(|(_, rule)| {
+        rule.get("forwardOriginalToken") == Some(&Value::Bool(true))
+            || rule.get("fromHeaders").is_some()
+    });
+    if authorization && !view.rules.is_empty() && !forwarded {
+        problems.warning(
+            format!("{at}.key"),
+            "never sees a verified token, which is taken out first; ask for its claims with \
+             `request.auth.claims[name]`",
+        );
+    }
+}
+
+fn provider(view: &View<'_>, at: &str, text: &str, problems: &Problems) {
+    let text_of =
+        |rule: &'_ Value, name: &str| rule.get(name).and_then(Value::as_str).map(str::to_owned);
+    let known: Vec<String> = view
+        .rules
+        .iter()
+        .filter_map(|(_, rule)| text_of(rule, "name").or_else(|| text_of(rule, "issuer")))
+        .collect();
+    let complete = view.complete && known.len() == view.rules.len();
+    if complete && !text.contains('*') && !known.iter().any(|name| name == text) {
+        let hint = did_you_mean(text, known.iter().map(String::as_str));
+        problems.warning(at, format!("never matches: no rule is named `{text}`{hint}"));
+    }
+}

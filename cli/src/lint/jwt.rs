@@ -1,0 +1,104 @@
+//! Rules for tokens that accept more than one would think.
+
+use std::time::Duration;
+
+use usher::config::reader::{Node, Problems};
+use usher::json::Value;
+
+use super::view::{View, filled};
+
+/// A token that lives longer is a password: what common issuers give at most.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+
+/// RFC 7519 section 4.1.4: "usually no more than a few minutes".
+const MUCH_SKEW: Duration = Duration::from_secs(300);
+
+/// Notes what is doubtful in each rule.
+pub(super) fn check(view: &View<'_>, problems: &Problems) {
+    check_audiences(view, problems);
+    for (at, rule) in &view.rules {
+        check_algorithms(rule, at, problems);
+        check_times(rule, at, problems);
+        if filled(rule, "fromParams") {
+            problems.warning(
+                format!("{at}.fromParams"),
+                "a token in a URL ends up in the logs of every proxy and in browser histories; \
+                 where the client can, let it send a header or a cookie",
+            );
+        }
+    }
+}
+
+/// Notes rules that take a token which was made for another service.
+pub(super) fn check_audiences(view: &View<'_>, problems: &Problems) {
+    for (at, rule) in &view.rules {
+        if !filled(rule, "audiences") {
+            problems.warning(
+                at,
+                "no `audiences`: a token that the issuer made for any other service is accepted \
+                 here too (RFC 8725 section 3.9)",
+            );
+        }
+    }
+}
+
+fn check_algorithms(rule: &Value, at: &str, problems: &Problems) {
+    let listed = rule.get("algorithms").and_then(Value::as_array).into_iter().flatten();
+    let names: Vec<&str> = listed.filter_map(Value::as_str).collect();
+    let Some(index) = names.iter().position(|name| name.starts_with("HS")) else { return };
+    let at = format!("{at}.algorithms[{index}]");
+    problems.warning(
+        &at,
+        "with HS* whoever can read this configuration can make tokens; an issuer with a key pair \
+         (ES256, RS256) keeps that to itself",
+    );
+    if names.iter().any(|name| !name.starts_with("HS")) {
+        problems.warning(
+            &at,
+            "HS* beside other algorithms: give the shared secret a rule of its own, so that no public \
+             key is ever taken for a secret (RFC 8725 section 3.1)",
+        );
+    }
+}
+
+fn check_times(rule: &Value, at: &str, problems: &Problems) {
+    let duration = |field: &str| {
+        let value = rule.get(field)?;
+        Node { at: String::new(), value }.duration(&Problems::default())
+    };
+    if rule.get("requireExpiration") == Some(&Value::Bool(false)) {
+        let bound = filled(rule, "maxAge") || filled(rule, "maxLifetime");
+        if !bound {
+            problems.warning(
+                format!("{at}.requireExpiration"),
+                "a token without `exp` is good for ever, a stolen one too; bound its age with \
+                 `maxAge`",
+            );
+        }
+    }
+    if let Some(skew) = duration("clockSkew").filter(|skew| *skew > MUCH_SKEW) {
+        let minutes = skew.as_secs() / 60;
+        problems.warning(
+            format!("{at}.clockSkew"),
+            format!(
+                "an expired token is accepted for {minutes} more minutes; a few minutes are usual \
+                 (RFC 7519 section 4.1.4)"
+            ),
+        );
+    }
+    let lifetime = duration("maxLifetime");
+    if lifetime.is_some_and(|lifetime| lifetime > LONG) {
+        problems.warning(
+            format!("{at}.maxLifetime"),
+            "a token may live for more than a day, and nothing here can revoke it",
+        );
+    }
+    if let (Some(lifetime), Some(age)) = (lifetime, duration("maxAge"))
+        && age >= lifetime
+    {
+        problems.warning(
+            format!("{at}.maxAge"),
+            "has no effect: by `maxLifetime` a token has expired before it is that old",
+        );
+    }
+}

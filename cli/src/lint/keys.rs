@@ -1,0 +1,124 @@
+//! Inline keys that are about to fail, or that others hold too.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use usher::config::reader::Problems;
+use usher::json::{self, Value};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::view::{View, filled};
+
+/// Keys whose private halves are printed in documents: how a member of the JWK begins, and where.
+const PUBLISHED: [(&str, &str, &str); 6] = [
+    ("kid", "DHFbpoIUqrY8t2zpA2qXfCmr5VO5ZEr4RzHU_-envvQ", "Istio's samples"),
+    ("n", "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbf", "RFC 7517 appendix A"),
+    ("n", "u1SU1LfVLPHCozMxH2Mo4lgOEePzNm0tRgeLezV6ffAt0gunVTLw7onL", "jwt.io"),
+    ("x", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "RFC 8037 appendix A"),
+    ("x", "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "RFC 7517 appendix A"),
+    ("x", "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "RFC 7515 appendix A"),
+];
+
+/// A certificate that ends within this many seconds is about to: 30 days.
+const SOON: i64 = 30 * 24 * 3600;
+
+/// Notes what is doubtful about each rule's inline keys.
+pub(super) fn check(view: &View<'_>, now: u64, problems: &Problems) {
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    for (at, rule) in &view.rules {
+        let at = format!("{at}.jwks");
+        let parsed;
+        let jwks = match rule.get("jwks") {
+            Some(Value::String(text)) => match json::parse(text.as_bytes(), 8) {
+                Ok(value) => {
+                    parsed = value;
+                    &parsed
+                }
+                Err(_) => {
+                    check_pem(text, &at, now, problems);
+                    continue;
+                }
+            },
+            Some(value) => value,
+            None => continue,
+        };
+        match jwks.get("keys").and_then(Value::as_array) {
+            Some(keys) => check_keys(rule, keys, &at, now, problems),
+            None => {
+                for text in jwks.as_object().into_iter().flat_map(|map| map.values()) {
+                    check_pem(text.as_str().unwrap_or_default(), &at, now, problems);
+                }
+            }
+        }
+    }
+}
+
+fn check_keys(rule: &Value, keys: &[Value], at: &str, now: i64, problems: &Problems) {
+    let mut kids = BTreeSet::new();
+    for (index, key) in keys.iter().enumerate() {
+        let at = format!("{at}.keys[{index}]");
+        let member = |name: &str| key.get(name).and_then(Value::as_str);
+        for (name, beginning, place) in PUBLISHED {
+            if member(name).is_some_and(|text| text.starts_with(beginning)) {
+                problems.warning(
+                    &at,
+                    format!(
+                        "anyone can sign for this key: its private half is published ({place}); put \
+                         your issuer's keys here"
+                    ),
+                );
+            }
+        }
+        match member("kid") {
+            Some(kid) if !kids.insert(kid) => {
+                problems.warning(&at, format!("another key of the set has the kid `{kid}`"));
+            }
+            None if keys.len() > 1 => problems.warning(
+                &at,
+                "has no `kid` and is tried for every token; name it as the issuer does",
+            ),
+            _ => {}
+        }
+        if member("kty") == Some("RSA") && member("alg").is_none() && !filled(rule, "algorithms") {
+            problems.warning(
+                &at,
+                "has no `alg`, so six algorithms are accepted for it; say `algorithms: [RS256]` in \
+                 the rule (RFC 8725 section 3.1)",
+            );
+        }
+        let chain = key.get("x5c").and_then(Value::as_array);
+        if let Some(leaf) = chain.and_then(|chain| chain.first()).and_then(Value::as_str)
+            && let Ok(der) = STANDARD.decode(leaf)
+        {
+            check_certificate(&der, &at, now, problems);
+        }
+    }
+}
+
+fn check_pem(text: &str, at: &str, now: i64, problems: &Problems) {
+    let begin = "-----BEGIN CERTIFICATE-----";
+    for block in text.split(begin).skip(1) {
+        let body = block.split("-----END").next().unwrap_or_default();
+        let body: String = body.chars().filter(|c| !c.is_whitespace()).collect();
+        if let Ok(der) = STANDARD.decode(body) {
+            check_certificate(&der, at, now, problems);
+        }
+    }
+}
+
+/// The key goes on verifying, yet its issuer is about to use another (RFC 5280 section 4.1.2.5).
+fn check_certificate(der: &[u8], at: &str, now: i64, problems: &Problems) {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return };
+    let end = certificate.validity().not_after.timestamp();
+    let date = jiff::Timestamp::from_second(end).map(|at| at.to_string()).unwrap_or_default();
+    if end < now {
+        problems
+            .warning(at, format!("its certificate ended on {date}: get the issuer's present keys"));
+    } else if end.saturating_sub(now) < SOON {
+        problems.warning(
+            at,
+            format!("its certificate ends on {date}: get the issuer's next key before that"),
+        );
+    }
+}
