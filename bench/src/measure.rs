@@ -1,0 +1,203 @@
+//! Rounds: in each, every way gets the same requests, one way after the other, and each round begins with
+//! another way. What disturbs the machine disturbs all of a round, so ratios are taken within rounds.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::runtime::Runtime;
+
+use crate::envoy::Envoy;
+use crate::load::{self, Connection};
+use crate::stats::{Spread, quantile};
+use crate::ways::{self, IDENTITY};
+use crate::work::Workload;
+
+/// Rounds' worth of requests ahead of the first round.
+const WARM_UP: usize = 3;
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    pub(crate) rounds: usize,
+    /// For each way and round.
+    pub(crate) requests: usize,
+}
+
+/// What a way cost.
+pub(crate) struct Cost {
+    pub(crate) way: String,
+    /// CPU microseconds of the Envoy process for a request, round by round.
+    pub(crate) cpu: Vec<f64>,
+    /// Microseconds from request to response, of all rounds, sorted.
+    pub(crate) latency: Vec<f64>,
+}
+
+/// A comparison's outcome.
+pub(crate) struct Ratio {
+    pub(crate) way: String,
+    pub(crate) to: String,
+    pub(crate) goal: Option<f64>,
+    pub(crate) spread: Spread,
+}
+
+/// A workload's outcome.
+pub(crate) struct Outcome {
+    pub(crate) name: String,
+    pub(crate) about: String,
+    pub(crate) costs: Vec<Cost>,
+    pub(crate) ratios: Vec<Ratio>,
+}
+
+impl Cost {
+    pub(crate) fn percentile(&self, at: f64) -> f64 {
+        quantile(&self.latency, at)
+    }
+}
+
+impl Outcome {
+    /// What a way costs above the empty chain, round by round.
+    pub(crate) fn above_empty(&self, way: &str) -> Result<Vec<f64>> {
+        let empty = self.costs.first().context("the empty chain")?;
+        let cost = self.costs.iter().find(|cost| cost.way == way).context(way.to_owned())?;
+        Ok(cost.cpu.iter().zip(&empty.cpu).map(|(cost, empty)| cost - empty).collect())
+    }
+}
+
+/// Runs a workload in an Envoy of its own.
+pub(crate) fn measure(
+    mut work: Workload,
+    effort: Effort,
+    binary: &Path,
+    directory: &Path,
+    runtime: &Runtime,
+) -> Result<Outcome> {
+    let (tracks, ways): (Vec<_>, Vec<_>) =
+        work.tracks.into_iter().map(|t| ((t.way.name.clone(), t.status, t.one_in), t.way)).unzip();
+    let (bootstrap, addresses) = ways::bootstrap(&ways)?;
+    let envoy = Envoy::start(binary, &bootstrap, directory, &addresses)?;
+    let mut costs: Vec<Cost> = tracks
+        .iter()
+        .map(|(name, ..)| Cost { way: name.clone(), cpu: Vec::new(), latency: Vec::new() })
+        .collect();
+
+    // Without the clock first: caches, code that V8 compiles better once it is hot, and whether all is as
+    // expected.
+    let requests = (work.feed)(effort.requests);
+    for ((name, status, one_in), address) in tracks.iter().zip(&addresses) {
+        let count = (effort.requests * WARM_UP / one_in).max(4);
+        runtime
+            .block_on(load::run(*address, &requests, count, *status))
+            .with_context(|| name.clone())?;
+        runtime
+            .block_on(check_identity(*address, &requests[0], *status, name))
+            .with_context(|| name.clone())?;
+    }
+
+    for round in 0..effort.rounds {
+        let requests = (work.feed)(effort.requests);
+        for turn in 0..tracks.len() {
+            let index = (turn + round) % tracks.len();
+            let ((_, status, one_in), address) = (&tracks[index], addresses[index]);
+            let count = effort.requests / one_in;
+            let before = envoy.cpu()?;
+            let times = runtime.block_on(load::run(address, &requests, count, *status))?;
+            let spent = envoy.cpu()?.saturating_sub(before);
+            let cost = &mut costs[index];
+            cost.cpu.push(micros(spent) / count as f64);
+            cost.latency.extend(times.into_iter().map(micros));
+        }
+    }
+    for cost in &mut costs {
+        cost.latency.sort_by(f64::total_cmp);
+    }
+
+    let mut outcome = Outcome { name: work.name, about: work.about, costs, ratios: Vec::new() };
+    for compare in work.compare {
+        let (cost, other) = (outcome.above_empty(&compare.way)?, outcome.above_empty(&compare.to)?);
+        let ratios: Vec<f64> = cost.iter().zip(&other).map(|(cost, other)| cost / other).collect();
+        let spread = Spread::of(&ratios);
+        let (way, to, goal) = (compare.way, compare.to, compare.goal);
+        outcome.ratios.push(Ratio { way, to, goal, spread });
+    }
+    Ok(outcome)
+}
+
+/// A way that lets a token pass must have handed its payload to the service; one without a filter, or
+/// without a token, must have handed over nothing.
+async fn check_identity(
+    address: SocketAddr,
+    request: &[u8],
+    status: u16,
+    name: &str,
+) -> Result<()> {
+    let text = String::from_utf8_lossy(request).replace("\r\n\r\n", "\r\nx-show: 1\r\n\r\n");
+    let (got, head) = Connection::open(address).await?.ask(text.as_bytes()).await?;
+    ensure!(got == status, "expected status {status}, found {got}");
+    let token = text.split_once("Bearer ").and_then(|(_, rest)| rest.split("\r\n").next());
+    let payload = token.and_then(|token| token.split('.').nth(1));
+    let expected = payload.filter(|_| status == 200 && name != "no filter");
+    let shown = head.lines().find_map(|line| line.strip_prefix("x-identity: "));
+    let shown = shown.filter(|text| !text.is_empty() && *text != "-");
+    ensure!(shown == expected, "expected {IDENTITY} {expected:?}, found {shown:?}");
+    Ok(())
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// What an Envoy with Usher takes beside its time for requests.
+pub(crate) struct Footprint {
+    pub(crate) module_bytes: u64,
+    /// Milliseconds by which a start takes longer with Usher than without: wall clock, and CPU.
+    pub(crate) load_wall: Spread,
+    pub(crate) load_cpu: Spread,
+    /// KiB of resident memory, by what was done before: medians of the starts.
+    pub(crate) resident: BTreeMap<&'static str, f64>,
+}
+
+/// Starts Envoy without and with Usher some times, and fills the caches of the last.
+pub(crate) fn footprint(
+    module: &Path,
+    binary: &Path,
+    directory: &Path,
+    starts: usize,
+    runtime: &Runtime,
+) -> Result<Footprint> {
+    const TOKENS: usize = 1024;
+    let (rules, requests) = crate::work::filling(1024, TOKENS)?;
+    let requests = std::sync::Arc::new(requests);
+    let plain = || vec![ways::Way::none()];
+    let guarded = || vec![ways::Way::usher("usher", module, &rules, &serde_json::Value::Null)];
+    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+    let mut resident: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
+    for _ in 0..starts {
+        let mut times = Vec::new();
+        for (what, ways) in [("without Usher", plain()), ("Usher, cache empty", guarded())] {
+            let (bootstrap, addresses) = ways::bootstrap(&ways)?;
+            let envoy = Envoy::start(binary, &bootstrap, directory, &addresses)?;
+            times.push((micros(envoy.start) / 1000.0, micros(envoy.cpu()?) / 1000.0));
+            // One request, so that all that is made at the first one is there.
+            runtime.block_on(load::run(addresses[0], &requests, 1, 200))?;
+            resident.entry(what).or_default().push(envoy.resident()? as f64);
+            if what != "without Usher" {
+                runtime.block_on(load::run(addresses[0], &requests, TOKENS, 200))?;
+                let full = envoy.resident()? as f64;
+                resident.entry("Usher, 1024 tokens of 1 KiB cached").or_default().push(full);
+            }
+        }
+        if let [without, with] = times[..] {
+            wall.push(with.0 - without.0);
+            cpu.push(with.1 - without.1);
+        }
+    }
+    Ok(Footprint {
+        module_bytes: std::fs::metadata(module)?.len(),
+        load_wall: Spread::of(&wall),
+        load_cpu: Spread::of(&cpu),
+        resident: resident.into_iter().map(|(what, kib)| (what, Spread::of(&kib).median)).collect(),
+    })
+}
