@@ -1,10 +1,12 @@
 //! The Envoy configuration of a gate, as data.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::stats::Tags;
 use crate::upstream::Upstream;
 
 /// One listener: the configuration of its Usher, and what stands around it.
@@ -12,9 +14,13 @@ use crate::upstream::Upstream;
 pub struct Setup {
     plugin: Option<Value>,
     ahead: Vec<Value>,
+    routes: Vec<Value>,
     transport_socket: Option<Value>,
     accept_connect: bool,
     discovered: bool,
+    failure_policy: Option<&'static str>,
+    port: Option<u16>,
+    manager: Option<Value>,
 }
 
 /// Where a gate's files are.
@@ -23,6 +29,8 @@ pub(crate) struct Site {
     pub(crate) module: PathBuf,
     /// A directory for everything else.
     pub(crate) directory: PathBuf,
+    /// Clusters beside the service, by name.
+    pub(crate) clusters: Vec<(String, SocketAddr)>,
 }
 
 impl Site {
@@ -57,14 +65,14 @@ impl Site {
         let resource = json!({
             "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
             "name": name,
-            "typed_config": usher(name, &self.module, plugin),
+            "typed_config": usher(name, &self.module, plugin, setup.failure_policy),
         });
         publish(&self.plugin(name), vec![resource]);
     }
 }
 
 /// Moves a discovery response into place; Envoy does not watch for files that are written to.
-fn publish(file: &Path, resources: Vec<Value>) {
+pub(crate) fn publish(file: &Path, resources: Vec<Value>) {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let version = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
     let response = json!({ "version_info": version, "resources": resources });
@@ -104,6 +112,12 @@ impl Setup {
         self
     }
 
+    /// Puts routes before the one that takes everything; their cluster is `service`.
+    pub fn routes(mut self, routes: Vec<Value>) -> Self {
+        self.routes.extend(routes);
+        self
+    }
+
     /// Listens with this downstream TLS context, see [`crate::tls::Authority::downstream`].
     pub fn tls(mut self, transport_socket: Value) -> Self {
         self.transport_socket = Some(transport_socket);
@@ -123,6 +137,24 @@ impl Setup {
         self
     }
 
+    /// What Envoy is to do when the VM has failed (`failure_policy`).
+    pub fn failure_policy(mut self, policy: &'static str) -> Self {
+        self.failure_policy = Some(policy);
+        self
+    }
+
+    /// Listens at this port on every address of the machine, instead of at a free one on 127.0.0.1.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Sets these fields of the connection manager, as a mesh would (`normalize_path`, ..).
+    pub fn manager(mut self, fields: Value) -> Self {
+        self.manager = Some(fields);
+        self
+    }
+
     pub(crate) fn has_plugin(&self) -> bool {
         self.plugin.is_some()
     }
@@ -134,37 +166,52 @@ impl Setup {
             if self.discovered {
                 json!({ "name": name, "config_discovery": discovery(&site.plugin(name)) })
             } else {
-                json!({ "name": "usher", "typed_config": usher(name, &site.module, plugin) })
+                json!({ "name": "usher", "typed_config": usher(name, &site.module, plugin, self.failure_policy) })
             }
         }));
-        let manager = connection_manager(name, &filters, self.accept_connect, &site.access_log());
+        let mut manager =
+            connection_manager(name, &filters, self.accept_connect, &site.access_log());
+        if let Some(Value::Object(fields)) = &self.manager {
+            for (field, value) in fields {
+                manager["typed_config"][field] = value.clone();
+            }
+        }
+        let hosts = &mut manager["typed_config"]["route_config"]["virtual_hosts"];
+        let routes = hosts[0]["routes"].as_array_mut().unwrap();
+        routes.splice(0..0, self.routes.iter().cloned());
         let mut chain = json!({ "filters": [manager] });
         if let Some(socket) = &self.transport_socket {
             chain["transport_socket"] = socket.clone();
         }
+        // The server name that a client asks for is known from the inspector alone, as in a sidecar.
+        let inspector = self.transport_socket.as_ref().map(|_| tls_inspector());
         json!({
             "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
             "name": name,
-            "address": address(0),
+            "listener_filters": inspector.into_iter().collect::<Vec<_>>(),
+            "address": self.port.map_or_else(|| address(0), everywhere),
             "filter_chains": [chain],
         })
     }
 }
 
 /// The whole configuration.
-pub(crate) fn envoy(site: &Site) -> Value {
+pub(crate) fn envoy(site: &Site, tags: Tags) -> Value {
+    let further = site.clusters.iter().map(|(name, address)| cluster(name, *address));
+    let clusters: Vec<Value> = std::iter::once(service()).chain(further).collect();
     json!({
         // Envoy takes discovered resources only with a name of its own.
         "node": { "id": "gate", "cluster": "usher-tests" },
         "admin": { "address": address(0) },
+        "stats_config": tags.config(),
         "dynamic_resources": { "lds_config": discovered_in(&site.listeners()) },
-        "static_resources": { "clusters": [service()] },
+        "static_resources": { "clusters": clusters },
     })
 }
 
 /// The wasm filter's configuration. All listeners share one VM, as in a sidecar: what harms it
 /// harms all.
-fn usher(name: &str, module: &Path, configuration: &Value) -> Value {
+fn usher(name: &str, module: &Path, configuration: &Value, failure_policy: Option<&str>) -> Value {
     let mut config = json!({
         "name": name,
         // Envoy's log lines name the root, not the plugin.
@@ -177,6 +224,9 @@ fn usher(name: &str, module: &Path, configuration: &Value) -> Value {
     });
     if !configuration.is_null() {
         config["configuration"] = configuration.clone();
+    }
+    if let Some(policy) = failure_policy {
+        config["failure_policy"] = json!(policy);
     }
     json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
@@ -191,7 +241,7 @@ fn discovery(file: &Path) -> Value {
     })
 }
 
-fn discovered_in(file: &Path) -> Value {
+pub(crate) fn discovered_in(file: &Path) -> Value {
     json!({ "path_config_source": { "path": file }, "resource_api_version": "V3" })
 }
 
@@ -276,6 +326,37 @@ fn service() -> Value {
     })
 }
 
+/// A cluster of one endpoint, in HTTP/1.1.
+fn cluster(name: &str, endpoint: SocketAddr) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": {
+                "address": address(endpoint.port()),
+            }}]}],
+        },
+    })
+}
+
 fn address(port: u16) -> Value {
     json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
+}
+
+fn everywhere(port: u16) -> Value {
+    json!({ "socket_address": { "address": "0.0.0.0", "port_value": port } })
+}
+
+fn tls_inspector() -> Value {
+    json!({
+        "name": "envoy.filters.listener.tls_inspector",
+        "typed_config": {
+            "@type": concat!(
+                "type.googleapis.com/envoy.extensions.filters.listener",
+                ".tls_inspector.v3.TlsInspector",
+            ),
+        },
+    })
 }

@@ -85,7 +85,7 @@ impl Ask {
     }
 
     /// A name for one sending of this request, which no other sending has.
-    pub(crate) fn case() -> String {
+    pub fn case() -> String {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         format!("case-{}", NEXT.fetch_add(1, Ordering::Relaxed))
     }

@@ -14,11 +14,12 @@ use crate::client::{Ask, http1};
 /// How long Envoy may take to start; compiling the module takes most of it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Envoy ends when its guard's standard input does, and so with the process that started it,
-/// however that ends: a gate in a `static` is never dropped. The guard ends with Envoy.
-const GUARD: &str = r#"
+/// The process ends when its guard's standard input does, and so with the process that started it,
+/// however that ends: a gate in a `static` is never dropped. The guard ends with it.
+pub(crate) const GUARD: &str = r#"
     exec 3<&0
     "$@" 3<&- & envoy=$!
+    echo $envoy >"$PID_FILE"
     { read -r _ <&3; kill -KILL $envoy; } & reader=$!
     wait $envoy; kill $reader
 "#;
@@ -35,13 +36,25 @@ impl Envoy {
     ///
     /// # Panics
     /// With Envoy's log, when it does not become ready.
-    pub(crate) fn start(binary: &Path, bootstrap: &Value, directory: PathBuf) -> Self {
+    pub(crate) fn start(
+        binary: &Path,
+        bootstrap: &Value,
+        directory: PathBuf,
+        workers: usize,
+    ) -> Self {
         let at = |name: &str| directory.join(name);
         std::fs::write(at("bootstrap.json"), bootstrap.to_string()).unwrap();
         let mut guard = Command::new("sh")
             .args(["-c", GUARD, "guard"])
             .arg(binary)
-            .args(["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "info"])
+            .env("PID_FILE", at("pid"))
+            .args([
+                "--concurrency",
+                &workers.to_string(),
+                "--use-dynamic-base-id",
+                "--log-level",
+                "info",
+            ])
             .args(["--file-flush-interval-msec", "10"])
             .args(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"])
             .arg("--config-path")
@@ -58,7 +71,7 @@ impl Envoy {
         loop {
             let admin = std::fs::read_to_string(at("admin")).unwrap_or_default();
             if let Ok(admin) = admin.trim().parse()
-                && get(admin, "/ready").is_some_and(|(status, _)| status == 200)
+                && ask(admin, &Ask::get("/ready")).is_some_and(|(status, _)| status == 200)
             {
                 return Self { guard, directory, admin };
             }
@@ -86,7 +99,26 @@ impl Envoy {
 
     /// The body of a GET of the admin interface.
     pub(crate) fn admin(&self, path: &str) -> String {
-        get(self.admin, path).expect("the admin interface answers").1
+        ask(self.admin, &Ask::get(path)).expect("the admin interface answers").1
+    }
+
+    /// A POST to the admin interface.
+    pub(crate) fn admin_post(&self, path: &str) {
+        let (status, body) =
+            ask(self.admin, &Ask::new("POST", path)).expect("the admin interface answers");
+        assert_eq!(status, 200, "{path}: {body}");
+    }
+
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Resident memory, in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        let pid = std::fs::read_to_string(self.directory.join("pid")).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
     }
 
     /// Envoy's log file.
@@ -95,9 +127,9 @@ impl Envoy {
     }
 }
 
-fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+fn ask(address: SocketAddr, ask: &Ask) -> Option<(u16, String)> {
     let stream = std::net::TcpStream::connect(address).ok()?;
-    let reply = http1::exchange(stream, "admin", &Ask::get(path));
+    let reply = http1::exchange(stream, "admin", ask);
     Some((reply.status, reply.text()))
 }
 

@@ -16,13 +16,18 @@ use crate::bootstrap::{self, Setup, Site};
 use crate::client::{Ask, Reply, http1, http2};
 use crate::envoy::Envoy;
 use crate::log::{Entry, Log};
+use crate::stats::{self, Series, Tags};
 use crate::tls::{Authority, Identity};
 use crate::upstream::Upstream;
 
 /// A gate that is being described.
 pub struct Plan {
     envoy: PathBuf,
+    module: Option<PathBuf>,
+    workers: usize,
+    clusters: Vec<(String, SocketAddr)>,
     doors: Vec<(String, Setup)>,
+    tags: Tags,
 }
 
 /// A running gate.
@@ -44,7 +49,14 @@ pub struct Door<'g> {
 impl Gate {
     /// A gate without doors yet, in the pinned Envoy.
     pub fn plan() -> Plan {
-        Plan { envoy: pinned_envoy(), doors: Vec::new() }
+        Plan {
+            envoy: pinned_envoy(),
+            module: None,
+            workers: 1,
+            clusters: Vec::new(),
+            doors: Vec::new(),
+            tags: Tags::default(),
+        }
     }
 
     /// The plan of a gate with one door, called `usher`, of this pluginConfig.
@@ -84,9 +96,34 @@ impl Gate {
         &self.access_log
     }
 
+    /// Envoy's resident memory, in KiB.
+    pub fn resident(&self) -> u64 {
+        self.envoy.resident()
+    }
+
     /// GET of a path of Envoy's admin interface, such as `/stats?filter=wasm`.
     pub fn admin(&self, path: &str) -> String {
         self.envoy.admin(path)
+    }
+
+    /// Where the admin interface is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.envoy.admin_address()
+    }
+
+    /// Sets the level of Envoy's `wasm` log, such as `debug`.
+    pub fn log_wasm(&self, level: &str) {
+        self.envoy.admin_post(&format!("/logging?wasm={level}"));
+    }
+
+    /// Usher's metrics, as Prometheus would read them now.
+    pub fn metrics(&self) -> Vec<Series> {
+        stats::series(&self.admin("/stats/prometheus"))
+    }
+
+    /// The directory with the configuration and the logs.
+    pub fn directory(&self) -> &Path {
+        &self.site.directory
     }
 }
 
@@ -97,9 +134,33 @@ impl Plan {
         self
     }
 
+    /// Adds a cluster of this one endpoint.
+    pub fn cluster(mut self, name: &str, endpoint: SocketAddr) -> Self {
+        self.clusters.push((name.to_owned(), endpoint));
+        self
+    }
+
+    /// Lets Envoy have so many worker threads instead of one.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Runs this module instead of the built one.
+    pub fn module(mut self, module: &Path) -> Self {
+        self.module = Some(module.to_owned());
+        self
+    }
+
     /// Runs in the Envoy at `binary` instead of the pinned one.
     pub fn envoy(mut self, binary: &Path) -> Self {
         self.envoy = binary.to_owned();
+        self
+    }
+
+    /// Takes labels out of the names of stats by these rules.
+    pub fn tags(mut self, tags: Tags) -> Self {
+        self.tags = tags;
         self
     }
 
@@ -109,10 +170,15 @@ impl Plan {
     /// With Envoy's log, when it does not become ready.
     pub fn start(self) -> Gate {
         let guarded = self.doors.iter().any(|(_, setup)| setup.has_plugin());
-        let module = if guarded { module() } else { PathBuf::new() };
-        let site = Site { module, directory: directory() };
+        let module = match self.module {
+            Some(module) => module,
+            None if guarded => module(),
+            None => PathBuf::new(),
+        };
+        let site = Site { module, directory: directory(), clusters: self.clusters };
         site.publish(&self.doors);
-        let envoy = Envoy::start(&self.envoy, &bootstrap::envoy(&site), site.directory.clone());
+        let bootstrap = bootstrap::envoy(&site, self.tags);
+        let envoy = Envoy::start(&self.envoy, &bootstrap, site.directory.clone(), self.workers);
         Gate {
             doors: envoy.listeners(),
             access_log: Log::new(&site.access_log()),
@@ -124,6 +190,23 @@ impl Plan {
 }
 
 impl Door<'_> {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A connection for many requests, one after the other.
+    pub fn line(&self) -> Line {
+        Line { connection: http1::Connection::new(http1::connect(self.address)) }
+    }
+
+    /// Sends `ask` and does not wait for the answer: the connection ends when what is returned does.
+    pub fn leave(&self, ask: &Ask) -> std::net::TcpStream {
+        let mut stream = http1::connect(self.address);
+        stream.write_all(&http1::encode(&Ask::case(), ask)).unwrap();
+        stream
+    }
+
     /// Sends `ask` over HTTP/1.1, byte by byte as it is.
     pub fn http1(&self, ask: &Ask) -> Reply {
         let case = Ask::case();
@@ -157,6 +240,11 @@ impl Door<'_> {
         seen(authority.exchange(self.address, identity, sni, &Ask::case(), ask))
     }
 
+    /// Sends `ask` on a connection that was made to this door before.
+    pub fn on(&self, connection: &mut http1::Connection<impl http1::Wire>, ask: &Ask) -> Reply {
+        seen(connection.exchange(&Ask::case(), ask))
+    }
+
     /// Sends bytes as they are over TCP. `{case}` in them is replaced by the request's name.
     pub fn raw(&self, bytes: &[u8]) -> Reply {
         let case = Ask::case();
@@ -185,6 +273,18 @@ impl Door<'_> {
     }
 }
 
+/// One HTTP/1.1 connection to a door.
+pub struct Line {
+    connection: http1::Connection<std::net::TcpStream>,
+}
+
+impl Line {
+    /// Sends `ask` and reads the answer.
+    pub fn send(&mut self, ask: &Ask) -> Reply {
+        seen(self.connection.exchange(&Ask::case(), ask))
+    }
+}
+
 fn seen(reply: Reply) -> Reply {
     Reply { seen: Upstream::shared().seen(&reply.case), ..reply }
 }
@@ -201,16 +301,21 @@ fn split<'b>(mut bytes: &'b [u8], mark: &[u8]) -> Vec<&'b [u8]> {
 
 /// An empty directory below `target/gates`, named after the test file. It stays after the run, with
 /// Envoy's log for whoever wonders, until the next.
-fn directory() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let file = std::env::current_exe().unwrap();
-    let stem = file.file_stem().unwrap().to_str().unwrap();
-    let name = stem.rsplit_once('-').map_or(stem, |(name, _hash)| name);
+    let name = test_file();
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let directory = root().join(format!("target/gates/{name}-{number}"));
     let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).unwrap();
     directory
+}
+
+/// The test file that this process runs.
+pub(crate) fn test_file() -> String {
+    let file = std::env::current_exe().unwrap();
+    let stem = file.file_stem().unwrap().to_str().unwrap();
+    stem.rsplit_once('-').map_or(stem, |(name, _hash)| name).to_owned()
 }
 
 /// The built filter: `USHER_WASM`, or what `make wasm` has put below `target`.
@@ -219,6 +324,19 @@ fn directory() -> PathBuf {
 /// When it is missing.
 pub fn module() -> PathBuf {
     find("USHER_WASM", "target/usher.wasm", "make wasm")
+}
+
+/// The filter that faults on demand: `USHER_WASM_FAULT`, or what `make wasm-fault` has put below
+/// `target`. Where it is absent, the caller's test is skipped, see [`skip`].
+#[track_caller]
+pub fn faulty_module() -> Option<PathBuf> {
+    let path = std::env::var_os("USHER_WASM_FAULT")
+        .map_or_else(|| root().join("target/usher-fault.wasm"), PathBuf::from);
+    if path.is_file() {
+        return Some(path);
+    }
+    skip(&format!("{} is missing: `make wasm-fault` makes it", path.display()));
+    None
 }
 
 /// The file that `variable` names, or `default` below the repository's root.
@@ -268,6 +386,6 @@ pub fn skip(why: &str) {
 }
 
 /// The repository's root.
-pub(crate) fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is below the root")
 }

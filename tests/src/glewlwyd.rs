@@ -3,7 +3,7 @@
 //! Each has a database and a port of its own, and ends with the test.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -197,7 +197,7 @@ fn fill(database: &Path) {
     assert!(filled.is_ok_and(|status| status.success()), "sqlite3 fills {}", database.display());
 }
 
-fn settings(port: u16, database: &PathBuf) -> String {
+fn settings(port: u16, database: &Path) -> String {
     let modules = ["user", "client", "plugin"];
     let mut lines = vec![
         format!("port={port}"),

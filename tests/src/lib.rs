@@ -11,13 +11,23 @@
 
 pub mod bootstrap;
 pub mod client;
+pub mod compare;
+pub mod dashboard;
 mod envoy;
+pub mod es512;
 pub mod gate;
 pub mod glewlwyd;
+pub mod istio;
+pub mod jwt_authn;
+pub mod key_server;
 pub mod log;
 pub mod mint;
 pub mod ports;
+pub mod prometheus;
+pub mod secrets;
 pub mod shared;
+pub mod sidecar;
+pub mod stats;
 pub mod tls;
 pub mod upstream;
 pub mod verdict;

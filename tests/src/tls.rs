@@ -1,12 +1,12 @@
 //! Certificates made for one test run, and a client that presents them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, SanType,
 };
 use serde_json::{Value, json};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -73,9 +73,31 @@ impl Authority {
         std::fs::write(directory.join("ca.pem"), &self.root_pem).unwrap();
     }
 
+    /// A client certificate with these URI SANs, these DNS SANs, and this common name, if any.
+    pub fn named_client(
+        &self,
+        uri_sans: &[String],
+        dns_sans: &[String],
+        common_name: Option<&str>,
+    ) -> Identity {
+        let uris = uri_sans.iter().map(|uri| SanType::URI(uri.as_str().try_into().unwrap()));
+        let names = dns_sans.iter().map(|name| SanType::DnsName(name.as_str().try_into().unwrap()));
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        if let Some(name) = common_name {
+            params.distinguished_name.push(DnType::CommonName, name);
+        }
+        params.subject_alt_names = uris.chain(names).collect();
+        self.signed(params, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
     fn identity(&self, sans: Vec<SanType>, usage: ExtendedKeyUsagePurpose) -> Identity {
         let mut params = CertificateParams::default();
         params.subject_alt_names = sans;
+        self.signed(params, usage)
+    }
+
+    fn signed(&self, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Identity {
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -85,7 +107,15 @@ impl Authority {
     /// Envoy's downstream TLS context: a certificate of this authority, and clients that have one
     /// too; `require`: clients without one are turned away in the handshake.
     pub fn downstream(&self, require: bool) -> Value {
-        let server = self.server();
+        self.downstream_named(require, &[SERVER, &format!("*.{SERVER}")], &[])
+    }
+
+    /// The same for a server of these names and addresses.
+    pub fn downstream_named(&self, require: bool, names: &[&str], addresses: &[IpAddr]) -> Value {
+        let names = names.iter().map(|name| SanType::DnsName((*name).try_into().unwrap()));
+        let addresses = addresses.iter().map(|address| SanType::IpAddress(*address));
+        let sans = names.chain(addresses).collect();
+        let server = self.identity(sans, ExtendedKeyUsagePurpose::ServerAuth);
         json!({
             "name": "envoy.transport_sockets.tls",
             "typed_config": {
@@ -114,6 +144,17 @@ impl Authority {
         case: &str,
         ask: &Ask,
     ) -> Reply {
+        let name = ServerName::try_from(sni.to_owned()).unwrap();
+        http1::exchange(self.wrap(http1::connect(address), identity, name), case, ask)
+    }
+
+    /// TLS over `stream` as `identity`, to the server of this name; to an address no name is sent.
+    pub fn wrap(
+        &self,
+        stream: TcpStream,
+        identity: Option<&Identity>,
+        server: ServerName<'static>,
+    ) -> StreamOwned<ClientConnection, TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).unwrap();
         let config = ClientConfig::builder().with_root_certificates(roots);
@@ -124,8 +165,6 @@ impl Authority {
                 config.with_client_auth_cert(vec![identity.certificate.clone()], key).unwrap()
             }
         };
-        let name = ServerName::try_from(sni.to_owned()).unwrap();
-        let session = ClientConnection::new(Arc::new(config), name).unwrap();
-        http1::exchange(StreamOwned::new(session, http1::connect(address)), case, ask)
+        StreamOwned::new(ClientConnection::new(Arc::new(config), server).unwrap(), stream)
     }
 }

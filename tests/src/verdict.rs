@@ -3,6 +3,7 @@
 //! What needs no Envoy to be shown is shown here, by the function that the filter calls too.
 
 use serde_json::{Value, json};
+use usher::log::{self, Circumstances};
 use usher::{Decision, Policy, Request, Session, decide};
 
 use crate::mint::{self, Key};
@@ -69,6 +70,12 @@ impl Core {
     /// The reason code for a bearer token.
     pub fn code(&self, token: &str) -> &'static str {
         self.bearer(token).code()
+    }
+
+    /// The line that the decision log has for an answer.
+    pub fn log_line(&self, request: &Request, verdict: &Verdict) -> String {
+        let circumstances = Circumstances { now: NOW, generation: 1, process_key: b"process" };
+        log::line(&self.policy.decision_log, request, &verdict.decision, &circumstances)
     }
 
     /// Trailers as the filter leaves them.

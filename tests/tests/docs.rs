@@ -78,7 +78,17 @@ fn links_lead_somewhere() {
 /// A path in backticks that begins with a folder of the project.
 #[test]
 fn paths_in_backticks_exist() {
-    let folders = ["src/", "cli/", "demo/", "docs/", "envoy/", "istio/", "tests/", "tools/"];
+    let folders = [
+        "src/",
+        "cli/",
+        "demo/",
+        "docs/",
+        "envoy/",
+        "istio/",
+        "observability/",
+        "tests/",
+        "tools/",
+    ];
     let mut broken = Vec::new();
     for file in documents() {
         let text = prose(&read(&file));
@@ -121,10 +131,51 @@ fn configurations_of_the_readme_are_accepted() {
     }
 }
 
+/// The pluginConfig that a YAML document is, or holds.
+fn configuration(document: &Value) -> Option<&Value> {
+    let fields = ["jwtRules", "authorizationPolicies"];
+    // RequestAuthentication has them too, under `spec`.
+    if fields.iter().any(|field| !document[field].is_null()) {
+        return Some(document);
+    }
+    document.pointer(usher_tests::istio::plugin_config_at(document)?)
+}
+
+/// Every pluginConfig in a YAML block of the documents. Those of the reference have a test of their own:
+/// `configuration_reference.rs`.
 #[test]
-fn the_base_for_istio_is_accepted() {
-    let plugin = yaml(&read("istio/base/wasmplugin.yaml"));
-    assert_accepted("istio/base/wasmplugin.yaml", &plugin["spec"]["pluginConfig"]);
+fn configurations_of_the_documents_are_accepted() {
+    let mut seen = 0;
+    for file in documents() {
+        let reference = file == Path::new("docs/configuration.md");
+        if !file.starts_with("docs") || reference {
+            continue;
+        }
+        for block in blocks(&read(&file), "yaml") {
+            for document in usher_tests::istio::documents(&block) {
+                if let Some(configuration) = configuration(&document) {
+                    assert_accepted(&format!("{}:\n{block}", file.display()), configuration);
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen >= 10, "only {seen} configurations");
+}
+
+#[test]
+fn the_decision_log_of_the_guide_is_accepted() {
+    let blocks = blocks(&read("docs/observability.md"), "yaml");
+    let log = blocks.iter().find(|block| block.starts_with("decisionLog:")).expect("an example");
+    let mut configuration = yaml(log);
+    configuration["authorizationPolicies"] = serde_json::json!([{ "name": "any", "rules": [{}] }]);
+    assert_accepted(log, &configuration);
+    for block in blocks {
+        // Several documents in one, and parts of a configuration: YAML all the same.
+        for document in block.split("\n---\n") {
+            yaml(document);
+        }
+    }
 }
 
 #[test]

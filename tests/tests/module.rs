@@ -28,6 +28,14 @@ fn the_module_is_small() {
     assert!(module.len() <= MOST_BYTES, "{} bytes, at most {MOST_BYTES}", module.len());
 }
 
+/// The feature `fault`, by which a request can take the module down, is for tests alone.
+#[test]
+fn the_module_does_not_fault_on_demand() {
+    let module = module();
+    let mark = b"x-usher-fault";
+    assert!(!module.windows(mark.len()).any(|bytes| bytes == mark), "built with `fault`");
+}
+
 #[test]
 fn the_module_imports_only_what_envoy_has() {
     let imports = imports(&module());

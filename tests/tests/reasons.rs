@@ -23,7 +23,7 @@ fn all() -> Vec<Denial> {
         Denial::IdentityTooLarge,
         Denial::IssuerUnknown,
         Denial::KeyUnknown,
-        Denial::KeysUnavailable,
+        Denial::KeysUnavailable { retry_after: 1 },
         Denial::LifetimeTooLong,
         Denial::NoRuleMatched,
         Denial::PathUnsafe,
@@ -52,7 +52,7 @@ fn all() -> Vec<Denial> {
             | Denial::IdentityTooLarge
             | Denial::IssuerUnknown
             | Denial::KeyUnknown
-            | Denial::KeysUnavailable
+            | Denial::KeysUnavailable { .. }
             | Denial::LifetimeTooLong
             | Denial::NoRuleMatched
             | Denial::PathUnsafe

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use usher::authenticate::authenticate;
 use usher::config::Loaded;
+use usher::remote::Ring;
 use usher::verify::portable::Portable;
 use usher::{Policy, compact};
 
@@ -33,8 +34,11 @@ fn verdict(case: &Value) -> String {
     };
     let token = case["token"].as_str().unwrap();
     let now = case["now"].as_u64().unwrap();
-    let verified = compact::parse(token.as_bytes(), &policy.limits.token)
-        .and_then(|token| authenticate(&policy.jwt, token, &[0, 1], now, &mut Portable));
+    let (ring, mut engine) = (Ring::default(), Portable);
+    let verified = compact::parse(token.as_bytes(), &policy.limits.token).and_then(|token| {
+        let verified = authenticate(&policy.jwt, token, &[0, 1], now, &ring, &mut engine);
+        verified.map_err(|refused| refused.denial)
+    });
     match verified {
         Ok(_) => "ok".to_owned(),
         Err(denial) => denial.code().to_owned(),

@@ -1,7 +1,7 @@
 //! HTTP/1.1, written by hand and read by httparse.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::{Ask, Reply};
@@ -15,6 +15,20 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
+/// Connects to `address` from the address `source` of this machine.
+pub fn connect_from(source: IpAddr, address: SocketAddr) -> TcpStream {
+    let stream = crate::RUNTIME.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind((source, 0).into())?;
+        socket.connect(address).await?.into_std()
+    });
+    let stream = stream.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream
 }
 
@@ -64,7 +78,8 @@ impl<S: Wire> Connection<S> {
     }
 }
 
-fn encode(case: &str, ask: &Ask) -> Vec<u8> {
+/// The bytes of a request.
+pub(crate) fn encode(case: &str, ask: &Ask) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| bytes.extend_from_slice(part));
     put(&[ask.method.as_bytes(), b" ", &ask.path, b" HTTP/1.1\r\nhost: "]);

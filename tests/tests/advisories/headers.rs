@@ -82,7 +82,7 @@ fn whatever_a_client_sends_a_log_line_is_one_json_object() {
     }
     for (ask, reason) in [(raw.clone().bearer("x"), "token_ambiguous"), (raw, "token_malformed")] {
         let verdict = core.ask(&ask);
-        let line = verdict.decision.log.as_deref().unwrap();
+        let line = &core.log_line(&ask, &verdict);
         assert!(!line.contains(['\r', '\n', '\u{1b}', '\u{7}']), "{line:?}");
         assert!(!line.contains("secret"), "{line}");
         let object: Value = serde_json::from_str(line).unwrap();
@@ -91,8 +91,9 @@ fn whatever_a_client_sends_a_log_line_is_one_json_object() {
         assert_eq!(object["path"], "/a\r\n\"b\u{fffd}");
         assert_eq!(object["time"], NOW);
     }
-    let verdict = core.ask(&get("/").bearer(&token));
-    let line = verdict.decision.log.as_deref().unwrap();
+    let ask = get("/").bearer(&token);
+    let verdict = core.ask(&ask);
+    let line = &core.log_line(&ask, &verdict);
     assert!(!line.contains(['\r', '\n', '\u{1b}', '\u{7}']), "{line:?}");
     assert!(!line.contains(mint::payload(&token)), "{line}");
     let object: Value = serde_json::from_str(line).unwrap();

@@ -251,8 +251,7 @@ fn a_dry_run_denies_nothing_and_says_what_would_have_been() {
         assert_eq!(facts(&verdict), [decision, code], "{what}");
         assert_eq!(facts(&verdict), facts(&wet), "{what}");
         if code != "allowed" {
-            let line: Value =
-                serde_json::from_str(verdict.decision.log.as_deref().unwrap()).unwrap();
+            let line: Value = serde_json::from_str(&dry.log_line(&ask, &verdict)).unwrap();
             assert_eq!(
                 (&line["reason"], &line["enforced"]),
                 (&json!(code), &json!(false)),

@@ -1,0 +1,369 @@
+//! What istiod makes of manifests: the HTTP filters of a sidecar's inbound side, and their ECDS resources.
+//!
+//! Only what the tests need, and it says so loudly where a manifest asks for more. Sources: istio/istio
+//! pilot/pkg/networking/core/extension/extensionfilter.go, pilot/pkg/model/extensions.go,
+//! pilot/pkg/security/authn/policy_applier.go, pilot/pkg/security/authz/builder.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Number, Value, json};
+
+/// A WasmPlugin or a TrafficExtension with a module.
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    namespace: String,
+    name: String,
+    phase: Phase,
+    priority: i64,
+    /// What both kinds say of a module: `url`, `pluginConfig`, ..
+    module: Value,
+}
+
+/// Where in the chain; in the order of the chain (spec B1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Authn,
+    Authz,
+    Stats,
+    Unspecified,
+}
+
+/// The documents of a YAML text.
+///
+/// # Panics
+/// When it is no YAML.
+#[track_caller]
+pub fn documents(text: &str) -> Vec<Value> {
+    let documents = serde_yaml_ng::Deserializer::from_str(text);
+    let documents =
+        documents.map(|d| Value::deserialize(d).unwrap_or_else(|e| panic!("{e}:\n{text}")));
+    documents.filter(|document| !document.is_null()).collect()
+}
+
+/// The documents of a YAML file below the repository's root.
+///
+/// # Panics
+/// When there is no such file, or it is no YAML.
+#[track_caller]
+pub fn read(file: impl AsRef<Path>) -> Vec<Value> {
+    let path = crate::gate::root().join(file);
+    let text = std::fs::read_to_string(&path);
+    documents(&text.unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+}
+
+/// The place of a manifest's pluginConfig: a JSON pointer. `None` where it is of another kind.
+pub fn plugin_config_at(manifest: &Value) -> Option<&'static str> {
+    match manifest["kind"].as_str() {
+        Some("WasmPlugin") => Some("/spec/pluginConfig"),
+        Some("TrafficExtension") => Some("/spec/wasm/pluginConfig"),
+        _ => None,
+    }
+}
+
+impl Plugin {
+    /// The plugin that a manifest is, if it is one.
+    pub fn of(manifest: &Value) -> Option<Self> {
+        let spec = &manifest["spec"];
+        let module = match manifest["kind"].as_str()? {
+            "WasmPlugin" => spec.clone(),
+            "TrafficExtension" => spec["wasm"].clone(),
+            _ => return None,
+        };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Some(Self {
+            namespace: text(&manifest["metadata"]["namespace"]),
+            name: text(&manifest["metadata"]["name"]),
+            phase: match spec["phase"].as_str() {
+                Some("AUTHN") => Phase::Authn,
+                Some("AUTHZ") => Phase::Authz,
+                Some("STATS") => Phase::Stats,
+                None | Some("UNSPECIFIED_PHASE") => Phase::Unspecified,
+                Some(other) => panic!("no phase {other}"),
+            },
+            // Measured at istiod: unset comes last.
+            priority: spec["priority"].as_i64().unwrap_or(i64::from(i32::MIN)),
+            module,
+        })
+    }
+
+    /// The name of its ECDS resource, which is its filter's.
+    pub fn resource(&self) -> String {
+        let Self { namespace, name, .. } = self;
+        format!(
+            "extensions.istio.io/trafficextension/{namespace}.{name}~istio-translated-wasmplugin"
+        )
+    }
+
+    /// The text that the plugin gets.
+    pub fn configuration(&self) -> Option<String> {
+        let config = &self.module["pluginConfig"];
+        // An empty Struct is an empty Any: zero bytes (spec D2).
+        config.as_object().filter(|members| !members.is_empty()).map(|_| protobuf_json(config))
+    }
+
+    /// Its ECDS resource.
+    ///
+    /// # Panics
+    /// When its url is no `file://`: others are the agent's to fetch.
+    pub fn extension_config(&self) -> Value {
+        let url = self.module["url"].as_str().unwrap_or_default();
+        let file = url.strip_prefix("file://").unwrap_or_else(|| panic!("not a file: `{url}`"));
+        let policy = match self.module["failStrategy"].as_str() {
+            None | Some("FAIL_CLOSE") => "FAIL_CLOSED",
+            Some("FAIL_OPEN") => "FAIL_OPEN",
+            Some("FAIL_RELOAD") => "FAIL_RELOAD",
+            Some(other) => panic!("no failStrategy {other}"),
+        };
+        let mut config = json!({
+            "name": format!("{}.{}~istio-translated-wasmplugin", self.namespace, self.name),
+            "root_id": self.module["pluginName"].as_str().unwrap_or_default(),
+            "failure_policy": policy,
+            "vm_config": {
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": { "local": { "filename": file } },
+            },
+        });
+        if let Some(text) = self.configuration() {
+            config["configuration"] = json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": text });
+        }
+        json!({
+            "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+            "name": self.resource(),
+            "typed_config": { "@type": WASM, "config": config },
+        })
+    }
+}
+
+/// The type of Envoy's wasm filter.
+pub const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+
+/// The plugins among manifests, in the order in which they stand in the chain.
+pub fn plugins(manifests: &[Value]) -> Vec<Plugin> {
+    let mut plugins: Vec<Plugin> = manifests.iter().filter_map(Plugin::of).collect();
+    plugins.sort_by_key(|plugin| (plugin.phase, -plugin.priority));
+    plugins
+}
+
+/// The inbound chain up to the router (spec B1); `discovery` is the filter of a discovered plugin.
+pub fn inbound_chain(manifests: &[Value], discovery: impl Fn(&Plugin) -> Value) -> Vec<Value> {
+    let plugins = plugins(manifests);
+    let of = |phase| plugins.iter().filter(move |plugin| plugin.phase == phase).map(&discovery);
+    let rules: Vec<&Value> = kind(manifests, "RequestAuthentication")
+        .flat_map(|m| list(&m["spec"]["jwtRules"]))
+        .collect();
+    let mut chain: Vec<Value> = of(Phase::Authn).collect();
+    chain.extend((!rules.is_empty()).then(|| jwt_authn(&rules)));
+    chain.extend(of(Phase::Authz));
+    chain.extend(rbac(manifests));
+    chain.extend(of(Phase::Stats));
+    chain.extend(of(Phase::Unspecified));
+    chain
+}
+
+fn kind<'m>(manifests: &'m [Value], kind: &'m str) -> impl Iterator<Item = &'m Value> {
+    manifests.iter().filter(move |manifest| manifest["kind"] == kind)
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// RequestAuthentication: any of its rules or no token.
+fn jwt_authn(rules: &[&Value]) -> Value {
+    let name = |index| format!("origins-{index}");
+    let providers = rules.iter().enumerate().map(|(index, rule)| {
+        let provider = json!({
+            "issuer": rule["issuer"],
+            "audiences": list(&rule["audiences"]),
+            "local_jwks": { "inline_string": rule["jwks"] },
+            "forward": rule["forwardOriginalToken"].as_bool().unwrap_or(false),
+            "payload_in_metadata": "payload",
+        });
+        (name(index), provider)
+    });
+    let providers: Map<_, _> = providers.collect();
+    let mut any: Vec<Value> =
+        (0..rules.len()).map(|index| json!({ "provider_name": name(index) })).collect();
+    any.push(json!({ "allow_missing": {} }));
+    json!({
+        "name": "envoy.filters.http.jwt_authn",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+            "providers": providers,
+            "rules": [{
+                "match": { "prefix": "/" },
+                "requires": { "requires_any": { "requirements": any } },
+            }],
+            "bypass_cors_preflight": true,
+        },
+    })
+}
+
+/// The AuthorizationPolicies with action ALLOW, of rules with one condition each.
+fn rbac(manifests: &[Value]) -> Option<Value> {
+    let mut policies = Map::new();
+    for policy in kind(manifests, "AuthorizationPolicy") {
+        let meta = &policy["metadata"];
+        let name = |field: &str| meta[field].as_str().unwrap_or_default();
+        assert!(policy["spec"]["action"].is_null(), "only ALLOW is translated here");
+        for (index, rule) in list(&policy["spec"]["rules"]).iter().enumerate() {
+            let key = format!("ns[{}]-policy[{}]-rule[{index}]", name("namespace"), name("name"));
+            let principal = principal(rule);
+            let policy = json!({ "permissions": [{ "any": true }], "principals": [principal] });
+            policies.insert(key, policy);
+        }
+    }
+    (!policies.is_empty()).then(|| {
+        json!({
+            "name": "envoy.filters.http.rbac",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+                "rules": { "action": "ALLOW", "policies": policies },
+            },
+        })
+    })
+}
+
+fn principal(rule: &Value) -> Value {
+    let any = json!(["*"]);
+    if rule["from"][0]["source"]["requestPrincipals"] == any {
+        let some = json!({ "string_match": { "safe_regex": { "regex": ".+" } } });
+        let claim = |name| {
+            json!({ "metadata": {
+                "filter": "envoy.filters.http.jwt_authn",
+                "path": [{ "key": "payload" }, { "key": name }],
+                "value": some,
+            }})
+        };
+        return json!({ "and_ids": { "ids": [claim("iss"), claim("sub")] } });
+    }
+    let condition = &rule["when"][0];
+    let header = condition["key"].as_str().and_then(|key| key.strip_prefix("request.headers["));
+    match header.and_then(|rest| rest.strip_suffix(']')) {
+        Some(name) => json!({ "header": {
+            "name": name,
+            "string_match": { "exact": condition["values"][0] },
+        }}),
+        None => {
+            panic!("only requestPrincipals [*] and request.headers are translated here: {rule}")
+        }
+    }
+}
+
+/// The routes of a VirtualService whose rules match headers exactly. Instead of going to a subset, a
+/// request is marked with its name, in the header `x-routed-to`.
+///
+/// # Panics
+/// When a rule asks for anything else.
+pub fn routes(virtual_service: &Value) -> Vec<Value> {
+    let rules = list(&virtual_service["spec"]["http"]).iter();
+    let routes = rules.flat_map(|rule| {
+        let subset = rule["route"][0]["destination"]["subset"].as_str().expect("a subset");
+        let matches = match list(&rule["match"]) {
+            [] => vec![json!({ "prefix": "/" })],
+            some => some.iter().map(route_match).collect(),
+        };
+        matches.into_iter().map(move |matched| {
+            json!({
+                "match": matched,
+                "route": { "cluster": "service" },
+                "request_headers_to_add": [{
+                    "header": { "key": "x-routed-to", "value": subset },
+                    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                }],
+            })
+        })
+    });
+    routes.collect()
+}
+
+fn route_match(matched: &Value) -> Value {
+    let headers = matched["headers"].as_object().expect("only headers are translated here");
+    let headers = headers.iter().map(|(name, value)| {
+        let exact = value["exact"].as_str().expect("only exact values are translated here");
+        json!({ "name": name, "string_match": { "exact": exact } })
+    });
+    json!({ "prefix": "/", "headers": headers.collect::<Vec<_>>() })
+}
+
+/// A protobuf Struct as JSON text: sorted names, and every number once a double (spec D2).
+pub fn protobuf_json(value: &Value) -> String {
+    let mut text = String::new();
+    write_json(value, &mut text);
+    text
+}
+
+fn write_json(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by_key(|(name, _)| *name);
+            text.push('{');
+            for (index, (name, value)) in members.into_iter().enumerate() {
+                let comma = if index > 0 { "," } else { "" };
+                write!(text, "{comma}{}:", json!(name)).unwrap();
+                write_json(value, text);
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                text.push_str(if index > 0 { "," } else { "" });
+                write_json(item, text);
+            }
+            text.push(']');
+        }
+        Value::Number(number) => text.push_str(&double(number)),
+        other => text.push_str(&other.to_string()),
+    }
+}
+
+/// As Go writes a float64 in JSON: with an exponent below 1e-6 and from 1e21 on.
+fn double(number: &Number) -> String {
+    let double = number.as_f64().expect("a number of JSON");
+    if double == 0.0 || (1e-6..1e21).contains(&double.abs()) {
+        format!("{double}")
+    } else {
+        format!("{double:e}")
+    }
+}
+
+#[test]
+fn numbers_pass_through_a_double() {
+    let cases = [
+        ("60", "60"),
+        ("60.0", "60"),
+        ("9007199254740993", "9007199254740992"),
+        ("0.5", "0.5"),
+        ("1e30", "1e30"),
+        ("-3", "-3"),
+    ];
+    for (given, sent) in cases {
+        let value: Value = serde_json::from_str(given).unwrap();
+        assert_eq!(protobuf_json(&value), sent, "{given}");
+    }
+    let value = json!({ "b": [1, "x", null], "a": { "c": true } });
+    assert_eq!(protobuf_json(&value), r#"{"a":{"c":true},"b":[1,"x",null]}"#);
+}
+
+#[test]
+fn plugins_stand_by_phase_and_then_by_priority() {
+    let plugin = |name: &str, phase: &str, priority: Value| {
+        json!({
+            "kind": "WasmPlugin",
+            "metadata": { "name": name },
+            "spec": { "phase": phase, "priority": priority },
+        })
+    };
+    let manifests = [
+        plugin("unset", "AUTHN", Value::Null),
+        plugin("late", "AUTHZ", json!(9000)),
+        plugin("low", "AUTHN", json!(-5)),
+        plugin("high", "AUTHN", json!(1000)),
+    ];
+    let names: Vec<String> = plugins(&manifests).into_iter().map(|plugin| plugin.name).collect();
+    assert_eq!(names, ["high", "low", "unset", "late"]);
+}

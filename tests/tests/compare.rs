@@ -1,0 +1,11 @@
+//! What `make compare` shows comes out as docs/differences.md tells it.
+
+use usher_tests::compare;
+
+#[test]
+fn native_and_usher_answer_as_told() {
+    let outcomes = compare::play();
+    let wrong: Vec<String> =
+        outcomes.iter().filter(|o| !o.is_as_told()).map(ToString::to_string).collect();
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), outcomes.len(), wrong.join("\n"));
+}

@@ -1,0 +1,258 @@
+//! A token gets the same decision for the same reason from `usher explain`, from the core and in Envoy:
+//! every token of the public suites.
+//!
+//! Each rule reads a header of its own, so that one configuration holds hundreds of rules and one door
+//! takes all their tokens. Through Envoy goes what a header line can hold, at the present time; at the
+//! time that its suite means, `usher explain` answers for each.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use usher::config::Loaded;
+use usher::decide::{Session, decide};
+use usher::{Policy, Request};
+use usher_tests::bootstrap::Setup;
+use usher_tests::client::Ask;
+use usher_tests::gate::Gate;
+use usher_tests::mint;
+
+/// Rules in one configuration.
+const RULES: usize = 100;
+
+/// A token, and where it is sent.
+struct Case {
+    id: String,
+    token: String,
+    /// The time that its suite means.
+    now: u64,
+    door: usize,
+    header: String,
+}
+
+/// A status and a reason.
+type Verdict = (u16, String);
+
+/// The cases, and a pluginConfig for each door; rules that no configuration may hold are left out and
+/// counted.
+struct Suite {
+    cases: Vec<Case>,
+    doors: Vec<Value>,
+    refused: usize,
+}
+
+impl Suite {
+    fn read() -> Option<Self> {
+        let files = usher_tests::shared::vectors("", "json")?;
+        let mut suite = Self { cases: Vec::new(), doors: Vec::new(), refused: 0 };
+        let mut places: HashMap<String, Option<(usize, String)>> = HashMap::new();
+        for file in files {
+            let text = std::fs::read_to_string(file).unwrap();
+            let source: Value = serde_json::from_str(&text).unwrap();
+            for case in source["cases"].as_array().unwrap() {
+                let rule = rule(case);
+                let place = places.entry(rule.to_string()).or_insert_with(|| suite.add(rule));
+                let Some((door, header)) = place else {
+                    suite.refused += 1;
+                    continue;
+                };
+                suite.cases.push(Case {
+                    id: case["id"].as_str().unwrap().to_owned(),
+                    token: case["token"].as_str().unwrap().to_owned(),
+                    now: case["now"].as_u64().unwrap(),
+                    door: *door,
+                    header: header.clone(),
+                });
+            }
+        }
+        Some(suite)
+    }
+
+    /// Puts a rule behind a door, with a header of its own; `None` where the rule is invalid.
+    fn add(&mut self, mut rule: Value) -> Option<(usize, String)> {
+        Policy::from_value(&json!({ "jwtRules": [rule] })).ok()?;
+        let last = self.doors.last().and_then(|door| door["jwtRules"].as_array());
+        if last.is_none_or(|rules| rules.len() == RULES) {
+            self.doors.push(json!({ "jwtRules": [] }));
+        }
+        let door = self.doors.len() - 1;
+        let rules = self.doors[door]["jwtRules"].as_array_mut().unwrap();
+        let header = format!("x-token-{}", rules.len());
+        rule["fromHeaders"] = json!([{ "name": header }]);
+        rules.push(rule);
+        Some((door, header))
+    }
+}
+
+fn rule(case: &Value) -> Value {
+    let mut rule = json!({
+        "jwks": case["jwks"],
+        "clockSkew": format!("{}s", case["clock_skew"]),
+        "requireExpiration": false,
+        "algorithms": usher::jwks::Algorithm::names().map(|(name, _)| name).collect::<Vec<_>>(),
+    });
+    match &case["issuer"] {
+        Value::Null => rule["anyIssuer"] = true.into(),
+        issuer => rule["issuer"] = issuer.clone(),
+    }
+    if !case["audiences"].is_null() {
+        rule["audiences"] = case["audiences"].clone();
+    }
+    rule
+}
+
+impl Case {
+    /// Whether a header line can hold the token, byte for byte (RFC 9110 section 5.5).
+    fn fits_a_header(&self) -> bool {
+        self.token.trim() == self.token && !self.token.chars().any(|c| c.is_ascii_control())
+    }
+
+    fn core(&self, policy: &Policy, now: u64, session: &mut Session) -> Verdict {
+        let lines = [
+            (":method", "GET"),
+            (":path", "/"),
+            (":scheme", "http"),
+            (":authority", "service.example"),
+            (self.header.as_str(), self.token.as_str()),
+        ];
+        let request = Request {
+            headers: lines.map(|(name, value)| (name.into(), value.into())).into(),
+            ..Request::default()
+        };
+        let decision = decide(policy, &request, now, session);
+        (decision.status(), decision.reason().to_owned())
+    }
+
+    /// A line for `usher explain --requests`.
+    fn line(&self) -> String {
+        json!({ "method": "GET", "path": "/", "headers": [[self.header, self.token]] }).to_string()
+    }
+}
+
+fn policies(suite: &Suite) -> Vec<Policy> {
+    let read = |door: &Value| {
+        let Loaded { policy, .. } = Policy::from_value(door).expect("each rule by itself is valid");
+        policy
+    };
+    suite.doors.iter().map(read).collect()
+}
+
+/// The command, built beside this test.
+fn usher() -> PathBuf {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", "usher-cli"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .status()
+        .unwrap();
+    assert!(built.success(), "the usher command does not build");
+    let test = std::env::current_exe().unwrap();
+    let folder = test.parent().unwrap().parent().unwrap();
+    folder.join("usher")
+}
+
+/// What `usher explain` says of these cases, which share a door, at a time.
+fn explained(door: &Value, cases: &[&Case], now: u64) -> Vec<Verdict> {
+    let mut config = tempfile::NamedTempFile::new().unwrap();
+    config.write_all(door.to_string().as_bytes()).unwrap();
+    let mut requests = tempfile::NamedTempFile::new().unwrap();
+    for case in cases {
+        writeln!(requests, "{}", case.line()).unwrap();
+    }
+    let output = Command::new(usher_once())
+        .args(["explain", "--format", "json", "--now", &now.to_string(), "--config"])
+        .arg(config.path())
+        .arg("--requests")
+        .arg(requests.path())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", output.status);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let verdicts: Vec<Verdict> = text
+        .lines()
+        .map(|line| {
+            let answer: Value = serde_json::from_str(line).unwrap();
+            let status = u16::try_from(answer["status"].as_u64().unwrap()).unwrap();
+            (status, answer["reason"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    assert_eq!(verdicts.len(), cases.len(), "one answer a request");
+    verdicts
+}
+
+fn usher_once() -> &'static PathBuf {
+    static USHER: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    USHER.get_or_init(usher)
+}
+
+#[test]
+fn explain_says_what_the_core_decides() {
+    let Some(suite) = Suite::read() else { return };
+    let policies = policies(&suite);
+    let mut session = Session::portable();
+    let mut together: BTreeMap<(usize, u64), Vec<&Case>> = BTreeMap::new();
+    for case in &suite.cases {
+        together.entry((case.door, case.now)).or_default().push(case);
+    }
+    let mut differing = Vec::new();
+    for ((door, now), cases) in &together {
+        let explained = explained(&suite.doors[*door], cases, *now);
+        for (case, explained) in cases.iter().zip(explained) {
+            let decided = case.core(&policies[*door], *now, &mut session);
+            if decided != explained {
+                differing.push(format!("{}: core {decided:?}, explain {explained:?}", case.id));
+            }
+        }
+    }
+    println!("{} tokens, {} of refused key sets", suite.cases.len(), suite.refused);
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+    assert!(suite.cases.len() > 1000, "only {} tokens", suite.cases.len());
+}
+
+#[test]
+fn envoy_decides_as_explain_says() {
+    let Some(suite) = Suite::read() else { return };
+    let policies = policies(&suite);
+    let name = |door: usize| format!("door-{door}");
+    let numbered = suite.doors.iter().enumerate();
+    let gate = numbered
+        .fold(Gate::plan(), |plan, (door, config)| {
+            plan.door(&name(door), Setup::plugin(config.clone()))
+        })
+        .start();
+    let mut session = Session::portable();
+    let (mut differing, mut sent, mut timeless) = (Vec::new(), 0, 0);
+    for (door, policy) in policies.iter().enumerate() {
+        let here = suite.cases.iter().filter(|case| case.door == door && case.fits_a_header());
+        let cases: Vec<&Case> = here.collect();
+        let now = u64::try_from(mint::now()).unwrap();
+        let asks: Vec<Ask> =
+            cases.iter().map(|case| Ask::get("/").header(&case.header, &case.token)).collect();
+        let replies = gate.door(&name(door)).series(&asks);
+        let explained = explained(&suite.doors[door], &cases, now);
+        gate.door(&name(door)).entry(replies.last().expect("a door has cases"));
+        let entries: HashMap<String, String> = gate
+            .access_log()
+            .entries()
+            .into_iter()
+            .filter_map(|entry| Some((entry.case?, entry.reason?)))
+            .collect();
+        for ((case, reply), explained) in cases.iter().zip(&replies).zip(explained) {
+            let reason = entries.get(&reply.case).cloned().unwrap_or_default();
+            if (reply.status, reason.clone()) != explained {
+                differing.push(format!(
+                    "{}: Envoy {} {reason}, explain {explained:?}",
+                    case.id, reply.status
+                ));
+            }
+            sent += 1;
+            let then = case.core(policy, case.now, &mut session);
+            timeless += usize::from(then == explained);
+        }
+    }
+    println!("{sent} tokens through Envoy, {timeless} of them judged as in their own time");
+    assert!(differing.is_empty(), "{}:\n{}", differing.len(), differing.join("\n"));
+    assert!(sent > 1000, "only {sent} tokens went through Envoy");
+}

@@ -1,0 +1,147 @@
+//! A real Prometheus scrapes a real Envoy: the series arrive, the dashboard's expressions have an answer,
+//! and each alert fires when it is provoked.
+
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use usher_tests::bootstrap::Setup;
+use usher_tests::client::Ask;
+use usher_tests::dashboard::Panel;
+use usher_tests::gate::{self, Gate};
+use usher_tests::mint::{self, Key};
+use usher_tests::prometheus::{self, Prometheus};
+
+const ISSUER: &str = "https://idp.example";
+
+static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
+
+/// How long an alert may take, on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn configuration(edit: impl FnOnce(&mut Value)) -> Value {
+    let mut configuration = json!({
+        "jwtRules": [{
+            "issuer": ISSUER, "name": "corp", "jwks": mint::jwks([&*KEY]), "outputPayloadToHeader": "X-User",
+        }],
+        "authorizationPolicies": [
+            { "name": "no-admin", "action": "DENY",
+              "rules": [{ "to": [{ "operation": { "paths": ["/admin"] } }] }] },
+            { "name": "planned", "action": "DENY", "dryRun": true,
+              "rules": [{ "to": [{ "operation": { "paths": ["/planned"] } }] }] },
+        ],
+    });
+    edit(&mut configuration);
+    configuration
+}
+
+fn promtool(arguments: &[&str]) {
+    let Some(binaries) = prometheus::binaries() else { return };
+    let output = Command::new(binaries.join("promtool"))
+        .args(arguments)
+        .current_dir(gate::root())
+        .output()
+        .unwrap();
+    let told =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(output.status.success(), "promtool {arguments:?}: {}", told.concat());
+}
+
+#[test]
+fn the_alert_rules_are_rules() {
+    promtool(&["check", "rules", "observability/alerts.yaml"]);
+}
+
+#[test]
+fn the_alert_rules_do_what_they_say() {
+    promtool(&["test", "rules", "observability/alerts.test.yaml"]);
+}
+
+/// Whatever the alerts and the dashboard ask for is in the module's list, and all of the list is asked for.
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_exist() {
+    let alerts = std::fs::read_to_string(gate::root().join("observability/alerts.yaml")).unwrap();
+    let panels = Panel::all("1m");
+    let asked: String =
+        panels.iter().flat_map(|p| &p.targets).map(|t| t.expression.clone() + "\n").collect();
+    let families = usher::metrics::family::ALL;
+    for (text, of) in [(&alerts, "alerts"), (&asked, "dashboard")] {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for word in words.filter(|word| word.starts_with("usher_")) {
+            assert!(families.iter().any(|family| family.name == word), "{of}: no metric {word}");
+        }
+    }
+    for family in families {
+        assert!(asked.contains(family.name), "the dashboard shows nothing of {}", family.name);
+    }
+}
+
+/// The shipped rules, with minutes made seconds.
+fn hasty() -> String {
+    let rules = std::fs::read_to_string(gate::root().join("observability/alerts.yaml")).unwrap();
+    let mut hasty = rules.clone();
+    for (slow, quick) in [
+        ("[10m]", "[20s]"),
+        ("offset 10m", "offset 20s"),
+        ("[5m]", "[20s]"),
+        ("offset 5m", "offset 20s"),
+        ("for: 5m", "for: 1s"),
+        ("for: 1m", "for: 1s"),
+        ("for: 15m", "for: 1s"),
+        ("> 3600", "> 3"),
+    ] {
+        assert!(hasty.contains(slow), "the rules have no {slow}");
+        hasty = hasty.replace(slow, quick);
+    }
+    hasty
+}
+
+#[test]
+fn prometheus_has_the_series_and_the_alerts_fire() {
+    let Some(binaries) = prometheus::binaries() else { return };
+    let gate = Gate::plan()
+        .door("shop.usher", Setup::plugin(configuration(|_| {})))
+        .door("broken", Setup::plugin(json!({ "jwtRule": [] })))
+        .start();
+    let prometheus =
+        Prometheus::start(&binaries.join("prometheus"), &gate, Some(&hasty()), gate.directory());
+    let door = gate.door("shop.usher");
+    let good = KEY.token(&mint::claims(ISSUER, "mmosley"));
+    let stranger = Key::new("ES256", "rotated").token(&mint::claims(ISSUER, "mmosley"));
+    let mut waiting = vec!["UsherUnknownKid", "UsherDenialRate", "UsherConfigInvalid"];
+    let start = Instant::now();
+    // Before anything is wrong, nothing fires but what is wrong from the start.
+    while !waiting.is_empty() {
+        assert!(start.elapsed() < PATIENCE, "{waiting:?} do not fire: {}", prometheus.api("rules"));
+        let asks = [
+            Ask::get("/").bearer(&good),
+            Ask::get("/planned").bearer(&good),
+            Ask::get("/admin").bearer(&good),
+            Ask::get("/").bearer(&stranger).header("x_user", "forged"),
+        ];
+        door.series(asks.iter().cycle().take(40));
+        let firing = prometheus.firing();
+        waiting.retain(|name| !firing.iter().any(|alert| alert == name));
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert!(!prometheus.firing().contains(&"UsherConfigDrift".to_owned()), "one proxy only");
+    // Scraped as they were counted, with their labels.
+    for expression in [
+        r#"usher_decisions_total{plugin="shop.usher",reason="denied_by_rule",policy="no-admin",rule="0"} > 0"#,
+        r#"usher_decisions_total{plugin="shop.usher",reason="key_unknown",provider="corp"} > 0"#,
+        r#"usher_key_requests_total{provider="corp",kid="one"} > 0"#,
+        r#"usher_config_valid{plugin="broken"} == 0"#,
+        r#"usher_build_info == 1"#,
+    ] {
+        assert!(!prometheus.query(expression).is_empty(), "{expression}");
+    }
+    // Each panel has an answer, unless it shows what this gate has not: fetched keys.
+    for panel in Panel::all("20s") {
+        let fetched = panel.title.contains("fetched") || panel.title.contains("Refreshes");
+        let cache = panel.title.contains("cache");
+        let answers: usize =
+            panel.targets.iter().map(|target| prometheus.query(&target.expression).len()).sum();
+        assert!(answers > 0 || fetched || cache, "{}: {:?}", panel.title, panel.targets);
+    }
+}

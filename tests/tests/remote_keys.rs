@@ -1,0 +1,406 @@
+//! Keys from a server: fetched once for all workers, never lost to a server that fails, and rotated
+//! without a wrong answer.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use usher_tests::bootstrap::Setup;
+use usher_tests::client::Ask;
+use usher_tests::gate::{self, Door, Gate};
+use usher_tests::key_server::{KeyServer, Manner};
+use usher_tests::log;
+use usher_tests::mint::{self, Key};
+
+const ISSUER: &str = "http://idp.example";
+const UNAVAILABLE: &str = "Jwks remote fetch is failed";
+const UNKNOWN: &str = "Jwks doesn't have key to match kid or alg from Jwt";
+
+static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
+
+/// A rule whose keys come from the cluster `keys`, with `edit` done to it.
+fn rule(edit: impl FnOnce(&mut Value)) -> Value {
+    let mut rule = json!({
+        "issuer": ISSUER,
+        "jwksUri": "http://keys.example/jwks",
+        "jwksCluster": "keys",
+        "timeout": "20s",
+    });
+    edit(&mut rule);
+    json!({ "jwtRules": [rule] })
+}
+
+fn start(server: &KeyServer, workers: usize, configuration: Value) -> Gate {
+    Gate::with(configuration).cluster("keys", server.address).workers(workers).start()
+}
+
+fn token(key: &Key) -> String {
+    key.token(&mint::claims(ISSUER, "mmosley"))
+}
+
+fn bearer(key: &Key) -> Ask {
+    Ask::get("/").bearer(&token(key))
+}
+
+#[track_caller]
+fn assert_sound(gate: &Gate) {
+    let log = gate.log().text();
+    for bad in ["RuntimeError", "panicked", "proxy_on", "wasm trap", "Wasm VM"] {
+        assert!(!log.contains(bad), "{bad} in Envoy's log:\n{log}");
+    }
+}
+
+#[test]
+fn many_wait_for_the_first_keys_and_one_asks() {
+    let slow = Manner::Late(Duration::from_secs(2), Box::new(Manner::keys(&mint::jwks([&*KEY]))));
+    let server = KeyServer::start(slow);
+    let gate = start(&server, 4, rule(|_| {}));
+    let door = gate.door("usher");
+    let (held, anonymous) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let [good, none] = [door.http1(&bearer(&KEY)), door.http1(&Ask::get("/"))];
+                assert_eq!(good.passed().header("authorization"), None);
+                door.assert_denied(&none, 401, "Jwt is missing", "token_missing");
+                held.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        // Without a token nobody waits: the answer is there before the keys are.
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let reply = door.http1(&Ask::get("/"));
+                door.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
+                anonymous.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    });
+    assert_eq!((held.into_inner(), anonymous.into_inner()), (16, 4));
+    assert_eq!(server.paths(), ["/jwks"], "four workers, one request");
+    for reply in door.both(&bearer(&Key::new("ES256", "one"))) {
+        door.assert_denied(&reply, 401, "Jwt verification fails", "signature_invalid");
+    }
+    assert_sound(&gate);
+}
+
+#[test]
+fn without_keys_a_token_is_answered_503_and_no_token_is_not() {
+    let server = KeyServer::start(Manner::Silent);
+    let gate = start(&server, 1, rule(|rule| rule["timeout"] = json!("300ms")));
+    let door = gate.door("usher");
+    for reply in door.both(&Ask::get("/")) {
+        door.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
+    }
+    for ask in [bearer(&KEY), bearer(&KEY).body("body")] {
+        for reply in door.both(&ask) {
+            door.assert_denied(&reply, 503, UNAVAILABLE, "keys_unavailable");
+            let after: u64 = reply.header("retry-after").unwrap().parse().unwrap();
+            assert!((1..=60).contains(&after), "{reply}");
+        }
+    }
+    // Another issuer's token has nothing to wait for.
+    let other = KEY.token(&mint::claims("http://other.example", "x"));
+    for reply in door.both(&Ask::get("/").bearer(&other)) {
+        door.assert_denied(&reply, 401, "Jwt issuer is not configured", "issuer_unknown");
+    }
+    // Whoever goes away while he waits is forgotten.
+    for _ in 0..20 {
+        drop(door.leave(&bearer(&KEY)));
+    }
+    server.becomes(Manner::keys(&mint::jwks([&*KEY])));
+    let arrived = log::wait(|| (door.http1(&bearer(&KEY)).status == 200).then_some(()));
+    assert!(arrived.is_some(), "keys that come late are used");
+    assert_sound(&gate);
+}
+
+#[test]
+fn a_cluster_that_does_not_exist_is_named() {
+    let server = KeyServer::start(Manner::Silent);
+    let nowhere = |rule: &mut Value| {
+        rule["jwksCluster"] = json!("nowhere");
+        rule["timeout"] = json!("300ms");
+    };
+    let gate = start(&server, 1, rule(nowhere));
+    let door = gate.door("usher");
+    gate.log().line_with(&["[warning]", "http://keys.example/jwks", "the cluster does not exist"]);
+    let reply = log::wait(|| Some(door.http1(&bearer(&KEY))).filter(|reply| reply.status == 503));
+    door.assert_denied(&reply.unwrap(), 503, UNAVAILABLE, "keys_unavailable");
+    assert_sound(&gate);
+}
+
+#[test]
+fn own_keys_serve_until_the_servers_are_there() {
+    let (own, fetched) = (&KEY, Key::new("ES256", "fetched"));
+    let server = KeyServer::start(Manner::Silent);
+    let inline = |rule: &mut Value| {
+        rule["jwks"] = mint::jwks([&**own]);
+        rule["timeout"] = json!("1s");
+    };
+    let gate = start(&server, 1, rule(inline));
+    let door = gate.door("usher");
+    door.http1(&bearer(own)).passed();
+    server.becomes(Manner::keys(&mint::jwks([&fetched])));
+    let arrived = log::wait(|| (door.http1(&bearer(&fetched)).status == 200).then_some(()));
+    assert!(arrived.is_some(), "the server's keys are used");
+    door.assert_denied(&door.http1(&bearer(own)), 401, UNKNOWN, "key_unknown");
+}
+
+#[test]
+fn an_issuer_says_where_its_keys_are() {
+    let configuration = json!({ "issuer": ISSUER, "jwks_uri": "http://idp.example/certs?v=1" });
+    let server = KeyServer::start(Manner::ByPath(vec![
+        ("/.well-known/openid-configuration".to_owned(), Manner::keys(&configuration)),
+        ("/certs?v=1".to_owned(), Manner::keys(&mint::jwks([&*KEY]))),
+    ]));
+    let without_uri = |rule: &mut Value| drop(rule.as_object_mut().unwrap().remove("jwksUri"));
+    let gate = start(&server, 2, rule(without_uri));
+    gate.door("usher").http1(&bearer(&KEY)).passed();
+    assert_eq!(server.paths(), ["/.well-known/openid-configuration", "/certs?v=1"]);
+}
+
+#[test]
+fn keys_that_are_not_pinned_do_not_count() {
+    let stranger = Key::new("ES256", "stranger");
+    let server = KeyServer::start(Manner::keys(&mint::jwks([&*KEY, &stranger])));
+    let set = usher::config::reader::Problems::default();
+    let value = mint::jwks([&*KEY]);
+    let node = usher::config::reader::Node::root(&value);
+    let keys = usher::jwks::KeySet::read(&node, usher::jwks::Origin::Inline, false, &set).unwrap();
+    let pin = keys.keys()[0].thumbprint.clone().unwrap();
+    let gate = start(&server, 1, rule(|rule| rule["jwksPins"] = json!([pin])));
+    let door = gate.door("usher");
+    door.http1(&bearer(&KEY)).passed();
+    door.assert_denied(&door.http1(&bearer(&stranger)), 401, UNKNOWN, "key_unknown");
+    gate.log().line_with(&["[warning]", "key `stranger` is skipped: no pin of `jwksPins`"]);
+}
+
+#[test]
+fn another_configuration_does_not_fetch_again() {
+    let server = KeyServer::start(Manner::keys(&mint::jwks([&*KEY])));
+    let version = |version: &str| {
+        let header = format!("x-version-{version}");
+        let edit = |rule: &mut Value| {
+            rule["outputClaimToHeaders"] = json!([{ "header": header, "claim": "sub" }]);
+        };
+        Setup::plugin(rule(edit)).discovered()
+    };
+    let gate =
+        Gate::plan().door("usher", version("0")).cluster("keys", server.address).workers(2).start();
+    let door = gate.door("usher");
+    door.http1(&bearer(&KEY)).passed();
+    for number in 1..=10 {
+        gate.reconfigure("usher", version(&number.to_string()));
+        let header = format!("x-version-{number}");
+        let arrived = log::wait(|| door.http1(&bearer(&KEY)).passed().header(&header).map(drop));
+        assert!(arrived.is_some(), "version {number} is in force");
+    }
+    assert_eq!(server.asked(), 1);
+}
+
+/// Every way in which a server can fail.
+fn failures() -> Vec<(&'static str, Manner)> {
+    let answers = |status, headers: &[(&'static str, &str)], body: &str| {
+        let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Manner::Answers(status, headers, body.to_owned())
+    };
+    let empty = json!({ "keys": [] }).to_string();
+    let huge = mint::jwks([&*KEY]).to_string() + &" ".repeat(1 << 20);
+    vec![
+        ("down", Manner::Down),
+        ("slow", Manner::Silent),
+        ("HTML", answers(200, &[("content-type", "text/html")], "<html>Sign in</html>")),
+        ("500", answers(500, &[], &mint::jwks([&*KEY]).to_string())),
+        ("empty", answers(200, &[], &empty)),
+        ("huge", answers(200, &[], &huge)),
+        ("redirect", answers(302, &[("location", "http://keys.example/jwks")], "")),
+    ]
+}
+
+/// How long a server fails in each way.
+fn outage() -> Duration {
+    Duration::from_secs(if soak() { 600 } else { 8 })
+}
+
+#[test]
+fn a_server_that_fails_takes_no_key_away() {
+    // Each in a gate of its own and all at once: a soak waits for ten minutes.
+    std::thread::scope(|scope| {
+        for (index, (name, manner)) in failures().into_iter().enumerate() {
+            scope.spawn(move || fail(name, manner, index == 0));
+        }
+    });
+}
+
+fn fail(name: &str, manner: Manner, oldest: bool) {
+    let next = Key::new("ES256", "next");
+    let server = KeyServer::start(Manner::keys(&mint::jwks([&*KEY])));
+    let workers = if soak() || oldest { 4 } else { 2 };
+    let gate = start(&server, workers, rule(|rule| rule["timeout"] = json!("1s")));
+    let door = gate.door("usher");
+    door.http1(&bearer(&KEY)).passed();
+    server.becomes(manner);
+    let (before, start) = (server.asked(), Instant::now());
+    let mut passed = 0;
+    while start.elapsed() < outage() {
+        door.http1(&bearer(&KEY)).passed();
+        passed += 1;
+        // Unknown keys are what makes the server be asked.
+        let unknown = door.http1(&bearer(&next));
+        door.assert_denied(&unknown, 401, UNKNOWN, "key_unknown");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (asked, outage) = (server.asked() - before, start.elapsed());
+    // At least half of each step of 1, 2, 4 .. 60 seconds lies between two requests.
+    let steps = (0..).map(|n| Duration::from_millis(500 * 2_u64.pow(n).min(60)));
+    let mut least = Duration::ZERO;
+    let most = 1 + steps
+        .take_while(|step| {
+            least += *step;
+            least <= outage
+        })
+        .count();
+    println!("{name}: {passed} passed, {asked} requests in {outage:?}, at most {most}");
+    assert!((1..=most).contains(&asked), "{name}: {asked} requests in {outage:?}, at most {most}");
+
+    let failures = gate.log().text().matches("failed fetch").count();
+    assert!(failures > 0, "{name}: the log tells of it");
+    server.becomes(Manner::keys(&mint::jwks([&*KEY, &next])));
+    let start = Instant::now();
+    let patience = Duration::from_secs(if soak() { 75 } else { 20 });
+    while door.http1(&bearer(&next)).status != 200 {
+        assert!(start.elapsed() < patience, "{name}: no recovery:\n{}", gate.log().text());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("{name}: recovered after {:?}", start.elapsed());
+    assert_sound(&gate);
+}
+
+#[test]
+fn rotation_with_overlap_refuses_nobody() {
+    rotate(Overlap::Yes);
+}
+
+#[test]
+fn rotation_without_overlap_refuses_the_withdrawn_key_only() {
+    rotate(Overlap::No);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Overlap {
+    No,
+    Yes,
+}
+
+/// What became of the requests of one kind.
+type Tally = BTreeMap<(&'static str, u16, String), usize>;
+
+/// Rotates keys under load. What is sent: tokens of the key in use, of the one before, and forged ones.
+fn rotate(overlap: Overlap) {
+    let rotations = if soak() { 100 } else { 10 };
+    let keys: Vec<Key> = (0..=rotations).map(|n| Key::new("ES256", &format!("key-{n}"))).collect();
+    let tokens: Vec<String> = keys.iter().map(token).collect();
+    let forged: Vec<String> = keys.iter().map(|key| token(&Key::new("ES256", &key.kid))).collect();
+    let listed = |in_use: usize| {
+        let first = if overlap == Overlap::Yes { in_use.saturating_sub(1) } else { in_use };
+        Manner::keys(&mint::jwks(&keys[first..=in_use]))
+    };
+    let server = KeyServer::start(listed(0));
+    let gate = start(&server, 4, rule(|_| {}));
+    let door = gate.door("usher");
+    door.http1(&bearer(&keys[0])).passed();
+
+    // 500 a second, all clients together, where the machine can do it.
+    let (clients, pace) = (8, Duration::from_millis(16));
+    let (in_use, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let tallies: Vec<Tally> = std::thread::scope(|scope| {
+        let (in_use, done, tokens, forged) = (&in_use, &done, &tokens, &forged);
+        let clients: Vec<_> = (0..clients)
+            .map(|client| {
+                scope.spawn(move || {
+                    let mut tally = Tally::new();
+                    let mut line = door.line();
+                    let mut round = client;
+                    while !done.load(Ordering::Relaxed) {
+                        let start = Instant::now();
+                        let current = in_use.load(Ordering::SeqCst);
+                        let (kind, token) = match round % 4 {
+                            0 => ("forged", &forged[current]),
+                            1 if current > 0 => ("previous", &tokens[current - 1]),
+                            _ => ("current", &tokens[current]),
+                        };
+                        let reply = line.send(&Ask::get("/").bearer(token));
+                        // While it was under way, a key may have become another's predecessor, or be
+                        // withdrawn.
+                        let kind = match (kind, in_use.load(Ordering::SeqCst) - current) {
+                            ("forged", _) | (_, 0) => kind,
+                            ("current", 1) => "changing",
+                            _ => "withdrawn",
+                        };
+                        let text = if reply.status == 200 { String::new() } else { reply.text() };
+                        *tally.entry((kind, reply.status, text)).or_default() += 1;
+                        round += 1;
+                        std::thread::sleep(pace.saturating_sub(start.elapsed()));
+                    }
+                    tally
+                })
+            })
+            .collect();
+        for next in 1..=rotations {
+            std::thread::sleep(Duration::from_millis(2500));
+            // The issuer lists a key before it uses it.
+            server.becomes(listed(next));
+            in_use.store(next, Ordering::SeqCst);
+        }
+        std::thread::sleep(Duration::from_millis(1500));
+        done.store(true, Ordering::Relaxed);
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    let mut sum = Tally::new();
+    for (outcome, count) in tallies.into_iter().flatten() {
+        *sum.entry(outcome).or_default() += count;
+    }
+    println!("{rotations} rotations, the server was asked {} times: {sum:#?}", server.asked());
+    for ((kind, status, text), count) in &sum {
+        let right = match (*kind, *status, text.as_str()) {
+            ("forged", 401, "Jwt verification fails") => true,
+            // Before the new key is there: forged with its id, and so waited for and then refused.
+            ("current" | "changing", 200, _) => true,
+            ("previous" | "withdrawn", 200, _) | ("withdrawn", 401, UNKNOWN) => true,
+            ("previous" | "changing", 401, UNKNOWN) => overlap == Overlap::No,
+            _ => false,
+        };
+        assert!(right, "{count} of kind {kind} were answered {status} {text}: {sum:#?}");
+    }
+    let count = |kind| sum.iter().filter(|((k, ..), _)| *k == kind).map(|(_, n)| n).sum::<usize>();
+    assert!(count("current") > 20 * rotations, "too few to prove anything: {sum:#?}");
+    assert!(count("forged") > 5 * rotations, "too few to prove anything: {sum:#?}");
+    // A rotation costs a request or two, however many tokens of it come.
+    assert!(server.asked() <= 3 * rotations + 3, "{} requests", server.asked());
+    assert_sound(&gate);
+}
+
+#[test]
+fn the_oldest_envoy_fetches_too() {
+    let Some(envoy) = gate::oldest_envoy() else { return };
+    let slow = Manner::Late(Duration::from_secs(1), Box::new(Manner::keys(&mint::jwks([&*KEY]))));
+    let server = KeyServer::start(slow);
+    let gate =
+        Gate::with(rule(|_| {})).cluster("keys", server.address).workers(2).envoy(&envoy).start();
+    let door: Door<'_> = gate.door("usher");
+    for reply in door.both(&bearer(&KEY).body("body").trailer("x-sum", "1")) {
+        reply.passed();
+    }
+    let next = Key::new("ES256", "next");
+    server.becomes(Manner::keys(&mint::jwks([&*KEY, &next])));
+    for reply in door.both(&bearer(&next)) {
+        reply.passed();
+    }
+    assert_eq!(server.asked(), 2);
+    assert_sound(&gate);
+}
+
+fn soak() -> bool {
+    std::env::var_os("USHER_SOAK").is_some()
+}
