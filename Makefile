@@ -32,11 +32,23 @@ wasm: $(WASM) ## build target/usher.wasm
 $(WASM): $(WASM_SOURCES)
 	tools/wasm $@
 
+.PHONY: wasm-fault
+wasm-fault: target/usher-fault.wasm ## build the module that traps on demand, for the test of what Envoy does then
+
+# Never at the same time as the other: both come out of the compiler under the same name.
+target/usher-fault.wasm: $(WASM_SOURCES) | wasm
+	USHER_FEATURES=fault tools/wasm $@
+
 .PHONY: dist
 dist: wasm ## what a release carries: target/dist/usher.wasm and its sha256
 	mkdir -p target/dist
 	cp $(WASM) target/dist/usher.wasm
 	cd target/dist && sha256sum usher.wasm | tee usher.wasm.sha256
+
+.PHONY: image
+image: wasm ## the container image of the module, as an OCI layout below target/image; prints what sha256 must say
+	cargo run $(LOCKED) --quiet --package usher-image -- --module $(WASM) --output target/image \
+		$(if $(REVISION),--revision $(REVISION))
 
 .PHONY: toolchain
 toolchain: ## install what the build needs and is missing here: binaryen, pip, the wasm target
@@ -54,6 +66,19 @@ target/envoy/bin/envoy: tools/envoy tools/envoy.lock
 target/envoy-1.36/bin/envoy: tools/envoy tools/envoy.lock
 	tools/envoy $(ENVOY_OLDEST_VERSION) $@
 
+.PHONY: prometheus
+prometheus: target/prometheus/bin/prometheus ## get Debian's Prometheus and promtool to target/prometheus/bin
+
+# Where it cannot be had the recipe says so and leaves nothing: tests that need it are skipped, loudly.
+target/prometheus/bin/prometheus: tools/prometheus
+	tools/prometheus target/prometheus
+
+.PHONY: istio-models
+istio-models: target/istio-models ## get the models of Istio's resources to target/istio-models
+
+target/istio-models: tools/istio-models tools/istio-models.lock
+	tools/istio-models $@
+
 .PHONY: cli
 cli: ## build the usher command, target/release/usher
 	cargo build $(LOCKED) --release --package usher-cli
@@ -68,6 +93,10 @@ run: wasm envoy ## play the demo in a real Envoy on 127.0.0.1:10000 and keep ser
 story: wasm envoy ## play the guides' story: write-checks, check-funds, pull-funds, token exchange, stolen tokens
 	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-demo --bin usher-demo -- story --folder target/story --port 10100
 
+.PHONY: compare
+compare: wasm envoy ## Envoy's own filter and Usher in one Envoy, asked the same: the telling differences side by side
+	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-tests --bin compare
+
 .PHONY: up
 up: wasm envoy ## the same in containers: Envoy and the demo by docker compose, on port 10000
 	cargo build $(LOCKED) --workspace --bin usher-demo
@@ -77,10 +106,14 @@ up: wasm envoy ## the same in containers: Envoy and the demo by docker compose, 
 down: ## stop the containers and remove what make up made
 	ENVOY_VERSION=$(ENVOY_VERSION) tools/containers down
 
+.PHONY: bench
+bench: wasm envoy ## Usher beside the native filters: report and plots to target/bench; QUICK=1 takes about five minutes
+	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-bench
+
 ##@ Check
 
 .PHONY: test
-test: test-cargo test-containers ## every test, with everything that they need
+test: test-cargo test-containers test-image ## every test, with everything that they need
 
 # Real programs that tests stand beside the filter: an identity provider with its database.
 TEST_PACKAGES := glewlwyd sqlite3
@@ -90,13 +123,46 @@ test-packages: ## install the programs that some tests run, where that is possib
 	tools/packages $(TEST_PACKAGES)
 
 .PHONY: test-cargo
-test-cargo: wasm envoy envoy-oldest test-packages ## unit, command-line and end-to-end tests (not the containers)
+test-cargo: wasm wasm-fault envoy envoy-oldest prometheus test-packages istio-models ## unit, command-line and end-to-end tests (not the containers)
+	rm -rf target/gates
 	$(RUN_ENV) cargo test $(LOCKED) --workspace
+	cargo test $(LOCKED) --package usher-tests --test logged -- --ignored --nocapture
+
+.PHONY: test-observability
+test-observability: wasm envoy prometheus ## the log, the metrics, and the alerts in a real Prometheus
+	$(RUN_ENV) cargo test $(LOCKED) --package usher-tests --test observability --test prometheus
+
+.PHONY: soak
+soak: wasm envoy envoy-oldest ## the long tests in full: 100 key rotations, ten-minute outages, 1,000 reloads (half an hour)
+	USHER_SOAK=1 $(RUN_ENV) cargo test $(LOCKED) --package usher-tests --test remote_keys --test reloads -- --nocapture --test-threads 2
 
 .PHONY: test-containers
 test-containers: wasm envoy ## make up and make down, where a container engine runs
 	cargo build $(LOCKED) --workspace --bin usher-demo
 	ENVOY="$(ENVOY)" ENVOY_VERSION=$(ENVOY_VERSION) tools/containers test
+
+.PHONY: dashboard-picture
+dashboard-picture: wasm envoy prometheus ## draw docs/dashboard.svg anew from a run of three minutes
+	$(RUN_ENV) cargo run $(LOCKED) --package usher-tests --bin draw_dashboard -- docs/dashboard.svg
+
+.PHONY: differential
+differential: wasm envoy ## native filters and Usher on generated policies and requests; PAIRS=20000, SEED=
+	$(RUN_ENV) PAIRS="$(or $(PAIRS),20000)" SEED="$(SEED)" \
+		cargo test $(LOCKED) --workspace --test differential -- --nocapture
+
+.PHONY: authorization-cost
+authorization-cost: ## instructions a request among 5 rules and among 5,000 (valgrind counts them)
+	cargo run $(LOCKED) --release --package usher --example authorization_cost
+
+.PHONY: test-istio
+test-istio: wasm envoy envoy-oldest istio-models ## the manifests of istio/: Istio's models, kustomize, and a sidecar's chain in Envoy
+	@start=$$(date +%s); $(RUN_ENV) cargo test $(LOCKED) --package usher-tests --test istio_manifests --test istio_sidecar && \
+		echo "test-istio: passed in $$(($$(date +%s) - start)) s"
+
+.PHONY: test-image
+test-image: image ## the image in a real registry: pushed, pulled back, the same; and made twice, the same
+	tools/packages docker-registry skopeo
+	tools/test-image $(WASM) target/image
 
 .PHONY: check-wasm
 check-wasm: wasm ## the module's size, exports and imports

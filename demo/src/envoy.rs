@@ -25,6 +25,9 @@ const PORT: &str = "/address/socket_address/port_value";
 const PLUGIN: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config\
                       /configuration/value";
 
+const ROOT_ID: &str =
+    "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/root_id";
+
 /// The template with everything filled in, the gate of the main job, and beside it a listener for each
 /// door of the guides' policies.
 ///
@@ -46,7 +49,9 @@ pub fn configuration(site: &Site, module: &Path, jwks: &Value) -> anyhow::Result
         }
         set(&mut listener, PLUGIN, serde_json::to_string_pretty(&plugin)?.into())?;
         set(&mut listener, PORT, gate.port.saturating_add(door.offset).into())?;
-        set(&mut listener, "/name", format!("policies-{}", door.offset).into())?;
+        let name = format!("policies-{}", door.offset);
+        set(&mut listener, ROOT_ID, name.as_str().into())?;
+        set(&mut listener, "/name", name.into())?;
         listeners.push(listener);
     }
     // JSON is YAML too.
