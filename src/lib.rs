@@ -5,7 +5,7 @@
 //! Read the modules in this order, and you have followed a request:
 //!
 //! 1. [`request`]: what the host tells about it. Bytes, not yet trusted.
-//! 2. [`decide`]: the way itself, a pure function:
+//! 2. [`mod@decide`]: the way itself, a pure function:
 //!    `decide(&Policy, &Request, now, &mut Session) -> Decision`.
 //! 3. [`identity`]: **scrub**: no identity header of the client's gets through, in any spelling.
 //! 4. [`path`]: the one form of the path that is matched and forwarded alike.

@@ -34,7 +34,7 @@ const FRESH_BOUNDS: (Millis, Millis) = (30_000, 3_600_000);
 /// The first back-off step, and the last that doubling comes to.
 const BACK_OFF: (Millis, Millis) = (1_000, 60_000);
 /// Refetches for unknown keys that may follow each other. One comes back with every change of the set
-/// and after each [`CREDIT_EVERY`]: tokens with made-up key ids cost a server that much, no more.
+/// and after each `CREDIT_EVERY`: tokens with made-up key ids cost a server that much, no more.
 pub const CREDIT: u32 = 5;
 /// See [`CREDIT`].
 const CREDIT_EVERY: Millis = 30_000;

@@ -3,7 +3,7 @@
 //! As fast as the native filters, and forty times faster than the same work in wasm (Envoy
 //! source/extensions/common/wasm/foreign.cc, since 1.30: RSA PKCS#1 v1.5 and ECDSA). Another host may
 //! lack the function, or mean something else by it: an algorithm is the host's only after it gave the
-//! [known] answers, and whatever is then neither its plain yes nor its plain no is no answer. What the
+//! known answers, and whatever is then neither its plain yes nor its plain no is no answer. What the
 //! host does not answer, the portable engine does: a failing host costs time, never a wrong yes.
 
 use std::fmt;
