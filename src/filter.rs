@@ -17,7 +17,7 @@ use crate::request::Request;
 use crate::token::Edits;
 use observe::Observer;
 use parked::Parked;
-use standing::{Gate, Standing};
+use standing::Gate;
 
 mod engine;
 #[cfg(feature = "fault")]
@@ -38,7 +38,6 @@ proxy_wasm::main! {{
 struct Root {
     id: u32,
     gate: Rc<Gate>,
-    standing: Standing,
     session: Rc<RefCell<Session>>,
     observer: Rc<RefCell<Observer>>,
     /// The timer's period in milliseconds; 0: none.
@@ -54,8 +53,8 @@ impl Root {
         session.ring = remote::ring();
         let session = Rc::new(RefCell::new(session));
         // Until a configuration was read there is nothing that could be allowed.
-        let (gate, standing) = (Rc::new(Gate::Invalid), Standing::Invalid);
-        Self { id, gate, standing, session, observer: Rc::default(), pace: Rc::default() }
+        let gate = Rc::new(Gate::Invalid);
+        Self { id, gate, session, observer: Rc::default(), pace: Rc::default() }
     }
 
     /// Refreshes keys, answers who has waited long enough, and winds the timer up again.
@@ -70,9 +69,7 @@ impl Root {
         };
         set_pace(&self.pace, pace);
     }
-}
 
-impl Root {
     fn tell_fetches(&self) {
         let fetches = remote::fetches();
         if let (false, Gate::Open { policy, .. }) = (fetches.is_empty(), &*self.gate)
@@ -134,7 +131,7 @@ impl RootContext for Root {
         if let Ok(mut observer) = self.observer.try_borrow_mut() {
             observer.configured(&configured, &self.session);
         }
-        (self.gate, self.standing) = (Rc::new(configured.gate), configured.standing);
+        self.gate = Rc::new(configured.gate);
         true
     }
 
