@@ -6,6 +6,7 @@
 //! [`Permit`], and without one no identity is emitted.
 
 use std::fmt;
+use std::rc::Rc;
 
 use crate::authenticate::Verified;
 use crate::claims::Identity;
@@ -44,7 +45,7 @@ pub struct Policies {
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     pub(crate) namespace: String,
-    pub(crate) name: String,
+    pub(crate) name: Rc<str>,
     pub(crate) action: Action,
     pub(crate) dry_run: bool,
     pub(crate) rules: Vec<Rule>,
@@ -119,7 +120,7 @@ struct RuleSet {
 
 #[derive(Debug)]
 struct Named {
-    name: String,
+    name: Rc<str>,
     policy: usize,
     number: usize,
     rule: Rule,
@@ -142,7 +143,7 @@ pub struct DryRun {
     /// Whether it would have let pass.
     pub allowed: bool,
     /// The rule that matched, by Istio's name.
-    pub matched: Option<String>,
+    pub matched: Option<Rc<str>>,
 }
 
 /// A verdict and what explains it.
@@ -151,12 +152,12 @@ pub struct Judgement {
     /// The verdict.
     pub verdict: Verdict,
     /// Name of the policy that decided.
-    pub policy: Option<String>,
+    pub policy: Option<Rc<str>>,
     /// Number of its rule that matched, from 0.
     pub rule: Option<usize>,
     /// Istio's name of that rule, `ns[shop]-policy[p]-rule[0]`; `none`: no ALLOW rule matched; `None`:
     /// no ALLOW policy is enforced.
-    pub matched: Option<String>,
+    pub matched: Option<Rc<str>>,
     /// Where there are AUDIT policies: whether one matched.
     pub audit: Option<bool>,
     /// What dry-run DENY policies would have done.
@@ -179,7 +180,7 @@ pub struct Judgement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nearest {
     /// Istio's name of the rule.
-    pub rule: String,
+    pub rule: Rc<str>,
     /// The first of its conditions that did not hold, such as `request.auth.claims[groups]`.
     pub condition: String,
 }
@@ -263,9 +264,9 @@ impl Judgement {
     fn decided(&mut self, verdict: Verdict, rule: &Named, policies: &Policies) {
         self.verdict = verdict;
         self.rule = Some(rule.number);
-        self.matched = Some(rule.name.clone());
+        self.matched = Some(Rc::clone(&rule.name));
         if let Some(policy) = policies.policies.get(rule.policy) {
-            self.policy = Some(policy.name.clone());
+            self.policy = Some(Rc::clone(&policy.name));
             if verdict == Verdict::Deny {
                 self.reply(&policy.reply);
             }
@@ -274,9 +275,9 @@ impl Judgement {
 
     fn unmatched(&mut self, facts: &Facts<'_>, policies: &Policies) {
         self.verdict = Verdict::NoRuleMatched;
-        self.matched = Some("none".to_owned());
+        self.matched = Some("none".into());
         if let Some((rule, condition, scopes)) = policies.allow.nearest(facts) {
-            self.nearest = Some(Nearest { rule: rule.name.clone(), condition });
+            self.nearest = Some(Nearest { rule: Rc::clone(&rule.name), condition });
             self.scopes = scopes;
         }
         self.reply(&policies.allow.reply);
@@ -291,7 +292,7 @@ impl Judgement {
 
 impl DryRun {
     fn new(allowed: bool, matched: Option<&Named>) -> Self {
-        Self { allowed, matched: matched.map(|rule| rule.name.clone()) }
+        Self { allowed, matched: matched.map(|rule| Rc::clone(&rule.name)) }
     }
 }
 
@@ -338,11 +339,17 @@ impl RuleSet {
             if reply == PolicyReply::default() {
                 reply = policy.reply.clone();
             }
-            rules.extend(policy.rules.iter().enumerate().map(|(number, rule)| Named {
-                name: format!("ns[{}]-policy[{}]-rule[{number}]", policy.namespace, policy.name),
-                policy: index,
-                number,
-                rule: rule.clone(),
+            rules.extend(policy.rules.iter().enumerate().map(|(number, rule)| {
+                Named {
+                    name: format!(
+                        "ns[{}]-policy[{}]-rule[{number}]",
+                        policy.namespace, policy.name
+                    )
+                    .into(),
+                    policy: index,
+                    number,
+                    rule: rule.clone(),
+                }
             }));
         }
         rules.sort_by(|a, b| a.name.cmp(&b.name));

@@ -13,6 +13,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::authenticate::{JwtRules, Verified};
+use crate::token::same;
 
 mod queue;
 
@@ -145,7 +146,7 @@ impl TokenCache {
     ) -> Option<Verified> {
         let at = *self.index.get(&self.hash(token, places))?;
         let entry = self.entries.get(at)?;
-        if *entry.token != *token || *entry.places != *places {
+        if !same(&entry.token, token) || *entry.places != *places {
             return None;
         }
         if entry.verified.still_valid(rules, now).is_err() {

@@ -182,7 +182,7 @@ impl Way<'_> {
         for (index, place) in self.policy.jwt.places.iter().enumerate() {
             let here = tokens.iter().any(|found| found.place == index);
             if here && !self.policy.jwt.forwards_from(index) {
-                self.edits.take(std::slice::from_ref(place), request, &|_| true);
+                self.edits.take(place, request, &|_| true);
             }
         }
     }
@@ -202,14 +202,16 @@ impl Way<'_> {
             return Err(Denial::TokenMalformed(Malformed::Prefix));
         }
         // Which of two tokens a request speaks with, nobody can say (spec A4, F9).
-        if tokens.iter().any(|found| found.token != first.token) {
+        if tokens.iter().any(|found| !token::same(&found.token, &first.token)) {
             return Err(Denial::TokenAmbiguous);
         }
         let places: Vec<usize> = tokens.iter().map(|found| found.place).collect();
         let verified = self.verified(&first.token, &places)?;
         let rules = &self.policy.jwt;
         if rules.rule(&verified).is_none_or(|rule| rule.forward == Forward::Withhold) {
-            self.edits.take(&rules.places, request, &|token| *token == *first.token);
+            for place in places.iter().filter_map(|place| rules.places.get(*place)) {
+                self.edits.take(place, request, &|token| token::same(token, &first.token));
+            }
         }
         let (identity, header) = verified.shared();
         self.step(|| format!("token: verified by `{}`", identity.provider));
@@ -350,7 +352,9 @@ impl Way<'_> {
         let mut reply = None;
         if ended && self.policy.mode == Mode::DryRun {
             // A token that was refused, or never looked at, is nobody's identity: it is withheld.
-            self.edits.take(&self.policy.jwt.places, request, &|_| true);
+            for place in &self.policy.jwt.places {
+                self.edits.take(place, request, &|_| true);
+            }
         } else if ended {
             self.edits = Edits::default();
             for name in &self.forged {

@@ -285,9 +285,7 @@ impl Waiter {
         let failed = (!applied).then(|| Decision::host_failed(&self.request));
         let decision = failed.as_ref().unwrap_or(decision);
         if self.tells_facts() {
-            for (name, value) in decision.facts() {
-                host::set_property(name, &value);
-            }
+            decision.facts(host::set_property);
         }
         if let Ok(mut observer) = self.observer.try_borrow_mut() {
             observer.decided(self.policy(), &self.request, decision, self.now.get());

@@ -74,9 +74,10 @@ impl Answer {
             status: decision.status(),
             reason: decision.reason(),
             provider: report.identity.as_ref().map(|identity| identity.provider.clone()),
-            policy: judgement.and_then(|judgement| judgement.policy.clone()),
+            policy: judgement.and_then(|judgement| judgement.policy.as_deref().map(str::to_owned)),
             rule: judgement.and_then(|judgement| judgement.rule),
-            matched: judgement.and_then(|judgement| judgement.matched.clone()),
+            matched: judgement
+                .and_then(|judgement| judgement.matched.as_deref().map(str::to_owned)),
             audit: judgement.and_then(|judgement| judgement.audit),
             path: seen_path(policy, request, decision),
             set: set.collect(),

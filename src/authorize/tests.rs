@@ -226,7 +226,8 @@ fn a_dry_run_is_told_and_refuses_nothing() {
         (run.allowed, run.matched.as_deref())
     });
     assert_eq!(runs, [(false, None), (false, Some("ns[default]-policy[d]-rule[0]"))]);
-    let facts = decision.facts();
+    let mut facts = Vec::new();
+    decision.facts(|name, value| facts.push((name, value.to_owned())));
     for fact in [("usher.dry_run_allow", "deny".into()), ("usher.dry_run_deny", "deny".into())] {
         assert!(facts.contains(&fact), "{fact:?} in {facts:?}");
     }
@@ -274,6 +275,6 @@ fn the_nearest_rule_explains_a_refusal() {
         assert_eq!(judgement.verdict, Verdict::NoRuleMatched);
         let nearest = judgement.nearest.unwrap();
         let expected = (format!("ns[shop]-policy[p]-rule[{rule}]"), condition.to_owned());
-        assert_eq!((nearest.rule, nearest.condition), expected, "{path} {caller:?}");
+        assert_eq!((nearest.rule.to_string(), nearest.condition), expected, "{path} {caller:?}");
     }
 }

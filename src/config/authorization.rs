@@ -68,7 +68,7 @@ fn policy(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Policy> {
     object.finish(problems);
     Some(Policy {
         namespace: namespace.unwrap_or("default").to_owned(),
-        name: name?.to_owned(),
+        name: name?.into(),
         action: action?,
         dry_run,
         rules,

@@ -1,6 +1,5 @@
 //! A decision, and what explains it.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::authorize::{DryRun, Judgement, Surveyed};
@@ -88,14 +87,15 @@ impl Decision {
         self.denial.as_ref().map_or("allowed", Denial::code)
     }
 
-    /// What access logs can show of it (Envoy `%FILTER_STATE(wasm.usher.reason:PLAIN)%`). In a dry run
+    /// Tells what access logs can show of it, by name (Envoy `%FILTER_STATE(wasm.usher.reason:PLAIN)%`). In a dry run
     /// it is what enforcement would have answered. Values are printable ASCII, and short.
-    pub fn facts<'d>(&'d self) -> Vec<(&'static str, Cow<'d, str>)> {
-        let decision = if self.denial.is_some() { "deny" } else { "allow" };
-        let mut facts =
-            vec![("usher.decision", decision.into()), ("usher.reason", self.reason().into())];
-        let mut put = |name, value: Option<&'d str>| {
-            facts.extend(value.map(|value| (name, printable(value, FACT_BYTES))));
+    pub fn facts(&self, mut tell: impl FnMut(&'static str, &str)) {
+        tell("usher.decision", if self.denial.is_some() { "deny" } else { "allow" });
+        tell("usher.reason", self.reason());
+        let mut put = |name, value: Option<&str>| {
+            if let Some(value) = value {
+                tell(name, &printable(value, FACT_BYTES));
+            }
         };
         if let Some(identity) = &self.report.identity {
             put("usher.provider", Some(&identity.provider));
@@ -104,18 +104,15 @@ impl Decision {
         }
         if let Some(judgement) = &self.report.judgement {
             put("usher.policy", judgement.policy.as_deref());
-            facts.extend(judgement.rule.map(|rule| ("usher.rule", rule.to_string().into())));
-        }
-        if let Some(judgement) = &self.report.judgement {
+            put("usher.rule", judgement.rule.map(|rule| rule.to_string()).as_deref());
             for (name, run) in [
                 ("usher.dry_run_deny", &judgement.dry_run_deny),
                 ("usher.dry_run_allow", &judgement.dry_run_allow),
             ] {
                 let verdict = |run: &DryRun| if run.allowed { "allow" } else { "deny" };
-                facts.extend(run.as_ref().map(|run| (name, verdict(run).into())));
+                put(name, run.as_ref().map(verdict));
             }
         }
-        facts
     }
 
     /// Whether what was decided is what happens; not so for a refusal in a dry run.

@@ -66,14 +66,14 @@ pub fn escape(bytes: &[u8], most: usize) -> (String, bool) {
 /// A text for filter state, which an access log may print as it is, in quotes or without: percent codes for
 /// all but printable ASCII, for `%`, quotes and backslashes; of at most `most` bytes.
 pub fn printable(text: &str, most: usize) -> Cow<'_, str> {
-    let plain = |c: char| matches!(c, ' '..='~') && !matches!(c, '%' | '"' | '\\');
-    if text.len() <= most && text.chars().all(plain) {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'%' | b'"' | b'\\');
+    if text.len() <= most && text.bytes().all(plain) {
         return Cow::Borrowed(text);
     }
     let mut written = String::new();
     for c in text.chars() {
         let code = |byte| format!("%{byte:02X}");
-        let next = if plain(c) {
+        let next = if u8::try_from(c).is_ok_and(plain) {
             c.to_string()
         } else {
             c.encode_utf8(&mut [0; 4]).bytes().map(code).collect()

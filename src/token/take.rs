@@ -13,37 +13,32 @@ pub struct Edits {
 }
 
 impl Edits {
-    /// Takes every token at `places` for which `taken` says so out of the request.
-    pub fn take(&mut self, places: &[Place], request: &Request, taken: &dyn Fn(&[u8]) -> bool) {
-        for place in places {
-            match place {
-                Place::Header { name, prefix } => {
-                    let held = |line: &[u8]| prefix.read(line).is_some_and(|(_, t)| taken(t));
-                    // Envoy takes the whole header. What is no token stays here, and what may be one
-                    // does not, whatever stands before it.
-                    let any = self.lines(request, name).into_iter().any(held);
+    /// Takes every token at `place` for which `taken` says so out of the request.
+    pub fn take(&mut self, place: &Place, request: &Request, taken: &dyn Fn(&[u8]) -> bool) {
+        match place {
+            Place::Header { name, prefix } => {
+                let held = |line: &[u8]| prefix.read(line).is_some_and(|(_, t)| taken(t));
+                // Envoy takes the whole header. What is no token stays here, and what may be one does
+                // not, whatever stands before it.
+                if self.lines(request, name).into_iter().any(held) {
                     self.edit_lines(request, name, &|line| {
-                        if any && (held(line) || may_hold_a_token(line)) {
-                            Line::Gone
-                        } else {
-                            Line::Kept
-                        }
+                        if held(line) || may_hold_a_token(line) { Line::Gone } else { Line::Kept }
                     });
                 }
-                Place::Cookie(name) => self.edit_lines(request, "cookie", &|line| {
-                    cut(line, b';', &|pair| cookie_value(pair, name).is_some_and(taken))
-                }),
-                Place::WebSocketProtocol(prefix) => {
-                    self.edit_lines(request, "sec-websocket-protocol", &|line| {
-                        cut(line, b',', &|entry| {
-                            entry.trim_ascii().strip_prefix(prefix.as_bytes()).is_some_and(taken)
-                        })
-                    });
-                }
-                Place::Param(name) => self.edit_lines(request, ":path", &|path| {
-                    cut_query(path, &|pair| param_value(pair, name).is_some_and(|v| taken(&v)))
-                }),
             }
+            Place::Cookie(name) => self.edit_lines(request, "cookie", &|line| {
+                cut(line, b';', &|pair| cookie_value(pair, name).is_some_and(taken))
+            }),
+            Place::WebSocketProtocol(prefix) => {
+                self.edit_lines(request, "sec-websocket-protocol", &|line| {
+                    cut(line, b',', &|entry| {
+                        entry.trim_ascii().strip_prefix(prefix.as_bytes()).is_some_and(taken)
+                    })
+                });
+            }
+            Place::Param(name) => self.edit_lines(request, ":path", &|path| {
+                cut_query(path, &|pair| param_value(pair, name).is_some_and(|v| taken(&v)))
+            }),
         }
     }
 
@@ -165,7 +160,9 @@ mod tests {
     fn edited(places: &[Place], path: &str, headers: &[(&str, &str)], name: &str) -> Vec<String> {
         let request = request(path, headers);
         let mut edits = Edits::default();
-        edits.take(places, &request, &|token| token == b"T");
+        for place in places {
+            edits.take(place, &request, &|token| token == b"T");
+        }
         let lines = edits.applied(&request);
         lines.lines(name).map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     }
@@ -201,7 +198,9 @@ mod tests {
     fn a_line_with_its_prefix_astray_leaves_where_all_tokens_do() {
         let request = request("/", &[("authorization", "x Bearer T"), ("x", "Bearer T")]);
         let mut edits = Edits::default();
-        edits.take(&default_places(), &request, &|_| true);
+        for place in &default_places() {
+            edits.take(place, &request, &|_| true);
+        }
         assert_eq!(edits.remove, [b"authorization".to_vec()]);
     }
 

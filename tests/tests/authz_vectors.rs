@@ -107,7 +107,7 @@ fn has_two_readings(policy: &Policy, case: &Value) -> bool {
 fn shadow(dry_run: Option<&DryRun>) -> Option<Value> {
     dry_run.map(|run| {
         let result = if run.allowed { "allowed" } else { "denied" };
-        json!({"result": result, "matched": run.matched})
+        json!({"result": result, "matched": run.matched.as_deref()})
     })
 }
 
@@ -138,7 +138,7 @@ fn every_scenario_is_decided_as_istio_and_envoy_do() {
             let judgement = decision.report.judgement.as_ref();
             let mut got = json!({"status": decision.status()});
             if expect.get("matched").is_some() {
-                got["matched"] = judgement.and_then(|j| j.matched.clone()).into();
+                got["matched"] = judgement.and_then(|j| j.matched.as_deref()).into();
             }
             if let Some(audit) = judgement.and_then(|j| j.audit) {
                 got["audit"] = audit.into();

@@ -242,10 +242,13 @@ fn a_dry_run_denies_nothing_and_says_what_would_have_been() {
         assert_eq!(verdict.lines("authorization"), [""; 0], "{what}: withheld");
         // Filter state says what enforcement says, whatever the mode.
         let facts = |verdict: &usher_tests::verdict::Verdict| {
-            let facts = verdict.decision.facts();
-            let told = ["usher.decision", "usher.reason"];
-            let facts = facts.into_iter().filter(|(name, _)| told.contains(name));
-            facts.map(|(_, value)| value.into_owned()).collect::<Vec<_>>()
+            let mut facts = Vec::new();
+            verdict.decision.facts(|name, value| {
+                if ["usher.decision", "usher.reason"].contains(&name) {
+                    facts.push(value.to_owned());
+                }
+            });
+            facts
         };
         let decision = if code == "allowed" { "allow" } else { "deny" };
         assert_eq!(facts(&verdict), [decision, code], "{what}");

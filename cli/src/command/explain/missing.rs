@@ -32,7 +32,7 @@ fn nearest(decision: &Decision, loaded: &Loaded) -> Vec<String> {
         return Vec::new();
     };
     let rules = &decision.report.rules;
-    let Some(rule) = rules.iter().find(|rule| rule.name == nearest.rule) else {
+    let Some(rule) = rules.iter().find(|rule| *rule.name == *nearest.rule) else {
         return Vec::new();
     };
     let path = place::rule_path(rule.policy, rule.rule);
