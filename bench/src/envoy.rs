@@ -1,4 +1,4 @@
-//! One Envoy with one worker, and what it costs: CPU time and memory as the kernel counts them.
+//! One Envoy, and what it costs: CPU time and memory as the kernel counts them.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -26,6 +26,7 @@ impl Envoy {
         bootstrap: &Value,
         directory: &Path,
         ports: &[SocketAddr],
+        workers: usize,
     ) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let at = |name: &str| -> PathBuf { directory.join(name) };
@@ -33,7 +34,8 @@ impl Envoy {
         let log = fs::File::create(at("envoy.log"))?;
         let begin = Instant::now();
         let child = Command::new(binary)
-            .args(["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"])
+            .args(["--concurrency", &workers.to_string()])
+            .args(["--use-dynamic-base-id", "--log-level", "warning"])
             .arg("--config-path")
             .arg(at("bootstrap.json"))
             .stdin(Stdio::null())

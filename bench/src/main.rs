@@ -35,10 +35,11 @@ fn main() -> Result<()> {
     };
     let output = PathBuf::from("target/bench");
     std::fs::create_dir_all(&output)?;
+    let minimal = output.canonicalize()?.join("minimal.wasm");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 
     let mut outcomes = Vec::new();
-    for (name, work) in work::all(&module, quick)? {
+    for (name, work) in work::all(&module, &minimal, quick)? {
         if !only.split(',').any(|word| name.contains(word)) {
             continue;
         }
@@ -52,7 +53,8 @@ fn main() -> Result<()> {
     }
     eprintln!("bench: start and memory");
     let starts = if quick { 3 } else { 7 };
-    let footprint = measure::footprint(&module, &binary, &output.join("envoy"), starts, &runtime)?;
+    let footprint =
+        measure::footprint(&module, &minimal, &binary, &output.join("envoy"), starts, &runtime)?;
 
     let machine = machine(effort);
     let json = report::json(&outcomes, &footprint, &machine)?;

@@ -74,10 +74,13 @@ pub(crate) fn measure(
     directory: &Path,
     runtime: &Runtime,
 ) -> Result<Outcome> {
-    let (tracks, ways): (Vec<_>, Vec<_>) =
-        work.tracks.into_iter().map(|t| ((t.way.name.clone(), t.status, t.one_in), t.way)).unzip();
+    let (tracks, ways): (Vec<_>, Vec<_>) = work
+        .tracks
+        .into_iter()
+        .map(|t| ((t.way.name.clone(), t.status, t.one_in, t.way.emits), t.way))
+        .unzip();
     let (bootstrap, addresses) = ways::bootstrap(&ways)?;
-    let envoy = Envoy::start(binary, &bootstrap, directory, &addresses)?;
+    let envoy = Envoy::start(binary, &bootstrap, directory, &addresses, 1)?;
     let mut costs: Vec<Cost> = tracks
         .iter()
         .map(|(name, ..)| Cost { way: name.clone(), cpu: Vec::new(), latency: Vec::new() })
@@ -86,13 +89,13 @@ pub(crate) fn measure(
     // Without the clock first: caches, code that V8 compiles better once it is hot, and whether all is as
     // expected.
     let requests = (work.feed)(effort.requests);
-    for ((name, status, one_in), address) in tracks.iter().zip(&addresses) {
+    for ((name, status, one_in, emits), address) in tracks.iter().zip(&addresses) {
         let count = (effort.requests * WARM_UP / one_in).max(4);
         runtime
             .block_on(load::run(*address, &requests, count, *status))
             .with_context(|| name.clone())?;
         runtime
-            .block_on(check_identity(*address, &requests[0], *status, name))
+            .block_on(check_identity(*address, &requests[0], *status, *emits))
             .with_context(|| name.clone())?;
     }
 
@@ -100,7 +103,7 @@ pub(crate) fn measure(
         let requests = (work.feed)(effort.requests);
         for turn in 0..tracks.len() {
             let index = (turn + round) % tracks.len();
-            let ((_, status, one_in), address) = (&tracks[index], addresses[index]);
+            let ((_, status, one_in, _), address) = (&tracks[index], addresses[index]);
             let count = effort.requests / one_in;
             let before = envoy.cpu()?;
             let times = runtime.block_on(load::run(address, &requests, count, *status))?;
@@ -131,18 +134,24 @@ async fn check_identity(
     address: SocketAddr,
     request: &[u8],
     status: u16,
-    name: &str,
+    emits: bool,
 ) -> Result<()> {
     let text = String::from_utf8_lossy(request).replace("\r\n\r\n", "\r\nx-show: 1\r\n\r\n");
     let (got, head) = Connection::open(address).await?.ask(text.as_bytes()).await?;
     ensure!(got == status, "expected status {status}, found {got}");
     let token = text.split_once("Bearer ").and_then(|(_, rest)| rest.split("\r\n").next());
     let payload = token.and_then(|token| token.split('.').nth(1));
-    let expected = payload.filter(|_| status == 200 && name != "no filter");
+    let expected = payload.filter(|_| status == 200 && emits);
     let shown = head.lines().find_map(|line| line.strip_prefix("x-identity: "));
-    let shown = shown.filter(|text| !text.is_empty() && *text != "-");
+    let shown =
+        shown.filter(|text| !text.is_empty() && *text != "-" && (emits || !is_filler(text)));
     ensure!(shown == expected, "expected {IDENTITY} {expected:?}, found {shown:?}");
     Ok(())
+}
+
+/// What the minimal filter sets.
+fn is_filler(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b'a')
 }
 
 fn micros(time: Duration) -> f64 {
@@ -157,11 +166,20 @@ pub(crate) struct Footprint {
     pub(crate) load_cpu: Spread,
     /// KiB of resident memory, by what was done before: medians of the starts.
     pub(crate) resident: BTreeMap<&'static str, f64>,
+    /// The same of each further worker.
+    pub(crate) worker: BTreeMap<&'static str, f64>,
 }
+
+/// What was done before the memory was looked at.
+pub(crate) const WITHOUT: &str = "no filter";
+pub(crate) const MINIMAL: &str = "a wasm filter that decides nothing";
+pub(crate) const EMPTY: &str = "Usher, cache empty";
+pub(crate) const FULL: &str = "Usher, 1024 tokens of 1 KiB cached";
 
 /// Starts Envoy without and with Usher some times, and fills the caches of the last.
 pub(crate) fn footprint(
     module: &Path,
+    minimal: &Path,
     binary: &Path,
     directory: &Path,
     starts: usize,
@@ -171,30 +189,49 @@ pub(crate) fn footprint(
     let (rules, requests) = crate::work::filling(1024, TOKENS)?;
     let requests = std::sync::Arc::new(requests);
     let plain = || vec![ways::Way::none()];
+    let empty = ways::Way::minimal("minimal", minimal)?;
     let guarded = || vec![ways::Way::usher("usher", module, &rules, &serde_json::Value::Null)];
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
     let mut resident: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
     for _ in 0..starts {
         let mut times = Vec::new();
-        for (what, ways) in [("without Usher", plain()), ("Usher, cache empty", guarded())] {
+        for (what, ways) in [(WITHOUT, plain()), (MINIMAL, vec![empty.clone()]), (EMPTY, guarded())]
+        {
             let (bootstrap, addresses) = ways::bootstrap(&ways)?;
-            let envoy = Envoy::start(binary, &bootstrap, directory, &addresses)?;
+            let envoy = Envoy::start(binary, &bootstrap, directory, &addresses, 1)?;
             times.push((micros(envoy.start) / 1000.0, micros(envoy.cpu()?) / 1000.0));
             // One request, so that all that is made at the first one is there.
             runtime.block_on(load::run(addresses[0], &requests, 1, 200))?;
             resident.entry(what).or_default().push(envoy.resident()? as f64);
-            if what != "without Usher" {
+            if what == EMPTY {
                 runtime.block_on(load::run(addresses[0], &requests, TOKENS, 200))?;
                 let full = envoy.resident()? as f64;
-                resident.entry("Usher, 1024 tokens of 1 KiB cached").or_default().push(full);
+                resident.entry(FULL).or_default().push(full);
             }
         }
-        if let [without, with] = times[..] {
+        if let [without, _, with] = times[..] {
             wall.push(with.0 - without.0);
             cpu.push(with.1 - without.1);
         }
     }
+    // What V8 compiles is there once, whatever the number of workers.
+    const WORKERS: usize = 5;
+    let mut worker = BTreeMap::new();
+    for (what, ways) in [(WITHOUT, plain()), (MINIMAL, vec![empty]), (FULL, guarded())] {
+        let mut sizes = Vec::new();
+        for workers in [1, WORKERS] {
+            let (bootstrap, addresses) = ways::bootstrap(&ways)?;
+            let envoy = Envoy::start(binary, &bootstrap, directory, &addresses, workers)?;
+            // The kernel deals out the connections: often enough, and each worker has seen each token.
+            for _ in 0..5 * workers {
+                runtime.block_on(load::run(addresses[0], &requests, TOKENS, 200))?;
+            }
+            sizes.push(envoy.resident()? as f64);
+        }
+        worker.insert(what, (sizes[1] - sizes[0]) / (WORKERS - 1) as f64);
+    }
     Ok(Footprint {
+        worker,
         module_bytes: std::fs::metadata(module)?.len(),
         load_wall: Spread::of(&wall),
         load_cpu: Spread::of(&cpu),

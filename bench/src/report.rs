@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::measure::{Footprint, Outcome, Ratio};
+use crate::measure::{FULL, Footprint, MINIMAL, Outcome, Ratio};
 use crate::stats::Spread;
 
 /// `report.json`.
@@ -51,6 +51,7 @@ pub(crate) fn json(outcomes: &[Outcome], footprint: &Footprint, machine: &Value)
                 "wall": spread(footprint.load_wall), "cpu": spread(footprint.load_cpu),
             },
             "residentKiB": footprint.resident,
+            "workerKiB": footprint.worker,
         },
     }))
 }
@@ -99,6 +100,13 @@ pub(crate) fn markdown(
     writeln!(text, "| CPU time of that | {:.0} ms | |", footprint.load_cpu.median)?;
     for (what, kib) in &footprint.resident {
         writeln!(text, "| resident memory: {what} | {:.1} MiB | |", kib / 1024.0)?;
+    }
+    for (what, kib) in &footprint.worker {
+        writeln!(text, "| each further worker: {what} | {:.1} MiB | |", kib / 1024.0)?;
+    }
+    if let (Some(full), Some(least)) = (footprint.worker.get(FULL), footprint.worker.get(MINIMAL)) {
+        let mib = (full - least) / 1024.0;
+        writeln!(text, "| the same, above {MINIMAL} | {mib:.1} MiB | at most 8 MiB |")?;
     }
     text.push_str("\n## Costs\n");
     for outcome in outcomes {

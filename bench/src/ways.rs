@@ -25,15 +25,18 @@ pub(crate) struct Rules {
 }
 
 /// A listener's HTTP filters ahead of the router.
+#[derive(Clone)]
 pub(crate) struct Way {
     pub(crate) name: String,
+    /// Whether the service gets the token's payload from it.
+    pub(crate) emits: bool,
     filters: Vec<Value>,
 }
 
 impl Way {
     /// Nothing ahead of the router: what everything else is measured against.
     pub(crate) fn none() -> Self {
-        Self { name: "no filter".to_owned(), filters: Vec::new() }
+        Self { name: "no filter".to_owned(), emits: false, filters: Vec::new() }
     }
 
     /// `jwt_authn` and `rbac` as istiod compiles them (spec A1, A2, B6); `cache`: entries of
@@ -43,7 +46,7 @@ impl Way {
         if !rules.allow.is_empty() {
             filters.push(rbac(rules));
         }
-        Self { name: name.to_owned(), filters }
+        Self { name: name.to_owned(), emits: true, filters }
     }
 
     /// Usher, with these fields beside the rules.
@@ -52,27 +55,39 @@ impl Way {
         for (field, value) in more.as_object().into_iter().flatten() {
             plugin[field] = value.clone();
         }
-        let filter = json!({
-            "name": "usher",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-                "config": {
-                    "name": name,
-                    "root_id": name,
-                    "vm_config": {
-                        "vm_id": "usher",
-                        "runtime": "envoy.wasm.runtime.v8",
-                        "code": { "local": { "filename": module } },
-                    },
-                    "configuration": {
-                        "@type": "type.googleapis.com/google.protobuf.StringValue",
-                        "value": plugin.to_string(),
-                    },
+        let filters = vec![wasm(name, "usher", module, &plugin.to_string())];
+        Self { name: name.to_owned(), emits: true, filters }
+    }
+
+    /// A filter in wasm that makes the host do what Usher makes it do, and decides nothing; written to
+    /// `module` first.
+    pub(crate) fn minimal(name: &str, module: &Path) -> Result<Self> {
+        std::fs::write(module, wat::parse_str(include_str!("minimal.wat"))?)?;
+        let filters = vec![wasm(name, "minimal", module, "")];
+        Ok(Self { name: name.to_owned(), emits: false, filters })
+    }
+}
+
+fn wasm(name: &str, vm: &str, module: &Path, configuration: &str) -> Value {
+    json!({
+        "name": vm,
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": name,
+                "root_id": name,
+                "vm_config": {
+                    "vm_id": vm,
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": { "local": { "filename": module } },
+                },
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": configuration,
                 },
             },
-        });
-        Self { name: name.to_owned(), filters: vec![filter] }
-    }
+        },
+    })
 }
 
 fn plugin(rules: &Rules) -> Value {

@@ -45,6 +45,9 @@ pub(crate) struct Compare {
 const NATIVE: &str = "native";
 const NATIVE_CACHED: &str = "native, cache on";
 const USHER: &str = "usher";
+/// Without filter state for access logs.
+const USHER_BARE: &str = "usher, filterState off";
+const MINIMAL: &str = "a filter that decides nothing";
 const USHER_COLD: &str = "usher, cache off";
 const USHER_PORTABLE: &str = "usher, cache off, portable engine";
 
@@ -136,7 +139,7 @@ fn fresh(signer: Signer) -> Feed {
 }
 
 /// All of them, the most telling first. `quick`: fewer tokens where it is the number that takes time.
-pub(crate) fn all(module: &Path, quick: bool) -> Result<Vec<(String, Workload)>> {
+pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(String, Workload)>> {
     let none = || track(Way::none());
     let native = |rules: &Rules| track(Way::native(NATIVE, rules, None));
     let usher = |rules: &Rules| track(Way::usher(USHER, module, rules, &json!({})));
@@ -154,6 +157,8 @@ pub(crate) fn all(module: &Path, quick: bool) -> Result<Vec<(String, Workload)>>
             native(&rules),
             track(Way::native(NATIVE_CACHED, &rules, Some(1024))),
             usher(&rules),
+            track(Way::usher(USHER_BARE, module, &rules, &json!({ "filterState": false }))),
+            track(Way::minimal(MINIMAL, minimal)?),
             track(Way::usher(USHER_COLD, module, &rules, &off)),
             Track { one_in: 10, ..track(Way::usher(USHER_PORTABLE, module, &rules, &portable)) },
         ],
@@ -161,6 +166,9 @@ pub(crate) fn all(module: &Path, quick: bool) -> Result<Vec<(String, Workload)>>
         compare: vec![
             compare(USHER, NATIVE, Some(0.20)),
             compare(USHER, NATIVE_CACHED, Some(0.80)),
+            compare(USHER_BARE, NATIVE, None),
+            compare(MINIMAL, NATIVE, None),
+            compare(MINIMAL, NATIVE_CACHED, None),
             compare(USHER_COLD, NATIVE, None),
             compare(USHER_PORTABLE, NATIVE, None),
         ],
