@@ -11,7 +11,7 @@ use crate::config::{DecisionLog, Emit, HashKey};
 use crate::decide::Decision;
 use crate::denial::Denial;
 use crate::json::Value;
-use crate::request::Request;
+use crate::request::{Connection, Request};
 
 mod line;
 #[cfg(test)]
@@ -38,6 +38,8 @@ pub struct Circumstances<'c> {
     pub generation: u64,
     /// The key for hashes where the configuration gives none.
     pub process_key: &'c [u8],
+    /// What the host told of the connection for the line alone; `None`: what the request holds.
+    pub connection: Option<&'c Connection>,
 }
 
 /// Which of the allowed decisions are written: each n-th, evenly.
@@ -105,7 +107,7 @@ pub fn line(
         Some(HashKey::OfProcess) => Some(circumstances.process_key),
     };
     caller(&mut line, log, decision, hash_key);
-    about(&mut line, request);
+    about(&mut line, request, circumstances.connection.unwrap_or(&request.connection));
     if !decision.report.spoofed.is_empty() {
         line.texts("spoofed", &decision.report.spoofed, most::SPOOFED);
     }
@@ -188,11 +190,10 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// What was asked, and from where.
-fn about(line: &mut Line, request: &Request) {
+fn about(line: &mut Line, request: &Request, connection: &Connection) {
     line.bytes("method", request.method(), most::METHOD);
     line.bytes("host", request.authority(), most::HOST);
     line.bytes("path", request.path().map(without_query), most::PATH);
-    let connection = &request.connection;
     if let Some(peer) = &connection.peer {
         let name = peer.uri_sans.first().or(peer.dns_sans.first()).unwrap_or(&peer.subject);
         line.text("peer", name, most::NAME);

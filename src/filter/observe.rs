@@ -180,15 +180,16 @@ impl Observer {
         let standard = Default::default();
         let log = policy.map_or(&standard, |policy| &policy.decision_log);
         if let Some(level) = log::wanted(log, decision, &mut self.sampler) {
-            let mut request = request.clone();
-            gather::for_log(&mut request.connection);
+            let mut connection = request.connection.clone();
+            gather::for_log(&mut connection);
             let (generation, process_key) = (self.generation, self.process_key.as_slice());
-            let circumstances = Circumstances { now, generation, process_key };
+            let connection = Some(&connection);
+            let circumstances = Circumstances { now, generation, process_key, connection };
             let level = match level {
                 Level::Info => LogLevel::Info,
                 Level::Warn => LogLevel::Warn,
             };
-            host::log(level, &log::line(log, &request, decision, &circumstances));
+            host::log(level, &log::line(log, request, decision, &circumstances));
         }
     }
 }

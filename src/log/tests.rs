@@ -54,7 +54,8 @@ fn request(path: &[u8], lines: &[(&str, &[u8])]) -> Request {
 
 fn written(policy: &Policy, request: &Request) -> (Level, Map<String, Value>) {
     let decision = decide(policy, request, NOW, &mut Session::portable());
-    let circumstances = Circumstances { now: NOW, generation: 3, process_key: b"process" };
+    let circumstances =
+        Circumstances { now: NOW, generation: 3, process_key: b"process", connection: None };
     let log = DecisionLog { emit: Emit::All, ..policy.decision_log.clone() };
     let level = wanted(&log, &decision, &mut Sampler::default()).unwrap();
     let line = line(&log, request, &decision, &circumstances);

@@ -2,9 +2,6 @@
 
 use std::borrow::Cow;
 
-/// How a JOSE header begins in base64url: an object, perhaps with white space in it (RFC 8259 section 2).
-const BEGINNINGS: [&[u8]; 7] = [b"eyJ", b"eyA", b"eyI", b"ewo", b"ew0", b"ewk", b"ewA"];
-
 /// Shorter than any header with an `alg`.
 const SHORTEST: usize = 16;
 
@@ -17,8 +14,8 @@ pub fn redact(text: &[u8]) -> Cow<'_, [u8]> {
     let mut rest = text;
     let mut at = 0;
     while let Some(tail) = rest.get(at..).filter(|tail| !tail.is_empty()) {
-        let begins = BEGINNINGS.iter().any(|beginning| tail.starts_with(beginning));
-        let length = if begins { tail.iter().take_while(|b| of_token(**b)).count() } else { 0 };
+        let length =
+            if begins(tail) { tail.iter().take_while(|b| of_token(**b)).count() } else { 0 };
         if length >= SHORTEST {
             clean.extend_from_slice(rest.get(..at).unwrap_or_default());
             clean.extend_from_slice(REDACTED);
@@ -35,6 +32,14 @@ pub fn redact(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(clean)
 }
 
+/// How a JOSE header begins in base64url: an object, perhaps with white space in it (RFC 8259 section 2).
+fn begins(text: &[u8]) -> bool {
+    matches!(
+        text,
+        [b'e', b'y', b'J' | b'A' | b'I', ..] | [b'e', b'w', b'o' | b'0' | b'k' | b'A', ..]
+    )
+}
+
 fn of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'%' | b'=' | b'~')
 }
@@ -42,6 +47,10 @@ fn of_token(byte: u8) -> bool {
 /// Bytes as the inside of a JSON string of printable ASCII, of at most `most` bytes; and whether
 /// something was cut off.
 pub fn escape(bytes: &[u8], most: usize) -> (String, bool) {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if bytes.len() <= most && bytes.iter().all(plain) {
+        return (String::from_utf8_lossy(bytes).into_owned(), false);
+    }
     // No byte becomes less than one: what lies beyond is cut off in any case. A character is not split.
     let within = bytes.get(..most.saturating_add(4)).unwrap_or(bytes);
     let mut text = String::new();
