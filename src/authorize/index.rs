@@ -29,7 +29,9 @@ const WORTH_FILING: usize = 8;
 pub(crate) struct Index {
     always: Vec<usize>,
     paths: Table,
+    /// By whole names of the peer, and by what [`peer::parts`] finds in them.
     peers: Table,
+    peer_parts: Table,
     request_principals: Table,
     ports: Table,
     /// By blocks; the prefix lengths that occur.
@@ -78,6 +80,7 @@ impl Index {
     fn file(&mut self, number: usize, Slot { kind, key }: Slot) {
         let table = match kind {
             Kind::Path => &mut self.paths,
+            Kind::Peer if peer::is_part(&key) => &mut self.peer_parts,
             Kind::Peer => &mut self.peers,
             Kind::RequestPrincipal => &mut self.request_principals,
             Kind::Port => &mut self.ports,
@@ -105,12 +108,14 @@ impl Index {
         if let Some(path) = facts.path() {
             self.paths.look_up_path(path, &mut found);
         }
-        if let Some(peer) = facts.request.connection.peer.as_ref().filter(|_| self.peers.is_used())
-        {
+        if let Some(peer) = &facts.request.connection.peer {
             for name in peer::names(peer) {
                 self.peers.look_up(name.as_bytes(), &mut found);
-                for key in peer::parts(name) {
-                    self.peers.look_up(&key, &mut found);
+                if self.peer_parts.is_used() {
+                    self.peer_parts.look_up(name.as_bytes(), &mut found);
+                    for key in peer::parts(name) {
+                        self.peer_parts.look_up(&key, &mut found);
+                    }
                 }
             }
         }

@@ -137,6 +137,11 @@ pub(crate) fn parts(name: &str) -> Vec<Vec<u8>> {
     parts
 }
 
+/// Whether a key is one of [`parts`].
+pub(crate) fn is_part(key: &Key) -> bool {
+    matches!(key, Key::Exact(text) if text.starts_with(b"/ns/"))
+}
+
 fn part(namespace: &str) -> Vec<u8> {
     ["/ns/", namespace, "/"].concat().into_bytes()
 }
