@@ -20,9 +20,9 @@ pub async fn send(gate: &Gate, ask: &Ask, name: &str) -> anyhow::Result<(Answer,
     // Of this run alone: the log may hold earlier ones.
     let id = format!("demo-{}-{name}", std::process::id());
     let ask = ask.clone().header("x-request-id", &id);
-    let answer = client::send(gate.port, &ask)
+    let answer = client::send_to(&gate.host, gate.port, &ask)
         .await
-        .with_context(|| format!("no answer on port {}", gate.port))?;
+        .with_context(|| format!("no answer from {}:{}", gate.host, gate.port))?;
     let reason = reason(&gate.access_log(), &id).await?;
     Ok((answer, reason))
 }

@@ -81,14 +81,22 @@ pub fn claims(token: &str) -> Value {
 /// # Errors
 /// No connection, or no HTTP response.
 pub async fn send(port: u16, ask: &Ask) -> anyhow::Result<Answer> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    send_to(&Ipv4Addr::LOCALHOST.to_string(), port, ask).await
+}
+
+/// Sends a request to a port of a host.
+///
+/// # Errors
+/// No connection, or no HTTP response.
+pub async fn send_to(host: &str, port: u16, ask: &Ask) -> anyhow::Result<Answer> {
+    let stream = TcpStream::connect((host, port)).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let method = if ask.form.is_some() { "POST" } else { "GET" };
     let mut request = hyper::Request::builder()
         .method(method)
         .uri(&ask.path)
-        .header("host", format!("127.0.0.1:{port}"));
+        .header("host", format!("{host}:{port}"));
     for (name, value) in &ask.headers {
         request = request.header(name.parse::<HeaderName>()?, value.parse::<HeaderValue>()?);
     }

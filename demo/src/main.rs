@@ -1,13 +1,15 @@
 //! The demo: `usher-demo play` is what `make run` runs, `usher-demo serve` what the containers run.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use usher_demo::envoy::Envoy;
 use usher_demo::issuer::{Issuer, PASSWORD};
-use usher_demo::site::Site;
+use usher_demo::site::{Hosts, Site};
+use usher_demo::story::Story;
 use usher_demo::{player, serve, story};
 
 /// Plays Usher's main job: a token becomes a trusted identity.
@@ -50,6 +52,21 @@ enum Command {
         #[arg(long, env = "ENVOY")]
         envoy: PathBuf,
     },
+    /// Serves one part of the story: `issuer`, which goes first, or one of the services.
+    ServeStory {
+        #[command(flatten)]
+        at: At,
+        /// The part
+        part: String,
+        /// usher.wasm as the Envoys find it; for the issuer, who writes their configurations
+        #[arg(long, default_value = "/usher/usher.wasm")]
+        wasm: PathBuf,
+    },
+    /// Plays the story through parts that are served already.
+    ReplayStory {
+        #[command(flatten)]
+        at: At,
+    },
     /// Serves service and issuer, and writes the configuration for an Envoy beside.
     Serve {
         #[command(flatten)]
@@ -71,11 +88,15 @@ struct At {
     /// For the issuer's key, Envoy's configuration and the logs
     #[arg(long, default_value = "target/demo")]
     folder: PathBuf,
+    /// Each part is on a host of its own name, and not on loopback
+    #[arg(long)]
+    named_hosts: bool,
 }
 
 impl At {
     fn site(self) -> Site {
-        Site { port: self.port, bind: self.bind, folder: self.folder }
+        let hosts = if self.named_hosts { Hosts::Named } else { Hosts::Loopback };
+        Site { port: self.port, bind: self.bind, folder: self.folder, hosts }
     }
 }
 
@@ -115,11 +136,40 @@ async fn run(command: Command) -> anyhow::Result<bool> {
             player::play(&site, &issuer).await
         }
         Command::Story { at, wasm, envoy } => story::play(&at.site(), &wasm, &envoy).await,
+        Command::ServeStory { at, part, wasm } => {
+            serve_story(at.site(), &part, &wasm).await?;
+            Ok(true)
+        }
+        Command::ReplayStory { at } => story::replay(&Story::open(at.site())?).await,
         Command::Serve { at, wasm } => {
             serve::serve(&at.site(), &wasm).await?;
             stop_asked().await?;
             Ok(true)
         }
+    }
+}
+
+/// Serves a part until it is asked to stop.
+async fn serve_story(site: Site, part: &str, wasm: &Path) -> anyhow::Result<()> {
+    if part != "issuer" {
+        story::serve_service(&site, part).await?;
+        return stop_asked().await;
+    }
+    let story = Story::open(site)?;
+    story.serve_issuer(wasm).await?;
+    // As a kubelet does it: well ahead of expiry.
+    let mut renewal = tokio::time::interval(Duration::from_secs(600));
+    let renew = async {
+        loop {
+            renewal.tick().await;
+            if let Err(error) = story.leave_pod_token() {
+                return error;
+            }
+        }
+    };
+    tokio::select! {
+        error = renew => Err(error),
+        stopped = stop_asked() => stopped,
     }
 }
 

@@ -28,12 +28,25 @@ pub async fn serve(site: &Site, module: &Path) -> anyhow::Result<Arc<Issuer>> {
 }
 
 /// Starts a service behind a gate, and writes the gate's configuration.
+async fn stand(gate: &Gate, service: Router, configuration: &str) -> anyhow::Result<()> {
+    listen_behind(gate, service).await?;
+    configure(gate, configuration)
+}
+
+/// Starts a service where the gate's Envoy alone finds it.
 ///
 /// # Errors
-/// A port is taken, or a file cannot be written.
-pub async fn stand(gate: &Gate, service: Router, configuration: &str) -> anyhow::Result<()> {
+/// The port is taken.
+pub async fn listen_behind(gate: &Gate, service: Router) -> anyhow::Result<()> {
+    listen(Ipv4Addr::LOCALHOST.into(), gate.service_port(), service).await
+}
+
+/// Writes the configuration for a gate's Envoy.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn configure(gate: &Gate, configuration: &str) -> anyhow::Result<()> {
     make_folder(&gate.folder)?;
-    listen(Ipv4Addr::LOCALHOST.into(), gate.service_port(), service).await?;
     // Before the configuration: who waits for that finds the log too.
     open_to_envoy(&gate.access_log())?;
     let file = gate.envoy_config();

@@ -3,6 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+/// Where the parts of a demo find each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hosts {
+    /// All on the loopback of one machine.
+    #[default]
+    Loopback,
+    /// Each on a host that is called as the part is: in containers.
+    Named,
+}
+
 /// The ports and the folder of a running demo. The issuer has the port behind the first gate's.
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -12,6 +22,8 @@ pub struct Site {
     pub bind: IpAddr,
     /// Holds the issuer's key, Envoy's configurations and its access logs.
     pub folder: PathBuf,
+    /// Where the parts find each other.
+    pub hosts: Hosts,
 }
 
 /// One service and the Envoy before it.
@@ -21,6 +33,8 @@ pub struct Gate {
     pub port: u16,
     /// Where Envoy listens.
     pub bind: IpAddr,
+    /// The host that clients find it at.
+    pub host: String,
     /// Holds Envoy's configuration and its logs.
     pub folder: PathBuf,
 }
@@ -28,7 +42,8 @@ pub struct Gate {
 impl Site {
     /// The demo on loopback, from this port on.
     pub fn local(port: u16, folder: &Path) -> Self {
-        Self { port, bind: Ipv4Addr::LOCALHOST.into(), folder: folder.to_owned() }
+        let hosts = Hosts::default();
+        Self { port, bind: Ipv4Addr::LOCALHOST.into(), folder: folder.to_owned(), hosts }
     }
 
     /// Port of the issuer.
@@ -36,9 +51,21 @@ impl Site {
         self.port.saturating_add(1)
     }
 
+    /// The host of the issuer.
+    pub fn issuer_host(&self) -> String {
+        self.host("issuer")
+    }
+
     /// The issuer's name, which is where it serves.
     pub fn issuer(&self) -> String {
-        format!("http://127.0.0.1:{}", self.issuer_port())
+        format!("http://{}:{}", self.issuer_host(), self.issuer_port())
+    }
+
+    fn host(&self, part: &str) -> String {
+        match self.hosts {
+            Hosts::Loopback => Ipv4Addr::LOCALHOST.to_string(),
+            Hosts::Named => part.to_owned(),
+        }
     }
 
     /// The issuer's private key, made at the first start.
@@ -48,17 +75,24 @@ impl Site {
 
     /// The gate of the main job.
     pub fn gate(&self) -> Gate {
-        Gate { port: self.port, bind: self.bind, folder: self.folder.clone() }
+        let host = self.host("gate");
+        Gate { port: self.port, bind: self.bind, host, folder: self.folder.clone() }
     }
 
     /// The gate of a service beside it: ten ports further on for each.
     pub fn side_gate(&self, name: &str, number: u16) -> Gate {
         let port = self.port.saturating_add(number.saturating_mul(10));
-        Gate { port, bind: self.bind, folder: self.folder.join(name) }
+        Gate { port, bind: self.bind, host: self.host(name), folder: self.folder.join(name) }
     }
 }
 
 impl Gate {
+    /// A gate on loopback.
+    pub fn local(port: u16, folder: &Path) -> Self {
+        let host = Ipv4Addr::LOCALHOST;
+        Self { port, bind: host.into(), host: host.to_string(), folder: folder.to_owned() }
+    }
+
     /// Port of the service.
     pub fn service_port(&self) -> u16 {
         self.port.saturating_add(2)

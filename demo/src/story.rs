@@ -6,15 +6,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 
 use crate::access_log;
-use crate::client::{self, Ask};
+use crate::client::{self, Answer, Ask};
 use crate::envoy::{self, Envoy};
 use crate::issuer::exchange::Services;
 use crate::issuer::{Issuer, endpoint};
-use crate::serve::{listen, make_folder, stand};
+use crate::serve::{configure, listen, listen_behind, make_folder};
 use crate::site::{Gate, Site};
 
 mod matrix;
@@ -32,77 +32,102 @@ pub const PULL_FUNDS: &str = "pullfunds";
 /// A service account that the issuer lets exchange nothing.
 const LUNCH_MENU: &str = "system:serviceaccount:lunch-menu:default";
 
+/// The services, each behind a gate of its own.
+pub const SERVICES: [&str; 4] = ["hello-world", "write-checks", "check-funds", "pull-funds"];
+
 /// Who takes part.
 pub struct Story {
+    /// Where all of them are.
+    pub site: Site,
     /// Users' tokens, and the exchange.
     pub issuer: Arc<Issuer>,
     /// Service accounts' tokens, as a Kubernetes API server signs them.
     pub cluster: Arc<Issuer>,
-    /// The gates, by the names of their services.
-    pub gates: Vec<(&'static str, Gate)>,
-    /// The service that calls the others.
-    write_checks: Arc<WriteChecks>,
 }
 
 impl Story {
-    /// Starts the services and the issuer and writes the configurations of their gates.
+    /// The issuers with their keys, which are made if they are not there.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn open(site: Site) -> anyhow::Result<Self> {
+        make_folder(&site.folder)?;
+        let issuer = Issuer::open(&site.issuer(), &site.issuer_key())?;
+        let cluster = Issuer::open(
+            "https://kubernetes.default.svc.cluster.local",
+            &site.folder.join("cluster.pem"),
+        )?;
+        Ok(Self { site, issuer: Arc::new(issuer), cluster: Arc::new(cluster) })
+    }
+
+    /// Starts the issuer, writes the configurations of the gates, and leaves write-checks its token.
     ///
     /// # Errors
     /// A port is taken, or a file cannot be written.
-    pub async fn serve(site: &Site, module: &Path) -> anyhow::Result<Self> {
-        make_folder(&site.folder)?;
-        let issuer = Arc::new(Issuer::open(&site.issuer(), &site.issuer_key())?);
-        let cluster = Arc::new(Issuer::new("https://kubernetes.default.svc.cluster.local")?);
+    pub async fn serve_issuer(&self, module: &Path) -> anyhow::Result<()> {
+        let Self { site, issuer, cluster } = self;
+        self.leave_pod_token()?;
+        let jwks = issuer.jwks();
+        for name in SERVICES {
+            let gate = gate(site, name)?;
+            let plugin = plugin_config(name, issuer.name(), &jwks);
+            configure(&gate, &envoy::configuration_with(&gate, module, &plugin)?)?;
+        }
         let known = Services {
-            cluster: Arc::clone(&cluster),
+            cluster: Arc::clone(cluster),
             allowed: vec![(SERVICE_ACCOUNT, CHECK_FUNDS), (SERVICE_ACCOUNT, PULL_FUNDS)],
             users: USERS,
         };
-        let router = endpoint::router(Arc::clone(&issuer), Some(known));
-        listen(site.bind, site.issuer_port(), router).await?;
-
-        let names = ["hello-world", "write-checks", "check-funds", "pull-funds"];
-        let gates: Vec<(&'static str, Gate)> =
-            names.into_iter().zip(1..).map(|(name, n)| (name, site.side_gate(name, n))).collect();
-        let port = |name| {
-            let gate = gates.iter().find(|(known, _)| *known == name);
-            gate.map(|(_, gate)| gate.port).unwrap_or_default()
-        };
-        let write_checks = Arc::new(WriteChecks {
-            issuer_port: site.issuer_port(),
-            check_funds_port: port("check-funds"),
-            pull_funds_port: port("pull-funds"),
-            pod_token: pod_token(&cluster, &issuer, SERVICE_ACCOUNT)?,
-        });
-        let story = Self { issuer, cluster, gates, write_checks };
-        let jwks = story.issuer.jwks();
-        for (name, gate) in &story.gates {
-            let service = match *name {
-                "write-checks" => services::write_checks(Arc::clone(&story.write_checks)),
-                "check-funds" => services::check_funds(),
-                "pull-funds" => services::pull_funds(),
-                _ => crate::service::router(),
-            };
-            let plugin = plugin_config(name, story.issuer.name(), &jwks);
-            let configuration = envoy::configuration_with(gate, module, &plugin)?;
-            stand(gate, service, &configuration).await?;
-        }
-        Ok(story)
+        let router = endpoint::router(Arc::clone(issuer), Some(known));
+        // Last: who finds it answering finds the files too.
+        listen(site.bind, site.issuer_port(), router).await
     }
 
-    /// The gate of a service.
+    /// Leaves write-checks its service account's token, as a pod finds it mounted.
     ///
     /// # Errors
-    /// There is no such service.
-    pub fn gate(&self, name: &str) -> anyhow::Result<&Gate> {
-        let found = self.gates.iter().find(|(known, _)| *known == name);
-        found.map(|(_, gate)| gate).with_context(|| format!("no service `{name}`"))
+    /// It cannot be signed or written.
+    pub fn leave_pod_token(&self) -> anyhow::Result<()> {
+        let token = pod_token(&self.cluster, &self.issuer, SERVICE_ACCOUNT)?;
+        let file = services::pod_token_file(&self.site);
+        // Whoever reads it meanwhile finds the old one whole, or the new one.
+        let new = file.with_extension("new");
+        std::fs::write(&new, token)?;
+        Ok(std::fs::rename(new, file)?)
     }
 }
 
+/// Starts a service behind its gate. The issuer was started before.
+///
+/// # Errors
+/// There is no such service, or its port is taken.
+pub async fn serve_service(site: &Site, name: &str) -> anyhow::Result<()> {
+    let service = match name {
+        "hello-world" => crate::service::router(),
+        "write-checks" => services::write_checks(WriteChecks { site: site.clone() }),
+        "check-funds" => services::check_funds(),
+        "pull-funds" => services::pull_funds(),
+        _ => bail!("no service `{name}`"),
+    };
+    listen_behind(&gate(site, name)?, service).await
+}
+
+/// The gate of a service.
+///
+/// # Errors
+/// There is no such service.
+pub fn gate(site: &Site, name: &str) -> anyhow::Result<Gate> {
+    let found = SERVICES.into_iter().zip(1..).find(|(known, _)| *known == name);
+    let (name, number) = found.with_context(|| format!("no service `{name}`"))?;
+    Ok(site.side_gate(name, number))
+}
+
+/// How long a pod's token is good, in seconds.
+const POD_TOKEN_LIFETIME: i64 = 3600;
+
 /// What a pod finds mounted: its service account's token, for the issuer.
 fn pod_token(cluster: &Issuer, issuer: &Issuer, account: &str) -> anyhow::Result<String> {
-    cluster.mint(account, issuer.name(), 3600, Map::new())
+    cluster.mint(account, issuer.name(), POD_TOKEN_LIFETIME, Map::new())
 }
 
 /// What each gate asks for.
@@ -138,16 +163,28 @@ fn plugin_config(service: &str, issuer: &str, jwks: &Value) -> Value {
     }
 }
 
-/// Starts the Envoys, plays every step and prints it. Answers whether all came out as expected.
+/// Starts everybody, and plays the story.
+///
+/// # Errors
+/// Something does not start, or does not answer at all.
+pub async fn play(site: &Site, module: &Path, binary: &Path) -> anyhow::Result<bool> {
+    let story = Story::open(site.clone())?;
+    story.serve_issuer(module).await?;
+    let mut envoys = Vec::new();
+    for name in SERVICES {
+        serve_service(site, name).await?;
+        envoys.push(Envoy::start(binary, &gate(site, name)?).await?);
+    }
+    replay(&story).await
+}
+
+/// Plays every step among those who serve already, and prints it. Answers whether all came out as expected.
 ///
 /// # Errors
 /// Something does not answer at all.
-pub async fn play(site: &Site, module: &Path, binary: &Path) -> anyhow::Result<bool> {
-    let story = Story::serve(site, module).await?;
-    let mut envoys = Vec::new();
-    for (_, gate) in &story.gates {
-        envoys.push(Envoy::start(binary, gate).await?);
-    }
+pub async fn replay(story: &Story) -> anyhow::Result<bool> {
+    let site = &story.site;
+    let write_checks = WriteChecks { site: site.clone() };
     let mut steps = Steps::default();
 
     println!(
@@ -159,11 +196,11 @@ pub async fn play(site: &Site, module: &Path, binary: &Path) -> anyhow::Result<b
         ("password", crate::issuer::PASSWORD),
         ("audience", USERS),
     ];
-    let granted = client::send(site.issuer_port(), &Ask::post("/token", &fields)?).await?;
+    let granted = ask_issuer(site, &fields).await?;
     let user_token = text(&granted.json(), "access_token");
-    let gate = story.gate("write-checks")?;
     let ask = Ask::get("/write-check").bearer(&user_token);
-    let (answer, reason) = access_log::send(gate, &ask, "write-check").await?;
+    let gate = gate(site, "write-checks")?;
+    let (answer, reason) = access_log::send(&gate, &ask, "write-check").await?;
     let told = answer.json();
     println!("{}\n", serde_json::to_string_pretty(&shortened(&told))?);
     steps.expect("write-checks answers", (answer.status, reason.as_str()), (200, "allowed"));
@@ -188,7 +225,7 @@ pub async fn play(site: &Site, module: &Path, binary: &Path) -> anyhow::Result<b
     steps.expect("delegation has one", claims("delegation_token").get("act"), Some(&actor));
 
     println!("3. every token at every service: each is good at one");
-    matrix::play(&story, &told, &mut steps).await?;
+    matrix::play(story, &write_checks, &told, &mut steps).await?;
 
     println!("4. who else asks the issuer for mmosley's tokens");
     let lunch = pod_token(&story.cluster, &story.issuer, LUNCH_MENU)?;
@@ -202,11 +239,17 @@ pub async fn play(site: &Site, module: &Path, binary: &Path) -> anyhow::Result<b
             ("audience", CHECK_FUNDS),
         ];
         fields.extend(assertion.map(|token| ("client_assertion", token)));
-        let refused = client::send(site.issuer_port(), &Ask::post("/token", &fields)?).await?;
+        let refused = ask_issuer(site, &fields).await?;
         println!("   {who:<42} {} {}", refused.status, text(&refused.json(), "error"));
         steps.expect(who, text(&refused.json(), "error").as_str(), error);
     }
     Ok(steps.conclude())
+}
+
+/// A token request.
+async fn ask_issuer(site: &Site, fields: &[(&str, &str)]) -> anyhow::Result<Answer> {
+    let ask = Ask::post("/token", fields)?;
+    client::send_to(&site.issuer_host(), site.issuer_port(), &ask).await
 }
 
 /// What was expected and did not come.

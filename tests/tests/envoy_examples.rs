@@ -54,7 +54,7 @@ impl Place {
     async fn envoy(&self, file: &str, offset: u16) -> Envoy {
         let folder = self.folder.join(format!("envoy-{offset}"));
         std::fs::create_dir_all(&folder).unwrap();
-        let gate = Gate { port: self.port + offset, bind: Ipv4Addr::LOCALHOST.into(), folder };
+        let gate = Gate::local(self.port + offset, &folder);
         std::fs::write(gate.envoy_config(), self.example(file)).unwrap();
         Envoy::start(&pinned_envoy(), &gate).await.unwrap_or_else(|error| panic!("{error:#}"))
     }

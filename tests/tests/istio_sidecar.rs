@@ -105,11 +105,7 @@ fn the_table_of_make_run_comes_out_the_same() {
     let mut wrong = Vec::new();
     for (number, row) in table::rows(&KEYS).unwrap().into_iter().enumerate() {
         let name = workload(row.door);
-        let gate = Gate {
-            port: MESH.port(&name),
-            bind: Ipv4Addr::LOCALHOST.into(),
-            folder: MESH.folder(&name),
-        };
+        let gate = Gate::local(MESH.port(&name), &MESH.folder(&name));
         let name = number.to_string();
         let sending = access_log::send(&gate, &row.ask, &name);
         let (answer, reason) = RUNTIME.block_on(sending).unwrap();

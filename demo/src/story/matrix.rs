@@ -2,13 +2,14 @@
 
 use serde_json::Value;
 
-use super::{PULL_FUNDS, Steps, Story, text};
+use super::services::WriteChecks;
+use super::{PULL_FUNDS, Steps, Story, gate, text};
 use crate::access_log;
 use crate::client::Ask;
 use crate::issuer::{AUDIENCE, Wish, exchange};
 
 /// A service, and what of it is asked.
-const SERVICES: [(&str, &str); 4] = [
+const PATHS: [(&str, &str); 4] = [
     ("hello-world", "/who-am-i"),
     ("write-checks", "/write-check"),
     ("check-funds", "/check-funds"),
@@ -16,10 +17,15 @@ const SERVICES: [(&str, &str); 4] = [
 ];
 
 /// Shows each token at each service, and what came of it.
-pub(super) async fn play(story: &Story, told: &Value, steps: &mut Steps) -> anyhow::Result<()> {
+pub(super) async fn play(
+    story: &Story,
+    write_checks: &WriteChecks,
+    told: &Value,
+    steps: &mut Steps,
+) -> anyhow::Result<()> {
     let hello = story.issuer.token(&Wish { audience: AUDIENCE, ..Wish::of("mmosley") })?;
     // As write-checks could have asked for it too, had it left out who acts.
-    let unnamed = unnamed(story, told).await?;
+    let unnamed = unnamed(write_checks, told).await?;
     // Which token is good at which service; `None`: at none.
     let tokens = [
         ("for hello-world", hello, Some("hello-world")),
@@ -30,14 +36,15 @@ pub(super) async fn play(story: &Story, told: &Value, steps: &mut Steps) -> anyh
         ("actor_token", text(told, "actor_token"), None),
         ("pod_jwt", text(told, "pod_jwt"), None),
     ];
-    let names: Vec<String> = SERVICES.iter().map(|(name, _)| format!("{name:<22}")).collect();
+    let names: Vec<String> = PATHS.iter().map(|(name, _)| format!("{name:<22}")).collect();
     println!("   {:<21} {}", "token", names.concat().trim_end());
     for (token_name, token, home) in &tokens {
         let mut cells = String::new();
-        for (service, path) in SERVICES {
+        for (service, path) in PATHS {
             let name = format!("{token_name}-{service}").replace(' ', "-");
             let ask = Ask::get(path).bearer(token);
-            let (answer, reason) = access_log::send(story.gate(service)?, &ask, &name).await?;
+            let (answer, reason) =
+                access_log::send(&gate(&story.site, service)?, &ask, &name).await?;
             cells.push_str(&format!("{:<22}", format!("{} {reason}", answer.status)));
             let expected = expected(token_name, service, *home);
             let what = format!("{token_name} at {service}");
@@ -60,9 +67,9 @@ fn expected(token: &str, service: &str, home: Option<&str>) -> (u16, &'static st
 }
 
 /// mmosley's token for pull-funds, by impersonation.
-async fn unnamed(story: &Story, told: &Value) -> anyhow::Result<String> {
+async fn unnamed(write_checks: &WriteChecks, told: &Value) -> anyhow::Result<String> {
     let user = text(told, "user_jwt");
     let exchange =
         [("grant_type", exchange::GRANT), ("subject_token", &user), ("audience", PULL_FUNDS)];
-    story.write_checks.token(&exchange).await
+    write_checks.token(&exchange).await
 }

@@ -1,42 +1,43 @@
 //! The three services of the story. None of them verifies a token: their gates do.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Json;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use serde_json::{Value, json};
 
-use super::{CHECK_FUNDS, PULL_FUNDS};
+use super::{CHECK_FUNDS, PULL_FUNDS, ask_issuer, gate};
 use crate::client::{self, Answer, Ask};
 use crate::issuer::exchange;
 use crate::service::user_info;
+use crate::site::Site;
 
 /// Who write-checks is.
 pub(super) const SERVICE_ACCOUNT: &str = "system:serviceaccount:write-checks:default";
 
-/// What write-checks knows: where the others are, and its own token.
+/// What write-checks knows: where the others are.
 pub(super) struct WriteChecks {
-    /// The issuer's port.
-    pub(super) issuer_port: u16,
-    /// The port of check-funds' gate.
-    pub(super) check_funds_port: u16,
-    /// The port of pull-funds' gate.
-    pub(super) pull_funds_port: u16,
-    /// The service account's token.
-    pub(super) pod_token: String,
+    pub(super) site: Site,
+}
+
+/// Where write-checks finds its service account's token.
+pub(super) fn pod_token_file(site: &Site) -> PathBuf {
+    site.folder.join("pod-token")
 }
 
 /// `/write-check`: exchanges the caller's token twice and calls the two others.
-pub(super) fn write_checks(service: Arc<WriteChecks>) -> Router {
-    Router::new().route("/write-check", get(write_check)).with_state(service)
+pub(super) fn write_checks(service: WriteChecks) -> Router {
+    named("/write-check", get(write_check).with_state(Arc::new(service)))
 }
 
 /// `/check-funds`: whether there is money.
 pub(super) fn check_funds() -> Router {
-    Router::new().route(
+    named(
         "/check-funds",
         get(|headers: HeaderMap| async move {
             Json(json!({ "funds_available": true, "user": claim(&headers, &["sub"]) }))
@@ -46,7 +47,7 @@ pub(super) fn check_funds() -> Router {
 
 /// `/pull-funds`: takes it, and says for whom and by whom.
 pub(super) fn pull_funds() -> Router {
-    Router::new().route(
+    named(
         "/pull-funds",
         get(|headers: HeaderMap| async move {
             Json(json!({
@@ -56,6 +57,12 @@ pub(super) fn pull_funds() -> Router {
             }))
         }),
     )
+}
+
+/// A service with one path, and one for probes.
+fn named(path: &str, answer: MethodRouter) -> Router {
+    let health = get(|| async { Json(json!({ "status": "ok" })) });
+    Router::new().route(path, answer).route("/health_check", health)
 }
 
 /// A claim of the verified identity.
@@ -75,6 +82,12 @@ async fn write_check(
 }
 
 impl WriteChecks {
+    /// Its own token, read anew: the one who left it there renews it.
+    fn pod_token(&self) -> anyhow::Result<String> {
+        let file = pod_token_file(&self.site);
+        std::fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))
+    }
+
     async fn write(&self, headers: &HeaderMap) -> anyhow::Result<Value> {
         // The gate forwards it: nobody else could ask for an exchange.
         let line = headers.get("authorization").and_then(|value| value.to_str().ok());
@@ -88,7 +101,7 @@ impl WriteChecks {
                 ("audience", CHECK_FUNDS),
             ])
             .await?;
-        let funds = call(self.check_funds_port, "/check-funds", &impersonated).await?;
+        let funds = self.call("check-funds", &impersonated).await?;
 
         let actor_token = self.token(&[("grant_type", "client_credentials")]).await?;
         let delegation = self
@@ -99,13 +112,13 @@ impl WriteChecks {
                 ("audience", PULL_FUNDS),
             ])
             .await?;
-        let pulled = call(self.pull_funds_port, "/pull-funds", &delegation).await?;
+        let pulled = self.call("pull-funds", &delegation).await?;
 
         Ok(json!({
             "msg": "hello world!",
             "host": gethostname::gethostname().to_string_lossy(),
             "user_jwt": user_jwt,
-            "pod_jwt": self.pod_token,
+            "pod_jwt": self.pod_token()?,
             "impersonated_jwt": impersonated,
             "call_funds_status_code": funds.status,
             "call_funds_text": funds.body,
@@ -117,17 +130,21 @@ impl WriteChecks {
 
     /// Asks the issuer for a token, as the service account that this is.
     pub(super) async fn token(&self, fields: &[(&str, &str)]) -> anyhow::Result<String> {
+        let own = self.pod_token()?;
         let mut fields = fields.to_vec();
-        fields.push(("client_assertion", &self.pod_token));
-        let answer = client::send(self.issuer_port, &Ask::post("/token", &fields)?).await?;
+        fields.push(("client_assertion", &own));
+        let answer = ask_issuer(&self.site, &fields).await?;
         let answered = answer.json();
         match answered.get("access_token").and_then(Value::as_str) {
             Some(token) => Ok(token.to_owned()),
             None => anyhow::bail!("the issuer refuses: {}", answer.body),
         }
     }
-}
 
-async fn call(port: u16, path: &str, token: &str) -> anyhow::Result<Answer> {
-    client::send(port, &Ask::get(path).bearer(token)).await
+    /// Calls a service, whose path is its name, at its gate.
+    async fn call(&self, service: &str, token: &str) -> anyhow::Result<Answer> {
+        let gate = gate(&self.site, service)?;
+        let ask = Ask::get(&format!("/{service}")).bearer(token);
+        client::send_to(&gate.host, gate.port, &ask).await
+    }
 }
