@@ -10,6 +10,8 @@ ENVOY_VERSION := 1.40.0
 ENVOY_OLDEST_VERSION := 1.36.4
 ENVOY ?= target/envoy/bin/envoy
 ENVOY_OLDEST ?= target/envoy-1.36/bin/envoy
+# As Debian 12 has it: where the image cannot be pulled, it is made of Debian's.
+PROMETHEUS_VERSION := 2.42.0
 # LOCKED=--locked: fail rather than change Cargo.lock, as CI does.
 LOCKED ?=
 export LOCKED
@@ -17,6 +19,8 @@ export LOCKED
 WASM := target/usher.wasm
 # What the demo and the tests run.
 RUN_ENV := USHER_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" ENVOY_OLDEST="$(abspath $(ENVOY_OLDEST))"
+CONTAINERS := ENVOY="$(ENVOY)" ENVOY_VERSION=$(ENVOY_VERSION) PROMETHEUS=target/prometheus/bin/prometheus \
+	PROMETHEUS_VERSION=$(PROMETHEUS_VERSION) tools/containers
 # Folders too: a file that is gone makes the module stale as well.
 WASM_SOURCES := Cargo.toml Cargo.lock tools/wasm tools/wasm-cargo tools/exports $(shell find src)
 
@@ -97,14 +101,28 @@ story: wasm envoy ## play the guides' story: write-checks, check-funds, pull-fun
 compare: wasm envoy ## Envoy's own filter and Usher in one Envoy, asked the same: the telling differences side by side
 	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-tests --bin compare
 
-.PHONY: up
-up: wasm envoy ## the same in containers: Envoy and the demo by docker compose, on port 10000
+# The probe is linked statically: it is mounted into images that it knows nothing of.
+.PHONY: container-binaries
+container-binaries:
 	cargo build $(LOCKED) --workspace --bin usher-demo
-	ENVOY="$(ENVOY)" ENVOY_VERSION=$(ENVOY_VERSION) tools/containers up
+	cargo rustc $(LOCKED) --package usher-probe -- -C target-feature=+crt-static
+	install -D target/debug/usher-probe target/containers/probe
+
+.PHONY: up
+up: wasm envoy prometheus container-binaries ## the same in containers by docker compose: Envoy and the demo on port 10000, Prometheus on 10009
+	$(CONTAINERS) up
 
 .PHONY: down
 down: ## stop the containers and remove what make up made
-	ENVOY_VERSION=$(ENVOY_VERSION) tools/containers down
+	$(CONTAINERS) down
+
+.PHONY: story-up
+story-up: wasm envoy container-binaries ## the story in containers, each service behind its own Envoy
+	$(CONTAINERS) story-up
+
+.PHONY: story-down
+story-down: ## stop the story's containers and remove what make story-up made
+	$(CONTAINERS) story-down
 
 .PHONY: bench
 bench: wasm envoy ## Usher beside the native filters: report and plots to target/bench; QUICK=1 takes about five minutes
@@ -137,9 +155,8 @@ soak: wasm envoy envoy-oldest ## the long tests in full: 100 key rotations, ten-
 	USHER_SOAK=1 $(RUN_ENV) cargo test $(LOCKED) --package usher-tests --test remote_keys --test reloads -- --nocapture --test-threads 2
 
 .PHONY: test-containers
-test-containers: wasm envoy ## make up and make down, where a container engine runs
-	cargo build $(LOCKED) --workspace --bin usher-demo
-	ENVOY="$(ENVOY)" ENVOY_VERSION=$(ENVOY_VERSION) tools/containers test
+test-containers: wasm envoy prometheus container-binaries ## make up, make story-up and their ends, where a container engine runs
+	$(CONTAINERS) test
 
 .PHONY: dashboard-picture
 dashboard-picture: wasm envoy prometheus ## draw docs/dashboard.svg anew from a run of three minutes
