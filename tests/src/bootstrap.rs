@@ -29,8 +29,8 @@ pub(crate) struct Site {
     pub(crate) module: PathBuf,
     /// A directory for everything else.
     pub(crate) directory: PathBuf,
-    /// Clusters beside the service, by name.
-    pub(crate) clusters: Vec<(String, SocketAddr)>,
+    /// Clusters beside the service.
+    pub(crate) clusters: Vec<Value>,
 }
 
 impl Site {
@@ -197,8 +197,7 @@ impl Setup {
 
 /// The whole configuration.
 pub(crate) fn envoy(site: &Site, tags: Tags) -> Value {
-    let further = site.clusters.iter().map(|(name, address)| cluster(name, *address));
-    let clusters: Vec<Value> = std::iter::once(service()).chain(further).collect();
+    let clusters: Vec<Value> = std::iter::once(service()).chain(site.clusters.clone()).collect();
     json!({
         // Envoy takes discovered resources only with a name of its own.
         "node": { "id": "gate", "cluster": "usher-tests" },
@@ -327,7 +326,7 @@ fn service() -> Value {
 }
 
 /// A cluster of one endpoint, in HTTP/1.1.
-fn cluster(name: &str, endpoint: SocketAddr) -> Value {
+pub(crate) fn cluster(name: &str, endpoint: SocketAddr) -> Value {
     json!({
         "name": name,
         "type": "STATIC",

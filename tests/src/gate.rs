@@ -25,7 +25,7 @@ pub struct Plan {
     envoy: PathBuf,
     module: Option<PathBuf>,
     workers: usize,
-    clusters: Vec<(String, SocketAddr)>,
+    clusters: Vec<Value>,
     doors: Vec<(String, Setup)>,
     tags: Tags,
 }
@@ -135,8 +135,13 @@ impl Plan {
     }
 
     /// Adds a cluster of this one endpoint.
-    pub fn cluster(mut self, name: &str, endpoint: SocketAddr) -> Self {
-        self.clusters.push((name.to_owned(), endpoint));
+    pub fn cluster(self, name: &str, endpoint: SocketAddr) -> Self {
+        self.cluster_of(bootstrap::cluster(name, endpoint))
+    }
+
+    /// Adds a cluster, as it stands in Envoy's configuration.
+    pub fn cluster_of(mut self, cluster: Value) -> Self {
+        self.clusters.push(cluster);
         self
     }
 

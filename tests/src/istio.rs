@@ -2,9 +2,11 @@
 //!
 //! Only what the tests need, and it says so loudly where a manifest asks for more. Sources: istio/istio
 //! pilot/pkg/networking/core/extension/extensionfilter.go, pilot/pkg/model/extensions.go,
-//! pilot/pkg/security/authn/policy_applier.go, pilot/pkg/security/authz/builder.
+//! pilot/pkg/security/authn/policy_applier.go, pilot/pkg/security/authz/builder,
+//! pilot/pkg/networking/core/cluster_tls.go.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -286,6 +288,42 @@ fn route_match(matched: &Value) -> Value {
         json!({ "name": name, "string_match": { "exact": exact } })
     });
     json!({ "prefix": "/", "headers": headers.collect::<Vec<_>>() })
+}
+
+/// The cluster of a ServiceEntry with one host and one port, spoken to as its DestinationRule says. Its one
+/// endpoint stands for what DNS tells, and the file `authorities` for the one in the proxy's container.
+///
+/// # Panics
+/// When the manifests ask for anything else than TLS that is checked.
+pub fn outbound_cluster(manifests: &[Value], endpoint: SocketAddr, authorities: &Path) -> Value {
+    let spec = |name| &kind(manifests, name).next().unwrap_or_else(|| panic!("no {name}"))["spec"];
+    let (entry, rule) = (spec("ServiceEntry"), spec("DestinationRule"));
+    let host = entry["hosts"][0].as_str().expect("a host");
+    let port = entry["ports"][0]["number"].as_u64().expect("a port");
+    assert_eq!(rule["host"], host, "the DestinationRule is another's");
+    assert_eq!(entry["ports"][0]["protocol"], "HTTP", "the sidecar would speak TLS within TLS");
+    let tls = &rule["trafficPolicy"]["tls"];
+    assert_eq!(tls["mode"], "SIMPLE", "only this is translated here");
+    assert!(tls["caCertificates"].is_string(), "only a private authority is translated here");
+    let sans = list(&tls["subjectAltNames"])
+        .iter()
+        .map(|san| json!({ "san_type": "DNS", "matcher": { "exact": san } }));
+    let mut cluster = crate::bootstrap::cluster(&format!("outbound|{port}||{host}"), endpoint);
+    cluster["transport_socket"] = json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": concat!(
+                "type.googleapis.com/envoy.extensions.transport_sockets",
+                ".tls.v3.UpstreamTlsContext",
+            ),
+            "sni": tls["sni"],
+            "common_tls_context": { "validation_context": {
+                "trusted_ca": { "filename": authorities },
+                "match_typed_subject_alt_names": sans.collect::<Vec<_>>(),
+            }},
+        },
+    });
+    cluster
 }
 
 /// A protobuf Struct as JSON text: sorted names, and every number once a double (spec D2).

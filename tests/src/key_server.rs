@@ -11,11 +11,14 @@ use hyper::server::conn::http1;
 use hyper::{Request, Response, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::RUNTIME;
+use crate::tls::Identity;
 
-/// A running key server, in clear text.
+/// A running key server.
 pub struct KeyServer {
     /// Where it listens.
     pub address: SocketAddr,
@@ -26,6 +29,8 @@ struct State {
     manner: Manner,
     /// The paths that were asked for, in order.
     asked: Vec<String>,
+    /// The names of the servers that were asked, as the TLS handshakes told them.
+    names: Vec<Option<String>>,
 }
 
 /// How it answers.
@@ -52,14 +57,26 @@ impl Manner {
 }
 
 impl KeyServer {
-    /// Starts one.
+    /// Starts one, in clear text.
     ///
     /// # Panics
     /// Without a free port.
     pub fn start(manner: Manner) -> Self {
+        Self::with(manner, None)
+    }
+
+    /// Starts one that speaks TLS as `identity`.
+    ///
+    /// # Panics
+    /// Without a free port.
+    pub fn start_tls(manner: Manner, identity: &Identity) -> Self {
+        Self::with(manner, Some(identity.acceptor()))
+    }
+
+    fn with(manner: Manner, acceptor: Option<TlsAcceptor>) -> Self {
         let listener = RUNTIME.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new(State { manner, asked: Vec::new() }));
+        let state = Arc::new(Mutex::new(State { manner, asked: Vec::new(), names: Vec::new() }));
         let shared = Arc::clone(&state);
         RUNTIME.spawn(async move {
             loop {
@@ -68,12 +85,14 @@ impl KeyServer {
                     shared.lock().unwrap().asked.push(String::new());
                     continue;
                 }
-                let state = Arc::clone(&shared);
+                let (state, acceptor) = (Arc::clone(&shared), acceptor.clone());
                 tokio::spawn(async move {
-                    let service = service_fn(move |request| answer(request, Arc::clone(&state)));
-                    // One request a connection, so that a change of manner meets the next request.
-                    let server = http1::Builder::new().keep_alive(false).to_owned();
-                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                    let Some(acceptor) = acceptor else { return serve(stream, state).await };
+                    // A client that trusts another authority ends it here.
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let name = stream.get_ref().1.server_name().map(ToOwned::to_owned);
+                    state.lock().unwrap().names.push(name);
+                    serve(stream, state).await;
                 });
             }
         });
@@ -94,6 +113,18 @@ impl KeyServer {
     pub fn paths(&self) -> Vec<String> {
         self.state.lock().unwrap().asked.clone()
     }
+
+    /// By which names it was addressed in TLS so far.
+    pub fn names(&self) -> Vec<Option<String>> {
+        self.state.lock().unwrap().names.clone()
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<Mutex<State>>) {
+    let service = service_fn(move |request| answer(request, Arc::clone(&state)));
+    // One request a connection, so that a change of manner meets the next request.
+    let server = http1::Builder::new().keep_alive(false).to_owned();
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn answer(

@@ -9,8 +9,11 @@ use rcgen::{
     Issuer, KeyPair, SanType,
 };
 use serde_json::{Value, json};
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
+};
 
 use crate::client::{Ask, Reply, http1};
 
@@ -32,6 +35,14 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// What a server needs that has this certificate and asks for none.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let key = PrivateKeyDer::Pkcs8(self.key.serialize_der().into());
+        let config = ServerConfig::builder().with_no_client_auth();
+        let config = config.with_single_cert(vec![self.certificate.clone()], key).unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+
     /// Writes certificate and key to `<name>.pem` and `<name>.key` in a directory.
     pub fn write(&self, directory: &Path, name: &str) {
         std::fs::write(directory.join(format!("{name}.pem")), &self.certificate_pem).unwrap();
@@ -66,6 +77,12 @@ impl Authority {
         let names = [SERVER.to_owned(), format!("*.{SERVER}")];
         let sans = names.map(|name| SanType::DnsName(name.try_into().unwrap()));
         self.identity(sans.to_vec(), ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A certificate for a server of this name.
+    pub fn server_named(&self, name: &str) -> Identity {
+        let sans = vec![SanType::DnsName(name.try_into().unwrap())];
+        self.identity(sans, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
     /// Writes the authority's own certificate to `ca.pem` in a directory.

@@ -80,7 +80,8 @@ fn rendered() -> Vec<(String, Value)> {
 #[test]
 fn every_plugin_is_complete_and_usher_takes_its_configuration() {
     let mut seen = 0;
-    for (file, manifest) in shipped().into_iter().chain(rendered()) {
+    let manifests = shipped().into_iter().chain(rendered()).chain(extensions("complete"));
+    for (file, manifest) in manifests {
         let Some(at) = istio::plugin_config_at(&manifest) else { continue };
         seen += 1;
         let (spec, module) =
@@ -90,6 +91,7 @@ fn every_plugin_is_complete_and_usher_takes_its_configuration() {
         assert!(spec["priority"].is_i64(), "{file}: an unset priority comes last");
         assert_eq!(module["failStrategy"], "FAIL_RELOAD", "{file}");
         assert_eq!(module["imagePullPolicy"], "IfNotPresent", "{file}");
+        assert_eq!(module["pluginName"], "usher", "{file}: no last good configuration without it");
         assert_eq!(module["sha256"].as_str().map(str::len), Some(64), "{file}");
         let gateway = spec["targetRefs"].is_array()
             || spec["selector"]["matchLabels"]["istio"] == "ingressgateway";
@@ -136,20 +138,34 @@ fn every_overlay_renders_for_its_place() {
     }
 }
 
+/// What an overlay renders with the component that makes a TrafficExtension of a WasmPlugin.
+fn extended(test: &str, overlay: &str) -> Option<Vec<Value>> {
+    let folder = root().join("target/kustomize").join(test).join(overlay);
+    std::fs::create_dir_all(&folder).unwrap();
+    let kustomization = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [format!("../../../../istio/overlays/{overlay}")],
+        "components": ["../../../../istio/components/traffic-extension"],
+    });
+    std::fs::write(folder.join("kustomization.yaml"), kustomization.to_string()).unwrap();
+    kustomize(&folder)
+}
+
+/// The same of every overlay, by its name.
+fn extensions(test: &str) -> Vec<(String, Value)> {
+    let overlays = OVERLAYS.iter().flat_map(|overlay| {
+        let manifests = extended(test, overlay).unwrap_or_default().into_iter();
+        manifests.map(move |manifest| (format!("{overlay} with traffic-extension"), manifest))
+    });
+    overlays.collect()
+}
+
 /// One source for both: the component turns what an overlay renders into a TrafficExtension.
 #[test]
 fn every_overlay_renders_as_a_traffic_extension_too() {
     for name in OVERLAYS {
-        let folder = root().join("target/kustomize").join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let kustomization = json!({
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "resources": [format!("../../../istio/overlays/{name}")],
-            "components": ["../../../istio/components/traffic-extension"],
-        });
-        std::fs::write(folder.join("kustomization.yaml"), kustomization.to_string()).unwrap();
-        let Some(extended) = kustomize(&folder) else { return };
+        let Some(extended) = extended("rendered", name) else { return };
         let plain = kustomize(&root().join("istio/overlays").join(name)).unwrap();
         assert_eq!(extended.len(), plain.len(), "{name}");
         for (extended, plain) in extended.iter().zip(plain) {
@@ -160,7 +176,8 @@ fn every_overlay_renders_as_a_traffic_extension_too() {
             let mut expected = plain.clone();
             expected["kind"] = json!("TrafficExtension");
             let spec = expected["spec"].as_object_mut().unwrap();
-            let fields = ["url", "sha256", "imagePullPolicy", "failStrategy", "pluginConfig"];
+            let fields =
+                ["url", "sha256", "imagePullPolicy", "pluginName", "failStrategy", "pluginConfig"];
             let module = fields.map(|field| (field.to_owned(), spec.remove(field).unwrap()));
             spec.insert("wasm".to_owned(), Value::Object(module.into_iter().collect()));
             assert_eq!(*extended, expected, "{name}");
@@ -192,8 +209,7 @@ fn modelled(manifests: &[(String, Value)]) -> Option<Vec<String>> {
 fn istios_models_accept_every_manifest() {
     let mut manifests = shipped();
     manifests.extend(rendered());
-    // Newer than the models; `usher check` knows it, and the component makes it of a WasmPlugin.
-    manifests.retain(|(_, manifest)| manifest["kind"] != "TrafficExtension");
+    manifests.extend(extensions("modelled"));
     let Some(problems) = modelled(&manifests) else { return };
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
@@ -207,7 +223,16 @@ fn istios_models_refuse_what_is_wrong() {
         manifest.pointer_mut(parent).unwrap()[name] = value;
         (pointer.to_owned(), manifest)
     };
+    let mut extension = json!({
+        "apiVersion": good["apiVersion"],
+        "kind": "TrafficExtension",
+        "metadata": good["metadata"],
+        "spec": { "phase": "AUTHN", "wasm": { "url": "oci://x", "failStrategy": "FAIL_RELOAD" } },
+    });
+    assert_eq!(modelled(&[("good".to_owned(), extension.clone())]).unwrap_or_default(), [""; 0]);
+    extension["spec"]["wasm"]["failStrategy"] = json!("FAIL_SAFE");
     let manifests = [
+        ("TrafficExtension".to_owned(), extension),
         changed("/spec/phase", json!("FIRST")),
         changed("/spec/sha256", json!("00")),
         changed("/spec/failStrategy", json!("FAIL_SAFE")),
@@ -216,7 +241,10 @@ fn istios_models_refuse_what_is_wrong() {
         changed("/kind", json!("WasmPlugins")),
     ];
     let Some(problems) = modelled(&manifests) else { return };
-    let places: Vec<&str> = problems.iter().map(|line| line.split(": ").next().unwrap()).collect();
+    let mut places: Vec<&str> =
+        problems.iter().map(|line| line.split(": ").next().unwrap()).collect();
+    // One for each of the alternatives that a schema allows.
+    places.dedup();
     let expected: Vec<&str> = manifests.iter().map(|(pointer, _)| pointer.as_str()).collect();
     assert_eq!(places, expected, "{problems:?}");
 }
@@ -315,6 +343,20 @@ fn examples_let_in_and_refuse_as_they_say() {
             let forged = seen.folding_to("user-info").iter().any(|(_, value)| *value == b"forged");
             assert!(!forged, "{name}, {sent}: {reply}");
         }
+    }
+}
+
+/// The log tells what the policy on trial would have done.
+#[test]
+fn a_canary_is_heard_and_refuses_nobody() {
+    let door = GATE.door("canary");
+    for (groups, verdict) in [(READERS, "deny"), (ADMINS, "allow")] {
+        let ask = Ask::get("/admin").bearer(&token(json!({ "groups": [groups] })));
+        let reply = door.http1(&ask.header("x-request-id", groups));
+        assert_eq!(reply.status, 200, "{reply}");
+        let id = format!("\"request_id\":\"{groups}\"");
+        let verdict = format!("\"dry_run_deny\":\"{verdict}\"");
+        GATE.log().line_with(&["\"decision\":\"allow\"", &id, &verdict]);
     }
 }
 

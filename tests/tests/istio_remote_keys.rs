@@ -1,0 +1,90 @@
+//! `istio/examples/remote-keys.yaml` in a real Envoy: its pluginConfig as it stands, and the cluster that
+//! istiod makes of its ServiceEntry and DestinationRule, in front of a key server that speaks TLS.
+
+use serde_json::{Value, json};
+use usher_tests::bootstrap::Setup;
+use usher_tests::client::{Ask, Reply};
+use usher_tests::gate::Gate;
+use usher_tests::istio::{self, Plugin};
+use usher_tests::key_server::{KeyServer, Manner};
+use usher_tests::mint::{self, Key};
+use usher_tests::tls::Authority;
+
+/// The provider's name in the example.
+const HOST: &str = "idp.example.com";
+
+/// A gate with the example, whose keys are at a server with a certificate for `name` that `signer` signed, while
+/// the proxy trusts `trusted`.
+struct Case {
+    server: KeyServer,
+    gate: Gate,
+    token: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Case {
+    fn start(trusted: &Authority, signer: &Authority, name: &str) -> Self {
+        let key = Key::new("ES256", "fetched");
+        let keys = Manner::keys(&mint::jwks([&key]));
+        // Nothing but at the place that the example names.
+        let manner = Manner::ByPath(vec![("/keys".to_owned(), keys)]);
+        let server = KeyServer::start_tls(manner, &signer.server_named(name));
+        let folder = tempfile::tempdir().unwrap();
+        trusted.write(folder.path());
+        let manifests = istio::read("istio/examples/remote-keys.yaml");
+        let plugin = manifests.iter().find_map(Plugin::of).unwrap();
+        let cluster =
+            istio::outbound_cluster(&manifests, server.address, &folder.path().join("ca.pem"));
+        let gate = Gate::plan()
+            .cluster_of(cluster)
+            .door("example", Setup::plugin_text(&plugin.configuration().unwrap()))
+            .start();
+        let mut claims = mint::claims("https://idp.example.com", "mmosley");
+        claims["aud"] = json!("kubernetes");
+        Self { server, gate, token: key.token(&claims), _folder: folder }
+    }
+
+    fn send(&self, ask: &Ask) -> (u16, Option<String>, Reply) {
+        let door = self.gate.door("example");
+        let reply = door.http1(ask);
+        (reply.status, door.entry(&reply).reason, reply)
+    }
+
+    #[track_caller]
+    fn assert(&self, ask: &Ask, status: u16, reason: &str) -> Reply {
+        let (found, why, reply) = self.send(ask);
+        assert_eq!((found, why.as_deref()), (status, Some(reason)), "{reply}");
+        reply
+    }
+}
+
+#[test]
+fn keys_come_from_a_provider_with_a_private_authority() {
+    let authority = Authority::new();
+    let case = Case::start(&authority, &authority, HOST);
+    let reply = case.assert(&Ask::get("/").bearer(&case.token), 200, "allowed");
+    let seen = reply.passed();
+    assert_eq!(seen.header("authorization"), None);
+    let user: Value =
+        serde_json::from_slice(&mint::decode(seen.header("user-info").unwrap())).unwrap();
+    assert_eq!(user["sub"], "mmosley");
+    case.assert(&Ask::get("/"), 401, "token_missing");
+    let other = Key::new("ES256", "fetched").token(&mint::claims("https://idp.example.com", "x"));
+    case.assert(&Ask::get("/").bearer(&other), 401, "signature_invalid");
+    assert_eq!(case.server.paths(), ["/keys"]);
+    assert_eq!(case.server.names(), [Some(HOST.to_owned())]);
+}
+
+/// Whoever is in between has no keys to offer.
+#[test]
+fn keys_of_a_server_that_is_not_trusted_are_not_taken() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    for (what, signer, name) in
+        [("another authority", &stranger, HOST), ("another name", &authority, "other.example.com")]
+    {
+        let case = Case::start(&authority, signer, name);
+        case.assert(&Ask::get("/").bearer(&case.token), 503, "keys_unavailable");
+        case.assert(&Ask::get("/"), 401, "token_missing");
+        assert_eq!(case.server.paths(), [""; 0], "{what}");
+    }
+}
