@@ -174,7 +174,7 @@ authorization-cost: ## instructions a request among 5 rules and among 5,000 (val
 .PHONY: test-istio
 test-istio: wasm envoy envoy-oldest istio-models ## the manifests of istio/: Istio's models, kustomize, and a sidecar's chain in Envoy
 	@start=$$(date +%s); $(RUN_ENV) cargo test $(LOCKED) --package usher-tests --test istio_manifests --test istio_remote_keys \
-		--test istio_sidecar && \
+		--test istio_sidecar && cargo test $(LOCKED) --package usher-cli --test istio_manifests && \
 		echo "test-istio: passed in $$(($$(date +%s) - start)) s"
 
 .PHONY: test-image
