@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
 
 use serde_json::Value;
 
@@ -388,6 +389,24 @@ pub fn skip(why: &str) {
     assert!(std::env::var_os("USHER_REQUIRE_ALL").is_none(), "would be skipped: {why}");
     // Not eprintln!: what that prints, the test runner keeps to itself when a test passes.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+/// The `usher` command, built beside the test that runs.
+///
+/// # Panics
+/// When it does not build.
+pub fn command() -> &'static Path {
+    static COMMAND: LazyLock<PathBuf> = LazyLock::new(|| {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "usher-cli"])
+            .current_dir(root())
+            .status()
+            .unwrap();
+        assert!(built.success(), "the usher command does not build");
+        let test = std::env::current_exe().unwrap();
+        test.parent().unwrap().parent().unwrap().join("usher")
+    });
+    &COMMAND
 }
 
 /// The repository's root.

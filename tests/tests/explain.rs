@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use usher::decide::{Session, decide};
 use usher::{Policy, Request};
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
-use usher_tests::gate::Gate;
+use usher_tests::gate::{self, Gate};
 use usher_tests::mint;
 
 /// Rules in one configuration.
@@ -139,19 +138,6 @@ fn policies(suite: &Suite) -> Vec<Policy> {
     suite.doors.iter().map(read).collect()
 }
 
-/// The command, built beside this test.
-fn usher() -> PathBuf {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "usher-cli"])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .status()
-        .unwrap();
-    assert!(built.success(), "the usher command does not build");
-    let test = std::env::current_exe().unwrap();
-    let folder = test.parent().unwrap().parent().unwrap();
-    folder.join("usher")
-}
-
 /// What `usher explain` says of these cases, which share a door, at a time.
 fn explained(door: &Value, cases: &[&Case], now: u64) -> Vec<Verdict> {
     let mut config = tempfile::NamedTempFile::new().unwrap();
@@ -160,7 +146,7 @@ fn explained(door: &Value, cases: &[&Case], now: u64) -> Vec<Verdict> {
     for case in cases {
         writeln!(requests, "{}", case.line()).unwrap();
     }
-    let output = Command::new(usher_once())
+    let output = Command::new(gate::command())
         .args(["explain", "--format", "json", "--now", &now.to_string(), "--config"])
         .arg(config.path())
         .arg("--requests")
@@ -180,11 +166,6 @@ fn explained(door: &Value, cases: &[&Case], now: u64) -> Vec<Verdict> {
         .collect();
     assert_eq!(verdicts.len(), cases.len(), "one answer a request");
     verdicts
-}
-
-fn usher_once() -> &'static PathBuf {
-    static USHER: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    USHER.get_or_init(usher)
 }
 
 #[test]
