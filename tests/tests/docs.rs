@@ -75,6 +75,82 @@ fn links_lead_somewhere() {
     assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
 }
 
+#[test]
+fn the_index_has_every_page() {
+    let index = read("docs/README.md");
+    let pages = documents();
+    let missing: Vec<_> = pages
+        .iter()
+        .filter_map(|page| page.strip_prefix("docs").ok())
+        .map(|page| page.display().to_string())
+        // The pages of the command have an index of their own.
+        .filter(|page| page != "README.md" && (!page.contains('/') || page == "cli/README.md"))
+        .filter(|page| !index.contains(&format!("]({page})")))
+        .collect();
+    assert!(missing.is_empty(), "docs/README.md has no link to {missing:?}");
+    let verbs = read("docs/cli/README.md");
+    let in_index = |page: &Path| verbs.contains(&format!("({})", page.display()));
+    let hidden: Vec<_> = pages
+        .iter()
+        .filter_map(|page| page.strip_prefix("docs/cli").ok())
+        .filter(|page| *page != Path::new("README.md") && !in_index(page))
+        .collect();
+    assert!(hidden.is_empty(), "docs/cli/README.md has no link to {hidden:?}");
+}
+
+/// The tests that hold what the security model says.
+#[test]
+fn tests_that_the_security_model_names_exist() {
+    let page = read("docs/security-model.md");
+    let table = page.split("| held by, in tests/tests |").nth(1).expect("the table of attacks");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let mut seen = 0;
+    for row in rows {
+        let cell = row.trim_end_matches(" |").rsplit("| ").next().unwrap();
+        let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names.into_iter().filter(|name| !name.starts_with("make ")) {
+            let places = [format!("tests/tests/{name}.rs"), format!("tests/tests/{name}")];
+            assert!(places.iter().any(|place| root().join(place).exists()), "no test {name}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 12, "only {seen} tests");
+}
+
+/// What the matrix says is tested is what the Makefile and the lock files run.
+#[test]
+fn the_version_matrix_is_true() {
+    let page = read("docs/operations.md");
+    let matrix = page.split("## Version matrix").nth(1).expect("a matrix");
+    let value = |file: &str, start: &str| {
+        let text = read(file);
+        let line = text.lines().find_map(|line| line.strip_prefix(start).map(ToOwned::to_owned));
+        line.unwrap_or_else(|| panic!("{file} has no `{start}`")).trim_matches('"').to_owned()
+    };
+    // Of the models' version the first two numbers are Istio's.
+    let models = value("tools/istio-models.lock", "cloudcoil-models-istio==");
+    let istio: Vec<&str> = models.split('.').take(2).collect();
+    for (row, version) in [
+        ("| Envoy, tested |", value("Makefile", "ENVOY_VERSION := ")),
+        ("| Envoy, tested |", value("Makefile", "ENVOY_OLDEST_VERSION := ")),
+        ("| Istio, resources |", istio.join(".")),
+        ("| Prometheus |", value("Makefile", "PROMETHEUS_VERSION := ")),
+        ("| Rust, to build it |", value("Cargo.toml", "rust-version = ")),
+    ] {
+        let line = matrix.lines().find(|line| line.starts_with(row)).expect(row);
+        assert!(line.contains(&version), "not {version}: {line}");
+    }
+    for (file, start) in [
+        ("envoy/docker-compose.yaml", "    image: envoyproxy/envoy:v${ENVOY_VERSION:-"),
+        ("envoy/docker-compose.yaml", "    image: prom/prometheus:v${PROMETHEUS_VERSION:-"),
+        ("envoy/story.docker-compose.yaml", "  image: envoyproxy/envoy:v${ENVOY_VERSION:-"),
+    ] {
+        let version = value(file, start);
+        assert!(matrix.contains(version.trim_end_matches('}')), "{file}: {version}");
+    }
+}
+
 /// A path in backticks that begins with a folder of the project.
 #[test]
 fn paths_in_backticks_exist() {
