@@ -34,8 +34,6 @@ fn shipped_manifests_pass() {
 /// As `kubectl apply -k` would send them, a WasmPlugin and then a TrafficExtension.
 #[test]
 fn rendered_overlays_pass() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/kustomize/checked");
-    std::fs::create_dir_all(&folder).unwrap();
     for overlay in ["gateway", "mesh", "namespace", "workload"] {
         for (kind, component) in [("WasmPlugin", ""), ("TrafficExtension", "traffic-extension")] {
             let mut kustomization =
@@ -43,18 +41,48 @@ fn rendered_overlays_pass() {
             if !component.is_empty() {
                 kustomization += &format!("components: [../../../istio/components/{component}]\n");
             }
-            std::fs::write(folder.join("kustomization.yaml"), kustomization).unwrap();
-            let Ok(kubectl) = Command::new("kubectl").arg("kustomize").arg(&folder).output() else {
-                println!("SKIPPED: no kubectl here to render the overlays of istio/");
+            let Some(rendered) = render("overlays", &[("kustomization.yaml", &kustomization)])
+            else {
                 return;
             };
-            let told = String::from_utf8_lossy(&kubectl.stderr);
-            assert!(kubectl.status.success(), "{overlay}: {told}");
-            let rendered = String::from_utf8(kubectl.stdout).unwrap();
             assert!(rendered.contains(&format!("kind: {kind}\n")), "{overlay}: {rendered}");
             assert_silent(&common::usher(&["check", "-"], &rendered));
         }
     }
+}
+
+/// The overlay that docs/istio.md begins with, of the files here in place of a repository's.
+#[test]
+fn the_overlay_of_the_guide_passes() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/istio.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let file = |name: &str| {
+        let start = format!("```yaml\n# {name}\n");
+        page.split(&start).nth(1).unwrap().split("```").next().unwrap().to_owned()
+    };
+    let here = file("kustomization.yaml").replace("github.com/example/usher/", "../../../");
+    let files = [("kustomization.yaml", here.as_str()), ("usher.yaml", &file("usher.yaml"))];
+    let Some(rendered) = render("guide", &files) else { return };
+    // The patch is in it, and what it leaves out is the base's.
+    for part in ["namespace: shop", "- shop\n", "failStrategy: FAIL_RELOAD", "pluginName: usher"] {
+        assert!(rendered.contains(part), "no `{part}` in:\n{rendered}");
+    }
+    assert_silent(&common::usher(&["check", "-"], &rendered));
+}
+
+/// What `kubectl kustomize` makes of a folder with these files. `None` where there is no kubectl.
+fn render(name: &str, files: &[(&str, &str)]) -> Option<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/kustomize").join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    for (file, text) in files {
+        std::fs::write(folder.join(file), text).unwrap();
+    }
+    let Ok(kubectl) = Command::new("kubectl").arg("kustomize").arg(&folder).output() else {
+        println!("SKIPPED: no kubectl here to render the overlays of istio/");
+        return None;
+    };
+    assert!(kubectl.status.success(), "{name}: {}", String::from_utf8_lossy(&kubectl.stderr));
+    Some(String::from_utf8(kubectl.stdout).unwrap())
 }
 
 #[track_caller]
