@@ -60,7 +60,7 @@ impl Root {
     /// Refreshes keys, answers who has waited long enough, and winds the timer up again.
     fn refresh(&self) {
         let next = remote::tick(self.id).map(|next| u32::try_from(next.as_millis()));
-        self.tell_fetches();
+        self.tell_keys();
         parked::wake();
         let pace = match next {
             _ if parked::is_anyone() => QUICK,
@@ -70,15 +70,11 @@ impl Root {
         set_pace(&self.pace, pace);
     }
 
-    fn tell_fetches(&self) {
-        let fetches = remote::fetches();
-        if let (false, Gate::Open { policy, .. }) = (fetches.is_empty(), &*self.gate)
+    fn tell_keys(&self) {
+        if let Gate::Open { policy, .. } = &*self.gate
             && let Ok(mut observer) = self.observer.try_borrow_mut()
         {
-            let now = host::unix_time();
-            for (source, fetch) in fetches {
-                observer.fetched(policy, &source, fetch, now);
-            }
+            observer.fetched(policy, &self.session);
         }
     }
 }

@@ -4,12 +4,11 @@
 //! An observer outlives the configurations of its plugin: Envoy makes a new root context for each.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use proxy_wasm::types::LogLevel;
 
-use crate::authenticate::JwtRule;
 use crate::cache::Answer;
 use crate::config::{HashKey, Policy};
 use crate::decide::{Decision, Session, Trace};
@@ -19,7 +18,7 @@ use crate::request::Request;
 use crate::start;
 
 use super::metrics::Stats;
-use super::remote::{self, Fetch};
+use super::remote::{self, Fetches};
 use super::standing::{Configured, Gate, Standing};
 use super::{gather, host};
 
@@ -32,6 +31,8 @@ pub(super) struct Observer {
     generation: u64,
     hash: String,
     cache: Cache,
+    fetches: HashMap<String, Fetches>,
+    turn: Option<u64>,
     level_asked: u64,
     traces: bool,
 }
@@ -87,6 +88,15 @@ impl Observer {
     fn in_force(&mut self, text: &[u8], policy: &Policy, session: &Rc<RefCell<Session>>) {
         self.count_cache(0, 0);
         self.cache = Cache { session: Some(Rc::clone(session)), ..Cache::default() };
+        self.turn = None;
+        // What was fetched for other plugins before is not told.
+        let known = std::mem::take(&mut self.fetches);
+        let since = |source: String| {
+            let fetches = known.get(&source).copied();
+            let fetches = fetches.unwrap_or_else(|| remote::fetches(&source));
+            (source, fetches)
+        };
+        self.fetches = sources(policy).into_keys().map(since).collect();
         let hash = start::config_hash(text);
         let hex = log::hex(&hash);
         if hex != self.hash {
@@ -107,23 +117,36 @@ impl Observer {
         }
     }
 
-    /// Tells of a fetch of the key set of this source.
-    pub(super) fn fetched(&mut self, policy: &Policy, source: &str, fetch: Fetch, now: u64) {
+    /// Tells of the fetches for the rules of `policy` since it was told last, and of what is known now. Only
+    /// of the policy in force: one whose last requests are still under way may name its rules otherwise.
+    pub(super) fn fetched(&mut self, policy: &Policy, session: &Rc<RefCell<Session>>) {
+        let in_force = self.cache.session.as_ref().is_some_and(|s| Rc::ptr_eq(s, session));
+        let turn = Some(remote::turn());
+        if !in_force || self.turn == turn {
+            return;
+        }
+        self.turn = turn;
         let ring = remote::ring();
-        let of_source =
-            |rule: &&JwtRule| rule.keys.remote().is_some_and(|remote| remote.source.id() == source);
-        let providers: BTreeSet<&str> =
-            policy.jwt.rules.iter().filter(of_source).map(|rule| rule.provider.as_str()).collect();
-        let result = match fetch {
-            Fetch::Failed => "failure",
-            Fetch::Good => "success",
-        };
         let keys = start::usable_keys(policy, &ring);
-        for provider in providers {
-            let labels = [provider.into(), result.into()];
-            self.stats.add(&Series::new(&family::JWKS_REFRESHES, labels), 1);
-            if fetch == Fetch::Good {
-                self.stats.set(&family::JWKS_LAST_SUCCESS, [provider.into()], now);
+        for (source, providers) in sources(policy) {
+            let fetches = remote::fetches(&source);
+            let before = self.fetches.insert(source.clone(), fetches).unwrap_or_default();
+            let fetched_at = ring.held(&source).map_or(0, |held| held.fetched_at);
+            for provider in providers {
+                for (result, now, before) in [
+                    ("success", fetches.good, before.good),
+                    ("failure", fetches.failed, before.failed),
+                ] {
+                    // Fewer than before: the refreshing had ended, and began anew.
+                    let new = i64::try_from(now.checked_sub(before).unwrap_or(now));
+                    if let Ok(new @ 1..) = new {
+                        let labels = [provider.into(), result.into()];
+                        self.stats.add(&Series::new(&family::JWKS_REFRESHES, labels), new);
+                    }
+                }
+                if fetched_at > 0 {
+                    self.stats.set(&family::JWKS_LAST_SUCCESS, [provider.into()], fetched_at);
+                }
                 let count = keys.get(provider).copied().unwrap_or_default();
                 self.stats.set(&family::JWKS_KEYS, [provider.into()], count);
             }
@@ -192,6 +215,17 @@ impl Observer {
             host::log(level, &log::line(log, request, decision, &circumstances));
         }
     }
+}
+
+/// The sources of a policy's keys by their ids, and the providers that each is for.
+fn sources(policy: &Policy) -> BTreeMap<String, BTreeSet<&str>> {
+    let mut sources: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for rule in &policy.jwt.rules {
+        if let Some(remote) = rule.keys.remote() {
+            sources.entry(remote.source.id()).or_default().insert(&rule.provider);
+        }
+    }
+    sources
 }
 
 /// A key that nobody knows. Without random bytes from the host the hashes are keyed with what a hash map's

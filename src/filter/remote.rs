@@ -4,7 +4,7 @@
 //! old. The record of each source is in the host's shared data, where the other workers find it. No
 //! callback waits; a request that does is parked (see `parked`).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::{Rc, Weak};
@@ -22,6 +22,7 @@ use crate::remote::{
 thread_local! {
     static RING: Ring = Ring::default();
     static REFRESHES: RefCell<HashMap<String, Weak<Refresh>>> = RefCell::default();
+    static TURN: Cell<u64> = const { Cell::new(0) };
 }
 
 /// How often a step is repeated that another worker forestalls. Each time some worker gets ahead, so
@@ -45,17 +46,16 @@ struct State {
     shared: bool,
     /// The call under way, and the root context that made it.
     call: Option<(u32, u32)>,
-    /// How the last fetch ended, until somebody asks.
-    fetch: Option<Fetch>,
+    fetches: Fetches,
 }
 
-/// How a fetch ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fetch {
-    /// Without a usable set.
-    Failed,
-    /// With one.
-    Good,
+/// How many fetches by this worker have ended so far, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fetches {
+    /// With a usable set.
+    pub(super) good: u64,
+    /// Without one.
+    pub(super) failed: u64,
 }
 
 /// The key sets of this VM.
@@ -104,13 +104,15 @@ pub(super) fn answered(token: u32, headers: usize, body_size: usize) {
     }
 }
 
-/// The fetches by this worker that have ended since this was asked last, by the ids of their sources.
-pub(super) fn fetches() -> Vec<(String, Fetch)> {
-    let taken = |refresh: &Rc<Refresh>| {
-        let fetch = refresh.state.try_borrow_mut().ok()?.fetch.take()?;
-        Some((refresh.id.clone(), fetch))
-    };
-    all().iter().filter_map(taken).collect()
+/// The fetches of the source of this id: by whichever plugin's timer, since all share the VM.
+pub(super) fn fetches(id: &str) -> Fetches {
+    let refresh = of_id(id);
+    refresh.and_then(|r| r.state.try_borrow().ok().map(|state| state.fetches)).unwrap_or_default()
+}
+
+/// A number that is another whenever a fetch has ended or a key set was confirmed, here or elsewhere.
+pub(super) fn turn() -> u64 {
+    TURN.get()
 }
 
 /// The root context `root` is about to end, and its calls with it.
@@ -163,8 +165,11 @@ fn all() -> Vec<Rc<Refresh>> {
 }
 
 fn find(want: &Want) -> Option<Rc<Refresh>> {
-    let id = want.remote.source.id();
-    REFRESHES.with(|all| all.try_borrow().ok()?.get(&id)?.upgrade())
+    of_id(&want.remote.source.id())
+}
+
+fn of_id(id: &str) -> Option<Rc<Refresh>> {
+    REFRESHES.with(|all| all.try_borrow().ok()?.get(id)?.upgrade())
 }
 
 impl Refresh {
@@ -172,8 +177,7 @@ impl Refresh {
     fn of(remote: &Rc<Remote>) -> Rc<Self> {
         let id = remote.source.id();
         REFRESHES.with(|all| {
-            let known = all.try_borrow().ok().and_then(|all| all.get(&id)?.upgrade());
-            if let Some(refresh) = known {
+            if let Some(refresh) = of_id(&id) {
                 if let Ok(mut state) = refresh.state.try_borrow_mut() {
                     state.remote = Rc::clone(remote);
                 }
@@ -185,7 +189,7 @@ impl Refresh {
                 record: Record::default(),
                 shared: true,
                 call: None,
-                fetch: None,
+                fetches: Fetches::default(),
             };
             let refresh = Rc::new(Self { id: id.clone(), state: RefCell::new(state) });
             if let Ok(mut all) = all.try_borrow_mut() {
@@ -282,6 +286,9 @@ impl State {
         let ring = ring();
         let held = ring.held(id);
         let other = record.generation != self.record.generation || held.is_none();
+        if other || record.fetched_at != self.record.fetched_at {
+            TURN.set(TURN.get().wrapping_add(1));
+        }
         let keys = match held {
             Some(held) if !other => held.keys,
             _ => record.keys(&self.remote.source.selection),
@@ -294,15 +301,11 @@ impl State {
     }
 
     fn report(&mut self, step: &Step, record: &Record) {
-        self.fetch = match &step.outcome {
-            None | Some(Err(Fault::Lost)) => self.fetch,
-            Some(Ok(_)) => Some(Fetch::Good),
-            Some(Err(_)) => Some(Fetch::Failed),
-        };
         let place = &self.remote.source.place;
         match &step.outcome {
-            None | Some(Err(Fault::Lost)) => {}
+            None | Some(Err(Fault::Lost)) => return,
             Some(Ok(warnings)) => {
+                self.fetches.good = self.fetches.good.saturating_add(1);
                 let failed = self.record.failures > 0;
                 if failed || record.generation != self.record.generation {
                     log::info!("usher: keys: {place}: set {} in force", record.generation);
@@ -312,10 +315,12 @@ impl State {
                 }
             }
             Some(Err(fault)) => {
+                self.fetches.failed = self.fetches.failed.saturating_add(1);
                 let failures = record.failures;
                 log::warn!("usher: keys: {place}: failed fetch {failures} in a row: {fault}");
             }
         }
+        TURN.set(TURN.get().wrapping_add(1));
     }
 }
 
