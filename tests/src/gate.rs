@@ -40,6 +40,15 @@ pub struct Gate {
     setups: Mutex<Vec<(String, Setup)>>,
 }
 
+/// An Envoy's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Resident, in KiB: with what V8 holds for the module, which its collector frees now and then.
+    pub resident: u64,
+    /// Bytes that Envoy itself has allocated.
+    pub allocated: u64,
+}
+
 /// One listener of a running gate.
 #[derive(Clone, Copy)]
 pub struct Door<'g> {
@@ -97,9 +106,11 @@ impl Gate {
         &self.access_log
     }
 
-    /// Envoy's resident memory, in KiB.
-    pub fn resident(&self) -> u64 {
-        self.envoy.resident()
+    /// What Envoy takes of the machine's memory now.
+    pub fn memory(&self) -> Memory {
+        let heap: Value = serde_json::from_str(&self.admin("/memory")).unwrap();
+        let allocated = heap["allocated"].as_str().and_then(|bytes| bytes.parse().ok());
+        Memory { resident: self.envoy.resident(), allocated: allocated.expect("bytes") }
     }
 
     /// GET of a path of Envoy's admin interface, such as `/stats?filter=wasm`.
