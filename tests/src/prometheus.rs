@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes a gate.
+//! A real Prometheus that scrapes gates.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,18 +22,20 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes `gate` every second, and evaluates the rules in `rules` as often.
+    /// Scrapes `gates` every second, and evaluates the rules in `rules` as often. Its files lie beside those
+    /// of the first gate.
     ///
     /// # Panics
     /// With its log, when it does not become ready.
-    pub fn start(binary: &Path, gate: &Gate, rules: Option<&str>, directory: &Path) -> Self {
-        let at = |name: &str| directory.join(name);
+    pub fn start(binary: &Path, gates: &[&Gate], rules: Option<&str>) -> Self {
+        let at = |name: &str| gates[0].directory().join(name);
+        let targets: Vec<String> = gates.iter().map(|g| g.admin_address().to_string()).collect();
         let mut config = json!({
             "global": { "scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s" },
             "scrape_configs": [{
                 "job_name": "envoy",
                 "metrics_path": "/stats/prometheus",
-                "static_configs": [{ "targets": [gate.admin_address().to_string()] }],
+                "static_configs": [{ "targets": targets }],
             }],
         });
         if let Some(rules) = rules {

@@ -10,6 +10,7 @@ use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
 use usher_tests::dashboard::Panel;
 use usher_tests::gate::{self, Gate};
+use usher_tests::key_server::{KeyServer, Manner};
 use usher_tests::mint::{self, Key};
 use usher_tests::prometheus::{self, Prometheus};
 
@@ -77,7 +78,8 @@ fn alerts_and_dashboard_ask_for_metrics_that_exist() {
     }
 }
 
-/// The shipped rules, with minutes made seconds.
+/// The shipped rules, with minutes made seconds. An hour is made eighteen: twice what [`keys_from`] waits
+/// between two fetches.
 fn hasty() -> String {
     let rules = std::fs::read_to_string(gate::root().join("observability/alerts.yaml")).unwrap();
     let mut hasty = rules.clone();
@@ -89,7 +91,7 @@ fn hasty() -> String {
         ("for: 5m", "for: 1s"),
         ("for: 1m", "for: 1s"),
         ("for: 15m", "for: 1s"),
-        ("> 3600", "> 3"),
+        ("> 3600", "> 18"),
     ] {
         assert!(hasty.contains(slow), "the rules have no {slow}");
         hasty = hasty.replace(slow, quick);
@@ -104,8 +106,7 @@ fn prometheus_has_the_series_and_the_alerts_fire() {
         .door("shop.usher", Setup::plugin(configuration(|_| {})))
         .door("broken", Setup::plugin(json!({ "jwtRule": [] })))
         .start();
-    let prometheus =
-        Prometheus::start(&binaries.join("prometheus"), &gate, Some(&hasty()), gate.directory());
+    let prometheus = Prometheus::start(&binaries.join("prometheus"), &[&gate], Some(&hasty()));
     let door = gate.door("shop.usher");
     let good = KEY.token(&mint::claims(ISSUER, "mmosley"));
     let stranger = Key::new("ES256", "rotated").token(&mint::claims(ISSUER, "mmosley"));
@@ -144,4 +145,53 @@ fn prometheus_has_the_series_and_the_alerts_fire() {
             panel.targets.iter().map(|target| prometheus.query(&target.expression).len()).sum();
         assert!(answers > 0 || fetched || cache, "{}: {:?}", panel.title, panel.targets);
     }
+}
+
+/// A plugin whose keys are fetched every 8 or 9 seconds, and used for 20 ([`usher::remote`]).
+fn keys_from(server: &str) -> Value {
+    configuration(|configuration| {
+        let rule = configuration["jwtRules"][0].as_object_mut().unwrap();
+        rule.remove("jwks");
+        rule.insert("jwksUri".to_owned(), json!(format!("http://{server}.example/jwks")));
+        for (name, value) in [("jwksCluster", server), ("timeout", "1s"), ("maxStale", "20s")] {
+            rule.insert(name.to_owned(), json!(value));
+        }
+    })
+}
+
+#[test]
+fn alerts_of_keys_and_drift_fire_when_the_server_is_down_and_a_proxy_is_left_behind() {
+    let Some(binaries) = prometheus::binaries() else { return };
+    let server = KeyServer::start(Manner::keys(&mint::jwks([&*KEY])));
+    let proxies = [(); 2].map(|()| {
+        let plugin = Setup::plugin(keys_from("keys")).discovered();
+        Gate::plan().door("shop.usher", plugin).cluster("keys", server.address).start()
+    });
+    let [one, other] = &proxies;
+    let prometheus = Prometheus::start(&binaries.join("prometheus"), &[one, other], Some(&hasty()));
+    let good = Ask::get("/").bearer(&KEY.token(&mint::claims(ISSUER, "mmosley")));
+
+    // As long as the keys are confirmed again and again, nothing fires.
+    let age = "time() - usher_jwks_last_success_timestamp_seconds";
+    while server.asked() < 2 * 3 || prometheus.query(age).len() < 2 {
+        one.door("shop.usher").http1(&good).passed();
+        assert_eq!(prometheus.firing(), [""; 0], "{}", prometheus.api("rules"));
+        std::thread::sleep(Duration::from_millis(500));
+    }
+
+    server.becomes(Manner::Down);
+    let mut newer = keys_from("keys");
+    newer["missingToken"] = json!("allow");
+    one.reconfigure("shop.usher", Setup::plugin(newer).discovered());
+    let expected = ["UsherConfigDrift", "UsherKeysUnavailable", "UsherStaleKeys"];
+    let start = Instant::now();
+    let mut waiting = expected.to_vec();
+    while !waiting.is_empty() {
+        assert!(start.elapsed() < PATIENCE, "{waiting:?} do not fire: {}", prometheus.api("rules"));
+        one.door("shop.usher").http1(&good);
+        let firing = prometheus.firing();
+        waiting.retain(|name| !firing.iter().any(|alert| alert == name));
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert!(!prometheus.query(r#"usher_jwks_refreshes_total{result="failure"} > 0"#).is_empty());
 }

@@ -67,7 +67,7 @@ fn record() -> Vec<Recorded> {
         .door("shop.usher", Setup::plugin(configuration).discovered())
         .door("shop.usher-canary", Setup::plugin(dry))
         .start();
-    let prometheus = Prometheus::start(&binaries.join("prometheus"), &gate, None, gate.directory());
+    let prometheus = Prometheus::start(&binaries.join("prometheus"), &[&gate], None);
     let from = now();
     traffic(&gate, [&old, &new, &stranger, &rsa]);
     let to = now();
