@@ -191,7 +191,10 @@ impl HttpContext for Stream {
             return waiter.apply(&decision);
         }
         let arrived = host::unix_millis();
-        remote::ask(&decision.wants);
+        // Who asks sees what is known by then: another worker may have fetched it since the look.
+        if remote::ask(&decision.wants) {
+            decision = waiter.decide();
+        }
         if !remote::are_coming(&decision.wants, arrived, arrived) || !parked::has_room() {
             return waiter.apply(&decision);
         }

@@ -132,13 +132,16 @@ pub(super) fn look(wants: &[Want]) -> bool {
     wants.iter().filter_map(find).fold(false, |news, refresh| news | refresh.look())
 }
 
-/// Asks for the keys that a request lacked; the next tick of some worker fetches them.
-pub(super) fn ask(wants: &[Want]) {
+/// Asks for the keys that a request lacked; the next tick of some worker fetches them. Answers whether
+/// others have come meanwhile: then it is worth deciding again.
+pub(super) fn ask(wants: &[Want]) -> bool {
+    let before = epoch();
     for want in wants {
         if let (Some(kid), Some(refresh)) = (&want.kid, find(want)) {
             refresh.step(&Event::Unknown { kid: kid.clone() }, 0);
         }
     }
+    epoch() != before
 }
 
 /// A number that is another whenever the ring's keys are.

@@ -433,3 +433,37 @@ fn the_oldest_envoy_fetches_too() {
 fn soak() -> bool {
     std::env::var_os("USHER_SOAK").is_some()
 }
+
+/// A worker may find the new keys at the very moment when it says that it wants them: another has fetched
+/// them since it looked. Tokens come from all sides while the answer of the server does.
+#[test]
+fn a_key_that_another_worker_fetches_meanwhile_is_used() {
+    let (rotations, clients, late) = (20, 160, Duration::from_millis(20));
+    let keys: Vec<Key> = (0..=rotations).map(|n| Key::new("ES256", &format!("key-{n}"))).collect();
+    let listed = |n: usize| {
+        Manner::Late(late, Box::new(Manner::keys(&mint::jwks(&keys[n.saturating_sub(1)..=n]))))
+    };
+    let server = KeyServer::start(listed(0));
+    let gate = start(&server, 4, rule(|_| {}));
+    let door = gate.door("usher");
+    door.http1(&bearer(&keys[0])).passed();
+    let mut lines: Vec<_> = (0..clients).map(|_| door.line()).collect();
+    for (n, key) in keys.iter().enumerate().skip(1) {
+        server.becomes(listed(n));
+        let (ask, pause) = (bearer(key), 2 * late / clients);
+        // Between two fetches for unknown keys there is a second.
+        std::thread::sleep(Duration::from_secs(1));
+        std::thread::scope(|scope| {
+            for (turn, line) in (0..).zip(&mut lines) {
+                let ask = &ask;
+                scope.spawn(move || {
+                    std::thread::sleep(pause * turn);
+                    let reply = line.send(ask);
+                    assert_eq!(reply.status, 200, "rotation {n}: {reply}");
+                });
+            }
+        });
+    }
+    assert_eq!(server.asked(), rotations + 1);
+    assert_sound(&gate);
+}
