@@ -17,6 +17,7 @@ use crate::bootstrap::{self, Setup, Site};
 use crate::client::{Ask, Reply, http1, http2};
 use crate::envoy::Envoy;
 use crate::log::{Entry, Log};
+use crate::secrets;
 use crate::stats::{self, Series, Tags};
 use crate::tls::{Authority, Identity};
 use crate::upstream::Upstream;
@@ -220,7 +221,9 @@ impl Door<'_> {
     /// Sends `ask` and does not wait for the answer: the connection ends when what is returned does.
     pub fn leave(&self, ask: &Ask) -> std::net::TcpStream {
         let mut stream = http1::connect(self.address);
-        stream.write_all(&http1::encode(&Ask::case(), ask)).unwrap();
+        let bytes = http1::encode(&Ask::case(), ask);
+        secrets::sent(&bytes);
+        stream.write_all(&bytes).unwrap();
         stream
     }
 

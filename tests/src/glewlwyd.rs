@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Ask, Reply, http1};
 use crate::gate::skip;
+use crate::secrets;
 
 const PROGRAM: &str = "/usr/bin/glewlwyd";
 /// The tables and the first administrator, as the package makes them.
@@ -98,7 +99,9 @@ impl Glewlwyd {
         let reply = self.send(&ask);
         self.expect(&reply, 200);
         let answer: Value = serde_json::from_slice(&reply.body).unwrap();
-        answer["access_token"].as_str().unwrap().to_owned()
+        let token = answer["access_token"].as_str().unwrap().to_owned();
+        secrets::token(&token);
+        token
     }
 
     /// Replaces its signing key by a fresh one: from now on tokens are signed with that, and its key set

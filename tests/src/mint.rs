@@ -97,8 +97,9 @@ impl Key {
     pub fn sign_text(&self, header: &str, payload: &str) -> String {
         let text = format!("{}.{}", encode(header), encode(payload));
         let signature = encode(self.signer.sign(text.as_bytes()));
-        secrets::record(&[&encode(payload), &signature]);
-        format!("{text}.{signature}")
+        let token = format!("{text}.{signature}");
+        secrets::token(&token);
+        token
     }
 }
 

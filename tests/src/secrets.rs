@@ -1,29 +1,63 @@
-//! What no log may hold: the payload and the signature of each token that a test mints.
+//! What no log may hold: the payload and the signature of each token that a test mints or sends.
 //!
-//! Each test process leaves its own in `target/gates/<test file>.secrets`; when all are done,
-//! `tests/tests/logged.rs` looks for them in every byte that was logged.
+//! Each test process leaves its own in `target/gates/<test file>.secrets`, one token a line; when all are
+//! done, `tests/tests/logged.rs` looks for them in every byte that was logged.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
-use crate::gate;
+use crate::{gate, mint};
 
-/// Shorter ones may stand in a log by chance.
-pub const SHORTEST: usize = 16;
+/// A piece of so many characters is known for a token's. Shorter ones may stand in a log by chance.
+const PIECE: usize = 16;
 
-/// Notes parts of a token.
-pub fn record(parts: &[&str]) {
-    static FILE: LazyLock<Mutex<File>> = LazyLock::new(|| {
-        let path = folder().join(format!("{}.secrets", gate::test_file()));
-        std::fs::create_dir_all(folder()).unwrap();
-        Mutex::new(File::create(path).unwrap())
-    });
-    let mut file = FILE.lock().unwrap();
-    for part in parts.iter().filter(|part| part.len() >= SHORTEST) {
-        writeln!(file, "{part}").unwrap();
+/// Notes a token that was made.
+pub fn token(token: &str) {
+    record(token.split('.').skip(1));
+}
+
+/// Notes every token in what a client sends, or a program prints.
+pub fn sent(bytes: &[u8]) {
+    let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    for word in bytes.split(|byte| !is_of_token(byte)) {
+        // A JSON object in base64url begins so; what stands before it is of another word.
+        let start = word.windows(3).position(|begin| begin == b"eyJ");
+        if let Some(text) = start.and_then(|start| str::from_utf8(&word[start..]).ok()) {
+            token(text);
+        }
     }
+}
+
+fn record<'t>(parts: impl Iterator<Item = &'t str>) {
+    struct Known {
+        file: File,
+        tokens: HashSet<String>,
+    }
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(|| {
+        std::fs::create_dir_all(folder()).unwrap();
+        let path = folder().join(format!("{}.secrets", gate::test_file()));
+        // Test files of two packages may have one name.
+        let file = File::options().append(true).create(true).open(path).unwrap();
+        Mutex::new(Known { file, tokens: HashSet::new() })
+    });
+    let parts: Vec<&str> = parts.filter(|part| part.len() >= PIECE).collect();
+    let line = parts.join(" ");
+    // A test that has failed with this lock held has failed anyway.
+    let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !line.is_empty() && known.tokens.insert(line.clone()) {
+        writeln!(known.file, "{line}").unwrap();
+    }
+}
+
+/// Adds to the log `name` of this test file, for what keeps none itself.
+pub fn log(name: &str, bytes: &[u8]) {
+    let directory = folder().join(format!("{}-programs", gate::test_file()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join(format!("{name}.log"));
+    File::options().append(true).create(true).open(path).unwrap().write_all(bytes).unwrap();
 }
 
 /// Where gates leave their logs, and tests their secrets.
@@ -31,7 +65,49 @@ pub fn folder() -> PathBuf {
     gate::root().join("target/gates")
 }
 
-/// The secrets of a file that [`record`] has left.
-pub fn read(path: &Path) -> Vec<String> {
-    std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+/// The secrets of many tokens, to look for.
+#[derive(Default)]
+pub struct Secrets {
+    /// How many tokens there are.
+    pub tokens: usize,
+    /// Where each piece is from. A stretch of a token that is not quite twice as long holds a whole one.
+    pieces: HashMap<Vec<u8>, String>,
+}
+
+impl Secrets {
+    /// Adds what [`token`] and [`sent`] have noted, a line for each token; `of` is whose they are.
+    pub fn add(&mut self, of: &str, lines: &str) {
+        for line in lines.lines() {
+            self.tokens += 1;
+            for part in line.split(' ') {
+                let pieces = part.as_bytes().chunks_exact(PIECE);
+                self.pieces.extend(pieces.map(|piece| (piece.to_vec(), of.to_owned())));
+            }
+        }
+    }
+
+    /// What of them stands in `text`, in words.
+    pub fn find(&self, text: &[u8]) -> Vec<String> {
+        let private = mint::PRIVATE.as_bytes();
+        let claims = text.windows(private.len()).filter(|window| *window == private);
+        let pieces = text.windows(PIECE).filter_map(|window| {
+            let of = self.pieces.get(window)?;
+            Some(format!("`{}`, part of a token of {of}", window.escape_ascii()))
+        });
+        claims.map(|_| "a private claim".to_owned()).chain(pieces).collect()
+    }
+}
+
+/// Every log below `folder`: those of Envoys, of their requests, and of whatever else was run.
+pub fn logs(folder: &Path) -> Vec<PathBuf> {
+    let mut logs = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            logs.extend(self::logs(&path));
+        } else if path.extension().is_some_and(|extension| extension == "log") {
+            logs.push(path);
+        }
+    }
+    logs
 }

@@ -6,12 +6,14 @@ use std::process::{Command, Stdio};
 use usher_demo::client::{self, Ask};
 use usher_demo::envoy::Envoy;
 use usher_demo::site::Site;
-use usher_demo::{player, serve, story};
+use usher_demo::{issuer, player, serve, story};
 use usher_tests::gate::{module, pinned_envoy, root};
 use usher_tests::ports::free_row;
+use usher_tests::secrets;
 
 /// A demo on ports that are free now, in a folder of its own.
 fn site(name: &str, ports: u16) -> Site {
+    issuer::WITNESS.get_or_init(|| secrets::token);
     let folder = root().join("target/gates").join(name);
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();

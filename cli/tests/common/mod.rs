@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use usher_tests::secrets;
+
 /// What a run ended with.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -29,6 +31,13 @@ pub(crate) fn usher(arguments: &[&str], stdin: &str) -> Run {
     });
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
+    // Tokens are what some verbs are asked for. What is said beside the answer goes into logs.
+    for said in
+        arguments.iter().map(|text| text.as_bytes()).chain([stdin.as_bytes(), &output.stdout])
+    {
+        secrets::sent(said);
+    }
+    secrets::log("stderr", &output.stderr);
     Run {
         status: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::{Ask, Reply};
+use crate::secrets;
 
 /// A stream to write a request to and to read its response from.
 pub trait Wire: Read + Write {}
@@ -62,6 +63,7 @@ impl<S: Wire> Connection<S> {
 
     /// Sends `bytes` and reads one response. `bodiless`: the response to a HEAD.
     fn raw(&mut self, case: &str, bytes: &[u8], bodiless: bool) -> Reply {
+        secrets::sent(bytes);
         // Envoy may answer, and close, before it has read all of a request that it refuses.
         let _ = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
         let (status, headers) = self.head();

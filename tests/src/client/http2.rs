@@ -11,8 +11,8 @@ use hyper::{HeaderMap, Request, header::HeaderName, header::HeaderValue};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-use super::{Ask, Reply};
-use crate::RUNTIME;
+use super::{Ask, Reply, http1};
+use crate::{RUNTIME, secrets};
 
 /// Sends `ask` under the name `case` on a fresh connection; a silent server fails the test after
 /// ten seconds. Names go out in lower case, as HTTP/2 wants them.
@@ -26,6 +26,7 @@ pub fn exchange(address: SocketAddr, case: &str, ask: &Ask) -> Reply {
 }
 
 async fn send(address: SocketAddr, case: &str, ask: &Ask) -> anyhow::Result<Reply> {
+    secrets::sent(&http1::encode(case, ask));
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) =
         http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
