@@ -17,6 +17,7 @@ pub(crate) struct Envoy {
     child: Child,
     /// From the start of the process until it was ready to serve.
     pub(crate) start: Duration,
+    log: PathBuf,
 }
 
 impl Envoy {
@@ -36,6 +37,8 @@ impl Envoy {
         let child = Command::new(binary)
             .args(["--concurrency", &workers.to_string()])
             .args(["--use-dynamic-base-id", "--log-level", "warning"])
+            // Where the decision log has what it says of allowed requests.
+            .args(["--component-log-level", "wasm:info"])
             .arg("--config-path")
             .arg(at("bootstrap.json"))
             .stdin(Stdio::null())
@@ -43,7 +46,7 @@ impl Envoy {
             .stderr(log)
             .spawn()
             .with_context(|| binary.display().to_string())?;
-        let mut envoy = Self { child, start: Duration::ZERO };
+        let mut envoy = Self { child, start: Duration::ZERO, log: at("envoy.log") };
         // Listeners are opened once the whole configuration is in force.
         while !ports.iter().all(|port| TcpStream::connect(port).is_ok()) {
             if begin.elapsed() > PATIENCE || envoy.child.try_wait()?.is_some() {
@@ -65,6 +68,13 @@ impl Envoy {
             total += text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0_u64);
         }
         Ok(Duration::from_nanos(total))
+    }
+
+    /// How many decisions of this plugin its log tells of.
+    pub(crate) fn decisions(&self, plugin: &str) -> Result<usize> {
+        // Name, root id, VM.
+        let line = format!("wasm log {plugin} {plugin} usher: {{\"time\"");
+        Ok(fs::read_to_string(&self.log)?.matches(&line).count())
     }
 
     /// Its resident memory, in KiB.

@@ -74,6 +74,7 @@ pub(crate) fn measure(
     directory: &Path,
     runtime: &Runtime,
 ) -> Result<Outcome> {
+    let logged: Vec<bool> = work.tracks.iter().map(|track| track.logged).collect();
     let (tracks, ways): (Vec<_>, Vec<_>) = work
         .tracks
         .into_iter()
@@ -113,8 +114,12 @@ pub(crate) fn measure(
             cost.latency.extend(times.into_iter().map(micros));
         }
     }
-    for cost in &mut costs {
+    for (cost, logged) in costs.iter_mut().zip(logged) {
         cost.latency.sort_by(f64::total_cmp);
+        let decisions = envoy.decisions(&cost.way)?;
+        let expected = if logged { cost.latency.len() } else { 0 };
+        let right = decisions >= expected && logged == (decisions > 0);
+        ensure!(right, "{}: {decisions} lines in the log, for {expected} requests", cost.way);
     }
 
     let mut outcome = Outcome { name: work.name, about: work.about, costs, ratios: Vec::new() };

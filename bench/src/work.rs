@@ -33,6 +33,8 @@ pub(crate) struct Track {
     pub(crate) status: u16,
     /// Of a round's requests, one in so many: slow ways need fewer.
     pub(crate) one_in: usize,
+    /// Whether each request writes a line to Envoy's log.
+    pub(crate) logged: bool,
 }
 
 /// The cost of a way above the empty chain, as a part of another's.
@@ -48,6 +50,7 @@ const USHER: &str = "usher";
 /// Without filter state for access logs.
 const USHER_BARE: &str = "usher, filterState off";
 const MINIMAL: &str = "a filter that decides nothing";
+const QUIET: &str = "usher, no decision log";
 const USHER_COLD: &str = "usher, cache off";
 const USHER_PORTABLE: &str = "usher, cache off, portable engine";
 
@@ -113,7 +116,7 @@ fn one_rule(signer: &Signer) -> Rules {
 }
 
 fn track(way: Way) -> Track {
-    Track { way, status: 200, one_in: 1 }
+    Track { way, status: 200, one_in: 1, logged: false }
 }
 
 fn compare(way: &str, to: &str, goal: Option<f64>) -> Compare {
@@ -195,17 +198,18 @@ pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(Str
         });
     }
 
+    all.push(log(module));
+
     let signer = Signer::new("RS256");
     let rules = one_rule(&signer);
     let quiet = json!({ "decisionLog": { "emit": "none" } });
-    const QUIET: &str = "usher, no decision log";
     all.push(Workload {
         name: "forged".to_owned(),
         about: "a fresh token for each request, its signature false (RS256)".to_owned(),
         tracks: vec![
             none(),
             Track { status: 401, ..native(&rules) },
-            Track { status: 401, ..usher(&rules) },
+            Track { status: 401, logged: true, ..usher(&rules) },
             Track { status: 401, ..track(Way::usher(QUIET, module, &rules, &quiet)) },
         ],
         feed: {
@@ -260,6 +264,28 @@ pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(Str
         });
     }
     Ok(all.into_iter().map(|work| (work.name.clone(), work)).collect())
+}
+
+/// Usher against itself: what the decision log costs requests that are allowed.
+fn log(module: &Path) -> Workload {
+    const ALL: &str = "usher, decision log all";
+    let signer = Signer::new("RS256");
+    let rules = one_rule(&signer);
+    let emitting = |name: &str, emit: &str| {
+        track(Way::usher(name, module, &rules, &json!({ "decisionLog": { "emit": emit } })))
+    };
+    Workload {
+        name: "log".to_owned(),
+        about: "one RS256 token, hot, allowed; Envoy's log is a file".to_owned(),
+        tracks: vec![
+            track(Way::none()),
+            emitting(QUIET, "none"),
+            emitting(USHER, "denied"),
+            Track { logged: true, ..emitting(ALL, "all") },
+        ],
+        feed: same("/", Some(&signer.token(&claims(&issuer(0), 0, 0)))),
+        compare: vec![compare(USHER, QUIET, Some(1.05)), compare(ALL, QUIET, None)],
+    }
 }
 
 /// Usher against itself, with ever more issuers.
