@@ -5,7 +5,7 @@
 //! (`x-request-id`, `traceparent`), no query, and no claim that `decisionLog.claims` does not list. Its
 //! length is bounded, since half a line is no JSON. `docs/decision-log.schema.json` is its schema.
 
-use crate::authorize::Judgement;
+use crate::authorize::{DryRun, Judgement};
 use crate::cache;
 use crate::config::{DecisionLog, Emit, HashKey};
 use crate::decide::Decision;
@@ -25,7 +25,7 @@ use line::Line;
 pub enum Level {
     /// What was let through.
     Info,
-    /// Refusals, would-be refusals and AUDIT matches.
+    /// Refusals, would-be refusals (of a dry run of everything, or of a dry-run policy) and AUDIT matches.
     Warn,
 }
 
@@ -67,10 +67,18 @@ mod most {
 
 /// Whether a decision is written, and how loud.
 pub fn wanted(log: &DecisionLog, decision: &Decision, sampler: &mut Sampler) -> Option<Level> {
-    let audited = decision.report.judgement.as_ref().is_some_and(|j| j.audit == Some(true));
+    let judgement = decision.report.judgement.as_ref();
+    let audited = judgement.is_some_and(|judgement| judgement.audit == Some(true));
+    // Whoever tries a policy out waits for these.
+    let would_refuse = |dry_run: &Option<DryRun>| dry_run.as_ref().is_some_and(|run| !run.allowed);
+    let tried = judgement.is_some_and(|judgement| {
+        would_refuse(&judgement.dry_run_deny) || would_refuse(&judgement.dry_run_allow)
+    });
     match log.emit {
         Emit::None => None,
-        Emit::Denied | Emit::All if decision.denial.is_some() || audited => Some(Level::Warn),
+        Emit::Denied | Emit::All if decision.denial.is_some() || audited || tried => {
+            Some(Level::Warn)
+        }
         Emit::Denied => None,
         Emit::All => sampler.next(log.sample).then_some(Level::Info),
     }

@@ -134,12 +134,24 @@ fn which_decisions_are_written() {
         c["authorizationPolicies"] = json!([{ "name": "a", "action": "AUDIT", "rules": [{}] }]);
     });
     let dry_run = policy(|c| c["mode"] = json!("dryRun"));
+    let tried = |action: &str, paths: &str| {
+        policy(|c| {
+            c["authorizationPolicies"] = json!([{
+                "name": "t", "action": action, "dryRun": true,
+                "rules": [{ "to": [{ "operation": { "paths": [paths] } }] }],
+            }]);
+        })
+    };
     let (warn, info) = (Some(Level::Warn), Some(Level::Info));
     for (policy, request, expected, why) in [
         (&plain, &good, [None, None, info], "allowed"),
         (&plain, &bad, [None, warn, warn], "refused"),
         (&audit, &good, [None, warn, warn], "allowed and audited"),
         (&dry_run, &bad, [None, warn, warn], "would be refused"),
+        (&tried("DENY", "/"), &good, [None, warn, warn], "a dry-run DENY policy would refuse"),
+        (&tried("DENY", "/x"), &good, [None, None, info], "a dry-run DENY policy would not"),
+        (&tried("ALLOW", "/x"), &good, [None, warn, warn], "a dry-run ALLOW policy would refuse"),
+        (&tried("ALLOW", "/"), &good, [None, None, info], "a dry-run ALLOW policy would not"),
     ] {
         let decision = decide(policy, request, NOW, &mut Session::portable());
         let found = [Emit::None, Emit::Denied, Emit::All].map(|emit| {
