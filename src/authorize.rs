@@ -44,7 +44,7 @@ pub struct Policies {
 /// One AuthorizationPolicy.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
-    pub(crate) namespace: String,
+    pub(crate) namespace: Rc<str>,
     pub(crate) name: Rc<str>,
     pub(crate) action: Action,
     pub(crate) dry_run: bool,
@@ -153,6 +153,8 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// Name of the policy that decided.
     pub policy: Option<Rc<str>>,
+    /// That policy's namespace.
+    pub namespace: Option<Rc<str>>,
     /// Number of its rule that matched, from 0.
     pub rule: Option<usize>,
     /// Istio's name of that rule, `ns[shop]-policy[p]-rule[0]`; `none`: no ALLOW rule matched; `None`:
@@ -248,6 +250,7 @@ impl Judgement {
         Self {
             verdict: Verdict::Allow,
             policy: None,
+            namespace: None,
             rule: None,
             matched: None,
             audit: None,
@@ -267,6 +270,7 @@ impl Judgement {
         self.matched = Some(Rc::clone(&rule.name));
         if let Some(policy) = policies.policies.get(rule.policy) {
             self.policy = Some(Rc::clone(&policy.name));
+            self.namespace = Some(Rc::clone(&policy.namespace));
             if verdict == Verdict::Deny {
                 self.reply(&policy.reply);
             }

@@ -27,6 +27,8 @@ pub enum Label<'d> {
     Number(usize),
     /// A text of any bytes.
     Text(&'d str),
+    /// A name and what it belongs to: written `namespace/name`.
+    In(&'d str, &'d str),
 }
 
 /// One series: a family, and a value for each of its labels, in their order.
@@ -67,6 +69,8 @@ pub fn of_decision(decision: &Decision, mut add: impl FnMut(&Series<'_>)) {
     let report = &decision.report;
     let judgement = report.judgement.as_ref();
     let rule = judgement.and_then(|j| j.rule).map_or(Label::None, Label::Number);
+    let policy =
+        judgement.and_then(|j| Some(Label::In(j.namespace.as_deref()?, j.policy.as_deref()?)));
     add(&Series::new(
         &family::DECISIONS,
         [
@@ -74,7 +78,7 @@ pub fn of_decision(decision: &Decision, mut add: impl FnMut(&Series<'_>)) {
             if decision.is_enforced() { "true" } else { "false" }.into(),
             decision.reason().into(),
             report.provider().into(),
-            judgement.and_then(|j| j.policy.as_deref()).into(),
+            policy.unwrap_or_default(),
             rule,
         ],
     ));

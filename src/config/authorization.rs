@@ -67,7 +67,7 @@ fn policy(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Policy> {
     let reply = reply(&object, action, problems);
     object.finish(problems);
     Some(Policy {
-        namespace: namespace.unwrap_or("default").to_owned(),
+        namespace: namespace.unwrap_or("default").into(),
         name: name?.into(),
         action: action?,
         dry_run,

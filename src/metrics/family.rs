@@ -51,7 +51,7 @@ pub static DECISIONS: Family = counter(
     "usher_decisions_total",
     &["decision", "enforced", "reason", "provider", "policy", "rule"],
     &["provider", "policy", "rule"],
-    "Decisions. `enforced` is `false` for a refusal in a dry run; `provider` is the rule that verified the token, or whose issuer a refused one names; `policy` and `rule` decided.",
+    "Decisions. `enforced` is `false` for a refusal in a dry run; `provider` is the rule that verified the token, or whose issuer a refused one names; `policy` (`namespace/name`) and `rule` decided.",
 );
 
 /// Verified tokens by key.

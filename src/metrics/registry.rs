@@ -39,6 +39,7 @@ enum Owned {
     None,
     Number(usize),
     Text(String),
+    In(String, String),
 }
 
 impl Registry {
@@ -118,7 +119,8 @@ impl Owned {
             (Self::None, Label::None) => true,
             (Self::Number(a), Label::Number(b)) => *a == b,
             (Self::Text(a), Label::Text(b)) => a == b,
-            (Self::None | Self::Number(_) | Self::Text(_), _) => false,
+            (Self::In(a, name), Label::In(b, other)) => a == b && name == other,
+            (Self::None | Self::Number(_) | Self::Text(_) | Self::In(..), _) => false,
         }
     }
 }
@@ -129,6 +131,7 @@ impl From<Label<'_>> for Owned {
             Label::None => Self::None,
             Label::Number(number) => Self::Number(number),
             Label::Text(text) => Self::Text(text.to_owned()),
+            Label::In(namespace, name) => Self::In(namespace.to_owned(), name.to_owned()),
         }
     }
 }

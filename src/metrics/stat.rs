@@ -41,6 +41,7 @@ fn written(label: Label<'_>) -> String {
         Label::None => "none".to_owned(),
         Label::Number(number) => number.to_string(),
         Label::Text(text) => value(text),
+        Label::In(namespace, name) => value(&format!("{namespace}/{name}")),
     }
 }
 
@@ -85,6 +86,22 @@ mod tests {
         assert_eq!(
             name("shop.usher", &series),
             "plugin=.=shop.usher;.;provider=.=https://idp.example;.;kid=.=k%3B.%3D1;.;usher_key_requests_total"
+        );
+    }
+
+    #[test]
+    fn a_policy_is_named_with_its_namespace() {
+        let of = |namespace, name| {
+            let none = Label::None;
+            let labels = [none, none, none, none, Label::In(namespace, name), Label::Number(0)];
+            self::name("p", &Series::new(&family::DECISIONS, labels))
+        };
+        let expected = "policy=.=shop/no-admin;.;rule=.=0;.;usher_decisions_total";
+        assert!(of("shop", "no-admin").ends_with(expected), "{}", of("shop", "no-admin"));
+        assert_ne!(
+            of("shop", &"x".repeat(200)),
+            of("bank", &"x".repeat(200)),
+            "cut, and still two"
         );
     }
 

@@ -164,7 +164,7 @@ fn each_decision_has_its_line() {
             json!({ "decision": "allow", "reason": "allowed", "status": 200, "policy": "staff", "rule": 0 }),
         ),
         (
-            "all",
+            "denied",
             Ask::get("/planned").bearer(&good),
             json!({ "decision": "allow", "dry_run_deny": "deny" }),
         ),
@@ -189,7 +189,8 @@ fn each_decision_has_its_line() {
         for (name, value) in expected.as_object().unwrap() {
             assert_eq!(&line[name], value, "{name} of {line}");
         }
-        let loud = line["decision"] == "deny" || line["audit"] == true;
+        let loud =
+            line["decision"] == "deny" || line["audit"] == true || line["dry_run_deny"] == "deny";
         assert_eq!(level, if loud { "warning" } else { "info" }, "{line}");
     }
 }
@@ -331,7 +332,7 @@ fn metrics_have_clean_names_and_labels() {
                 decisions(&[
                     ("decision", "allow"),
                     ("provider", provider),
-                    ("policy", "staff"),
+                    ("policy", "default/staff"),
                     ("rule", "0"),
                 ]),
                 4.0,
@@ -340,7 +341,7 @@ fn metrics_have_clean_names_and_labels() {
             (
                 decisions(&[
                     ("reason", "denied_by_rule"),
-                    ("policy", "no-admin"),
+                    ("policy", "default/no-admin"),
                     ("enforced", "true"),
                 ]),
                 1.0,

@@ -129,7 +129,7 @@ fn prometheus_has_the_series_and_the_alerts_fire() {
     assert!(!prometheus.firing().contains(&"UsherConfigDrift".to_owned()), "one proxy only");
     // Scraped as they were counted, with their labels.
     for expression in [
-        r#"usher_decisions_total{plugin="shop.usher",reason="denied_by_rule",policy="no-admin",rule="0"} > 0"#,
+        r#"usher_decisions_total{plugin="shop.usher",reason="denied_by_rule",policy="default/no-admin",rule="0"} > 0"#,
         r#"usher_decisions_total{plugin="shop.usher",reason="key_unknown",provider="corp"} > 0"#,
         r#"usher_key_requests_total{provider="corp",kid="one"} > 0"#,
         r#"usher_config_valid{plugin="broken"} == 0"#,
