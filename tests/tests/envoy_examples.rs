@@ -28,6 +28,7 @@ impl Place {
         let folder = folder.canonicalize().unwrap();
         std::fs::copy(module(), folder.join("usher.wasm")).unwrap();
         let port = free_row(14);
+        usher_demo::issuer::WITNESS.get_or_init(|| usher_tests::secrets::token);
         let issuer = Issuer::new("https://idp.example.com").unwrap();
         serve::listen(Ipv4Addr::LOCALHOST.into(), port + 2, service::router()).await.unwrap();
         Self { folder, port, issuer }

@@ -33,7 +33,10 @@ static SERVICE: LazyLock<SocketAddr> = LazyLock::new(|| {
     address
 });
 
-static KEYS: LazyLock<Issuer> = LazyLock::new(|| Issuer::new(ISSUER).unwrap());
+static KEYS: LazyLock<Issuer> = LazyLock::new(|| {
+    usher_demo::issuer::WITNESS.get_or_init(|| usher_tests::secrets::token);
+    Issuer::new(ISSUER).unwrap()
+});
 
 /// What the overlay of a namespace is made of, for `issuer`'s tokens and the module that was built.
 fn shipped(issuer: &Issuer) -> Vec<Value> {
