@@ -159,8 +159,10 @@ test-containers: wasm envoy prometheus container-binaries ## make up, make story
 	$(CONTAINERS) test
 
 .PHONY: dashboard-picture
-dashboard-picture: wasm envoy prometheus ## draw docs/dashboard.svg anew from a run of three minutes
-	$(RUN_ENV) cargo run $(LOCKED) --package usher-tests --bin draw_dashboard -- docs/dashboard.svg
+dashboard-picture: wasm envoy prometheus ## draw docs/dashboard.png anew from a recorded run of three minutes
+	tools/packages librsvg2-bin
+	$(RUN_ENV) cargo run $(LOCKED) --package usher-tests --bin draw_dashboard -- target/dashboard.svg
+	rsvg-convert --zoom 1.2 --output docs/dashboard.png target/dashboard.svg
 
 .PHONY: differential
 differential: wasm envoy ## native filters and Usher on generated policies and requests; PAIRS=20000, SEED=

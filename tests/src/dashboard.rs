@@ -11,6 +11,8 @@ pub struct Panel {
     pub title: String,
     /// The unit of its values, as Grafana names it.
     pub unit: String,
+    /// Whether its series stand one on the other.
+    pub stacked: bool,
     /// What it shows.
     pub targets: Vec<Target>,
 }
@@ -45,9 +47,11 @@ impl Panel {
                 .replace("$plugin", ".*"),
             legend: text(&target["legendFormat"]),
         };
+        let defaults = &panel["fieldConfig"]["defaults"];
         Self {
             title: text(&panel["title"]),
-            unit: text(&panel["fieldConfig"]["defaults"]["unit"]),
+            unit: text(&defaults["unit"]),
+            stacked: defaults["custom"]["stacking"]["mode"] == "normal",
             targets: panel["targets"].as_array().unwrap().iter().map(target).collect(),
         }
     }

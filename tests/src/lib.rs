@@ -22,6 +22,7 @@ pub mod jwt_authn;
 pub mod key_server;
 pub mod log;
 pub mod mint;
+pub mod picture;
 pub mod ports;
 pub mod prometheus;
 pub mod secrets;
