@@ -7,16 +7,17 @@
 //! of their refusals the one that came furthest is told.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::claims::{ClaimName, Claims, Identity};
 use crate::compact::{Compact, Header};
 use crate::denial::Denial;
-use crate::identity::{Emission, Lines};
+use crate::hash::FastMap;
+use crate::identity::Emission;
 use crate::json::Value;
 use crate::jwks::{Algorithm, KeySet};
 use crate::remote::{Keys, Ring, Unavailable, Want};
+use crate::token::Lines;
 use crate::verify::SignatureEngine;
 
 /// One entry of `jwtRules` (RequestAuthentication, with Usher's own fields).
@@ -102,7 +103,7 @@ pub struct JwtRules {
     pub rules: Vec<JwtRule>,
     /// Every place that some rule reads, each once.
     pub places: Vec<crate::token::Place>,
-    by_issuer: HashMap<String, Vec<usize>>,
+    by_issuer: FastMap<String, Vec<usize>>,
     any_issuer: Vec<usize>,
 }
 
@@ -144,7 +145,7 @@ struct Timing {
 impl JwtRules {
     /// Builds the index over `rules`.
     pub fn new(rules: Vec<JwtRule>, places: Vec<crate::token::Place>) -> Self {
-        let mut by_issuer: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_issuer: FastMap<String, Vec<usize>> = FastMap::default();
         let mut any_issuer = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
             match &rule.issuer {
@@ -156,7 +157,7 @@ impl JwtRules {
     }
 
     /// What logs call the first rule for an issuer.
-    pub fn provider_of(&self, issuer: Option<&str>) -> Option<String> {
+    fn provider_of(&self, issuer: Option<&str>) -> Option<String> {
         let index = self.by_issuer.get(issuer?).unwrap_or(&self.any_issuer).first()?;
         self.rules.get(*index).map(|rule| rule.provider.clone())
     }
@@ -245,6 +246,8 @@ impl Verified {
 pub struct Refused {
     /// Why: of several rules' refusals the furthest.
     pub denial: Denial,
+    /// What logs call the first rule for the issuer that the token names.
+    pub provider: Option<String>,
     /// The keys that were not there. Should they come, the answer may be another.
     pub wants: Vec<Want>,
 }
@@ -261,7 +264,7 @@ pub fn authenticate(
     ring: &Ring,
     engine: &mut dyn SignatureEngine,
 ) -> Result<Verified, Refused> {
-    let issuer = token.iss.as_deref().unwrap_or_default();
+    let issuer = token.iss().unwrap_or_default();
     let mut signatures = Signatures::default();
     let mut furthest = Denial::IssuerUnknown;
     let mut reuse = Reuse::Same;
@@ -289,7 +292,7 @@ pub fn authenticate(
                 };
                 return Ok(Verified(Rc::new(Token {
                     identity: Rc::new(identity),
-                    header: Rc::new(token.header),
+                    header: token.header,
                     rule: index,
                     payload: token.payload.into(),
                     timing: Timing { exp: token.exp, nbf: token.nbf, iat: token.iat },
@@ -307,7 +310,7 @@ pub fn authenticate(
             }
         }
     }
-    Err(Refused { denial: furthest, wants })
+    Err(Refused { denial: furthest, provider: rules.provider_of(token.iss()), wants })
 }
 
 /// What a rule with remote keys lacked, if it refused the token for that.
@@ -344,8 +347,8 @@ fn check(
     check_type(rule, token.header.typ.as_deref())?;
     signatures.check(rule, keys, token, engine)?;
     Timing { exp: token.exp, nbf: token.nbf, iat: token.iat }.check(rule, now)?;
-    check_audience(rule, &token.aud)?;
-    check_subject(rule, token.sub.as_deref())?;
+    check_audience(rule, token)?;
+    check_subject(rule, token.sub())?;
     check_required_claims(rule, &token.claims)
 }
 
@@ -455,9 +458,9 @@ impl Timing {
     }
 }
 
-fn check_audience(rule: &JwtRule, audiences: &[String]) -> Result<(), Denial> {
-    let accepted = |aud: &String| rule.audiences.iter().any(|a| a == normalize_audience(aud));
-    if rule.audiences.is_empty() || audiences.iter().any(accepted) {
+fn check_audience(rule: &JwtRule, token: &Compact<'_>) -> Result<(), Denial> {
+    let accepted = |aud: &str| rule.audiences.iter().any(|a| a == normalize_audience(aud));
+    if rule.audiences.is_empty() || token.aud().any(accepted) {
         Ok(())
     } else {
         Err(Denial::AudienceMismatch)

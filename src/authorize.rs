@@ -375,7 +375,7 @@ impl RuleSet {
         const A_FEW: usize = 4;
         let mut numbers: Vec<usize> = Vec::new();
         for candidates in [self.by_path.candidates(facts), self.index.candidates(facts)] {
-            numbers.extend(candidates.into_iter().take(A_FEW));
+            numbers.extend(candidates.iter().take(A_FEW));
         }
         numbers.extend((0..self.rules.len()).take(A_FEW));
         numbers.sort_unstable();

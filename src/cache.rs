@@ -9,8 +9,10 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::fast::FixedState;
 
 use crate::authenticate::{JwtRules, Verified};
 use crate::token::same;
@@ -47,9 +49,8 @@ pub struct TokenCache {
     generation: Option<(u64, u64)>,
     /// Where a token's entry is, by its hash. Two tokens of one hash displace each other; that is an
     /// entry lost, never a wrong one found.
-    index: HashMap<u64, usize>,
-    /// Seeded by the host's random source, so that nobody can prepare tokens of one hash.
-    seed: RandomState,
+    index: HashMap<u64, usize, BuildHasherDefault<AsIs>>,
+    seed: Seed,
     entries: Queue<Entry>,
     bytes: usize,
     counts: Counts,
@@ -73,6 +74,36 @@ pub enum Answer {
     Hit,
     /// It had to be verified.
     Miss,
+}
+
+/// Seeded by the host's random source. Only tokens that somebody signed are kept, so that nobody can prepare many
+/// of one hash, and two of one hash would only displace each other: a fast hash will do.
+#[derive(Debug)]
+struct Seed(FixedState);
+
+impl Default for Seed {
+    fn default() -> Self {
+        Self(FixedState::with_seed(RandomState::new().hash_one(0)))
+    }
+}
+
+/// The hash of a number that is a hash.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn write(&mut self, bytes: &[u8]) {
+        // Numbers come by `write_u64`.
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]
@@ -222,7 +253,7 @@ impl TokenCache {
     /// all of a token would cost more than everything else here.
     fn hash(&self, token: &[u8], places: &[usize]) -> u64 {
         let end = token.last_chunk::<TAIL>().map_or(token, |tail| tail.as_slice());
-        self.seed.hash_one((end, token.len(), places))
+        self.seed.0.hash_one((end, token.len(), places))
     }
 }
 

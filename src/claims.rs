@@ -97,20 +97,22 @@ impl ClaimName {
 impl Claims {
     /// The values that `path` leads to: none where a step is missing, several after `[*]`.
     pub fn find<'c>(&'c self, path: &ClaimPath) -> Vec<&'c Value> {
-        let mut segments = path.0.iter();
-        let mut found: Vec<&Value> = match segments.next() {
-            Some(Segment::Name(name)) => self.0.get(name).into_iter().collect(),
-            Some(Segment::Each) => self.0.get("*").into_iter().collect(),
-            None => Vec::new(),
-        };
-        for segment in segments {
-            found = match segment {
-                Segment::Name(name) => found.iter().filter_map(|value| value.get(name)).collect(),
-                // In Istio `[*]` is a member of that name, and leads nowhere in a list.
-                Segment::Each => found.iter().flat_map(|value| each(value)).collect(),
-            };
-        }
+        let mut found = Vec::new();
+        self.any(path, &mut |value| {
+            found.push(value);
+            false
+        });
         found
+    }
+
+    /// Whether one of the values that `path` leads to satisfies `test`.
+    pub fn any<'c>(&'c self, path: &ClaimPath, test: &mut dyn FnMut(&'c Value) -> bool) -> bool {
+        let Some((first, rest)) = path.0.split_first() else { return false };
+        let name = match first {
+            Segment::Name(name) => name,
+            Segment::Each => "*",
+        };
+        self.0.get(name).is_some_and(|value| leads(value, rest, test))
     }
 
     /// The memory that they take, as far as that can be told: what the values hold, and for each member
@@ -151,11 +153,22 @@ fn heap(value: &Value) -> usize {
     }
 }
 
-fn each(value: &Value) -> Vec<&Value> {
-    match value {
-        Value::Array(items) => items.iter().collect(),
-        _ => value.get("*").into_iter().collect(),
-    }
+/// Whether one of the values that the steps lead to, from `value` on, satisfies `test`.
+fn leads<'c>(
+    value: &'c Value,
+    segments: &[Segment],
+    test: &mut dyn FnMut(&'c Value) -> bool,
+) -> bool {
+    let Some((first, rest)) = segments.split_first() else { return test(value) };
+    let name = match (first, value) {
+        (Segment::Each, Value::Array(items)) => {
+            return items.iter().any(|item| leads(item, rest, test));
+        }
+        // In Istio `[*]` is a member of that name, and leads nowhere in a list.
+        (Segment::Each, _) => "*",
+        (Segment::Name(name), _) => name,
+    };
+    value.get(name).is_some_and(|value| leads(value, rest, test))
 }
 
 impl Identity {

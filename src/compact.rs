@@ -5,6 +5,8 @@
 //! (spec A6, F12, F15), so several spellings of a token pass there, and caches and deny lists can be
 //! evaded. Errors are found in Envoy's order. Nothing read here is verified yet.
 
+use std::rc::Rc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -33,7 +35,7 @@ impl Default for Limits {
 #[derive(Clone, Debug)]
 pub struct Compact<'t> {
     /// What the header says.
-    pub header: Header,
+    pub header: Rc<Header>,
     /// The payload.
     pub claims: Claims,
     /// The payload's part as it stands: unpadded base64url.
@@ -42,18 +44,31 @@ pub struct Compact<'t> {
     pub signed: &'t [u8],
     /// The signature's bytes.
     pub signature: Vec<u8>,
-    /// Claim `iss`.
-    pub iss: Option<String>,
-    /// Claim `sub`.
-    pub sub: Option<String>,
-    /// Claim `aud`; one string is a list of one.
-    pub aud: Vec<String>,
     /// Claim `exp`, whole seconds.
     pub exp: Option<u64>,
     /// Claim `nbf`, whole seconds.
     pub nbf: Option<u64>,
     /// Claim `iat`, whole seconds.
     pub iat: Option<u64>,
+}
+
+impl Compact<'_> {
+    /// Claim `iss`.
+    pub fn iss(&self) -> Option<&str> {
+        self.claims.text("iss")
+    }
+
+    /// Claim `sub`.
+    pub fn sub(&self) -> Option<&str> {
+        self.claims.text("sub")
+    }
+
+    /// Claim `aud`; one string is a list of one.
+    pub fn aud(&self) -> impl Iterator<Item = &str> {
+        let value = self.claims.get("aud");
+        let list = value.and_then(Value::as_array).into_iter().flatten();
+        value.and_then(Value::as_str).into_iter().chain(list.filter_map(Value::as_str))
+    }
 }
 
 /// What Usher reads of a token's header. A key that the token brings along (`jwk`, `x5c`), and a place
@@ -82,24 +97,21 @@ pub fn parse<'t>(token: &'t [u8], limits: &Limits) -> Result<Compact<'t>, Denial
     let header = object(header, Malformed::HeaderBase64, Malformed::HeaderJson, limits)?;
     let header = read_header(&header)?;
     let claims = object(payload, Malformed::PayloadBase64, Malformed::PayloadJson, limits)?;
-    let iss = string(&claims, "iss", Malformed::Iss)?;
-    let sub = string(&claims, "sub", Malformed::Sub)?;
+    string(&claims, "iss", Malformed::Iss)?;
+    string(&claims, "sub", Malformed::Sub)?;
     let iat = seconds(&claims, "iat", Malformed::IatType, Malformed::IatRange)?;
     let nbf = seconds(&claims, "nbf", Malformed::NbfType, Malformed::NbfRange)?;
     let exp = seconds(&claims, "exp", Malformed::ExpType, Malformed::ExpRange)?;
     string(&claims, "jti", Malformed::Jti)?;
-    let aud = audiences(&claims)?;
+    check_audiences(&claims)?;
     let signature = base64url(signature).ok_or(malformed(Malformed::SignatureBase64))?;
 
     Ok(Compact {
-        header,
+        header: Rc::new(header),
         claims: Claims(claims),
         payload,
         signed: signed.as_bytes(),
         signature,
-        iss,
-        sub,
-        aud,
         exp,
         nbf,
         iat,
@@ -151,22 +163,22 @@ fn read_header(header: &Map<String, Value>) -> Result<Header, Denial> {
         return Err(Denial::HeaderUnsupported);
     }
     let alg = string(header, "alg", Malformed::Alg)?.ok_or(malformed(Malformed::Alg))?;
-    if crate::jwks::Algorithm::parse(&alg).is_none() {
+    if crate::jwks::Algorithm::parse(alg).is_none() {
         return Err(Denial::AlgorithmNotAllowed);
     }
-    let kid = string(header, "kid", Malformed::Kid)?;
-    let typ = string(header, "typ", Malformed::Typ)?;
-    Ok(Header { alg, kid, typ })
+    let kid = string(header, "kid", Malformed::Kid)?.map(str::to_owned);
+    let typ = string(header, "typ", Malformed::Typ)?.map(str::to_owned);
+    Ok(Header { alg: alg.to_owned(), kid, typ })
 }
 
-fn string(
-    object: &Map<String, Value>,
+fn string<'o>(
+    object: &'o Map<String, Value>,
     name: &str,
     cause: Malformed,
-) -> Result<Option<String>, Denial> {
+) -> Result<Option<&'o str>, Denial> {
     match object.get(name) {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(malformed(cause)),
     }
 }
@@ -196,14 +208,12 @@ fn seconds(
     whole.parse().map(Some).map_err(|_| malformed(out_of_range))
 }
 
-fn audiences(claims: &Map<String, Value>) -> Result<Vec<String>, Denial> {
-    let items = match claims.get("aud") {
-        None => return Ok(Vec::new()),
-        Some(Value::String(one)) => return Ok(vec![one.clone()]),
-        Some(Value::Array(items)) => items.iter(),
-        Some(_) => return Err(malformed(Malformed::Aud)),
-    };
-    items.map(|item| item.as_str().map(str::to_owned).ok_or(malformed(Malformed::Aud))).collect()
+fn check_audiences(claims: &Map<String, Value>) -> Result<(), Denial> {
+    match claims.get("aud") {
+        None | Some(Value::String(_)) => Ok(()),
+        Some(Value::Array(items)) if items.iter().all(Value::is_string) => Ok(()),
+        Some(_) => Err(malformed(Malformed::Aud)),
+    }
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use crate::denial::{Denial, Malformed};
 use crate::remote::{Ring, Want};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::token::{self, Edits, Found, Stands};
+use crate::token::{self, Edits, Found, Lines, Stands};
 use crate::verify::{Counting, SignatureEngine, portable::Portable};
-use crate::{compact, identity, path};
+use crate::{compact, path};
 
 mod report;
 
@@ -241,14 +241,13 @@ impl Way<'_> {
             self.report.cache = Some(Answer::Miss);
         }
         let compact = compact::parse(token, &policy.limits.token)?;
-        self.report.header = Some(Rc::new(compact.header.clone()));
-        let issuer = compact.iss.clone();
+        self.report.header = Some(Rc::clone(&compact.header));
         let Session { engine, ring, .. } = session;
         let mut engine = Counting::new(&mut **engine);
         let outcome = authenticate(&policy.jwt, compact, places, self.now, ring, &mut engine);
         self.report.signature_checks = engine.checks;
         let verified = outcome.map_err(|refused| {
-            self.report.claimed_provider = policy.jwt.provider_of(issuer.as_deref());
+            self.report.claimed_provider = refused.provider;
             self.wants = refused.wants;
             refused.denial
         })?;
@@ -300,7 +299,7 @@ impl Way<'_> {
         let mut edits = self.edits.clone();
         if let Some(verified) = verified {
             for (name, lines) in self.emission(verified)?.iter() {
-                edits.set_lines(name.as_bytes(), lines.clone());
+                edits.set_lines(Rc::clone(name), Rc::clone(lines));
             }
         }
         Ok(Cow::Owned(edits.applied(request)))
@@ -327,13 +326,13 @@ impl Way<'_> {
             return Ok(Passed);
         };
         for (name, lines) in self.emission(verified)?.iter() {
-            self.step(|| format!("emit: `{name}`"));
-            self.edits.set_lines(name.as_bytes(), lines.clone());
+            self.step(|| format!("emit: `{}`", String::from_utf8_lossy(name)));
+            self.edits.set_lines(Rc::clone(name), Rc::clone(lines));
         }
         Ok(Passed)
     }
 
-    fn emission(&self, verified: &Verified) -> Result<Rc<identity::Lines>, Denial> {
+    fn emission(&self, verified: &Verified) -> Result<Rc<Lines>, Denial> {
         verified.emission(|| {
             let rule = self.policy.jwt.rule(verified).ok_or(Denial::HostFailed)?;
             rule.emission.lines(verified, self.policy.limits.emitted_bytes)

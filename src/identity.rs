@@ -4,12 +4,12 @@
 //! variable (CGI and WSGI turn every other byte into `_`), so whatever folds to an emitted name is an
 //! emitted name. That holds in trailers too.
 
-use std::collections::HashSet;
-
 use crate::authenticate::Verified;
 use crate::claims::{ClaimName, Claims};
 use crate::denial::Denial;
+use crate::hash::FastSet;
 use crate::json::{Map, Value};
+use crate::token::Lines;
 
 pub mod encode;
 
@@ -18,7 +18,7 @@ use encode::{ClaimFormat, PayloadEncoding, TextEncoding};
 /// The headers that only Usher may set.
 #[derive(Clone, Debug, Default)]
 pub struct Firewall {
-    folded: HashSet<Vec<u8>>,
+    folded: FastSet<Vec<u8>>,
     /// Which lengths these names have, a bit each. Folding keeps a name's length, so that most headers
     /// are known to be none of them at a glance.
     lengths: u64,
@@ -27,7 +27,7 @@ pub struct Firewall {
 impl Firewall {
     /// Protects every name that folds to one of `names`.
     pub fn new<'n>(names: impl Iterator<Item = &'n str>) -> Self {
-        let folded: HashSet<Vec<u8>> = names.map(|name| fold(name.as_bytes())).collect();
+        let folded: FastSet<Vec<u8>> = names.map(|name| fold(name.as_bytes())).collect();
         let lengths = folded.iter().fold(0, |lengths, name| lengths | length_bit(name));
         Self { folded, lengths }
     }
@@ -114,9 +114,9 @@ impl Emission {
         let claims = &verified.identity().claims;
         let mut all: Lines = Vec::new();
         let mut put = |name: &str, lines: Vec<Vec<u8>>| {
-            all.retain(|(n, _)| n != name);
+            all.retain(|(n, _)| **n != *name.as_bytes());
             if !lines.is_empty() {
-                all.push((name.to_owned(), lines));
+                all.push((name.as_bytes().into(), lines.into()));
             }
         };
         if let Some(header) = &self.payload {
@@ -135,9 +135,6 @@ impl Emission {
         Ok(all)
     }
 }
-
-/// Headers by lower-case name, each with its lines.
-pub type Lines = Vec<(String, Vec<Vec<u8>>)>;
 
 impl PayloadHeader {
     fn value(&self, signed: &str, claims: &Claims) -> Vec<u8> {

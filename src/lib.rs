@@ -49,6 +49,7 @@ pub mod reply;
 pub mod start;
 
 pub mod config;
+mod hash;
 pub mod json;
 
 // INVARIANT (pure core): the host is known to this module alone.

@@ -175,7 +175,7 @@ fn caller(line: &mut Line, log: &DecisionLog, decision: &Decision, hash_key: Opt
     };
     let listed = log.claims.iter();
     let claims = listed.filter_map(|name| Some((name.as_str(), shown(identity.claims.get(name)?))));
-    line.object("claims", claims, most::CLAIM, most::CLAIMS);
+    line.object("claims", &claims.collect::<Vec<_>>(), most::CLAIM, most::CLAIMS);
     // RFC 8693 section 4.1: the party that acts for the subject.
     let actor = identity.claims.get("act").and_then(|act| act.get("sub"));
     line.optional("actor", actor.map(shown).as_deref(), most::CLAIM);

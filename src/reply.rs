@@ -3,6 +3,8 @@
 //! Nothing of the request is repeated but scheme and authority: Envoy's challenge holds path and query,
 //! and with them a token that was sent there (spec F39).
 
+use std::borrow::Cow;
+
 use crate::denial::{Denial, phrase};
 use crate::request::Request;
 
@@ -148,8 +150,12 @@ fn realm(request: &Request) -> String {
 }
 
 /// The characters that RFC 6750 section 3 allows in `error_description` and `scope`.
-fn quotable(text: &str) -> String {
-    text.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect()
+fn quotable(text: &str) -> Cow<'_, str> {
+    let allowed = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
+    if text.bytes().all(|byte| allowed(char::from(byte))) {
+        return Cow::Borrowed(text);
+    }
+    text.chars().filter(|c| allowed(*c)).collect()
 }
 
 /// RFC 9457 section 3, with the reason code as an extension member.

@@ -54,7 +54,7 @@ pub fn line(policy: &Policy, hash: &str, ring: &Ring, engine: &dyn SignatureEngi
         policy.authorization.len(),
         engines(policy, ring, engine),
     );
-    words::escape(&words::redact(line.as_bytes()), LINE_BYTES).0
+    words::clean(line.as_bytes(), LINE_BYTES)
 }
 
 fn listed(items: &[String]) -> String {

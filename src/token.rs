@@ -11,7 +11,7 @@ use crate::request::Request;
 
 mod take;
 
-pub use take::Edits;
+pub use take::{Edits, Lines};
 
 /// A place where rules look for tokens (RequestAuthentication `fromHeaders`, `fromParams`,
 /// `fromCookies`; Usher's `fromWebSocketProtocol`).
@@ -141,13 +141,14 @@ impl Place {
     /// Whether a line of this header is another place's: it begins with a longer prefix of that one's.
     fn yields(&self, all: &[Self], line: &[u8]) -> bool {
         let Self::Header { name, prefix } = self else { return false };
-        let length = prefix.strip(line).map(|_| prefix.len());
-        all.iter().any(|other| match other {
-            Self::Header { name: other_name, prefix: other } => {
-                other_name == name && other.strip(line).is_some() && Some(other.len()) > length
-            }
-            _ => false,
-        })
+        let others = all.iter().filter_map(|other| match other {
+            Self::Header { name: other_name, prefix: other } if other_name == name => Some(other),
+            _ => None,
+        });
+        let length = || prefix.strip(line).map(|_| prefix.len());
+        others
+            .filter(|other| *other != prefix)
+            .any(|other| other.strip(line).is_some() && Some(other.len()) > length())
     }
 }
 

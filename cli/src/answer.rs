@@ -63,7 +63,7 @@ impl Answer {
         let judgement = report.judgement.as_ref();
         let reply = decision.reply.as_ref();
         let set = decision.edits.set.iter().map(|(name, lines)| {
-            let value = match lines.as_slice() {
+            let value = match &**lines {
                 [line] => Value::String(text(line)),
                 lines => json!(lines.iter().map(|line| text(line)).collect::<Vec<_>>()),
             };

@@ -1,11 +1,12 @@
 //! IP addresses and CIDR blocks.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
+
+use crate::hash::FastSet;
 
 /// Blocks, any of which may hold an address. One look-up for each prefix length that occurs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct AddressSet(Vec<(u8, HashSet<IpAddr>)>);
+pub(crate) struct AddressSet(Vec<(u8, FastSet<IpAddr>)>);
 
 impl AddressSet {
     /// Adds `a.b.c.d`, an IPv6 address, or a CIDR block; host bits are ignored. `None` where the text
@@ -25,7 +26,7 @@ impl AddressSet {
             Some((_, blocks)) => {
                 blocks.insert(block);
             }
-            None => self.0.push((length, HashSet::from([block]))),
+            None => self.0.push((length, FastSet::from_iter([block]))),
         }
         Some(())
     }

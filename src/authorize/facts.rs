@@ -118,7 +118,7 @@ impl<'r> Facts<'r> {
             }
             _ => false,
         };
-        identity.claims.find(path).into_iter().any(|value| match value {
+        identity.claims.any(path, &mut |value| match value {
             Value::Array(items) => items.iter().any(&mut text),
             _ => text(value),
         })

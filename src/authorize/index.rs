@@ -5,13 +5,14 @@
 //! looks up what it has. A rule that can be filed under nothing is always tried. The index only leaves
 //! out what cannot match; whether a rule does match, [`Rule::matches`] alone says.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
 use super::address::{masked, octets};
 use super::facts::{Address, Attribute, Facts};
 use super::rule::Rule;
 use super::{peer, principal};
 use crate::claims::Segment;
+use crate::hash::FastMap;
 use crate::json::{Map, Value};
 
 mod filing;
@@ -28,6 +29,8 @@ const WORTH_FILING: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     always: Vec<usize>,
+    /// Whether any rule is filed under anything.
+    files: bool,
     paths: Table,
     /// By whole names of the peer, and by what [`peer::parts`] finds in them.
     peers: Table,
@@ -35,19 +38,19 @@ pub(crate) struct Index {
     request_principals: Table,
     ports: Table,
     /// By blocks; the prefix lengths that occur.
-    addresses: HashMap<Address, (Vec<u8>, Table)>,
-    headers: HashMap<Box<[u8]>, Table>,
+    addresses: FastMap<Address, (Vec<u8>, Table)>,
+    headers: FastMap<Box<[u8]>, Table>,
     claims: Claims,
     /// By any other attribute with texts.
-    texts: HashMap<Attribute, Table>,
+    texts: FastMap<Attribute, Table>,
 }
 
 /// Rules by claims, along the ways that lead to them.
 #[derive(Clone, Debug, Default)]
 struct Claims {
     /// By attributes whose way ends here, or goes on through the elements of a list.
-    tables: HashMap<Attribute, Table>,
-    members: HashMap<String, Self>,
+    tables: FastMap<Attribute, Table>,
+    members: FastMap<String, Self>,
 }
 
 impl Index {
@@ -78,6 +81,7 @@ impl Index {
     }
 
     fn file(&mut self, number: usize, Slot { kind, key }: Slot) {
+        self.files = true;
         let table = match kind {
             Kind::Path => &mut self.paths,
             Kind::Peer if peer::is_part(&key) => &mut self.peer_parts,
@@ -103,7 +107,10 @@ impl Index {
     }
 
     /// The rules that could match, in their order.
-    pub(crate) fn candidates(&self, facts: &Facts<'_>) -> Vec<usize> {
+    pub(crate) fn candidates(&self, facts: &Facts<'_>) -> Cow<'_, [usize]> {
+        if !self.files {
+            return Cow::Borrowed(&self.always);
+        }
         let mut found = self.always.clone();
         if let Some(path) = facts.path() {
             self.paths.look_up_path(path, &mut found);
@@ -140,7 +147,7 @@ impl Index {
         }
         found.sort_unstable();
         found.dedup();
-        found
+        Cow::Owned(found)
     }
 
     fn look_up_connection(&self, facts: &Facts<'_>, found: &mut Vec<usize>) {

@@ -1,6 +1,5 @@
 //! A rule, compiled: (any `from`) and (any `to`) and (every `when`).
 
-use std::collections::HashSet;
 use std::fmt;
 
 use super::address::AddressSet;
@@ -10,6 +9,7 @@ use super::principal::RequestPrincipalSet;
 use super::template::Template;
 use super::text::TextSet;
 use crate::claims::ClaimPath;
+use crate::hash::FastSet;
 use crate::request::{MetadataValue, Request};
 
 /// One rule of a policy.
@@ -48,7 +48,7 @@ pub(crate) enum Test {
     Metadata { filter: String, key: String, text: TextSet, list: TextSet },
     Path(PathSet),
     Peer(PeerSet),
-    Port(HashSet<u16>),
+    Port(FastSet<u16>),
     RequestPrincipal(RequestPrincipalSet),
     Text(Attribute, TextSet),
 }

@@ -3,9 +3,8 @@
 //! Source: istio/istio pilot/pkg/security/authz/matcher/string.go (spec B5). A set answers in the time
 //! of the text it is asked about, however many values it holds; nothing is compiled to a regex.
 
-use std::collections::HashSet;
-
 use super::index::Key;
+use crate::hash::FastSet;
 
 /// What a lone `*` accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +41,7 @@ pub(crate) fn form(value: &str) -> Form<'_> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TextSet {
     any: Option<Star>,
-    exact: HashSet<Box<[u8]>>,
+    exact: FastSet<Box<[u8]>>,
     prefixes: Affixes,
     suffixes: Affixes,
 }
@@ -112,7 +111,7 @@ pub(crate) fn is_dots(text: &[u8]) -> bool {
 
 /// Prefixes or suffixes by length: as many look-ups as there are lengths, each in a set.
 #[derive(Clone, Debug, Default)]
-struct Affixes(Vec<(usize, HashSet<Box<[u8]>>)>);
+struct Affixes(Vec<(usize, FastSet<Box<[u8]>>)>);
 
 impl Affixes {
     fn add(&mut self, text: &[u8]) {
@@ -120,7 +119,7 @@ impl Affixes {
             Some((_, set)) => {
                 set.insert(text.into());
             }
-            None => self.0.push((text.len(), HashSet::from([text.into()]))),
+            None => self.0.push((text.len(), FastSet::from_iter([text.into()]))),
         }
     }
 

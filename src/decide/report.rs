@@ -104,7 +104,8 @@ impl Decision {
         }
         if let Some(judgement) = &self.report.judgement {
             put("usher.policy", judgement.policy.as_deref());
-            put("usher.rule", judgement.rule.map(|rule| rule.to_string()).as_deref());
+            let mut digits = itoa::Buffer::new();
+            put("usher.rule", judgement.rule.map(|rule| digits.format(rule)));
             for (name, run) in [
                 ("usher.dry_run_deny", &judgement.dry_run_deny),
                 ("usher.dry_run_allow", &judgement.dry_run_allow),

@@ -196,8 +196,8 @@ impl Observer {
         }
         for step in &decision.report.steps {
             let id = request.header("x-request-id").unwrap_or(b"-");
-            let (id, _) = words::escape(&words::redact(id), STEP_BYTES);
-            let (step, _) = words::escape(&words::redact(step.as_bytes()), STEP_BYTES);
+            let (id, step) =
+                (words::clean(id, STEP_BYTES), words::clean(step.as_bytes(), STEP_BYTES));
             host::log(LogLevel::Debug, &format!("usher: {id}: {step}"));
         }
         let standard = Default::default();

@@ -21,11 +21,17 @@ impl Line {
     }
 
     pub(super) fn number(&mut self, name: &str, value: u64) {
-        self.member(name, &value.to_string());
+        self.member(name, &mut |text| {
+            text.push_str(itoa::Buffer::new().format(value));
+            false
+        });
     }
 
     pub(super) fn boolean(&mut self, name: &str, value: bool) {
-        self.member(name, if value { "true" } else { "false" });
+        self.member(name, &mut |text| {
+            text.push_str(if value { "true" } else { "false" });
+            false
+        });
     }
 
     /// A text of at most `most` bytes as written.
@@ -40,39 +46,45 @@ impl Line {
     /// Bytes that need be no text.
     pub(super) fn bytes(&mut self, name: &str, bytes: Option<&[u8]>, most: usize) {
         if let Some(bytes) = bytes {
-            let text = self.quoted(bytes, most);
-            self.member(name, &text);
+            self.member(name, &mut |text| quoted(text, bytes, most));
         }
     }
 
     /// A list of texts, of at most `most` bytes together.
     pub(super) fn texts(&mut self, name: &str, texts: &[String], most: usize) {
-        let mut list = String::new();
-        for text in texts {
-            let item = self.quoted(text.as_bytes(), most);
-            self.append(&mut list, &item, most);
-        }
-        self.member(name, &format!("[{list}]"));
+        self.member(name, &mut |text| {
+            text.push('[');
+            let (begin, mut cut) = (text.len(), false);
+            for item in texts {
+                let write = &mut |text: &mut String| quoted(text, item.as_bytes(), most);
+                cut |= append(text, begin, most, write);
+            }
+            text.push(']');
+            cut
+        });
     }
 
     /// An object of texts, each of at most `each` bytes, `most` together.
-    pub(super) fn object<'n>(
+    pub(super) fn object(
         &mut self,
         name: &str,
-        members: impl Iterator<Item = (&'n str, String)>,
+        members: &[(&str, String)],
         each: usize,
         most: usize,
     ) {
-        let mut object = String::new();
-        for (name, text) in members {
-            let item = format!(
-                "{}:{}",
-                self.quoted(name.as_bytes(), each),
-                self.quoted(text.as_bytes(), each)
-            );
-            self.append(&mut object, &item, most);
-        }
-        self.member(name, &format!("{{{object}}}"));
+        self.member(name, &mut |text| {
+            text.push('{');
+            let (begin, mut cut) = (text.len(), false);
+            for (name, value) in members {
+                cut |= append(text, begin, most, &mut |text| {
+                    let cut = quoted(text, name.as_bytes(), each);
+                    text.push(':');
+                    quoted(text, value.as_bytes(), each) || cut
+                });
+            }
+            text.push('}');
+            cut
+        });
     }
 
     pub(super) fn finish(mut self) -> String {
@@ -81,40 +93,48 @@ impl Line {
         self.text
     }
 
-    fn append(&mut self, items: &mut String, item: &str, most: usize) {
-        if items.len().saturating_add(item.len()) > most {
-            self.cut = true;
-            return;
-        }
-        if !items.is_empty() {
-            items.push(',');
-        }
-        items.push_str(item);
-    }
-
-    fn quoted(&mut self, bytes: &[u8], most: usize) -> String {
-        // What lies far behind the cut need not be looked through.
-        let near = bytes.get(..most.saturating_mul(2)).unwrap_or(bytes);
-        let (text, cut) = escape(&redact(near), most);
-        self.cut |= cut || near.len() < bytes.len();
-        format!("\"{text}\"")
-    }
-
-    /// Adds a member whose value is JSON already; not if the line would become too long by it.
-    fn member(&mut self, name: &str, value: &str) {
+    /// Adds a member; not if the line would become too long by it. `write` appends its value as JSON, and says
+    /// whether something of that was cut off.
+    fn member(&mut self, name: &str, write: &mut dyn FnMut(&mut String) -> bool) {
         let [_, end] = ENDS;
-        let punctuation = ",\"\":".len();
-        let parts = [self.text.len(), name.len(), value.len(), punctuation, end.len()];
-        if parts.into_iter().fold(0, usize::saturating_add) > LINE_BYTES {
-            self.cut = true;
-            return;
-        }
-        if self.text.len() > 1 {
-            self.text.push(',');
-        }
-        self.text.push('"');
+        let before = self.text.len();
+        self.text.push_str(if before > 1 { ",\"" } else { "\"" });
         self.text.push_str(name);
         self.text.push_str("\":");
-        self.text.push_str(value);
+        self.cut |= write(&mut self.text);
+        if self.text.len().saturating_add(end.len()) > LINE_BYTES {
+            self.text.truncate(before);
+            self.cut = true;
+        }
     }
+}
+
+/// Appends an item to a list that began at `begin`, unless its items would have more than `most` bytes together.
+/// Answers whether something was cut off.
+fn append(
+    text: &mut String,
+    begin: usize,
+    most: usize,
+    write: &mut dyn FnMut(&mut String) -> bool,
+) -> bool {
+    let before = text.len();
+    if before > begin {
+        text.push(',');
+    }
+    let cut = write(text);
+    if text.len().saturating_sub(begin) > most {
+        text.truncate(before);
+        return true;
+    }
+    cut
+}
+
+/// Appends a string of at most `most` bytes between its quotes. Answers whether something was cut off.
+fn quoted(text: &mut String, bytes: &[u8], most: usize) -> bool {
+    // What lies far behind the cut need not be looked through.
+    let near = bytes.get(..most.saturating_mul(2)).unwrap_or(bytes);
+    text.push('"');
+    let cut = escape(text, &redact(near), most);
+    text.push('"');
+    cut || near.len() < bytes.len()
 }

@@ -12,8 +12,9 @@ const REDACTED: &[u8] = b"[redacted]";
 pub fn redact(text: &[u8]) -> Cow<'_, [u8]> {
     let mut clean: Vec<u8> = Vec::new();
     let mut rest = text;
-    let mut at = 0;
-    while let Some(tail) = rest.get(at..).filter(|tail| !tail.is_empty()) {
+    let mut at = 0_usize;
+    while let Some((skipped, tail)) = to_next_e(rest.get(at..).unwrap_or_default()) {
+        at = at.saturating_add(skipped);
         let length =
             if begins(tail) { tail.iter().take_while(|b| of_token(**b)).count() } else { 0 };
         if length >= SHORTEST {
@@ -32,6 +33,12 @@ pub fn redact(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(clean)
 }
 
+/// How far away the next `e` is, and the text from there on.
+fn to_next_e(text: &[u8]) -> Option<(usize, &[u8])> {
+    let at = text.iter().position(|byte| *byte == b'e')?;
+    Some((at, text.get(at..)?))
+}
+
 /// How a JOSE header begins in base64url: an object, perhaps with white space in it (RFC 8259 section 2).
 fn begins(text: &[u8]) -> bool {
     matches!(
@@ -44,16 +51,17 @@ fn of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'%' | b'=' | b'~')
 }
 
-/// Bytes as the inside of a JSON string of printable ASCII, of at most `most` bytes; and whether
+/// Appends bytes as the inside of a JSON string of printable ASCII, of at most `most` bytes. Answers whether
 /// something was cut off.
-pub fn escape(bytes: &[u8], most: usize) -> (String, bool) {
+pub fn escape(text: &mut String, bytes: &[u8], most: usize) -> bool {
     let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
     if bytes.len() <= most && bytes.iter().all(plain) {
-        return (String::from_utf8_lossy(bytes).into_owned(), false);
+        text.push_str(str::from_utf8(bytes).unwrap_or_default());
+        return false;
     }
     // No byte becomes less than one: what lies beyond is cut off in any case. A character is not split.
     let within = bytes.get(..most.saturating_add(4)).unwrap_or(bytes);
-    let mut text = String::new();
+    let begin = text.len();
     for char in String::from_utf8_lossy(within).chars() {
         let mut units = [0; 2];
         let escaped = match char {
@@ -64,12 +72,19 @@ pub fn escape(bytes: &[u8], most: usize) -> (String, bool) {
                 char.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
             }
         };
-        if text.len().saturating_add(escaped.len()) > most {
-            return (text, true);
+        if text.len().saturating_sub(begin).saturating_add(escaped.len()) > most {
+            return true;
         }
         text.push_str(&escaped);
     }
-    (text, within.len() < bytes.len())
+    within.len() < bytes.len()
+}
+
+/// Others' words for a line of its own: without tokens, escaped, of at most `most` bytes.
+pub fn clean(text: &[u8], most: usize) -> String {
+    let mut clean = String::new();
+    escape(&mut clean, &redact(text), most);
+    clean
 }
 
 /// A text for filter state, which an access log may print as it is, in quotes or without: percent codes for
@@ -117,6 +132,12 @@ mod tests {
         }
     }
 
+    fn escaped(bytes: &[u8], most: usize) -> (String, bool) {
+        let mut text = "before".to_owned();
+        let cut = escape(&mut text, bytes, most);
+        (text.strip_prefix("before").unwrap().to_owned(), cut)
+    }
+
     #[test]
     fn every_byte_becomes_printable_ascii() {
         for (bytes, expected) in [
@@ -126,7 +147,7 @@ mod tests {
             (b"\xff\xc3\xa9", "\\ufffd\\u00e9"),
             ("\u{1f600}\u{202e}".as_bytes(), "\\ud83d\\ude00\\u202e"),
         ] {
-            assert_eq!(escape(bytes, 100), (expected.to_owned(), false), "{bytes:?}");
+            assert_eq!(escaped(bytes, 100), (expected.to_owned(), false), "{bytes:?}");
         }
     }
 
@@ -145,10 +166,10 @@ mod tests {
 
     #[test]
     fn what_is_cut_is_cut_between_characters() {
-        assert_eq!(escape(b"abc", 3), ("abc".to_owned(), false));
-        assert_eq!(escape(b"abcd", 3), ("abc".to_owned(), true));
-        assert_eq!(escape(b"ab\n", 7), ("ab".to_owned(), true));
-        assert_eq!(escape("\u{1f600}".as_bytes(), 11), (String::new(), true));
-        assert_eq!(escape(&[b'x'; 70_000], 512).0.len(), 512);
+        assert_eq!(escaped(b"abc", 3), ("abc".to_owned(), false));
+        assert_eq!(escaped(b"abcd", 3), ("abc".to_owned(), true));
+        assert_eq!(escaped(b"ab\n", 7), ("ab".to_owned(), true));
+        assert_eq!(escaped("\u{1f600}".as_bytes(), 11), (String::new(), true));
+        assert_eq!(escaped(&[b'x'; 70_000], 512).0.len(), 512);
     }
 }

@@ -3,16 +3,15 @@
 //! The host gives each stat a number; a request must not pay for its name again. Where a family has as many
 //! series as it may, further ones are counted as one whose open labels are `other`.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher as _;
 
 use super::family::{Family, Kind};
 use super::{Label, MOST_LABELS, Series, stat};
+use crate::hash::FastMap;
 
 /// The stats of one plugin in one worker.
 #[derive(Debug, Default)]
 pub struct Registry {
-    hasher: RandomState,
     families: Vec<Known>,
 }
 
@@ -22,7 +21,7 @@ struct Known {
     family: &'static Family,
     stats: Vec<Stat>,
     /// By the hash of the series, since a key that borrows cannot be looked up in a map of owned ones.
-    by_hash: HashMap<u64, Vec<usize>>,
+    by_hash: FastMap<u64, Vec<usize>>,
     /// What was asked for last: most requests move the same series as the one before.
     last: usize,
 }
@@ -54,7 +53,7 @@ impl Registry {
         if let Some(stat) = known.stats.get(known.last).filter(|stat| stat.is(series)) {
             return stat.id;
         }
-        let hash = self.hasher.hash_one(series.labels);
+        let hash = known.by_hash.hasher().hash_one(series.labels);
         if let Some(stat) = known.find(hash, series) {
             return stat.id;
         }
@@ -76,7 +75,7 @@ impl Registry {
 
 fn known<'k>(families: &'k mut Vec<Known>, family: &'static Family) -> Option<&'k mut Known> {
     if !families.iter().any(|known| std::ptr::eq(known.family, family)) {
-        let (stats, by_hash) = (Vec::new(), HashMap::new());
+        let (stats, by_hash) = (Vec::new(), FastMap::default());
         families.push(Known { family, stats, by_hash, last: 0 });
     }
     families.iter_mut().find(|known| std::ptr::eq(known.family, family))

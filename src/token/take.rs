@@ -1,5 +1,7 @@
 //! Taking tokens out of a request: the header edits that leave everything else as it was.
 
+use std::rc::Rc;
+
 use super::{Place, cookie_value, is, param_value, split_once};
 use crate::request::Request;
 
@@ -9,8 +11,11 @@ pub struct Edits {
     /// Headers to be removed with all their lines.
     pub remove: Vec<Vec<u8>>,
     /// Headers to be replaced, all their lines, by these lines (at least one).
-    pub set: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
+    pub set: Lines,
 }
+
+/// Headers by lower-case name, each with its lines. Shared, since each request with the same token sets the same.
+pub type Lines = Vec<(Rc<[u8]>, Rc<[Vec<u8>]>)>;
 
 impl Edits {
     /// Takes every token at `place` for which `taken` says so out of the request.
@@ -20,7 +25,7 @@ impl Edits {
                 let held = |line: &[u8]| prefix.read(line).is_some_and(|(_, t)| taken(t));
                 // Envoy takes the whole header. What is no token stays here, and what may be one does
                 // not, whatever stands before it.
-                if self.lines(request, name).into_iter().any(held) {
+                if self.lines(request, name).any(held) {
                     self.edit_lines(request, name, &|line| {
                         if held(line) || may_hold_a_token(line) { Line::Gone } else { Line::Kept }
                     });
@@ -44,56 +49,58 @@ impl Edits {
 
     /// Replaces all lines of a header by one.
     pub fn set(&mut self, name: &[u8], value: Vec<u8>) {
-        self.set_lines(name, vec![value]);
+        self.set_lines(name.into(), [value].into());
     }
 
     /// Replaces all lines of a header; no line at all removes it.
-    pub fn set_lines(&mut self, name: &[u8], lines: Vec<Vec<u8>>) {
-        self.set.retain(|(n, _)| n != name);
+    pub fn set_lines(&mut self, name: Rc<[u8]>, lines: Rc<[Vec<u8>]>) {
         if lines.is_empty() {
-            self.remove(name);
-        } else {
-            self.remove.retain(|n| n != name);
-            self.set.push((name.to_vec(), lines));
+            return self.remove(&name);
+        }
+        self.remove.retain(|n| **n != *name);
+        match self.set.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, old)) => *old = lines,
+            None => self.set.push((name, lines)),
         }
     }
 
     /// Removes a header with all its lines.
     pub fn remove(&mut self, name: &[u8]) {
-        self.set.retain(|(n, _)| n != name);
+        self.set.retain(|(n, _)| **n != *name);
         if !self.remove.iter().any(|n| n == name) {
             self.remove.push(name.to_vec());
         }
     }
 
     /// The lines that a header has after the edits so far.
-    pub fn lines<'e>(&'e self, request: &'e Request, name: &'e str) -> Vec<&'e [u8]> {
-        if self.remove.iter().any(|n| n == name.as_bytes()) {
-            return Vec::new();
-        }
-        match self.set.iter().find(|(n, _)| n == name.as_bytes()) {
-            Some((_, lines)) => lines.iter().map(Vec::as_slice).collect(),
-            None => request.lines(name).collect(),
-        }
+    pub fn lines<'e>(
+        &'e self,
+        request: &'e Request,
+        name: &'e str,
+    ) -> impl Iterator<Item = &'e [u8]> {
+        let removed = self.remove.iter().any(|n| n == name.as_bytes());
+        let set = self.set.iter().find(|(n, _)| **n == *name.as_bytes());
+        let sent = (!removed && set.is_none()).then(|| request.lines(name));
+        let set = set.into_iter().flat_map(|(_, lines)| lines.iter().map(Vec::as_slice));
+        set.chain(sent.into_iter().flatten())
     }
 
     /// The request as it is after the edits.
     pub fn applied(&self, request: &Request) -> Request {
         let mut edited = request.clone();
         edited.headers.retain(|(name, _)| {
-            !self.remove.contains(name) && !self.set.iter().any(|(set, _)| set == name)
+            !self.remove.contains(name) && !self.set.iter().any(|(set, _)| **set == **name)
         });
         for (name, lines) in &self.set {
-            edited.headers.extend(lines.iter().map(|line| (name.clone(), line.clone())));
+            edited.headers.extend(lines.iter().map(|line| (name.to_vec(), line.clone())));
         }
         edited
     }
 
     fn edit_lines(&mut self, request: &Request, name: &str, edit: &dyn Fn(&[u8]) -> Line) {
-        let before = self.lines(request, name);
         let mut changed = false;
-        let mut after = Vec::with_capacity(before.len());
-        for line in before {
+        let mut after = Vec::new();
+        for line in self.lines(request, name) {
             match edit(line) {
                 Line::Kept => after.push(line.to_vec()),
                 Line::Cut(rest) => {
@@ -104,7 +111,7 @@ impl Edits {
             }
         }
         if changed {
-            self.set_lines(name.as_bytes(), after);
+            self.set_lines(name.as_bytes().into(), after.into());
         }
     }
 }

@@ -208,9 +208,9 @@ fn each_item_of_a_list_gets_a_line_where_the_rule_says_repeat() {
     let (decision, _) =
         decided(&config, &forged.map(|(n, v)| (if n == "X-EACH" { "x_each" } else { n }, v)));
     let lines = |name: &str| -> Vec<String> {
-        let set = decision.edits.set.iter().find(|(n, _)| n == name.as_bytes());
-        let lines = set.map(|(_, lines)| lines.clone()).unwrap_or_default();
-        lines.into_iter().map(|line| String::from_utf8(line).unwrap()).collect()
+        let set = decision.edits.set.iter().find(|(n, _)| **n == *name.as_bytes());
+        let lines = set.into_iter().flat_map(|(_, lines)| lines.iter());
+        lines.map(|line| String::from_utf8(line.clone()).unwrap()).collect()
     };
     assert_eq!(lines("x-each"), ["a,b", "1", "%C3%A9"]);
     assert_eq!(lines("x-json"), [r#"["a,b","",1,null,"\u00e9"]"#]);
@@ -233,7 +233,7 @@ fn a_dry_run_takes_no_identity_for_a_forged_header() {
     assert_eq!((enforced.status(), enforced.reason()), (403, "identity_spoofed"));
     let (dry, _) = decided(&config("dryRun"), &lines);
     assert_eq!((dry.status(), dry.reason()), (200, "identity_spoofed"));
-    let payload = vec![mint::payload(&token).as_bytes().to_vec()];
-    assert_eq!(dry.edits.set, [(b"user-info".to_vec(), payload)]);
+    let payload = mint::payload(&token).as_bytes().to_vec();
+    assert_eq!(dry.edits.set, [(b"user-info".as_slice().into(), [payload].into())]);
     assert!(dry.edits.remove.contains(&b"user_info".to_vec()));
 }

@@ -1,11 +1,10 @@
 //! What rules can be filed under: of everything that each would need, what the fewest others need.
 
-use std::collections::HashMap;
-
 use super::Key;
 use crate::authorize::address::octets;
 use crate::authorize::facts::{Address, Attribute};
 use crate::authorize::rule::{Condition, Operand, Rule, Test};
+use crate::hash::FastMap;
 
 /// One text, and where a request has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +41,7 @@ pub(super) enum Need {
 /// For each rule the slots one of which every request that it matches has; `None` where there are none.
 pub(super) fn choose(needs: impl Iterator<Item = Need>) -> Vec<Option<Vec<Slot>>> {
     let needs: Vec<Need> = needs.collect();
-    let mut crowd = HashMap::new();
+    let mut crowd = FastMap::default();
     for need in &needs {
         need.count(&mut crowd);
     }
@@ -50,7 +49,7 @@ pub(super) fn choose(needs: impl Iterator<Item = Need>) -> Vec<Option<Vec<Slot>>
 }
 
 impl Need {
-    fn count<'n>(&'n self, crowd: &mut HashMap<&'n Slot, usize>) {
+    fn count<'n>(&'n self, crowd: &mut FastMap<&'n Slot, usize>) {
         match self {
             Self::Any(needs) | Self::Every(needs) => needs.iter().for_each(|n| n.count(crowd)),
             Self::One(slot) => {
@@ -62,7 +61,7 @@ impl Need {
     }
 
     /// The slots that the fewest rules want, and how many want them.
-    fn cheapest(&self, crowd: &HashMap<&Slot, usize>) -> Option<(usize, Vec<Slot>)> {
+    fn cheapest(&self, crowd: &FastMap<&Slot, usize>) -> Option<(usize, Vec<Slot>)> {
         match self {
             Self::One(slot) => {
                 Some((crowd.get(slot).copied().unwrap_or_default(), vec![slot.clone()]))

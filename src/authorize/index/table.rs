@@ -1,8 +1,7 @@
 //! Rules by a text, by its beginning or end, or by a segment of a path.
 
-use std::collections::HashMap;
-
 use crate::authorize::facts::{Attribute, Facts};
+use crate::hash::FastMap;
 
 /// What a text must be like.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,14 +20,14 @@ pub(crate) enum Key {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     exact: Filed,
-    prefixes: HashMap<usize, Filed>,
-    segments: HashMap<usize, Filed>,
-    suffixes: HashMap<usize, Filed>,
+    prefixes: FastMap<usize, Filed>,
+    segments: FastMap<usize, Filed>,
+    suffixes: FastMap<usize, Filed>,
     /// Places of segments end before this one.
     places: usize,
 }
 
-type Filed = HashMap<Box<[u8]>, Vec<usize>>;
+type Filed = FastMap<Box<[u8]>, Vec<usize>>;
 
 impl Table {
     pub(super) fn add(&mut self, number: usize, key: Key) {

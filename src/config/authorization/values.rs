@@ -1,7 +1,5 @@
 //! The values of a field -> a test, each value checked.
 
-use std::collections::HashSet;
-
 use crate::authorize::address::AddressSet;
 use crate::authorize::facts::{Address, Attribute};
 use crate::authorize::peer::PeerSet;
@@ -11,6 +9,7 @@ use crate::authorize::template::{Dialect, InvalidTemplate, Template};
 use crate::authorize::text::{Star, TextSet};
 use crate::authorize::{Context, Needs};
 use crate::config::reader::{Node, Problems, did_you_mean};
+use crate::hash::FastSet;
 
 /// Reading the policies: what they may refer to, and what they turn out to need.
 pub(crate) struct Reading<'r> {
@@ -130,7 +129,7 @@ impl<'r> Reading<'r> {
             None => Err(format!("expected a port from 0 to 65535, found `{value}`")),
         })?;
         self.needs.destination_port = true;
-        Some(Test::Port(values.into_iter().filter_map(port).collect::<HashSet<u16>>()))
+        Some(Test::Port(values.into_iter().filter_map(port).collect::<FastSet<u16>>()))
     }
 
     fn addresses(&mut self, address: Address, node: &Node<'_>) -> Option<Test> {

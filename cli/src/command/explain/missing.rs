@@ -129,10 +129,10 @@ fn of_token(denial: &Denial, request: &Request, now: u64, loaded: &Loaded) -> Op
     let policy = &loaded.policy;
     let found = token::find(&policy.jwt.places, request);
     let compact = compact::parse(&found.first()?.token, &policy.limits.token).ok()?;
-    let issuer = compact.iss.clone().unwrap_or_default();
+    let issuer = compact.iss().unwrap_or_default();
     if *denial == Denial::IssuerUnknown {
         let known = policy.jwt.rules.iter().filter_map(|rule| rule.issuer.as_deref());
-        let hint = did_you_mean(&issuer, known);
+        let hint = did_you_mean(issuer, known);
         return Some(format!("missing: no rule is for the issuer `{issuer}`{hint}"));
     }
     let mut rules = policy.jwt.rules.iter().enumerate();
@@ -185,7 +185,8 @@ fn of_rule(
             (".jwks", format!("no key verifies it, `kid` is {:?}", header.kid.as_deref()))
         }
         Denial::AudienceMismatch => {
-            let found = if token.aud.is_empty() { "absent".to_owned() } else { list(&token.aud) };
+            let aud: Vec<String> = token.aud().map(str::to_owned).collect();
+            let found = if aud.is_empty() { "absent".to_owned() } else { list(&aud) };
             (".audiences", format!("`aud` is {found}, accepted is {}", list(&rule.audiences)))
         }
         Denial::TokenExpired => ("", at(&format!("`exp` is {}", when(token.exp)))),
@@ -198,7 +199,7 @@ fn of_rule(
         }
         Denial::TokenTooOld => (".maxAge", at(&format!("`iat` is {}", when(token.iat)))),
         Denial::SubjectNotAllowed => {
-            (".subjects", format!("`sub` is `{}`", token.sub.as_deref().unwrap_or_default()))
+            (".subjects", format!("`sub` is `{}`", token.sub().unwrap_or_default()))
         }
         Denial::ClaimMismatch { claim } => {
             let found = token.claims.get(claim);
