@@ -22,7 +22,8 @@ RUN_ENV := USHER_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" ENVOY_OLD
 CONTAINERS := ENVOY="$(ENVOY)" ENVOY_VERSION=$(ENVOY_VERSION) PROMETHEUS=target/prometheus/bin/prometheus \
 	PROMETHEUS_VERSION=$(PROMETHEUS_VERSION) tools/containers
 # Folders too: a file that is gone makes the module stale as well.
-WASM_SOURCES := Cargo.toml Cargo.lock tools/wasm tools/wasm-cargo tools/exports $(shell find src)
+WASM_SOURCES := Cargo.toml Cargo.lock tools/wasm tools/wasm-cargo tools/exports \
+	$(shell find src tools/arrange)
 
 .PHONY: help
 help: ## list the targets
