@@ -116,17 +116,7 @@ impl fmt::Display for Algorithm {
 impl Key {
     /// Its size as one speaks of it: of an RSA modulus, of a curve's field, of a secret.
     pub fn bits(&self) -> usize {
-        match &self.public {
-            PublicKey::Rsa(key) => rsa::traits::PublicKeyParts::n(key).bits(),
-            PublicKey::P256(_) | PublicKey::Secp256k1(_) | PublicKey::Ed25519(_) => 256,
-            PublicKey::P384(_) => 384,
-            PublicKey::P521(_) => 521,
-            // FIPS 204 table 2: bytes of the encoded public key.
-            PublicKey::MlDsa44(_) => 1312 * 8,
-            PublicKey::MlDsa65(_) => 1952 * 8,
-            PublicKey::MlDsa87(_) => 2592 * 8,
-            PublicKey::Shared(secret) => secret.len().saturating_mul(8),
-        }
+        self.public.bits()
     }
 }
 

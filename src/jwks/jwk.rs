@@ -132,7 +132,7 @@ fn shared(
     if algorithms.is_empty() {
         return Err(Unusable::because("`k` is shorter than the hash (RFC 7518 section 3.2)"));
     }
-    let public = PublicKey::Shared(secret);
+    let public = PublicKey::shared(&secret);
     Ok(Key { kid, algorithms, public, spki: Vec::new(), thumbprint: None })
 }
 

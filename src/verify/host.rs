@@ -167,8 +167,8 @@ impl Form {
     /// The form for a key, which must be of the algorithm's type.
     fn of(algorithm: Algorithm, key: &Key) -> Option<Self> {
         match (&key.public, algorithm) {
-            (PublicKey::Rsa(key), Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512) => {
-                Self::new(algorithm, rsa::traits::PublicKeyParts::size(key))
+            (PublicKey::Rsa(_), Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512) => {
+                Self::new(algorithm, key.bits().div_ceil(8))
             }
             (PublicKey::P256(_), Algorithm::ES256)
             | (PublicKey::P384(_), Algorithm::ES384)

@@ -1,20 +1,25 @@
-//! The engine that runs anywhere: jwt-simple's keys, and the primitives that they stand on.
+//! The engine that runs anywhere: jwt-simple's HMAC, and the primitives that its other keys stand on.
 //!
 //! jwt-simple's own `verify_token` insists on its reading of header and claims (a `typ` it knows, whole
 //! seconds) and takes RSA keys of 2048 to 4096 bits with the exponent 65537 only. Usher has read both
 //! by then, and issuers have other keys; so the signature alone is checked here, by the same crates.
+//!
+//! jwt-simple makes its other keys with an error that brings stack traces, their demangler and all of its texts
+//! into the module, for what is one sentence here. The primitives check the same, so the keys are theirs
+//! as they stand below jwt-simple's, and one implementation of each hash serves them all.
 
-use ed25519_compact::Signature as Ed25519Signature;
-use hmac_sha256::HMAC as HmacSha256;
-use hmac_sha512::{HMAC as HmacSha512, sha384::HMAC as HmacSha384};
-use jwt_simple::algorithms::{
-    ECDSAP256PublicKeyLike as _, ECDSAP256kPublicKeyLike as _, ECDSAP384PublicKeyLike as _,
-    ES256PublicKey, ES256kPublicKey, ES384PublicKey, Ed25519PublicKey, EdDSAPublicKeyLike as _,
-    MLDSA44PublicKey, MLDSA65PublicKey, MLDSA87PublicKey, MLDSAPublicKeyLike,
-};
-use p256::ecdsa::signature::Verifier as _;
-use rsa::sha2::{Digest as _, Sha256, Sha384, Sha512};
-use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
+use ecdsa::signature::hazmat::PrehashVerifier as _;
+use ecdsa::{EcdsaCurve, VerifyingKey};
+use ed25519_compact::{PublicKey as Ed25519PublicKey, Signature as Ed25519Signature};
+use elliptic_curve::point::{AffineCoordinates, AffinePoint};
+use elliptic_curve::subtle::ConstantTimeEq as _;
+use elliptic_curve::{CurveArithmetic, FieldBytes};
+use hmac_sha256::Hash as Sha256;
+use hmac_sha512::{Hash as Sha512, sha384::Hash as Sha384};
+use jwt_simple::algorithms::{HS256Key, HS384Key, HS512Key, MACLike as _};
+use rsa::traits::PublicKeyParts as _;
+use rsa::{BoxedUint, PublicKey as RsaPublicKey};
+use superboring::mldsa::{Algorithm as ParameterSet, MlDsaPublicKey};
 
 use super::{EngineFailed, SignatureEngine};
 use crate::jwks::der::{Curve, Numbers};
@@ -29,24 +34,28 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 pub enum PublicKey {
     /// EdDSA over edwards25519.
     Ed25519(Ed25519PublicKey),
-    /// ML-DSA-44 (FIPS 204). Boxed: these keys are far larger than the others.
-    MlDsa44(Box<MLDSA44PublicKey>),
-    /// ML-DSA-65.
-    MlDsa65(Box<MLDSA65PublicKey>),
-    /// ML-DSA-87.
-    MlDsa87(Box<MLDSA87PublicKey>),
+    /// ML-DSA (FIPS 204), of any parameter set.
+    MlDsa(MlDsaPublicKey),
     /// ECDSA over secp256r1.
-    P256(ES256PublicKey),
+    P256(p256::ecdsa::VerifyingKey),
     /// ECDSA over secp384r1.
-    P384(ES384PublicKey),
+    P384(p384::ecdsa::VerifyingKey),
     /// ECDSA over secp521r1.
     P521(p521::ecdsa::VerifyingKey),
     /// RSA.
     Rsa(RsaPublicKey),
     /// ECDSA over secp256k1.
-    Secp256k1(ES256kPublicKey),
-    /// HMAC: the secret that signer and verifier share.
-    Shared(Vec<u8>),
+    Secp256k1(k256::ecdsa::VerifyingKey),
+    /// HMAC. Boxed: it is three keys.
+    Shared(Box<SharedKey>),
+}
+
+/// The secret that signer and verifier share, as jwt-simple's key of each algorithm.
+#[derive(Clone, Debug)]
+pub struct SharedKey {
+    hs256: HS256Key,
+    hs384: HS384Key,
+    hs512: HS512Key,
 }
 
 /// Why numbers are no key, in words.
@@ -59,60 +68,94 @@ impl PublicKey {
     /// # Errors
     /// A modulus out of range, an exponent that is even or below 3, a point that is not on its curve.
     pub fn new(numbers: &Numbers) -> Result<Self, InvalidKey> {
-        let off_curve = |_| InvalidKey("the point is not on the curve");
         match numbers {
             Numbers::Rsa { n, e } => rsa(n, e).map(Self::Rsa),
             Numbers::Ed25519(bytes) => ed25519(bytes).map(Self::Ed25519),
-            Numbers::MlDsa { algorithm, key } => ml_dsa(*algorithm, key),
-            Numbers::Ec { curve: Curve::P256, point } => {
-                ES256PublicKey::from_bytes(point).map(Self::P256).map_err(off_curve)
-            }
-            Numbers::Ec { curve: Curve::P384, point } => {
-                ES384PublicKey::from_bytes(point).map(Self::P384).map_err(off_curve)
-            }
-            Numbers::Ec { curve: Curve::Secp256k1, point } => {
-                ES256kPublicKey::from_bytes(point).map(Self::Secp256k1).map_err(off_curve)
-            }
-            Numbers::Ec { curve: Curve::P521, point } => {
-                p521::ecdsa::VerifyingKey::from_sec1_bytes(point)
-                    .map(Self::P521)
-                    .map_err(|_| InvalidKey("the point is not on the curve"))
-            }
+            Numbers::MlDsa { algorithm, key } => ml_dsa(*algorithm, key).map(Self::MlDsa),
+            Numbers::Ec { curve: Curve::P256, point } => ecdsa(point).map(Self::P256),
+            Numbers::Ec { curve: Curve::P384, point } => ecdsa(point).map(Self::P384),
+            Numbers::Ec { curve: Curve::P521, point } => ecdsa(point).map(Self::P521),
+            Numbers::Ec { curve: Curve::Secp256k1, point } => ecdsa(point).map(Self::Secp256k1),
         }
     }
+
+    /// HMAC's key.
+    pub fn shared(secret: &[u8]) -> Self {
+        Self::Shared(Box::new(SharedKey {
+            hs256: HS256Key::from_bytes(secret),
+            hs384: HS384Key::from_bytes(secret),
+            hs512: HS512Key::from_bytes(secret),
+        }))
+    }
+
+    /// Its size as one speaks of it: of an RSA modulus, of a curve's field, of a secret.
+    pub fn bits(&self) -> usize {
+        match self {
+            Self::Rsa(key) => bits(key.n()),
+            Self::P256(_) | Self::Secp256k1(_) | Self::Ed25519(_) => 256,
+            Self::P384(_) => 384,
+            Self::P521(_) => 521,
+            Self::MlDsa(key) => key.algorithm().public_key_bytes().saturating_mul(8),
+            Self::Shared(key) => key.hs256.key().as_ref().len().saturating_mul(8),
+        }
+    }
+}
+
+fn bits(number: &BoxedUint) -> usize {
+    usize::try_from(number.bit_width_vartime()).unwrap_or(usize::MAX)
 }
 
 fn rsa(n: &[u8], e: &[u8]) -> Result<RsaPublicKey, InvalidKey> {
-    let (n, e) = (BigUint::from_bytes_be(n), BigUint::from_bytes_be(e));
-    if !RSA_BITS.contains(&n.bits()) {
+    let [n, e] = [n, e].map(|bytes| {
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        BoxedUint::from_be_slice_vartime(bytes.get(zeros..).unwrap_or_default())
+    });
+    if !RSA_BITS.contains(&bits(&n)) {
         return Err(InvalidKey("the modulus has not 2048 to 8192 bits"));
     }
-    if e.bits() < 2 {
+    if bits(&e) < 2 {
         return Err(InvalidKey("the exponent is less than 3"));
     }
     // Odd modulus, odd exponent, exponent of at most 33 bits.
-    RsaPublicKey::new_with_max_size(n, e, *RSA_BITS.end())
+    RsaPublicKey::new_with_size_limits(n, e, RSA_BITS)
         .map_err(|_| InvalidKey("modulus or exponent are out of range"))
 }
 
+/// As jwt-simple reads it, points of small order refused: for those one signature fits many texts.
 fn ed25519(bytes: &[u8]) -> Result<Ed25519PublicKey, InvalidKey> {
-    Ed25519PublicKey::from_bytes(bytes).map_err(|_| InvalidKey("`x` is no Ed25519 key"))
+    let key = Ed25519PublicKey::from_slice(bytes);
+    key.and_then(|key| key.validate().map(|()| key))
+        .map_err(|_| InvalidKey("`x` is no Ed25519 key"))
 }
 
-fn ml_dsa(algorithm: Algorithm, key: &[u8]) -> Result<PublicKey, InvalidKey> {
-    let read = match algorithm {
-        Algorithm::MlDsa44 => {
-            MLDSA44PublicKey::from_bytes(key).map(|k| PublicKey::MlDsa44(Box::new(k)))
-        }
-        Algorithm::MlDsa65 => {
-            MLDSA65PublicKey::from_bytes(key).map(|k| PublicKey::MlDsa65(Box::new(k)))
-        }
-        Algorithm::MlDsa87 => {
-            MLDSA87PublicKey::from_bytes(key).map(|k| PublicKey::MlDsa87(Box::new(k)))
-        }
+/// SEC 1 section 2.3.4, of the forms the uncompressed one: it is all that a JWK can say, and to find `y` would
+/// take a square root for each curve.
+fn ecdsa<C>(point: &[u8]) -> Result<VerifyingKey<C>, InvalidKey>
+where
+    C: EcdsaCurve + CurveArithmetic,
+    AffinePoint<C>: AffineCoordinates<FieldRepr = FieldBytes<C>>,
+{
+    let Some((4, coordinates)) = point.split_first() else {
+        return Err(InvalidKey("the point is not `04`, x and y, uncompressed"));
+    };
+    let (x, y) = coordinates.split_at(coordinates.len() / 2);
+    let on_curve = || {
+        let (x, y) = (FieldBytes::<C>::try_from(x).ok()?, FieldBytes::<C>::try_from(y).ok()?);
+        let point = AffinePoint::<C>::from_coordinates(&x, &y).into_option()?;
+        elliptic_curve::PublicKey::from_affine(point).ok().map(VerifyingKey::from)
+    };
+    on_curve().ok_or(InvalidKey("the point is not on the curve"))
+}
+
+fn ml_dsa(algorithm: Algorithm, key: &[u8]) -> Result<MlDsaPublicKey, InvalidKey> {
+    let parameters = match algorithm {
+        Algorithm::MlDsa44 => ParameterSet::MlDsa44,
+        Algorithm::MlDsa65 => ParameterSet::MlDsa65,
+        Algorithm::MlDsa87 => ParameterSet::MlDsa87,
         _ => return Err(InvalidKey("`alg` is none of ML-DSA")),
     };
-    read.map_err(|_| InvalidKey("`pub` has not the size of its `alg`"))
+    MlDsaPublicKey::from_slice(parameters, key)
+        .map_err(|_| InvalidKey("`pub` has not the size of its `alg`"))
 }
 
 /// The engine. It has no state: keys are ready when they are read.
@@ -134,62 +177,90 @@ impl SignatureEngine for Portable {
         Ok(match &key.public {
             PublicKey::Rsa(key) => verify_rsa(algorithm, key, signed, signature),
             PublicKey::P256(key) => p256::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|s| key.public_key().as_ref().verify(signed, &s).is_ok()),
+                .is_ok_and(|s| key.verify_prehash(&Sha256::hash(signed), &s).is_ok()),
             PublicKey::P384(key) => p384::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|s| key.public_key().as_ref().verify(signed, &s).is_ok()),
+                .is_ok_and(|s| key.verify_prehash(&Sha384::hash(signed), &s).is_ok()),
             PublicKey::P521(key) => p521::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|s| key.verify(signed, &s).is_ok()),
+                .is_ok_and(|s| key.verify_prehash(&Sha512::hash(signed), &s).is_ok()),
             PublicKey::Secp256k1(key) => verify_secp256k1(key, signed, signature),
             PublicKey::Ed25519(key) => Ed25519Signature::from_slice(signature)
-                .is_ok_and(|s| key.public_key().as_ref().verify(signed, &s).is_ok()),
-            PublicKey::MlDsa44(key) => verify_ml_dsa(&**key, signed, signature),
-            PublicKey::MlDsa65(key) => verify_ml_dsa(&**key, signed, signature),
-            PublicKey::MlDsa87(key) => verify_ml_dsa(&**key, signed, signature),
-            PublicKey::Shared(secret) => verify_hmac(algorithm, secret, signed, signature),
+                .is_ok_and(|s| key.verify(signed, &s).is_ok()),
+            // FIPS 204 section 5.3, with an empty context.
+            PublicKey::MlDsa(key) => key.verify(signed, signature).is_ok(),
+            PublicKey::Shared(key) => verify_hmac(algorithm, key, signed, signature),
         })
     }
 }
 
 /// RFC 7518 sections 3.3 and 3.5. The salt of PSS is as long as the hash, no other length.
 fn verify_rsa(algorithm: Algorithm, key: &RsaPublicKey, signed: &[u8], signature: &[u8]) -> bool {
-    let sha256 = || Sha256::digest(signed);
-    let sha384 = || Sha384::digest(signed);
-    let sha512 = || Sha512::digest(signed);
     let verdict = match algorithm {
-        Algorithm::RS256 => key.verify(Pkcs1v15Sign::new::<Sha256>(), &sha256(), signature),
-        Algorithm::RS384 => key.verify(Pkcs1v15Sign::new::<Sha384>(), &sha384(), signature),
-        Algorithm::RS512 => key.verify(Pkcs1v15Sign::new::<Sha512>(), &sha512(), signature),
-        Algorithm::PS256 => key.verify(Pss::new_with_salt::<Sha256>(32), &sha256(), signature),
-        Algorithm::PS384 => key.verify(Pss::new_with_salt::<Sha384>(48), &sha384(), signature),
-        Algorithm::PS512 => key.verify(Pss::new_with_salt::<Sha512>(64), &sha512(), signature),
+        Algorithm::RS256 => key.pkcs1v15_verify::<Sha256>(signed, signature),
+        Algorithm::RS384 => key.pkcs1v15_verify::<Sha384>(signed, signature),
+        Algorithm::RS512 => key.pkcs1v15_verify::<Sha512>(signed, signature),
+        Algorithm::PS256 => key.pss_verify::<Sha256>(signed, signature),
+        Algorithm::PS384 => key.pss_verify::<Sha384>(signed, signature),
+        Algorithm::PS512 => key.pss_verify::<Sha512>(signed, signature),
         _ => return false,
     };
     verdict.is_ok()
 }
 
 /// RFC 8812 section 3.2. k256 by itself takes only the lower of the two `s`; the RFC allows both.
-fn verify_secp256k1(key: &ES256kPublicKey, signed: &[u8], signature: &[u8]) -> bool {
+fn verify_secp256k1(key: &k256::ecdsa::VerifyingKey, signed: &[u8], signature: &[u8]) -> bool {
     k256::ecdsa::Signature::from_slice(signature)
-        .is_ok_and(|s| key.public_key().as_ref().verify(signed, &s.normalize_s()).is_ok())
-}
-
-/// FIPS 204 section 5.3, with an empty context.
-fn verify_ml_dsa(key: &impl MLDSAPublicKeyLike, signed: &[u8], signature: &[u8]) -> bool {
-    key.public_key().as_ref().verify(signed, signature).is_ok()
+        .is_ok_and(|s| key.verify_prehash(&Sha256::hash(signed), &s.normalize_s()).is_ok())
 }
 
 /// RFC 7518 section 3.2; compared in constant time.
-fn verify_hmac(algorithm: Algorithm, secret: &[u8], signed: &[u8], signature: &[u8]) -> bool {
-    match algorithm {
-        Algorithm::HS256 => signature
-            .try_into()
-            .is_ok_and(|expected: &[u8; 32]| HmacSha256::verify(signed, secret, expected)),
-        Algorithm::HS384 => signature
-            .try_into()
-            .is_ok_and(|expected: &[u8; 48]| HmacSha384::verify(signed, secret, expected)),
-        Algorithm::HS512 => signature
-            .try_into()
-            .is_ok_and(|expected: &[u8; 64]| HmacSha512::verify(signed, secret, expected)),
-        _ => false,
+fn verify_hmac(algorithm: Algorithm, key: &SharedKey, signed: &[u8], signature: &[u8]) -> bool {
+    let tag = match algorithm {
+        Algorithm::HS256 => key.hs256.authentication_tag(signed),
+        Algorithm::HS384 => key.hs384.authentication_tag(signed),
+        Algorithm::HS512 => key.hs512.authentication_tag(signed),
+        _ => return false,
+    };
+    tag.ct_eq(signature).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_is_uncompressed_and_neither_infinite_nor_off_its_curve() {
+        let generator = p256::AffinePoint::GENERATOR;
+        let whole = [&[4][..], &generator.x(), &generator.y()].concat();
+        let mut off = whole.clone();
+        off[64] ^= 1;
+        let compressed = [&[3][..], &generator.x()].concat();
+        for (point, expected) in [
+            (whole.as_slice(), None),
+            (&off, Some("the point is not on the curve")),
+            (&whole[..64], Some("the point is not on the curve")),
+            (&[4; 1], Some("the point is not on the curve")),
+            (&compressed, Some("the point is not `04`, x and y, uncompressed")),
+            (&[0; 1], Some("the point is not `04`, x and y, uncompressed")),
+            (&[], Some("the point is not `04`, x and y, uncompressed")),
+        ] {
+            let numbers = Numbers::Ec { curve: Curve::P256, point: point.to_vec() };
+            assert_eq!(PublicKey::new(&numbers).err().map(|why| why.0), expected, "{point:02x?}");
+        }
+    }
+
+    #[test]
+    fn an_ed25519_key_is_32_bytes_and_not_of_small_order() {
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        for bytes in [&[0; 32][..], &identity, &[0xff; 32], &[1; 31], &[]] {
+            let key = PublicKey::new(&Numbers::Ed25519(bytes.to_vec()));
+            assert_eq!(key.err(), Some(InvalidKey("`x` is no Ed25519 key")), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_shared_secret_is_not_told() {
+        let text = format!("{:?}", PublicKey::shared(&[77; 64]));
+        assert!(!text.contains("77"), "{text}");
     }
 }
