@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::claims::Claims;
+use crate::decimal::Decimal;
 use crate::denial::{Denial, Malformed};
 use crate::json::{self, Map, Value};
 
@@ -199,13 +200,9 @@ fn seconds(
     if let Some(seconds) = number.as_u64() {
         return Ok(Some(seconds));
     }
-    let double: f64 = number.as_str().parse().map_err(|_| malformed(not_number))?;
-    // 2^64; a double below it has at most 20 digits before the point.
-    if !(0.0..18_446_744_073_709_551_616.0).contains(&double) {
-        return Err(malformed(out_of_range));
-    }
-    let whole = format!("{:.0}", double.trunc().abs());
-    whole.parse().map(Some).map_err(|_| malformed(out_of_range))
+    let decimal = Decimal::parse(number.as_str()).ok_or(malformed(not_number))?;
+    let seconds = decimal.times(1).ok_or(malformed(out_of_range))?;
+    Ok(Some(seconds.number))
 }
 
 fn check_audiences(claims: &Map<String, Value>) -> Result<(), Denial> {

@@ -49,6 +49,7 @@ pub mod reply;
 pub mod start;
 
 pub mod config;
+mod decimal;
 mod hash;
 pub mod json;
 

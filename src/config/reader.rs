@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
 
+use crate::decimal::Decimal;
 use crate::json::{Map, Value};
 
 /// One thing that is wrong with a configuration.
@@ -326,12 +327,8 @@ fn whole(text: &str) -> Option<u64> {
     if let Ok(number) = text.parse() {
         return Some(number);
     }
-    let double: f64 = text.parse().ok()?;
-    if double.fract() != 0.0 || !(0.0..=9_007_199_254_740_992.0).contains(&double) {
-        return None;
-    }
-    // Exact: a whole double prints as its digits.
-    format!("{double:.0}").parse().ok()
+    let whole = Decimal::parse(text)?.times(1)?;
+    (whole.exact && whole.number <= 1 << 53).then_some(whole.number)
 }
 
 /// Go's duration syntax as protobuf and Istio use it: decimal numbers with h, m, s, ms, us, ns.
@@ -346,17 +343,17 @@ fn parse_duration(text: &str) -> Option<Duration> {
         let (number, tail) = rest.split_at_checked(digits)?;
         let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at_checked(unit)?;
-        let scale = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
+        let nanoseconds = match unit {
+            "h" => 3_600_000_000_000,
+            "m" => 60_000_000_000,
+            "s" => 1_000_000_000,
+            "ms" => 1_000_000,
+            "us" | "µs" => 1_000,
+            "ns" => 1,
             _ => return None,
         };
-        let number: f64 = number.parse().ok()?;
-        total = total.checked_add(Duration::try_from_secs_f64(number * scale).ok()?)?;
+        let part = Decimal::parse(number)?.times(nanoseconds)?;
+        total = total.checked_add(Duration::from_nanos(part.number))?;
         rest = tail;
     }
     Some(total)

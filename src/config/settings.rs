@@ -5,7 +5,8 @@ use super::reader::{Node, Object, Problems};
 use super::{CONFIG_DEPTH, Engine, FilterState, Limits, MissingToken, Mode, OnSpoof};
 use crate::cache;
 use crate::compact;
-use crate::json;
+use crate::decimal::Decimal;
+use crate::json::{self, Value};
 use crate::path::Normalization;
 use crate::reply::{Details, Format, Responses};
 
@@ -189,8 +190,18 @@ pub(super) fn decision_log(object: &Object<'_>, problems: &Problems) -> Decision
 }
 
 fn fraction(node: &Node<'_>, problems: &Problems) -> Option<f64> {
-    let number = node.value.as_f64().filter(|number| (0.0..=1.0).contains(number));
-    number.or_else(|| node.expected("a number from 0 to 1", problems))
+    const BILLION: u32 = 1_000_000_000;
+    let number = match node.value {
+        Value::Number(number) => Decimal::parse(number.as_str()),
+        _ => None,
+    };
+    let billionths = number.and_then(|number| number.times(BILLION.into()));
+    match billionths.and_then(|part| Some((u32::try_from(part.number).ok()?, part.exact))) {
+        Some((part, exact)) if part < BILLION || part == BILLION && exact => {
+            Some(f64::from(part) / f64::from(BILLION))
+        }
+        _ => node.expected("a number from 0 to 1", problems),
+    }
 }
 
 /// Shorter keys can be guessed, and then so can every subject (RFC 2104 section 3 asks for 32).
