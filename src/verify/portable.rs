@@ -8,9 +8,10 @@
 //! into the module, for what is one sentence here. The primitives check the same, so the keys are theirs
 //! as they stand below jwt-simple's, and one implementation of each hash serves them all.
 
-use ecdsa::signature::hazmat::PrehashVerifier as _;
-use ecdsa::{EcdsaCurve, VerifyingKey};
+use ecdsa::signature::hazmat::PrehashVerifier;
+use ecdsa::{EcdsaCurve, Signature, SignatureSize, VerifyingKey};
 use ed25519_compact::{PublicKey as Ed25519PublicKey, Signature as Ed25519Signature};
+use elliptic_curve::array::ArraySize;
 use elliptic_curve::point::{AffineCoordinates, AffinePoint};
 use elliptic_curve::subtle::ConstantTimeEq as _;
 use elliptic_curve::{CurveArithmetic, FieldBytes};
@@ -159,6 +160,8 @@ fn ml_dsa(algorithm: Algorithm, key: &[u8]) -> Result<MlDsaPublicKey, InvalidKey
 }
 
 /// The engine. It has no state: keys are ready when they are read.
+///
+/// Each algorithm's check stays a function of its own: the host's compiler is slow with one that holds them all.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Portable;
 
@@ -176,23 +179,19 @@ impl SignatureEngine for Portable {
     ) -> Result<bool, EngineFailed> {
         Ok(match &key.public {
             PublicKey::Rsa(key) => verify_rsa(algorithm, key, signed, signature),
-            PublicKey::P256(key) => p256::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|s| key.verify_prehash(&Sha256::hash(signed), &s).is_ok()),
-            PublicKey::P384(key) => p384::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|s| key.verify_prehash(&Sha384::hash(signed), &s).is_ok()),
-            PublicKey::P521(key) => p521::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|s| key.verify_prehash(&Sha512::hash(signed), &s).is_ok()),
+            PublicKey::P256(key) => verify_ecdsa(key, &Sha256::hash(signed), signature),
+            PublicKey::P384(key) => verify_ecdsa(key, &Sha384::hash(signed), signature),
+            PublicKey::P521(key) => verify_ecdsa(key, &Sha512::hash(signed), signature),
             PublicKey::Secp256k1(key) => verify_secp256k1(key, signed, signature),
-            PublicKey::Ed25519(key) => Ed25519Signature::from_slice(signature)
-                .is_ok_and(|s| key.verify(signed, &s).is_ok()),
-            // FIPS 204 section 5.3, with an empty context.
-            PublicKey::MlDsa(key) => key.verify(signed, signature).is_ok(),
+            PublicKey::Ed25519(key) => verify_ed25519(key, signed, signature),
+            PublicKey::MlDsa(key) => verify_ml_dsa(key, signed, signature),
             PublicKey::Shared(key) => verify_hmac(algorithm, key, signed, signature),
         })
     }
 }
 
 /// RFC 7518 sections 3.3 and 3.5. The salt of PSS is as long as the hash, no other length.
+#[inline(never)]
 fn verify_rsa(algorithm: Algorithm, key: &RsaPublicKey, signed: &[u8], signature: &[u8]) -> bool {
     let verdict = match algorithm {
         Algorithm::RS256 => key.pkcs1v15_verify::<Sha256>(signed, signature),
@@ -206,10 +205,34 @@ fn verify_rsa(algorithm: Algorithm, key: &RsaPublicKey, signed: &[u8], signature
     verdict.is_ok()
 }
 
+/// RFC 7518 section 3.4.
+#[inline(never)]
+fn verify_ecdsa<C>(key: &VerifyingKey<C>, hash: &[u8], signature: &[u8]) -> bool
+where
+    C: EcdsaCurve + CurveArithmetic,
+    SignatureSize<C>: ArraySize,
+    VerifyingKey<C>: PrehashVerifier<Signature<C>>,
+{
+    Signature::from_slice(signature).is_ok_and(|s| key.verify_prehash(hash, &s).is_ok())
+}
+
 /// RFC 8812 section 3.2. k256 by itself takes only the lower of the two `s`; the RFC allows both.
+#[inline(never)]
 fn verify_secp256k1(key: &k256::ecdsa::VerifyingKey, signed: &[u8], signature: &[u8]) -> bool {
     k256::ecdsa::Signature::from_slice(signature)
         .is_ok_and(|s| key.verify_prehash(&Sha256::hash(signed), &s.normalize_s()).is_ok())
+}
+
+/// RFC 8032 section 5.1.7.
+#[inline(never)]
+fn verify_ed25519(key: &Ed25519PublicKey, signed: &[u8], signature: &[u8]) -> bool {
+    Ed25519Signature::from_slice(signature).is_ok_and(|s| key.verify(signed, &s).is_ok())
+}
+
+/// FIPS 204 section 5.3, with an empty context.
+#[inline(never)]
+fn verify_ml_dsa(key: &MlDsaPublicKey, signed: &[u8], signature: &[u8]) -> bool {
+    key.verify(signed, signature).is_ok()
 }
 
 /// RFC 7518 section 3.2; compared in constant time.
