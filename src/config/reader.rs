@@ -285,10 +285,10 @@ pub fn did_you_mean<'n>(found: &str, known: impl Iterator<Item = &'n str>) -> St
     nearest.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
-/// Edits between two names, letter case and word separators aside.
+/// Edits between two names, letter case (of ASCII: the known names have no other) and word separators aside.
 fn distance(a: &str, b: &str) -> usize {
     let fold = |s: &str| -> Vec<char> {
-        s.chars().filter(|c| *c != '_' && *c != '-').flat_map(char::to_lowercase).collect()
+        s.chars().filter(|c| *c != '_' && *c != '-').map(|c| c.to_ascii_lowercase()).collect()
     };
     let (a, b) = (fold(a), fold(b));
     // Levenshtein, one row at a time.
