@@ -6,19 +6,22 @@
 //! spec A5, F10). Several rules may be for one issuer: the first in file order that accepts wins, and
 //! of their refusals the one that came furthest is told.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 
-use crate::claims::{ClaimName, Claims, Identity};
-use crate::compact::{Compact, Header};
+use crate::claims::{ClaimName, Claims};
+use crate::compact::Compact;
 use crate::denial::Denial;
 use crate::hash::FastMap;
 use crate::identity::Emission;
 use crate::json::Value;
 use crate::jwks::{Algorithm, KeySet};
 use crate::remote::{Keys, Ring, Unavailable, Want};
-use crate::token::Lines;
 use crate::verify::SignatureEngine;
+
+mod verified;
+
+pub use verified::Verified;
+use verified::{Reuse, Timing};
 
 /// One entry of `jwtRules` (RequestAuthentication, with Usher's own fields).
 #[derive(Clone, Debug)]
@@ -107,41 +110,6 @@ pub struct JwtRules {
     any_issuer: Vec<usize>,
 }
 
-/// Proof that a token was verified, and what it says.
-///
-/// INVARIANT (verified): made by [`authenticate`] alone.
-#[derive(Clone, Debug)]
-pub struct Verified(Rc<Token>);
-
-/// A verified token.
-#[derive(Debug)]
-struct Token {
-    identity: Rc<Identity>,
-    header: Rc<Header>,
-    rule: usize,
-    payload: Box<str>,
-    timing: Timing,
-    reuse: Reuse,
-    emission: OnceCell<Result<Rc<Lines>, Denial>>,
-}
-
-/// Whether the same token would come to the same rule again, as long as that rule accepts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reuse {
-    /// It would.
-    Same,
-    /// An earlier rule found it too early, and may accept it by and by.
-    Unsettled,
-}
-
-/// When a verified token may be used, for judging it again later.
-#[derive(Clone, Copy, Debug)]
-struct Timing {
-    exp: Option<u64>,
-    nbf: Option<u64>,
-    iat: Option<u64>,
-}
-
 impl JwtRules {
     /// Builds the index over `rules`.
     pub fn new(rules: Vec<JwtRule>, places: Vec<crate::token::Place>) -> Self {
@@ -175,69 +143,6 @@ impl JwtRules {
             .into_iter()
             .filter_map(|index| Some((index, self.rules.get(index)?)))
             .filter(|(_, rule)| rule.places.iter().any(|place| places.contains(place)))
-    }
-}
-
-impl Verified {
-    /// Who the request speaks for.
-    pub fn identity(&self) -> &Identity {
-        &self.0.identity
-    }
-
-    /// The same, and what the token's header says, to be kept beyond this proof.
-    pub fn shared(&self) -> (Rc<Identity>, Rc<Header>) {
-        (Rc::clone(&self.0.identity), Rc::clone(&self.0.header))
-    }
-
-    /// Index of the rule that accepted the token.
-    pub fn rule(&self) -> usize {
-        self.0.rule
-    }
-
-    /// The payload as it stands in the token: unpadded base64url.
-    pub fn payload(&self) -> &str {
-        &self.0.payload
-    }
-
-    /// The headers to emit, which `make` makes at the first time.
-    ///
-    /// # Errors
-    /// What `make` refused.
-    pub fn emission(
-        &self,
-        make: impl FnOnce() -> Result<Lines, Denial>,
-    ) -> Result<Rc<Lines>, Denial> {
-        self.0.emission.get_or_init(|| make().map(Rc::new)).clone()
-    }
-
-    /// Whether a later request with the same token may be answered by this proof.
-    pub fn is_reusable(&self) -> bool {
-        self.0.reuse == Reuse::Same
-    }
-
-    /// The memory that it takes, as far as that can be told.
-    pub fn footprint(&self) -> usize {
-        let lines = self.0.emission.get().and_then(|made| made.as_ref().ok());
-        let lines = lines.into_iter().flat_map(|lines| lines.iter());
-        let text = |text: usize| text.saturating_add(size_of::<String>());
-        let lines = lines.map(|(name, lines)| {
-            lines.iter().map(|line| text(line.len())).fold(text(name.len()), usize::saturating_add)
-        });
-        let fixed = size_of::<Token>()
-            .saturating_add(size_of::<Identity>())
-            .saturating_add(size_of::<Header>())
-            .saturating_add(self.0.payload.len())
-            .saturating_add(self.0.identity.claims.footprint());
-        lines.fold(fixed, usize::saturating_add)
-    }
-
-    /// Judges the time claims again, for a token that was verified earlier.
-    ///
-    /// # Errors
-    /// What has become of it since.
-    pub fn still_valid(&self, rules: &JwtRules, now: u64) -> Result<(), Denial> {
-        let rule = rules.rules.get(self.rule()).ok_or(Denial::HostFailed)?;
-        self.0.timing.check(rule, now)
     }
 }
 
@@ -285,20 +190,7 @@ pub fn authenticate(
         }
         match verdict {
             Ok(()) => {
-                let identity = Identity {
-                    provider: rule.provider.clone(),
-                    claims: token.claims,
-                    space_delimited: rule.space_delimited.clone(),
-                };
-                return Ok(Verified(Rc::new(Token {
-                    identity: Rc::new(identity),
-                    header: token.header,
-                    rule: index,
-                    payload: token.payload.into(),
-                    timing: Timing { exp: token.exp, nbf: token.nbf, iat: token.iat },
-                    reuse,
-                    emission: OnceCell::new(),
-                })));
+                return Ok(Verified::new(token, index, rule, reuse));
             }
             Err(denial) => {
                 if denial == Denial::TokenNotYetValid {
@@ -346,7 +238,7 @@ fn check(
 ) -> Result<(), Denial> {
     check_type(rule, token.header.typ.as_deref())?;
     signatures.check(rule, keys, token, engine)?;
-    Timing { exp: token.exp, nbf: token.nbf, iat: token.iat }.check(rule, now)?;
+    Timing::of(token).check(rule, now)?;
     check_audience(rule, token)?;
     check_subject(rule, token.sub())?;
     check_required_claims(rule, &token.claims)
@@ -425,37 +317,6 @@ fn check_signature(
         };
     }
     Err(refusal)
-}
-
-impl Timing {
-    /// RFC 7519 sections 4.1.4 to 4.1.6, and Envoy's 60 s of skew (spec A7) where none is configured.
-    fn check(self, rule: &JwtRule, now: u64) -> Result<(), Denial> {
-        let latest = now.saturating_add(rule.clock_skew);
-        match self.exp {
-            None if rule.expiration == Expiration::Required => {
-                return Err(Denial::ExpirationMissing);
-            }
-            Some(exp) if now > exp.saturating_add(rule.clock_skew) => {
-                return Err(Denial::TokenExpired);
-            }
-            _ => {}
-        }
-        if self.nbf.is_some_and(|nbf| latest < nbf) || self.iat.is_some_and(|iat| latest < iat) {
-            return Err(Denial::TokenNotYetValid);
-        }
-        if let Some(max) = rule.max_lifetime {
-            let lifetime = self.exp.zip(self.iat).map(|(exp, iat)| exp.saturating_sub(iat));
-            if lifetime.is_none_or(|lifetime| lifetime > max) {
-                return Err(Denial::LifetimeTooLong);
-            }
-        }
-        if let Some(max) = rule.max_age
-            && self.iat.is_none_or(|iat| now.saturating_sub(iat) > max)
-        {
-            return Err(Denial::TokenTooOld);
-        }
-        Ok(())
-    }
 }
 
 fn check_audience(rule: &JwtRule, token: &Compact<'_>) -> Result<(), Denial> {

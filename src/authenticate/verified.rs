@@ -1,0 +1,162 @@
+//! The proof that a token was verified, and how it is judged again at a later request.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use super::{Expiration, JwtRule, JwtRules};
+use crate::claims::Identity;
+use crate::compact::{Compact, Header};
+use crate::denial::Denial;
+use crate::token::Lines;
+
+/// Proof that a token was verified, and what it says.
+///
+/// INVARIANT (verified): made by [`super::authenticate`] alone.
+#[derive(Clone, Debug)]
+pub struct Verified(Rc<Token>);
+
+/// A verified token.
+#[derive(Debug)]
+struct Token {
+    identity: Rc<Identity>,
+    header: Rc<Header>,
+    rule: usize,
+    payload: Box<str>,
+    timing: Timing,
+    reuse: Reuse,
+    emission: OnceCell<Result<Rc<Lines>, Denial>>,
+}
+
+/// Whether the same token would come to the same rule again, as long as that rule accepts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reuse {
+    /// It would.
+    Same,
+    /// An earlier rule found it too early, and may accept it by and by.
+    Unsettled,
+}
+
+/// When a verified token may be used, for judging it again later.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    exp: Option<u64>,
+    nbf: Option<u64>,
+    iat: Option<u64>,
+}
+
+impl Verified {
+    /// A token that the rule of this index accepted.
+    pub(super) fn new(token: Compact<'_>, index: usize, rule: &JwtRule, reuse: Reuse) -> Self {
+        let timing = Timing::of(&token);
+        let identity = Identity {
+            provider: rule.provider.clone(),
+            claims: token.claims,
+            space_delimited: rule.space_delimited.clone(),
+        };
+        Self(Rc::new(Token {
+            identity: Rc::new(identity),
+            header: token.header,
+            rule: index,
+            payload: token.payload.into(),
+            timing,
+            reuse,
+            emission: OnceCell::new(),
+        }))
+    }
+
+    /// Who the request speaks for.
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// The same, and what the token's header says, to be kept beyond this proof.
+    pub fn shared(&self) -> (Rc<Identity>, Rc<Header>) {
+        (Rc::clone(&self.0.identity), Rc::clone(&self.0.header))
+    }
+
+    /// Index of the rule that accepted the token.
+    pub fn rule(&self) -> usize {
+        self.0.rule
+    }
+
+    /// The payload as it stands in the token: unpadded base64url.
+    pub fn payload(&self) -> &str {
+        &self.0.payload
+    }
+
+    /// The headers to emit, which `make` makes at the first time.
+    ///
+    /// # Errors
+    /// What `make` refused.
+    pub fn emission(
+        &self,
+        make: impl FnOnce() -> Result<Lines, Denial>,
+    ) -> Result<Rc<Lines>, Denial> {
+        self.0.emission.get_or_init(|| make().map(Rc::new)).clone()
+    }
+
+    /// Whether a later request with the same token may be answered by this proof.
+    pub fn is_reusable(&self) -> bool {
+        self.0.reuse == Reuse::Same
+    }
+
+    /// The memory that it takes, as far as that can be told.
+    pub fn footprint(&self) -> usize {
+        let lines = self.0.emission.get().and_then(|made| made.as_ref().ok());
+        let lines = lines.into_iter().flat_map(|lines| lines.iter());
+        let text = |text: usize| text.saturating_add(size_of::<String>());
+        let lines = lines.map(|(name, lines)| {
+            lines.iter().map(|line| text(line.len())).fold(text(name.len()), usize::saturating_add)
+        });
+        let fixed = size_of::<Token>()
+            .saturating_add(size_of::<Identity>())
+            .saturating_add(size_of::<Header>())
+            .saturating_add(self.0.payload.len())
+            .saturating_add(self.0.identity.claims.footprint());
+        lines.fold(fixed, usize::saturating_add)
+    }
+
+    /// Judges the time claims again, for a token that was verified earlier.
+    ///
+    /// # Errors
+    /// What has become of it since.
+    pub fn still_valid(&self, rules: &JwtRules, now: u64) -> Result<(), Denial> {
+        let rule = rules.rules.get(self.rule()).ok_or(Denial::HostFailed)?;
+        self.0.timing.check(rule, now)
+    }
+}
+
+impl Timing {
+    pub(super) fn of(token: &Compact<'_>) -> Self {
+        Self { exp: token.exp, nbf: token.nbf, iat: token.iat }
+    }
+
+    /// RFC 7519 sections 4.1.4 to 4.1.6, and Envoy's 60 s of skew (spec A7) where none is configured.
+    pub(super) fn check(self, rule: &JwtRule, now: u64) -> Result<(), Denial> {
+        let latest = now.saturating_add(rule.clock_skew);
+        match self.exp {
+            None if rule.expiration == Expiration::Required => {
+                return Err(Denial::ExpirationMissing);
+            }
+            Some(exp) if now > exp.saturating_add(rule.clock_skew) => {
+                return Err(Denial::TokenExpired);
+            }
+            _ => {}
+        }
+        if self.nbf.is_some_and(|nbf| latest < nbf) || self.iat.is_some_and(|iat| latest < iat) {
+            return Err(Denial::TokenNotYetValid);
+        }
+        if let Some(max) = rule.max_lifetime {
+            let lifetime = self.exp.zip(self.iat).map(|(exp, iat)| exp.saturating_sub(iat));
+            if lifetime.is_none_or(|lifetime| lifetime > max) {
+                return Err(Denial::LifetimeTooLong);
+            }
+        }
+        if let Some(max) = rule.max_age
+            && self.iat.is_none_or(|iat| now.saturating_sub(iat) > max)
+        {
+            return Err(Denial::TokenTooOld);
+        }
+        Ok(())
+    }
+}
