@@ -88,6 +88,8 @@ fn wasm_plugin(group: &Group, config: Value, settings: &Settings) -> Value {
             ("selector", selector),
             ("targetRefs", targets),
             ("url", Some(json!(settings.url))),
+            // Without it no last good configuration stays in force.
+            ("pluginName", Some(json!(group.name))),
             ("phase", Some(json!("AUTHN"))),
             ("failStrategy", Some(json!("FAIL_CLOSE"))),
             ("match", inbound),
