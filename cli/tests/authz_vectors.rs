@@ -1,57 +1,18 @@
 //! `usher explain --requests` answers as Istio's compiler and a real Envoy have answered: status,
 //! deciding rule, audit, and the path as the service sees it. Vectors: shared/vectors/authz.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may stop at any surprise"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at any surprise")]
 
 mod common;
-mod vectors;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use usher::path::{Normalization, normalize};
+use usher_tests::shared;
 
 use common::usher;
-use vectors::shared;
 
 /// A moment at which every token of the vectors is good.
 const NOW: &str = "1790000000";
-
-const ISSUERS: [&str; 4] = [
-    "https://idp.example.com",
-    "https://idp.example.com/realms/x",
-    "issuer-a@example.com",
-    "plain",
-];
-
-/// The pluginConfig that a scenario stands for.
-fn config(scenario: &Value, jwks: &Value) -> Value {
-    let rules: Vec<Value> =
-        ISSUERS.iter().map(|issuer| json!({ "issuer": issuer, "jwks": jwks })).collect();
-    let policies = scenario["policies"].as_array().unwrap().iter().map(|policy| {
-        let mut entry = policy["spec"].as_object().unwrap().clone();
-        entry.insert("name".to_owned(), policy["name"].clone());
-        entry.insert("namespace".to_owned(), policy["namespace"].clone());
-        let dry_run = policy["annotations"]["istio.io/dry-run"].as_str();
-        // Go's ParseBool; what it cannot parse is no dry run (spec B12).
-        if dry_run.is_some_and(|v| ["1", "t", "T", "TRUE", "true", "True"].contains(&v)) {
-            entry.insert("dryRun".to_owned(), json!(true));
-        }
-        Value::Object(entry)
-    });
-    let mut trust_domains = vec![scenario["trustDomain"].clone()];
-    trust_domains.extend(scenario["aliases"].as_array().cloned().unwrap_or_default());
-    json!({
-        "jwtRules": rules,
-        "authorizationPolicies": policies.collect::<Vec<_>>(),
-        "pathNormalization": scenario["pathNormalization"],
-        "trustDomains": trust_domains,
-        "sourceAddress": { "filterState": "usher.source_ip" },
-    })
-}
 
 /// What of a decision differs from what is expected.
 fn differences(request: &Value, answer: &Value) -> Vec<String> {
@@ -85,15 +46,16 @@ fn is_refused_for_two_readings(scenario: &Value, request: &Value, answer: &Value
 
 #[test]
 fn explain_agrees_with_istio_and_envoy() {
-    let Some(scenarios) = shared("vectors/authz/policies.jsonl") else { return };
-    let jwks: Value = serde_json::from_str(&shared("vectors/authz/jwks.json").unwrap()).unwrap();
+    let Some(scenarios) = shared::text("vectors/authz/policies.jsonl") else { return };
+    let jwks: Value =
+        serde_json::from_str(&shared::text("vectors/authz/jwks.json").unwrap()).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.json");
     let (mut requests, mut stricter, mut failures) = (0, 0, Vec::new());
     for line in scenarios.lines() {
         let scenario: Value = serde_json::from_str(line).unwrap();
         let id = scenario["id"].as_str().unwrap();
-        std::fs::write(&file, config(&scenario, &jwks).to_string()).unwrap();
+        std::fs::write(&file, shared::plugin_config(&scenario, &jwks).to_string()).unwrap();
         let sent = scenario["requests"].as_array().unwrap();
         let lines: Vec<String> = sent.iter().map(Value::to_string).collect();
         let run = usher(

@@ -8,14 +8,13 @@
 )]
 
 mod common;
-mod vectors;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use usher_tests::shared;
 
 use common::usher;
-use vectors::shared;
 
 /// Why a spec that Istio accepts is refused all the same: a part of what is said, and the reason.
 const STRICTER: [(&str, &str); 7] = [
@@ -53,7 +52,7 @@ fn check(document: &str) -> (Option<i32>, String) {
 
 #[test]
 fn what_istio_refuses_is_refused() {
-    let Some(vectors) = shared("vectors/authz/validation.jsonl") else { return };
+    let Some(vectors) = shared::text("vectors/authz/validation.jsonl") else { return };
     let mut failures = Vec::new();
     let mut stricter: BTreeMap<&str, usize> = BTreeMap::new();
     let mut counts = BTreeMap::new();

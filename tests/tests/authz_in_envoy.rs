@@ -14,6 +14,7 @@ use usher_tests::bootstrap::Setup;
 use usher_tests::client::{Ask, Reply, http1};
 use usher_tests::gate::Gate;
 use usher_tests::log::wait;
+use usher_tests::shared;
 use usher_tests::tls::{Authority, Identity};
 
 /// Of 660 scenarios, and of the requests of each.
@@ -34,10 +35,9 @@ const METADATA: [(&str, &str); 4] = [
 
 #[test]
 fn a_sample_is_decided_as_istio_and_envoy_do() {
-    let (Some(files), Some(keys)) = (
-        usher_tests::shared::vectors("authz", "jsonl"),
-        usher_tests::shared::vectors("authz", "json"),
-    ) else {
+    let (Some(files), Some(keys)) =
+        (shared::vectors("authz", "jsonl"), shared::vectors("authz", "json"))
+    else {
         return;
     };
     let jwks: Value = serde_json::from_str(&std::fs::read_to_string(&keys[0]).unwrap()).unwrap();
@@ -167,33 +167,8 @@ fn free_ports() -> impl Iterator<Item = u16> {
 }
 
 fn setup(scenario: &Scenario, jwks: &Value, port: u16) -> Setup {
-    let issuers = [
-        "https://idp.example.com",
-        "https://idp.example.com/realms/x",
-        "issuer-a@example.com",
-        "plain",
-    ];
-    let rules: Vec<Value> =
-        issuers.iter().map(|issuer| json!({"issuer": issuer, "jwks": jwks})).collect();
-    let policies = scenario.value["policies"].as_array().unwrap().iter().map(|policy| {
-        let mut spec = policy["spec"].clone();
-        spec["name"] = policy["name"].clone();
-        spec["namespace"] = policy["namespace"].clone();
-        let dry_run = policy["annotations"]["istio.io/dry-run"].as_str();
-        let dry_run = dry_run.is_some_and(|v| ["1", "t", "T", "TRUE", "true", "True"].contains(&v));
-        spec["dryRun"] = dry_run.into();
-        spec
-    });
-    let mut trust_domains = vec![scenario.value["trustDomain"].clone()];
-    trust_domains.extend(scenario.value["aliases"].as_array().unwrap().iter().cloned());
-    let config = json!({
-        "jwtRules": rules,
-        "authorizationPolicies": policies.collect::<Vec<_>>(),
-        "trustDomains": trust_domains,
-        "pathNormalization": scenario.value["pathNormalization"],
-        "sourceAddress": {"filterState": "usher.source_ip"},
-        "decisionLog": {"emit": "none"},
-    });
+    let mut config = shared::plugin_config(&scenario.value, jwks);
+    config["decisionLog"] = json!({ "emit": "none" });
     Setup::plugin(config).port(port).ahead(source_address()).ahead(metadata())
 }
 

@@ -6,38 +6,13 @@ use usher::authorize::DryRun;
 use usher::path::normalize;
 use usher::request::{Connection, MetadataValue, Metadatum, Peer};
 use usher::{Policy, Request, Session, decide};
+use usher_tests::shared;
 
 /// The clock of the vectors: every token of theirs is good until 2100.
 const NOW: u64 = 1_790_000_000;
 
 fn policy(scenario: &Value, jwks: &Value) -> Result<Policy, String> {
-    let issuers = [
-        "https://idp.example.com",
-        "https://idp.example.com/realms/x",
-        "issuer-a@example.com",
-        "plain",
-    ];
-    let rules: Vec<Value> =
-        issuers.iter().map(|issuer| json!({"issuer": issuer, "jwks": jwks})).collect();
-    let policies = scenario["policies"].as_array().unwrap().iter().map(|policy| {
-        let mut spec = policy["spec"].clone();
-        spec["name"] = policy["name"].clone();
-        spec["namespace"] = policy["namespace"].clone();
-        let dry_run = policy["annotations"]["istio.io/dry-run"].as_str();
-        let dry_run = dry_run.is_some_and(|v| ["1", "t", "T", "TRUE", "true", "True"].contains(&v));
-        spec["dryRun"] = dry_run.into();
-        spec
-    });
-    let mut trust_domains = vec![scenario["trustDomain"].clone()];
-    trust_domains.extend(scenario["aliases"].as_array().unwrap().iter().cloned());
-    let config = json!({
-        "jwtRules": rules,
-        "authorizationPolicies": policies.collect::<Vec<_>>(),
-        "trustDomains": trust_domains,
-        "pathNormalization": scenario["pathNormalization"],
-        "sourceAddress": {"filterState": "usher.source_ip"},
-    });
-    match Policy::from_value(&config) {
+    match Policy::from_value(&shared::plugin_config(scenario, jwks)) {
         Ok(loaded) => Ok(loaded.policy),
         Err(problems) => {
             Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
@@ -113,10 +88,9 @@ fn shadow(dry_run: Option<&DryRun>) -> Option<Value> {
 
 #[test]
 fn every_scenario_is_decided_as_istio_and_envoy_do() {
-    let (Some(files), Some(keys)) = (
-        usher_tests::shared::vectors("authz", "jsonl"),
-        usher_tests::shared::vectors("authz", "json"),
-    ) else {
+    let (Some(files), Some(keys)) =
+        (shared::vectors("authz", "jsonl"), shared::vectors("authz", "json"))
+    else {
         return;
     };
     let jwks: Value = serde_json::from_str(&std::fs::read_to_string(&keys[0]).unwrap()).unwrap();
