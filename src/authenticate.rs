@@ -189,9 +189,7 @@ pub fn authenticate(
             wants.push(lacked);
         }
         match verdict {
-            Ok(()) => {
-                return Ok(Verified::new(token, index, rule, reuse));
-            }
+            Ok(()) => return Ok(Verified::new(token, index, rule, reuse)),
             Err(denial) => {
                 if denial == Denial::TokenNotYetValid {
                     reuse = Reuse::Unsettled;

@@ -8,13 +8,13 @@
 //! is never kept, so that forged ones, however many, drive nothing out.
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::FixedState;
 
 use crate::authenticate::{JwtRules, Verified};
+use crate::hash::FastMap;
 use crate::token::same;
 
 mod queue;
@@ -49,7 +49,7 @@ pub struct TokenCache {
     generation: Option<(u64, u64)>,
     /// Where a token's entry is, by its hash. Two tokens of one hash displace each other; that is an
     /// entry lost, never a wrong one found.
-    index: HashMap<u64, usize, BuildHasherDefault<AsIs>>,
+    index: FastMap<u64, usize>,
     seed: Seed,
     entries: Queue<Entry>,
     bytes: usize,
@@ -84,25 +84,6 @@ struct Seed(FixedState);
 impl Default for Seed {
     fn default() -> Self {
         Self(FixedState::with_seed(RandomState::new().hash_one(0)))
-    }
-}
-
-/// The hash of a number that is a hash.
-#[derive(Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn write(&mut self, bytes: &[u8]) {
-        // Numbers come by `write_u64`.
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

@@ -1,7 +1,7 @@
-//! Maps by what a configuration says.
+//! Maps that nobody else can fill: their keys are the configuration's, or few, or hashes with a seed of their own.
 //!
-//! Who writes the configuration chooses the keys, and a request only asks: nobody can fill such a map with keys of one
-//! hash, so that a fast hash will do where the standard library's guards against that.
+//! A request only asks them, so that nobody can prepare many keys of one hash; a fast hash will do where the standard
+//! library's guards against that.
 
 use foldhash::fast::FixedState;
 

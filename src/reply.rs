@@ -152,7 +152,7 @@ fn realm(request: &Request) -> String {
 /// The characters that RFC 6750 section 3 allows in `error_description` and `scope`.
 fn quotable(text: &str) -> Cow<'_, str> {
     let allowed = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
-    if text.bytes().all(|byte| allowed(char::from(byte))) {
+    if text.chars().all(allowed) {
         return Cow::Borrowed(text);
     }
     text.chars().filter(|c| allowed(*c)).collect()

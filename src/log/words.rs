@@ -13,8 +13,10 @@ pub fn redact(text: &[u8]) -> Cow<'_, [u8]> {
     let mut clean: Vec<u8> = Vec::new();
     let mut rest = text;
     let mut at = 0_usize;
-    while let Some((skipped, tail)) = to_next_e(rest.get(at..).unwrap_or_default()) {
+    let begin = |text: &[u8]| text.iter().position(|byte| *byte == b'e');
+    while let Some(skipped) = rest.get(at..).and_then(begin) {
         at = at.saturating_add(skipped);
+        let tail = rest.get(at..).unwrap_or_default();
         let length =
             if begins(tail) { tail.iter().take_while(|b| of_token(**b)).count() } else { 0 };
         if length >= SHORTEST {
@@ -31,12 +33,6 @@ pub fn redact(text: &[u8]) -> Cow<'_, [u8]> {
     }
     clean.extend_from_slice(rest);
     Cow::Owned(clean)
-}
-
-/// How far away the next `e` is, and the text from there on.
-fn to_next_e(text: &[u8]) -> Option<(usize, &[u8])> {
-    let at = text.iter().position(|byte| *byte == b'e')?;
-    Some((at, text.get(at..)?))
 }
 
 /// How a JOSE header begins in base64url: an object, perhaps with white space in it (RFC 8259 section 2).

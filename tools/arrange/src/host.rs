@@ -1,7 +1,5 @@
 //! A host that answers the module as Envoy does, as far as the module's way depends on it.
 
-use std::collections::HashSet;
-
 use anyhow::Context as _;
 use wasmi::errors::LinkerError;
 use wasmi::{Caller, Extern, Func, Instance, Linker, Memory, Module, Store, Val};
@@ -20,7 +18,6 @@ pub(crate) struct Host {
     /// The status of the answer that the module gave in place of the service.
     pub(crate) status: Option<u32>,
     called: Vec<u32>,
-    known: HashSet<u32>,
     metrics: u32,
 }
 
@@ -42,16 +39,9 @@ impl Default for Signatures {
 }
 
 impl Host {
-    /// The functions that were entered since it was asked last, in the order of their first calls.
+    /// The functions that were entered since it was asked last, call by call.
     pub(crate) fn called(&mut self) -> Vec<u32> {
-        self.known.clear();
         std::mem::take(&mut self.called)
-    }
-
-    fn enter(&mut self, number: u32) {
-        if self.known.insert(number) {
-            self.called.push(number);
-        }
     }
 
     fn verify(&mut self) -> bool {
@@ -78,7 +68,7 @@ const PLUGIN_CONFIGURATION: i32 = 7;
 pub(crate) fn instance(store: &mut Store<Host>, module: &Module) -> anyhow::Result<Instance> {
     let mut linker = Linker::new(store.engine());
     linker.func_wrap(ENTER.0, ENTER.1, |mut call: Call<'_>, number: u32| {
-        call.data_mut().enter(number)
+        call.data_mut().called.push(number)
     })?;
     linker.func_wrap(
         "env",

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 
 use anyhow::Context as _;
-use wasm_encoder::reencode::{Error, Reencode};
+use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{
     CodeSection, EntityType, FunctionSection, ImportSection, Instruction, Module, TypeSection,
     ValType,
@@ -32,14 +32,13 @@ pub(crate) fn traced(module: &[u8]) -> anyhow::Result<Vec<u8>> {
 
 /// The module with the functions of these numbers first, in this order.
 pub(crate) fn arranged(module: &[u8], called: &[u32]) -> anyhow::Result<Vec<u8>> {
-    let imports = count(module)?.imports;
-    behind(module, called, SHORT.saturating_sub(imports))
+    behind(module, called, SHORT)
 }
 
-/// The same, behind the first so many functions, which stay where they are.
-fn behind(module: &[u8], called: &[u32], kept: u32) -> anyhow::Result<Vec<u8>> {
+/// The same; functions whose numbers, those of imports counted, are below `short` stay where they are.
+fn behind(module: &[u8], called: &[u32], short: u32) -> anyhow::Result<Vec<u8>> {
     let Count { imports, functions } = count(module)?;
-    let kept = kept.min(functions);
+    let kept = short.saturating_sub(imports).min(functions);
     let mut placed: HashSet<u32> = (0..kept).collect();
     let mut order: Vec<u32> = (0..kept).collect();
     order.extend(called.iter().filter(|number| **number < functions && placed.insert(**number)));
@@ -105,7 +104,7 @@ impl Reencode for Traced {
         types: &mut TypeSection,
         section: TypeSectionReader<'_>,
     ) -> Outcome {
-        wasm_encoder::reencode::utils::parse_type_section(self, types, section)?;
+        utils::parse_type_section(self, types, section)?;
         self.types = types.len();
         types.ty().function([ValType::I32], []);
         Ok(())
@@ -116,7 +115,7 @@ impl Reencode for Traced {
         imports: &mut ImportSection,
         section: ImportSectionReader<'_>,
     ) -> Outcome {
-        wasm_encoder::reencode::utils::parse_import_section(self, imports, section)?;
+        utils::parse_import_section(self, imports, section)?;
         imports.import(ENTER.0, ENTER.1, EntityType::Function(self.types));
         Ok(())
     }
@@ -145,10 +144,10 @@ struct Arranged {
 }
 
 impl Arranged {
-    fn in_order<T>(&self, items: &[T], mut write: impl FnMut(&T)) {
-        let chosen =
-            self.order.iter().filter_map(|number| items.get(usize::try_from(*number).ok()?));
-        chosen.for_each(&mut write);
+    /// What the functions have, by their new places.
+    fn in_order<T: Clone>(&self, items: &[T]) -> Vec<T> {
+        let item = |number: &u32| items.get(usize::try_from(*number).ok()?).cloned();
+        self.order.iter().filter_map(item).collect()
     }
 }
 
@@ -170,7 +169,7 @@ impl Reencode for Arranged {
         if section.name() == "name" {
             return Ok(());
         }
-        wasm_encoder::reencode::utils::parse_custom_section(self, module, section)
+        utils::parse_custom_section(self, module, section)
     }
 
     fn parse_function_section(
@@ -179,9 +178,9 @@ impl Reencode for Arranged {
         section: FunctionSectionReader<'_>,
     ) -> Outcome {
         let types: Vec<u32> = section.into_iter().collect::<Result<_, _>>()?;
-        self.in_order(&types, |index| {
-            functions.function(*index);
-        });
+        for index in self.in_order(&types) {
+            functions.function(index);
+        }
         Ok(())
     }
 
@@ -191,9 +190,8 @@ impl Reencode for Arranged {
         section: CodeSectionReader<'_>,
     ) -> Outcome {
         let bodies: Vec<FunctionBody<'_>> = section.into_iter().collect::<Result<_, _>>()?;
-        let mut ordered = Vec::with_capacity(bodies.len());
-        self.in_order(&bodies, |body| ordered.push(body.clone()));
-        ordered.into_iter().try_for_each(|body| self.parse_function_body(code, body))
+        let bodies = self.in_order(&bodies);
+        bodies.into_iter().try_for_each(|body| self.parse_function_body(code, body))
     }
 }
 
@@ -241,10 +239,11 @@ mod tests {
     #[test]
     fn an_arranged_module_does_the_same() {
         for called in [vec![2, 1, 0], vec![1], vec![], vec![9, 1, 1]] {
-            for kept in 0..4 {
-                let arranged = behind(&module(), &called, kept).unwrap();
-                assert_eq!(run(&arranged, &mut Vec::new()), 3, "{called:?} {kept}");
-                assert_eq!(count(&arranged).unwrap().functions, 3, "{called:?} {kept}");
+            // The first number is the import's.
+            for short in 0..5 {
+                let arranged = behind(&module(), &called, short).unwrap();
+                assert_eq!(run(&arranged, &mut Vec::new()), 3, "{called:?} {short}");
+                assert_eq!(count(&arranged).unwrap().functions, 3, "{called:?} {short}");
             }
         }
     }
