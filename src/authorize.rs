@@ -17,6 +17,7 @@ pub(crate) mod address;
 pub(crate) mod facts;
 mod index;
 pub(crate) mod peer;
+pub(crate) mod polarity;
 pub(crate) mod principal;
 pub(crate) mod rule;
 mod survey;

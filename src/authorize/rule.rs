@@ -5,6 +5,7 @@ use std::fmt;
 use super::address::AddressSet;
 use super::facts::{Address, Attribute, Facts, Scalars};
 use super::peer::PeerSet;
+use super::polarity::Polarity;
 use super::principal::RequestPrincipalSet;
 use super::template::Template;
 use super::text::TextSet;
@@ -15,6 +16,8 @@ use crate::request::{MetadataValue, Request};
 /// One rule of a policy.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rule {
+    /// Of its values.
+    pub(crate) polarity: Polarity,
     /// Alternatives; none: true.
     pub(crate) from: Vec<Operand>,
     /// Alternatives; none: true.
@@ -116,7 +119,7 @@ impl Rule {
             _ => &[],
         });
         templates
-            .filter_map(|template| template.captures(path))
+            .filter_map(|template| template.captures(path, self.polarity))
             .flatten()
             .filter(|(captured, _)| *captured == name)
             .map(|(_, text)| text)
@@ -135,7 +138,8 @@ pub(crate) struct Failure<'r> {
 /// Whether all conditions of an operation hold, outside any rule.
 pub(crate) fn operand_matches(operand: &Operand, request: &Request) -> bool {
     let facts = Facts { request, identity: None, scalars: Scalars::Never };
-    let rule = Rule::default();
+    // `exempt` lets in.
+    let rule = Rule { polarity: Polarity::LetsIn, ..Rule::default() };
     operand.iter().all(|condition| condition.holds(&rule, &facts))
 }
 
@@ -169,10 +173,11 @@ impl Condition {
     }
 
     fn holds(&self, rule: &Rule, facts: &Facts<'_>) -> bool {
-        self.values.as_ref().is_none_or(|test| test.matches(facts))
-            && self.all.iter().all(|test| test.matches(facts))
+        let (polarity, negated) = (rule.polarity, rule.polarity.negated());
+        self.values.as_ref().is_none_or(|test| test.matches(facts, polarity))
+            && self.all.iter().all(|test| test.matches(facts, polarity))
             && self.values_from.as_ref().is_none_or(|from| from.matches(rule, facts))
-            && !self.not_values.as_ref().is_some_and(|test| test.matches(facts))
+            && !self.not_values.as_ref().is_some_and(|test| test.matches(facts, negated))
     }
 }
 
@@ -198,7 +203,8 @@ impl fmt::Display for Condition {
 }
 
 impl Test {
-    pub(crate) fn matches(&self, facts: &Facts<'_>) -> bool {
+    /// Whether one of the values matches, read as `polarity` says.
+    pub(crate) fn matches(&self, facts: &Facts<'_>, polarity: Polarity) -> bool {
         let connection = &facts.request.connection;
         match self {
             Self::Address(address, set) => facts.address(*address).is_some_and(|a| set.contains(a)),
@@ -209,7 +215,7 @@ impl Test {
                 }
                 None => false,
             },
-            Self::Path(set) => facts.path().is_some_and(|path| set.matches(path)),
+            Self::Path(set) => facts.path().is_some_and(|path| set.matches(path, polarity)),
             Self::Peer(set) => set.matches(connection.peer.as_ref()),
             Self::Port(ports) => connection.destination_port.is_some_and(|p| ports.contains(&p)),
             Self::RequestPrincipal(set) => set.matches(facts.identity),
@@ -219,7 +225,8 @@ impl Test {
 }
 
 impl PathSet {
-    fn matches(&self, path: &[u8]) -> bool {
-        self.texts.matches(path) || self.templates.iter().any(|template| template.matches(path))
+    fn matches(&self, path: &[u8], polarity: Polarity) -> bool {
+        let mut templates = self.templates.iter();
+        self.texts.matches(path) || templates.any(|template| template.matches(path, polarity))
     }
 }

@@ -5,6 +5,7 @@
 //! twice, so a path of any length costs its length.
 
 use super::index::Key;
+use super::polarity::Polarity;
 
 /// A template, its outer slash included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,12 +190,17 @@ impl Template {
     }
 
     /// Whether the path, without its query, is the template's.
-    pub(crate) fn matches(&self, path: &[u8]) -> bool {
-        self.captures(path).is_some()
+    pub(crate) fn matches(&self, path: &[u8], polarity: Polarity) -> bool {
+        self.captures(path, polarity).is_some()
     }
 
     /// What the template's names stand for in a path that matches.
-    pub(crate) fn captures<'t, 'p>(&'t self, path: &'p [u8]) -> Option<Captures<'t, 'p>> {
+    pub(crate) fn captures<'t, 'p>(
+        &'t self,
+        path: &'p [u8],
+        polarity: Polarity,
+    ) -> Option<Captures<'t, 'p>> {
+        let takes = |byte: u8| is_segment_byte(byte) || polarity.is_wide() && byte != b'/';
         let mut captures = Vec::new();
         let mut rest = path;
         let mut pieces = self.front.iter().peekable();
@@ -202,7 +208,7 @@ impl Template {
             match piece {
                 Piece::Literal(text) => rest = rest.strip_prefix(text.as_slice())?,
                 Piece::Segment(name) => {
-                    let run = rest.iter().take_while(|b| is_segment_byte(**b)).count();
+                    let run = rest.iter().take_while(|b| takes(**b)).count();
                     let run = rest.get(..run)?;
                     let behind = match pieces.peek() {
                         Some(Piece::Literal(text)) => text.as_slice(),
@@ -235,7 +241,7 @@ impl Template {
                     }
                 }
                 captures.extend(self.rest_name.as_deref().map(|name| (name, rest)));
-                rest.iter().all(|b| *b == b'/' || is_segment_byte(*b)).then_some(captures)
+                rest.iter().all(|b| *b == b'/' || takes(*b)).then_some(captures)
             }
         }
     }
@@ -248,7 +254,7 @@ fn first_place(run: &[u8], literal: &[u8]) -> Option<usize> {
     places.position(|place| place == literal).map(|at| at.saturating_add(1))
 }
 
-/// Class L of the spec (B8.4): what stands inside a segment.
+/// Class L of the spec (B8.4): what stands inside a segment, to the letter.
 fn is_segment_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;:@=".contains(&byte)
 }
@@ -262,6 +268,7 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Polarity::{LetsIn, Notes, Refuses};
 
     fn template(text: &str, dialect: Dialect) -> Result<Template, InvalidTemplate> {
         Template::parse(text, dialect).unwrap()
@@ -290,7 +297,7 @@ mod tests {
             ("/{*}/", "/a", false),
         ] {
             let template = template(text, Dialect::Istio).unwrap();
-            assert_eq!(template.matches(path.as_bytes()), expected, "{text} on {path}");
+            assert_eq!(template.matches(path.as_bytes(), LetsIn), expected, "{text} on {path}");
         }
     }
 
@@ -298,7 +305,7 @@ mod tests {
     fn ushers_own_templates() {
         let of = |text: &str, path: &str| {
             let template = template(text, Dialect::Usher).unwrap();
-            template.captures(path.as_bytes()).map(|captures| {
+            template.captures(path.as_bytes(), LetsIn).map(|captures| {
                 let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
                 captures
                     .iter()
@@ -329,6 +336,35 @@ mod tests {
     }
 
     #[test]
+    fn where_a_match_refuses_an_operator_takes_any_byte() {
+        for (text, path, to_the_letter, widely) in [
+            ("/a/{**}", &b"/a/x["[..], false, true),
+            ("/a/{**}", b"/a/x]/y", false, true),
+            ("/a/{**}", b"/a/x\xff", false, true),
+            ("/a/{**}", b"/a/x\n", false, true),
+            ("/a/{**}", b"/a[", false, false),
+            ("/a/{*}", b"/a/x[", false, true),
+            ("/a/{*}", b"/a/[", false, true),
+            ("/a/{*}", b"/a/", false, false),
+            ("/a/{*}", b"/a/x[/y", false, false),
+            ("/a/{*}/b", b"/a/\x80/b", false, true),
+            ("/{**}/b", b"/x[/b", false, true),
+            ("/{**}/b", b"/x[/b[", false, false),
+            ("/f/{a}-{b}.json", b"/f/[-].json", false, true),
+            ("/f/{a}-{b}.json", b"/f/-].json", false, false),
+            ("/a/{*}", b"/a/x", true, true),
+        ] {
+            let template = template(text, Dialect::Usher).unwrap();
+            for (polarity, expected) in
+                [(LetsIn, to_the_letter), (Notes, to_the_letter), (Refuses, widely)]
+            {
+                let found = template.matches(path, polarity);
+                assert_eq!(found, expected, "{text} on {} {polarity:?}", path.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_template_is_told() {
         use InvalidTemplate::{BehindRest, Brace, Literal, NoSlash};
         for (text, why) in [
@@ -353,9 +389,9 @@ mod tests {
     #[test]
     fn a_long_path_costs_its_length() {
         let path = [b"/a".repeat(32_768), b"!".to_vec()].concat();
-        assert!(template("/{**}/b", Dialect::Istio).is_ok_and(|t| !t.matches(&path)));
+        assert!(template("/{**}/b", Dialect::Istio).is_ok_and(|t| !t.matches(&path, LetsIn)));
         let segment = [b"/", b"a-".repeat(32_768).as_slice(), b"!"].concat();
         let globs = template("/{*}-{*}-{*}-{*}b", Dialect::Usher);
-        assert!(globs.is_ok_and(|t| !t.matches(&segment)));
+        assert!(globs.is_ok_and(|t| !t.matches(&segment, LetsIn)));
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use super::reader::{Node, Object, Problems};
+use crate::authorize::polarity::Polarity;
 use crate::authorize::rule::{Condition, Operand, Rule, Test, ValuesFrom};
 use crate::authorize::{Action, Context, Needs, Policies, Policy, PolicyReply};
 
@@ -56,7 +57,9 @@ fn policy(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Policy> {
         problems.error(object.path("dryRun"), "AUDIT never denies, so there is nothing to run dry");
     }
     let rules = object.field("rules");
-    let rules = rules.and_then(|node| rules_of(&node, reading)).unwrap_or_default();
+    // Without an action the policy is not read, and how its rules are meant is no matter.
+    let polarity = action.map_or(Polarity::LetsIn, Polarity::of_values);
+    let rules = rules.and_then(|node| rules_of(&node, polarity, reading)).unwrap_or_default();
     let given = object.field("rules").is_some_and(|node| !super::is_empty(node.value));
     if !given && action == Some(Action::Deny) {
         problems.error(
@@ -109,16 +112,17 @@ fn reply(object: &Object<'_>, action: Option<Action>, problems: &Problems) -> Po
     }
 }
 
-fn rules_of(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Vec<Rule>> {
+fn rules_of(node: &Node<'_>, polarity: Polarity, reading: &mut Reading<'_>) -> Option<Vec<Rule>> {
     let items = node.list(reading.problems)?;
-    Some(items.iter().filter_map(|item| rule(item, reading)).collect())
+    Some(items.iter().filter_map(|item| rule(item, polarity, reading)).collect())
 }
 
-fn rule(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Rule> {
+fn rule(node: &Node<'_>, polarity: Polarity, reading: &mut Reading<'_>) -> Option<Rule> {
     let problems = reading.problems;
     let object = node.object(problems)?;
     let to = operands(&object, "to", "operation", reading, operation);
     let rule = Rule {
+        polarity,
         from: operands(&object, "from", "source", reading, source),
         when: conditions(&object, &to, reading),
         to,
