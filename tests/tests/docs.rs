@@ -12,8 +12,14 @@ fn root() -> &'static Path {
 
 /// Every Markdown file that the project tracks, below its root.
 fn documents() -> Vec<PathBuf> {
+    tracked(&["*.md"])
+}
+
+/// The files that the project tracks under patterns of git.
+fn tracked(patterns: &[&str]) -> Vec<PathBuf> {
     let list = std::process::Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.md"])
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .args(patterns)
         .current_dir(root())
         .output()
         .unwrap();
@@ -45,17 +51,23 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 
 /// The text outside fenced blocks.
 fn prose(text: &str) -> String {
+    split(text).0
+}
+
+/// The text outside fenced blocks, and the text inside.
+fn split(text: &str) -> (String, String) {
     let mut fenced = false;
-    let mut prose = String::new();
+    let (mut prose, mut inside) = (String::new(), String::new());
     for line in text.lines() {
         if line.trim_start().starts_with("```") {
             fenced = !fenced;
-        } else if !fenced {
-            prose.push_str(line);
-            prose.push('\n');
+            continue;
         }
+        let part = if fenced { &mut inside } else { &mut prose };
+        part.push_str(line);
+        part.push('\n');
     }
-    prose
+    (prose, inside)
 }
 
 #[test]
@@ -268,4 +280,29 @@ fn the_table_of_the_readme_is_the_demos() {
             && line.ends_with(row.reason);
         assert!(told, "README: {line}\ndemo:   {} {} {}", row.sent, row.status, row.reason);
     }
+}
+
+/// After a fault the module is started again, by every configuration that is shipped or shown.
+#[test]
+fn shipped_configurations_reload_a_failed_module() {
+    let mut seen = 0;
+    let mut check = |place: &str, text: &str| {
+        let words = |line: &str| {
+            let (name, value) = line.trim().trim_start_matches("- ").split_once(": ")?;
+            ["failStrategy", "failure_policy"].contains(&name).then(|| value.trim().to_owned())
+        };
+        let found: Vec<String> = text.lines().filter_map(words).collect();
+        assert!(found.iter().all(|word| word == "FAIL_RELOAD"), "{place}: {found:?}");
+        // Without a word it would be FAIL_CLOSED. A list of `type_urls` configures no filter.
+        let filter = "\"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+        assert!(found.len() >= text.matches(filter).count(), "{place}: a filter without a word");
+        seen += found.len();
+    };
+    for file in documents() {
+        check(&file.display().to_string(), &split(&read(&file)).1);
+    }
+    for file in tracked(&["envoy/*.yaml", "istio/*.yaml", "examples/*.yaml"]) {
+        check(&file.display().to_string(), &read(&file));
+    }
+    assert!(seen >= 15, "only {seen} configurations");
 }

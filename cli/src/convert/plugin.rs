@@ -91,7 +91,7 @@ fn wasm_plugin(group: &Group, config: Value, settings: &Settings) -> Value {
             // Without it no last good configuration stays in force.
             ("pluginName", Some(json!(group.name))),
             ("phase", Some(json!("AUTHN"))),
-            ("failStrategy", Some(json!("FAIL_CLOSE"))),
+            ("failStrategy", Some(json!("FAIL_RELOAD"))),
             ("match", inbound),
             ("pluginConfig", Some(config)),
         ]),
