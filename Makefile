@@ -16,13 +16,19 @@ PROMETHEUS_VERSION := 2.42.0
 LOCKED ?=
 export LOCKED
 
+# kubectl, where the machine has none.
+export PATH := $(PATH):$(abspath target/kubectl)
+
+# These targets install first what the machine lacks. All others install nothing, and say what does.
+PREPARED := $(if $(filter run test test-repeat lint,$(MAKECMDGOALS)),toolchain)
+
 WASM := target/usher.wasm
 # What the demo and the tests run.
 RUN_ENV := USHER_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" ENVOY_OLDEST="$(abspath $(ENVOY_OLDEST))"
 CONTAINERS := ENVOY="$(ENVOY)" ENVOY_VERSION=$(ENVOY_VERSION) PROMETHEUS=target/prometheus/bin/prometheus \
 	PROMETHEUS_VERSION=$(PROMETHEUS_VERSION) tools/containers
 # Folders too: a file that is gone makes the module stale as well.
-WASM_SOURCES := Cargo.toml Cargo.lock tools/wasm tools/wasm-cargo tools/exports \
+WASM_SOURCES := Cargo.toml Cargo.lock tools/wasm tools/wasm-cargo tools/exports tools/optimize.py tools/binaryen.lock \
 	$(shell find src tools/arrange)
 
 .PHONY: help
@@ -34,7 +40,7 @@ help: ## list the targets
 .PHONY: wasm
 wasm: $(WASM) ## build target/usher.wasm
 
-$(WASM): $(WASM_SOURCES)
+$(WASM): $(WASM_SOURCES) | $(PREPARED)
 	tools/wasm $@
 
 .PHONY: wasm-fault
@@ -56,7 +62,7 @@ image: wasm ## the container image of the module, as an OCI layout below target/
 		$(if $(REVISION),--revision $(REVISION))
 
 .PHONY: toolchain
-toolchain: ## install what the build needs and is missing here: binaryen, pip, the wasm target
+toolchain: ## install what the build and the tests need and is missing here: a C linker, pip, curl, the wasm target, Binaryen
 	tools/toolchain
 
 .PHONY: envoy
@@ -65,24 +71,28 @@ envoy: $(ENVOY) ## get the pinned Envoy to target/envoy/bin/envoy
 .PHONY: envoy-oldest
 envoy-oldest: $(ENVOY_OLDEST) ## get the oldest Envoy that is tested to target/envoy-1.36/bin/envoy
 
-target/envoy/bin/envoy: tools/envoy tools/envoy.lock
+target/envoy/bin/envoy: tools/envoy tools/envoy.lock | $(PREPARED)
 	tools/envoy $(ENVOY_VERSION) $@
 
-target/envoy-1.36/bin/envoy: tools/envoy tools/envoy.lock
+target/envoy-1.36/bin/envoy: tools/envoy tools/envoy.lock | $(PREPARED)
 	tools/envoy $(ENVOY_OLDEST_VERSION) $@
 
 .PHONY: prometheus
 prometheus: target/prometheus/bin/prometheus ## get Debian's Prometheus and promtool to target/prometheus/bin
 
 # Where it cannot be had the recipe says so and leaves nothing: tests that need it are skipped, loudly.
-target/prometheus/bin/prometheus: tools/prometheus
+target/prometheus/bin/prometheus: tools/prometheus | $(PREPARED)
 	tools/prometheus target/prometheus
 
 .PHONY: istio-models
 istio-models: target/istio-models ## get the models of Istio's resources to target/istio-models
 
-target/istio-models: tools/istio-models tools/istio-models.lock
+target/istio-models: tools/istio-models tools/istio-models.lock | $(PREPARED)
 	tools/istio-models $@
+
+.PHONY: kubectl
+kubectl: | $(PREPARED) ## get kubectl to target/kubectl, where the machine has none
+	tools/kubectl target/kubectl
 
 .PHONY: cli
 cli: ## build the usher command, target/release/usher
@@ -91,7 +101,7 @@ cli: ## build the usher command, target/release/usher
 ##@ Run
 
 .PHONY: run
-run: wasm envoy ## play the demo in a real Envoy on 127.0.0.1:10000 and keep serving; ONCE=1 stops after the examples
+run: toolchain wasm envoy ## play the demo in a real Envoy on 127.0.0.1:10000 and keep serving; ONCE=1 stops after the examples
 	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-demo --bin usher-demo -- play $(if $(filter-out 0,$(ONCE)),--once)
 
 .PHONY: story
@@ -132,17 +142,17 @@ bench: wasm envoy ## Usher beside the native filters: report and plots to target
 ##@ Check
 
 .PHONY: test
-test: test-cargo test-containers test-image ## every test, with everything that they need
+test: toolchain test-cargo test-containers test-image ## every test, with everything that they need
 
 # Real programs that tests stand beside the filter: an identity provider with its database.
 TEST_PACKAGES := glewlwyd sqlite3
 
 .PHONY: test-packages
-test-packages: ## install the programs that some tests run, where that is possible here
+test-packages: | $(PREPARED) ## install the programs that some tests run, where that is possible here
 	tools/packages $(TEST_PACKAGES)
 
 .PHONY: test-cargo
-test-cargo: wasm wasm-fault envoy envoy-oldest prometheus test-packages istio-models ## unit, command-line and end-to-end tests (not the containers)
+test-cargo: wasm wasm-fault envoy envoy-oldest prometheus test-packages istio-models kubectl ## unit, command-line and end-to-end tests (not the containers)
 	rm -rf target/gates
 	$(RUN_ENV) cargo test $(LOCKED) --workspace
 	cargo test $(LOCKED) --package usher-tests --test logged -- --ignored --nocapture
@@ -175,7 +185,7 @@ authorization-cost: ## instructions a request among 5 rules and among 5,000 (val
 	cargo run $(LOCKED) --release --package usher --example authorization_cost
 
 .PHONY: test-istio
-test-istio: wasm envoy envoy-oldest istio-models ## the manifests of istio/: Istio's models, kustomize, and a sidecar's chain in Envoy
+test-istio: wasm envoy envoy-oldest istio-models kubectl ## the manifests of istio/: Istio's models, kustomize, and a sidecar's chain in Envoy
 	@start=$$(date +%s); $(RUN_ENV) cargo test $(LOCKED) --package usher-tests --test istio_manifests --test istio_remote_keys \
 		--test istio_sidecar && cargo test $(LOCKED) --package usher-cli --test istio_manifests && \
 		echo "test-istio: passed in $$(($$(date +%s) - start)) s"
@@ -185,12 +195,16 @@ test-image: image ## the image in a real registry: pushed, pulled back, the same
 	tools/packages docker-registry skopeo
 	tools/test-image $(WASM) target/image
 
+.PHONY: bare
+bare: ## make run ONCE=1 and the module's tests in a fresh clone of HEAD on a bare machine: make, git, Python with pip, rustup
+	tools/bare 'make run ONCE=1 && make check-wasm'
+
 .PHONY: check-wasm
 check-wasm: wasm ## the module's size, exports and imports
 	$(RUN_ENV) cargo test $(LOCKED) --quiet --package usher-tests --test module -- --nocapture --test-threads 1
 
 .PHONY: lint
-lint: lint-fmt lint-clippy lint-clippy-wasm lint-doc lint-deny lint-manifests ## every check that needs no run
+lint: toolchain lint-fmt lint-clippy lint-clippy-wasm lint-doc lint-deny lint-manifests ## every check that needs no run
 
 .PHONY: lint-fmt
 lint-fmt: ## formatting
@@ -213,7 +227,7 @@ lint-deny: ## licenses, sources and banned crates of the dependencies
 	tools/deny check bans licenses sources
 
 .PHONY: lint-manifests
-lint-manifests: ## the manifests for Istio render, where there is a kubectl
+lint-manifests: kubectl ## the manifests for Istio render, where there is a kubectl
 	@if command -v kubectl >/dev/null; then kubectl kustomize istio/base >/dev/null && echo "istio/base renders"; \
 	else echo "SKIPPED: no kubectl here to render istio/base"; fi
 

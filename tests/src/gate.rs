@@ -397,7 +397,7 @@ pub fn oldest_envoy() -> Option<PathBuf> {
 /// Says that a test is skipped, and why.
 ///
 /// # Panics
-/// Where `USHER_REQUIRE_ALL` is set, as `make test` does: there nothing is skipped.
+/// Where `USHER_REQUIRE_ALL` is set: there nothing is skipped.
 #[track_caller]
 pub fn skip(why: &str) {
     assert!(std::env::var_os("USHER_REQUIRE_ALL").is_none(), "would be skipped: {why}");

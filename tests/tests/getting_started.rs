@@ -53,7 +53,9 @@ fn shown(text: &str) -> Vec<(String, String)> {
 #[test]
 fn the_page_on_a_plain_envoy_is_true() {
     if Command::new("curl").arg("--version").output().is_err() {
-        return gate::skip("no curl here to play docs/getting-started-envoy.md with");
+        return gate::skip(
+            "no curl here to play docs/getting-started-envoy.md with: `make toolchain` installs it",
+        );
     }
     let port = free_row(4);
     let there = |text: &str| {

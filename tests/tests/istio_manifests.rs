@@ -62,7 +62,7 @@ fn kustomize(folder: &Path) -> Option<Vec<Value>> {
             Some(istio::documents(&String::from_utf8(output.stdout).unwrap()))
         }
         Err(_) => {
-            skip("no kubectl here to render the overlays of istio/");
+            skip("no kubectl here to render the overlays of istio/: `make kubectl` gets it");
             None
         }
     }

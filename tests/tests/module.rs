@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use wasmparser::{Parser, Payload};
 
-/// The size that a module may have, in bytes: each worker thread of each Envoy holds a copy. One without a standard
-/// library of its own (tools/wasm-cargo says so when it builds it) is larger.
+/// The size that a module may have, in bytes: each worker thread of each Envoy holds a copy. One that `SMALL=0`
+/// builds is larger.
 const MOST_BYTES: usize = 630 * 1024;
 
 /// The system calls of WASI that Envoy implements and a filter may make. Not here: files and sockets.
@@ -61,13 +60,7 @@ fn the_module_exports_only_what_envoy_needs() {
     }
     let missing: Vec<_> = needed.difference(&exports).collect();
     assert!(missing.is_empty(), "tools/exports names what the module lacks: {missing:?}");
-    if can_trim() {
-        assert_eq!(exports, needed, "tools/exports is the whole list");
-    } else {
-        eprintln!(
-            "SKIPPED: no wasm-metadce here (package binaryen), so the exports are not trimmed"
-        );
-    }
+    assert_eq!(exports, needed, "tools/exports is the whole list");
 }
 
 /// A callback that is not exported is never called: the filter would lose it without a word.
@@ -137,10 +130,6 @@ fn imports(module: &[u8]) -> BTreeSet<(String, String)> {
         }
     }
     names
-}
-
-fn can_trim() -> bool {
-    Command::new("wasm-metadce").arg("--version").stdout(Stdio::null()).status().is_ok()
 }
 
 fn module() -> Vec<u8> {

@@ -1,0 +1,66 @@
+"""Makes a module small with Binaryen's library: tools/optimize.py LIBRARY MODULE EXPORTS OUTPUT
+
+Of the exports those stay that the file EXPORTS names, and of the code what they reach.
+"""
+
+import ctypes
+import sys
+
+# A function that is called once and is large stays one: the host's compiler spends more on one of 38 KB than on its
+# parts, and on one core alone.
+ONE_CALLER_INLINE_MAX_SIZE = 400
+# What rustc enables for wasm32-wasip1; the module is stripped and so does not say so itself.
+FEATURES = ["BulkMemory", "Multivalue", "MutableGlobals", "NontrappingFPToInt", "ReferenceTypes", "SignExt"]
+
+
+class Written(ctypes.Structure):
+    _fields_ = [("binary", ctypes.c_void_p), ("size", ctypes.c_size_t), ("source_map", ctypes.c_void_p)]
+
+
+library, source, listed, output = sys.argv[1:]
+binaryen = ctypes.CDLL(library)
+
+
+def call(name, *arguments, returns=None):
+    function = getattr(binaryen, "Binaryen" + name)
+    function.restype = returns
+    return function(*arguments)
+
+
+def run(module, *passes):
+    names = (ctypes.c_char_p * len(passes))(*[name.encode() for name in passes])
+    call("ModuleRunPasses", module, names, ctypes.c_uint32(len(passes)))
+
+
+with open(listed, encoding="utf-8") as lines:
+    wanted = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+with open(source, "rb") as file:
+    data = file.read()
+module = ctypes.c_void_p(call("ModuleRead", data, ctypes.c_size_t(len(data)), returns=ctypes.c_void_p))
+
+exports = set()
+for index in range(call("GetNumExports", module, returns=ctypes.c_uint32)):
+    export = ctypes.c_void_p(call("GetExportByIndex", module, ctypes.c_uint32(index), returns=ctypes.c_void_p))
+    exports.add(call("ExportGetName", export, returns=ctypes.c_char_p).decode())
+if wanted - exports:
+    sys.exit(f"optimize: {source} does not export {', '.join(sorted(wanted - exports))}, which {listed} names")
+for name in exports - wanted:
+    call("RemoveExport", module, name.encode())
+
+features = 0
+for name in FEATURES:
+    features |= call("Feature" + name, returns=ctypes.c_uint32)
+call("ModuleSetFeatures", module, ctypes.c_uint32(features))
+# -Oz
+call("SetOptimizeLevel", 2)
+call("SetShrinkLevel", 2)
+call("SetDebugInfo", ctypes.c_bool(False))
+call("SetOneCallerInlineMaxSize", ctypes.c_uint32(ONE_CALLER_INLINE_MAX_SIZE))
+run(module, "remove-unused-module-elements")
+call("ModuleOptimize", module)
+run(module, "strip-debug", "strip-producers")
+if not call("ModuleValidate", module, returns=ctypes.c_bool):
+    sys.exit("optimize: what came out is no valid module")
+written = call("ModuleAllocateAndWrite", module, None, returns=Written)
+with open(output, "wb") as file:
+    file.write(ctypes.string_at(written.binary, written.size))
