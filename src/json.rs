@@ -32,7 +32,7 @@ impl std::error::Error for InvalidJson {}
 pub fn parse(text: &[u8], depth: usize) -> Result<Value, InvalidJson> {
     // serde_json hands a number that is no 64-bit integer over as an object with this one member. A document that spells the
     // member itself could pass an object off as a number; none has a reason to.
-    if contains(text, NUMBER_TOKEN.as_bytes()) {
+    if names_number(text) {
         return Err(InvalidJson { problem: "reserved member name".to_owned() });
     }
     let mut reader = serde_json::Deserializer::from_slice(text);
@@ -45,10 +45,19 @@ pub fn parse(text: &[u8], depth: usize) -> Result<Value, InvalidJson> {
 /// serde_json's own name for a number under `arbitrary_precision`.
 const NUMBER_TOKEN: &str = "$serde_json::private::Number";
 
-fn contains(text: &[u8], word: &[u8]) -> bool {
+/// Whether [`NUMBER_TOKEN`] is the name of a member, spelled plainly; as a value it is a string like any other.
+fn names_number(text: &[u8]) -> bool {
     // Its first byte is rare, and quickly looked for.
-    let begins = word.first().is_some_and(|first| text.contains(first));
-    begins && text.windows(word.len()).any(|window| window == word)
+    let word = NUMBER_TOKEN.as_bytes();
+    if !word.first().is_some_and(|first| text.contains(first)) {
+        return false;
+    }
+    let is_name = |(start, window): (usize, &[u8])| {
+        // RFC 8259 section 2: white space may stand before the colon.
+        let after = || text.get(start.saturating_add(word.len())..)?.strip_prefix(b"\"");
+        window == word && after().is_some_and(|rest| rest.trim_ascii_start().starts_with(b":"))
+    };
+    text.windows(word.len()).enumerate().any(is_name)
 }
 
 #[derive(Clone, Copy)]
@@ -213,7 +222,23 @@ mod tests {
 
     #[test]
     fn an_object_cannot_pass_itself_off_as_a_number() {
-        assert!(parse(br#"{"$serde_json::private::Number":"1"}"#, 8).is_err());
+        for name in [
+            r#"{"$serde_json::private::Number":"1"}"#,
+            "{\"$serde_json::private::Number\" \t\r\n : \"1\"}",
+            r#"{"a":1,"$serde_json::private::Number":1}"#,
+            r#"{"a":"$serde_json::private::Number","b":[{"$serde_json::private::Number":"1"}]}"#,
+        ] {
+            let problem = parse(name.as_bytes(), 8).unwrap_err().problem;
+            assert_eq!(problem, "reserved member name", "{name}");
+        }
+        for value in [
+            r#"{"a":"$serde_json::private::Number"}"#,
+            r#"["$serde_json::private::Number","1"]"#,
+            r#"{"a":"x \"$serde_json::private::Number\": 1"}"#,
+        ] {
+            let parsed = parse(value.as_bytes(), 8).unwrap();
+            assert_eq!(parsed.to_string(), value);
+        }
         let escaped = parse(br#"{"\u0024serde_json::private::Number":"1"}"#, 8).unwrap();
         assert!(escaped.is_object());
         let nested = parse(br#"{"a":1,"\u0024serde_json::private::Number":"1"}"#, 8).unwrap();
