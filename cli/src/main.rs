@@ -19,7 +19,7 @@ mod style;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use command::{
     check, convert as convert_command, diff, explain, jwks, schema as schema_command, shell, test,
@@ -67,13 +67,16 @@ enum Exit {
 }
 
 fn main() -> ExitCode {
-    let exit = match Cli::try_parse() {
+    let exit = match parse(std::env::args_os()) {
         Ok(cli) => run(cli.command).unwrap_or_else(|error| could_not_run(&error)),
         // clap's own status for wrong arguments is 2, which here is an answer.
-        Err(usage) => {
-            let wrong = usage.use_stderr();
-            if usage.print().is_err() || wrong { Exit::CouldNotRun } else { Exit::Yes }
+        Err(usage) if usage.use_stderr() => {
+            // Without clap's styles: the arguments stand in it, and may hold what a terminal obeys.
+            let _ = write!(style::stderr(), "{}", usage.render());
+            Exit::CouldNotRun
         }
+        Err(help) if help.print().is_err() => Exit::CouldNotRun,
+        Err(_) => Exit::Yes,
     };
     ExitCode::from(match exit {
         Exit::Yes => 0,
@@ -81,6 +84,27 @@ fn main() -> ExitCode {
         Exit::No => 2,
         Exit::Invalid => 3,
     })
+}
+
+fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// The whole command. What follows an option that takes a value is its value, also where it begins with
+/// `-`: a key id may, and so may a path, a claim or a secret.
+fn command() -> clap::Command {
+    fn with_values(command: clap::Command) -> clap::Command {
+        command
+            .mut_args(|argument| {
+                let takes = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
+                let is_option = !argument.is_positional();
+                if takes && is_option { argument.allow_hyphen_values(true) } else { argument }
+            })
+            .mut_subcommands(with_values)
+    }
+    with_values(Cli::command())
 }
 
 fn run(command: Command) -> anyhow::Result<Exit> {
@@ -94,8 +118,10 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Schema(arguments) => schema_command::run(&arguments, &mut out),
         Command::Test(arguments) => test::run(&arguments, &mut out),
         Command::Token(arguments) => token::run(&arguments, &mut out),
-        Command::Completions(arguments) => shell::completions(&arguments, Cli::command(), &mut out),
-        Command::Man(arguments) => shell::man(&arguments, Cli::command(), &mut out),
+        Command::Completions(arguments) => {
+            shell::completions(&arguments, self::command(), &mut out)
+        }
+        Command::Man(arguments) => shell::man(&arguments, self::command(), &mut out),
     }?;
     out.flush()?;
     Ok(exit)
@@ -113,4 +139,60 @@ fn could_not_run(error: &anyhow::Error) -> Exit {
         let _ = writeln!(style::stderr(), "{bad}usher:{bad:#} {error:#}");
     }
     Exit::CouldNotRun
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each option of each verb, with the verbs that lead to it.
+    fn options(command: &clap::Command, way: &[String], found: &mut Vec<(Vec<String>, clap::Arg)>) {
+        for argument in command.get_arguments().filter(|argument| !argument.is_positional()) {
+            if argument.get_action().takes_values() {
+                found.push((way.to_vec(), argument.clone()));
+            }
+        }
+        for verb in command.get_subcommands() {
+            let way: Vec<String> =
+                way.iter().cloned().chain([verb.get_name().to_owned()]).collect();
+            options(verb, &way, found);
+        }
+    }
+
+    /// A key's thumbprint begins with `-` once in 64 times, and a path or a secret may as well.
+    #[test]
+    fn what_begins_with_a_hyphen_is_a_value_of_every_option() {
+        let mut found = Vec::new();
+        options(&command(), &[], &mut found);
+        assert!(found.len() >= 40, "only {} options", found.len());
+        for (way, option) in found {
+            let long = format!("--{}", option.get_long().expect("every option has a long name"));
+            let short = option.get_short().map(|short| format!("-{short}"));
+            for name in [Some(long), short].into_iter().flatten() {
+                for value in ["-6hg", "-", "--", "--format", "-X"] {
+                    let line: Vec<String> = ["usher".to_owned()]
+                        .into_iter()
+                        .chain(way.iter().cloned())
+                        .chain([name.clone(), value.to_owned()])
+                        .collect();
+                    // Whatever else is missing or wrong, the value was taken as that of this option.
+                    let mut probe = command().ignore_errors(true);
+                    let matches = probe.try_get_matches_from_mut(&line).unwrap_or_default();
+                    let mut matches = &matches;
+                    for verb in &way {
+                        matches = matches.subcommand_matches(verb).expect("the verb");
+                    }
+                    let taken = matches.get_raw(option.get_id().as_str());
+                    let taken: Vec<_> = taken.into_iter().flatten().collect();
+                    let restricted = option.get_possible_values().len() > 0
+                        || option.get_value_parser().type_id()
+                            != clap::builder::ValueParser::string().type_id();
+                    assert!(restricted || taken == [value], "{line:?}: {taken:?}");
+                    let refused = command().try_get_matches_from(&line).err();
+                    let kind = refused.map(|error| error.kind());
+                    assert_ne!(kind, Some(clap::error::ErrorKind::UnknownArgument), "{line:?}");
+                }
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use usher::config::reader::{InvalidConfig, Problems};
 
 use crate::command::Format;
 use crate::input::{Document, Unreadable};
-use crate::style::DOUBTFUL;
+use crate::style::{DOUBTFUL, one_line};
 
 /// One thing that is wrong, or worth a second look, in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -129,7 +129,7 @@ pub(crate) fn write(
 }
 
 fn text(problem: &Problem) -> String {
-    let mut text = problem.file.clone();
+    let mut text = one_line(&problem.file).into_owned();
     for place in [problem.line, problem.column].into_iter().flatten() {
         text.push_str(&format!(":{place}"));
     }
@@ -139,7 +139,7 @@ fn text(problem: &Problem) -> String {
         Severity::Warning => text.push_str(&format!("{DOUBTFUL}warning:{DOUBTFUL:#} ")),
     }
     if !problem.path.is_empty() {
-        text.push_str(&format!("{}: ", problem.path));
+        text.push_str(&format!("{}: ", one_line(&problem.path)));
     }
-    text + &problem.problem
+    text + &one_line(&problem.problem)
 }

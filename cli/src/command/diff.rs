@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Format;
-use crate::style::{BAD, GOOD};
+use crate::style::{BAD, GOOD, one_line};
 use crate::{Exit, config, report, style};
 
 /// Says what two configurations mean differently
@@ -56,12 +56,12 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
             }
             Format::Text => {
                 let effect = change.effect.map(|effect| format!(" ({effect})"));
-                writeln!(out, "{}:{}", change.at, effect.unwrap_or_default())?;
+                writeln!(out, "{}:{}", one_line(&change.at), effect.unwrap_or_default())?;
                 for text in &change.removed {
-                    writeln!(out, "  {BAD}- {text}{BAD:#}")?;
+                    writeln!(out, "  {BAD}- {}{BAD:#}", one_line(text))?;
                 }
                 for text in &change.added {
-                    writeln!(out, "  {GOOD}+ {text}{GOOD:#}")?;
+                    writeln!(out, "  {GOOD}+ {}{GOOD:#}", one_line(text))?;
                 }
             }
         }

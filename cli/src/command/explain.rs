@@ -16,7 +16,7 @@ use super::{Format, clock};
 use crate::answer::Answer;
 use crate::config::Loaded;
 use crate::request::Flags;
-use crate::style::{BAD, FAINT, GOOD};
+use crate::style::{BAD, FAINT, GOOD, one_line};
 use crate::{Exit, config, report, request, style};
 
 /// Says what happens to a request, and why
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
             text(&answer, placed.as_deref(), &missing, out)?;
             if arguments.rules {
                 for rule in &decision.report.rules {
-                    writeln!(out, "{}", missing::rule(rule, &loaded))?;
+                    writeln!(out, "{}", one_line(&missing::rule(rule, &loaded)))?;
                 }
             }
         }
@@ -108,7 +108,7 @@ fn explain_all(
             Format::Json => writeln!(out, "{}", serde_json::to_string(&answer)?)?,
             Format::Text => {
                 let path = answer.path.as_deref().unwrap_or_default();
-                writeln!(out, "{} {path}", answer.headline())?;
+                writeln!(out, "{} {}", answer.headline(), one_line(path))?;
             }
         }
     }
@@ -125,7 +125,10 @@ fn text(
     let style = if answer.decision == "allow" { GOOD } else { BAD };
     writeln!(out, "{style}{}{style:#}", answer.headline())?;
     let mut fact = |name: &str, value: Option<&str>| match value {
-        Some(value) => writeln!(out, "{FAINT}{name}:{FAINT:#} {value}"),
+        Some(value) => {
+            let (name, value) = (one_line(name), one_line(value));
+            writeln!(out, "{FAINT}{name}:{FAINT:#} {value}")
+        }
         None => Ok(()),
     };
     for step in &answer.steps {

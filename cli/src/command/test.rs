@@ -21,7 +21,7 @@ use super::{Format, clock};
 use crate::answer::Answer;
 use crate::config::{Loaded, Source};
 use crate::report::Problem;
-use crate::style::{BAD, FAINT, GOOD};
+use crate::style::{BAD, FAINT, GOOD, one_line};
 use crate::{Exit, config, report, style};
 use case::Case;
 use coverage::Coverage;
@@ -179,10 +179,11 @@ fn told(outcome: &Outcome, format: Format, out: &mut dyn Write) -> std::io::Resu
         }
         Format::Text if failed => {
             let line = outcome.line.map(|line| format!(":{line}")).unwrap_or_default();
-            writeln!(out, "{}{line}: {BAD}FAIL{BAD:#} {}", outcome.file, outcome.name)?;
+            let (file, name) = (one_line(&outcome.file), one_line(&outcome.name));
+            writeln!(out, "{file}{line}: {BAD}FAIL{BAD:#} {name}")?;
             for problem in &outcome.problems {
                 let style = if problem.starts_with("steps: ") { FAINT } else { BAD };
-                writeln!(out, "    {style}{problem}{style:#}")?;
+                writeln!(out, "    {style}{}{style:#}", one_line(problem))?;
             }
         }
         Format::Text => return Ok(()),

@@ -50,7 +50,7 @@ struct Mint {
     #[arg(long)]
     audience: Vec<String>,
     /// Time until `exp`, such as `90s` or `12h`; may be negative; `never` leaves `exp` out
-    #[arg(long, value_name = "DURATION", default_value = "1h", allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
     expires_in: String,
     /// The moment of issue, in seconds since 1970; default: the clock
     #[arg(long, value_name = "UNIX")]

@@ -20,7 +20,7 @@ use crate::command::Format;
 use crate::config::Loaded;
 use crate::input::DEPTH;
 use crate::request;
-use crate::style::FAINT;
+use crate::style::{FAINT, one_line};
 
 /// A recorded request and its caller.
 struct Recorded {
@@ -76,8 +76,8 @@ pub(super) fn run(
                         "before": was.0, "after": is.0, "why": is.1 })
             )?,
             Format::Text => {
-                writeln!(out, "{}: {}: {} -> {}", place(), recorded.shown, was.0, is.0)?;
-                writeln!(out, "    {FAINT}{}{FAINT:#}", is.1)?;
+                writeln!(out, "{}: {}: {} -> {}", place(), one_line(&recorded.shown), was.0, is.0)?;
+                writeln!(out, "    {FAINT}{}{FAINT:#}", one_line(&is.1))?;
             }
         }
     }

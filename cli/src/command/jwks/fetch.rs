@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     };
     let client = Client::new(arguments.ca_file.as_deref())?;
     let found = fetch(&client, &arguments.from)?;
-    let mut note = std::io::stderr().lock();
+    let mut note = crate::style::stderr();
     let mut keys: Vec<&Listed> = Vec::new();
     for key in &found {
         match &key.key {
