@@ -12,7 +12,7 @@ use crate::convert::istio::{self, Home};
 use crate::convert::plugin::{self, Settings};
 use crate::convert::{Manifest, Notes, Weight, collect, envoy, select};
 use crate::report::Problem;
-use crate::style::{BAD, FAINT};
+use crate::style::{BAD, FAINT, one_line};
 use crate::{Exit, config, input, output, report, style};
 
 /// Converts Istio's manifests or Envoy's filters to WasmPlugins, and WasmPlugins to Istio's manifests
@@ -20,7 +20,8 @@ use crate::{Exit, config, input, output, report, style};
 /// The files hold RequestAuthentications and AuthorizationPolicies, also as lists from `kubectl get -o
 /// yaml`, and best the workloads too (Deployments, StatefulSets, DaemonSets, Pods): each gets the
 /// policies that istiod would give it. Or they hold an Envoy configuration with `jwt_authn` and `rbac`.
-/// What could not be carried over is said on standard error, with exit status 2.
+/// What cannot be carried over is said on standard error, with exit status 2, and then no plugin is
+/// printed: half of a migration would let in whom the whole refuses. `--to istio` prints what is left.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// YAML or JSON files, `-` for standard input
@@ -35,6 +36,9 @@ pub(crate) struct Arguments {
     /// A workload that is in no file: its namespace and its labels
     #[arg(long, value_name = "NS/KEY=VALUE,..")]
     workload: Vec<String>,
+    /// The same for a gateway: its plugin is not for inbound traffic alone, which a gateway has none of
+    #[arg(long, value_name = "NS/KEY=VALUE,..")]
+    gateway: Vec<String>,
     /// `url` of the WasmPlugins
     #[arg(long, default_value = "oci://registry.example.com/usher/usher:0.1.0")]
     url: String,
@@ -73,9 +77,20 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     if manifests.is_empty() && notes.is_whole() {
         bail!("nothing to convert");
     }
-    write_manifests(&manifests, arguments.format, out)?;
-    out.flush()?;
-    write_notes(&notes, &mut style::stderr())?;
+    // Half of a migration opens too: what is left behind finds no token any more.
+    let printed = notes.is_whole() || arguments.to == To::Istio;
+    if printed {
+        write_manifests(&manifests, arguments.format, out)?;
+        out.flush()?;
+    }
+    let errors = &mut style::stderr();
+    write_notes(&notes, errors)?;
+    if !printed {
+        writeln!(
+            errors,
+            "{BAD}nothing is printed:{BAD:#} a part would let in whom the whole refuses"
+        )?;
+    }
     Ok(if notes.is_whole() { Exit::Yes } else { Exit::No })
 }
 
@@ -99,14 +114,19 @@ fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
                 manifests.extend(envoy::manifest(&document.value, file, notes));
                 continue;
             }
+            envoy::unread(&document.value, file, notes);
             problems.extend(collect::document(file, number, document, &mut collected));
         }
     }
     if !problems.is_empty() {
         return Ok(Err(problems));
     }
-    for text in &arguments.workload {
-        collected.workloads.push(workload(text)?);
+    for (name, texts) in [("workload", &arguments.workload), ("gateway", &arguments.gateway)] {
+        for text in texts {
+            let mut named = workload(name, text)?;
+            named.gateway |= name == "gateway";
+            collected.workloads.push(named);
+        }
     }
     let settings = Settings {
         url: arguments.url.clone(),
@@ -117,7 +137,7 @@ fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
     for group in &groups {
         manifests.extend(plugin::manifest(group, &collected.items, &settings, notes));
     }
-    if !manifests.is_empty() && !collected.items.is_empty() {
+    if notes.is_whole() && !manifests.is_empty() && !collected.items.is_empty() {
         notes.advice(
             "then",
             "delete the manifests that were converted once the plugins run: behind a plugin a \
@@ -128,8 +148,8 @@ fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
 }
 
 /// `shop/app=web,version=v1`.
-fn workload(text: &str) -> anyhow::Result<Workload> {
-    let form = || format!("expected `namespace/key=value,..` for --workload, found `{text}`");
+fn workload(option: &str, text: &str) -> anyhow::Result<Workload> {
+    let form = || format!("expected `namespace/key=value,..` for --{option}, found `{text}`");
     let (namespace, pairs) = text.split_once('/').with_context(form)?;
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=').with_context(form)?;
@@ -137,7 +157,8 @@ fn workload(text: &str) -> anyhow::Result<Workload> {
     };
     let labels: collect::Labels = pairs.split(',').map(pair).collect::<anyhow::Result<_>>()?;
     let name = labels.values().next().cloned().unwrap_or_default();
-    Ok(Workload { namespace: namespace.to_owned(), name, labels })
+    let gateway = collect::is_gateway(&labels);
+    Ok(Workload { namespace: namespace.to_owned(), name, labels, gateway })
 }
 
 fn to_istio(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converted> {
@@ -199,7 +220,7 @@ fn write_manifests(
 
 fn write_notes(notes: &Notes, errors: &mut dyn Write) -> std::io::Result<()> {
     for note in &notes.0 {
-        let (place, text) = (&note.place, &note.text);
+        let (place, text) = (one_line(&note.place), one_line(&note.text));
         match note.weight {
             Weight::Lost => writeln!(errors, "{BAD}not carried over:{BAD:#} {place}: {text}")?,
             Weight::Advice => writeln!(errors, "{FAINT}note:{FAINT:#} {place}: {text}")?,

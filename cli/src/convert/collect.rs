@@ -41,6 +41,8 @@ pub(crate) struct Workload {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) labels: Labels,
+    /// A gateway: no sidecar, and what it serves is not inbound traffic of a workload.
+    pub(crate) gateway: bool,
 }
 
 /// All that the files hold.
@@ -48,6 +50,8 @@ pub(crate) struct Workload {
 pub(crate) struct Collected {
     pub(crate) items: Vec<Item>,
     pub(crate) workloads: Vec<Workload>,
+    /// The selectors of Gateways (`networking.istio.io`): labels of gateways.
+    pub(crate) gateways: Vec<Labels>,
 }
 
 /// Takes over a document; answers what is wrong with it.
@@ -61,7 +65,7 @@ pub(crate) fn document(
     if !manifest::is_manifest(&document.value) {
         problems.error("", "expected a manifest, found no `kind` and no `apiVersion`");
     }
-    workloads(&document.value, &mut collected.workloads);
+    workloads(&document.value, collected);
     let checked = manifest::check(&document.value, &problems);
     for resource in checked.resources {
         let line = document.locate(&resource.at).map(|mark| mark.line);
@@ -119,12 +123,46 @@ pub(crate) fn labels(value: Option<&Value>) -> Labels {
 const PASSING: [&str; 3] =
     ["controller-revision-hash", "pod-template-generation", "pod-template-hash"];
 
-/// Pods, and what makes pods.
-fn workloads(value: &Value, found: &mut Vec<Workload>) {
+/// Whether these are labels of one of Istio's gateways: `istio: ingressgateway` and what people call
+/// theirs, or the label of a gateway that the Kubernetes Gateway API made.
+pub(crate) fn is_gateway(labels: &Labels) -> bool {
+    let istio =
+        labels.get("istio").is_some_and(|name| !["istiod", "pilot"].contains(&name.as_str()));
+    let app = labels.get("app").is_some_and(|name| name.starts_with("istio-") && is_like(name));
+    istio || app || labels.contains_key("gateway.networking.k8s.io/gateway-name")
+}
+
+/// Whether a name could be a gateway's.
+pub(crate) fn is_like(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["gateway", "ingress", "egress"].iter().any(|word| name.contains(word))
+}
+
+/// Whether a pod runs a gateway: the proxy alone, by injection (`inject.istio.io/templates: gateway`) or
+/// by its arguments (`proxy router`).
+fn is_gateway_pod(pod: &Value, labels: &Labels) -> bool {
+    let annotation = pod
+        .get("metadata")
+        .and_then(|metadata| metadata.get("annotations"))
+        .and_then(|annotations| annotations.get("inject.istio.io/templates"))
+        .and_then(Value::as_str);
+    let injected = annotation.is_some_and(|names| names.split(',').any(|n| n.trim() == "gateway"));
+    let containers = pod.get("spec").and_then(|spec| spec.get("containers"));
+    let mut containers = containers.and_then(Value::as_array).into_iter().flatten();
+    let router = containers.any(|container| {
+        let arguments = container.get("args").and_then(Value::as_array).into_iter().flatten();
+        let words: Vec<&str> = arguments.filter_map(Value::as_str).take(2).collect();
+        words == ["proxy", "router"]
+    });
+    injected || router || is_gateway(labels)
+}
+
+/// Pods, what makes pods, and whose labels are gateways'.
+fn workloads(value: &Value, collected: &mut Collected) {
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
     if kind.ends_with("List") {
         for item in value.get("items").and_then(Value::as_array).into_iter().flatten() {
-            workloads(item, found);
+            workloads(item, collected);
         }
         return;
     }
@@ -135,11 +173,20 @@ fn workloads(value: &Value, found: &mut Vec<Workload>) {
         }
         _ => None,
     };
+    let version = value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    if kind == "Gateway" && version.starts_with("networking.istio.io/") {
+        let selector = labels(value.get("spec").and_then(|spec| spec.get("selector")));
+        if !selector.is_empty() {
+            collected.gateways.push(selector);
+        }
+    }
+    let found = &mut collected.workloads;
     let metadata = value.get("metadata");
     let text = |name: &str| metadata.and_then(|m| m.get(name)).and_then(Value::as_str);
     if let Some(pod) = pod {
         let mut labels = labels(pod.get("metadata").and_then(|metadata| metadata.get("labels")));
         labels.retain(|name, _| !PASSING.contains(&name.as_str()));
+        let gateway = is_gateway_pod(pod, &labels);
         let namespace = text("namespace").unwrap_or("default").to_owned();
         // A Deployment, its ReplicaSet and its pods are one workload.
         if found.iter().any(|known| known.namespace == namespace && known.labels == labels) {
@@ -149,6 +196,7 @@ fn workloads(value: &Value, found: &mut Vec<Workload>) {
             namespace,
             name: text("name").unwrap_or("unnamed").to_owned(),
             labels,
+            gateway,
         });
     }
 }

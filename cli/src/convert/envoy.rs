@@ -22,8 +22,48 @@ pub(crate) fn is_envoy(value: &Value) -> bool {
     value.get("kind").is_none() && !chains(value).is_empty()
 }
 
+/// Says which filters a document holds in a place that is not read: an EnvoyFilter, a patch, a dump.
+pub(crate) fn unread(value: &Value, file: &str, notes: &mut Notes) {
+    let found = if is_envoy(value) { chains(value) } else { Vec::new() };
+    let read = found.iter().flatten().filter(|filter| kind(filter).is_some()).count();
+    if typed(value, &|name| [JWT_AUTHN, RBAC].iter().any(|known| name.ends_with(known))) > read {
+        notes.lost(file, "a jwt_authn or rbac filter in a place that is not read: give its list of `http_filters`");
+    }
+    let routes = ["jwt_authn.v3.PerRouteConfig", "rbac.v3.RBACPerRoute"];
+    if typed(value, &|name| routes.iter().any(|known| name.ends_with(known))) > 0 {
+        notes.lost(
+            file,
+            "`typed_per_filter_config`: what a route asks for by itself, which a pluginConfig says with paths \
+             and hosts",
+        );
+    }
+}
+
+/// How many objects of a type are in a value.
+fn typed(value: &Value, wanted: &dyn Fn(&str) -> bool) -> usize {
+    match value {
+        Value::Object(members) => {
+            let own = members.get("@type").and_then(Value::as_str).is_some_and(wanted);
+            let inner: usize = members.values().map(|value| typed(value, wanted)).sum();
+            inner.saturating_add(usize::from(own))
+        }
+        Value::Array(items) => items.iter().map(|value| typed(value, wanted)).sum(),
+        _ => 0,
+    }
+}
+
+/// Says which fields of an object are not known here.
+fn unknown(value: &Value, known: &[&str], place: &str, notes: &mut Notes) {
+    for name in value.as_object().into_iter().flat_map(Map::keys) {
+        if !known.contains(&name.as_str()) {
+            notes.lost(&format!("{place}.{name}"), "a field that is not known here");
+        }
+    }
+}
+
 /// The configurations that mean the same as the filters in a document.
 pub(crate) fn manifest(value: &Value, file: &str, notes: &mut Notes) -> Vec<Manifest> {
+    unread(value, file, notes);
     let convert = |filters: Vec<&Value>| {
         let config = config(&filters, notes)?;
         let comment = vec![format!("from the filters jwt_authn and rbac of {file}")];

@@ -1,6 +1,8 @@
 //! A pluginConfig -> RequestAuthentication and AuthorizationPolicy, as far as Istio has the words.
 
 use serde_json::json;
+use usher::Policy;
+use usher::config::reader::Problems;
 use usher::json::{Map, Value};
 
 use super::{Manifest, Notes, object};
@@ -63,14 +65,18 @@ pub(crate) fn manifests(config: &Value, home: &Home, notes: &mut Notes) -> Vec<M
         manifests.push(manifest("RequestAuthentication", &home.name, &home.namespace, spec, false));
     }
     let policies = list(config, "authorizationPolicies");
-    let mut names: Vec<&str> = Vec::new();
     for (index, policy) in policies.iter().enumerate() {
-        manifests.extend(authorization_policy(policy, index, home, notes));
-        names.extend(policy.get("name").and_then(Value::as_str));
+        let twice = |other: &Value| other.get("name") == policy.get("name");
+        let shared = policies.iter().filter(|other| twice(other)).count() > 1;
+        manifests.extend(authorization_policy(policy, index, shared, home, notes));
     }
     let missing = config.get("missingToken").and_then(Value::as_str);
-    let rejects = missing == Some("reject") || missing.is_none() && policies.is_empty();
-    if rejects && !rules.is_empty() {
+    let rejects = match missing {
+        Some(word) => word == "reject",
+        None => policies.is_empty() && !rules.is_empty(),
+    };
+    // Also without rules: then nobody has a token that counts, and all are refused.
+    if rejects {
         // Envoy's idiom for "must have a token" (spec B10).
         let rule = json!({ "from": [{ "source": { "notRequestPrincipals": ["*"] } }] });
         let spec = scoped(home, vec![("action", json!("DENY")), ("rules", json!([rule]))]);
@@ -78,7 +84,8 @@ pub(crate) fn manifests(config: &Value, home: &Home, notes: &mut Notes) -> Vec<M
         manifests.push(manifest("AuthorizationPolicy", &name, &home.namespace, spec, false));
         notes.advice(
             "missingToken",
-            "a request without a token is answered 403 by a DENY policy, not 401 with a challenge",
+            "a request without a token is answered 403 by a DENY policy, not 401 with a challenge; and so is one \
+             whose token has no `sub`, which is no principal in Istio",
         );
     }
     leftover(config, notes);
@@ -123,7 +130,7 @@ fn jwt_rule(rule: &Value, at: &str, notes: &mut Notes) -> Value {
         match name.as_str() {
             // Istio's is the text.
             "jwks" if value.is_object() => {
-                converted.insert(name.clone(), json!(value.to_string()));
+                converted.insert(name.clone(), json!(usable(value, &place, notes).to_string()));
             }
             "jwks" if value.as_str().is_some_and(|text| text.contains("-----BEGIN")) => {
                 notes.lost(&place, "Istio takes a JWK set, no PEM");
@@ -149,6 +156,23 @@ fn jwt_rule(rule: &Value, at: &str, notes: &mut Notes) -> Value {
     Value::Object(converted)
 }
 
+/// The keys of a set that can be used: for Envoy's own filter one that cannot makes the whole set one.
+fn usable(key_set: &Value, at: &str, notes: &mut Notes) -> Value {
+    let mut usable = key_set.clone();
+    let keys = list(key_set, "keys");
+    let good = |key: &Value| {
+        let alone = json!({ "jwtRules": [{ "issuer": "a", "jwks": { "keys": [key] } }] });
+        Policy::from_value(&alone).is_ok()
+    };
+    let (kept, left): (Vec<Value>, Vec<Value>) = keys.into_iter().partition(good);
+    for key in &left {
+        let kid = key.get("kid").and_then(Value::as_str).unwrap_or("unnamed");
+        notes.advice(at, format!("key `{kid}` is left out: it verifies nothing"));
+    }
+    set(&mut usable, "keys", Value::Array(kept));
+    usable
+}
+
 fn claim_headers(value: &Value, at: &str, notes: &mut Notes) -> Value {
     let mut outputs = Vec::new();
     for output in value.as_array().into_iter().flatten() {
@@ -165,6 +189,7 @@ fn claim_headers(value: &Value, at: &str, notes: &mut Notes) -> Value {
 fn authorization_policy(
     policy: &Value,
     index: usize,
+    shared: bool,
     home: &Home,
     notes: &mut Notes,
 ) -> Option<Manifest> {
@@ -180,7 +205,7 @@ fn authorization_policy(
     if let Some(Value::Array(rules)) = policy.get("rules") {
         let mut kept = Vec::new();
         for (number, rule) in rules.iter().enumerate() {
-            match own_words(rule) {
+            match own_words(rule).or_else(|| refused(rule, action)) {
                 Some(problem) => {
                     notes.lost(&format!("{at}.rules[{number}]"), format!("left out: {problem}"));
                 }
@@ -194,10 +219,23 @@ fn authorization_policy(
         }
         fields.push(("rules", Value::Array(kept)));
     }
-    let namespace = text("namespace").unwrap_or(&home.namespace);
     let dry_run = policy.get("dryRun") == Some(&Value::Bool(true));
-    let name = text("name").unwrap_or(&home.name);
-    Some(manifest("AuthorizationPolicy", name, namespace, scoped(home, fields), dry_run))
+    // A policy's `namespace` says whence it came. It holds where the plugin stood, and only there.
+    let name = match (text("name").unwrap_or(&home.name), text("namespace")) {
+        (name, Some(namespace)) if shared => format!("{name}-{namespace}"),
+        (name, _) => name.to_owned(),
+    };
+    Some(manifest("AuthorizationPolicy", &name, &home.namespace, scoped(home, fields), dry_run))
+}
+
+/// What Istio itself would say of a policy with this rule.
+fn refused(rule: &Value, action: &str) -> Option<String> {
+    let spec = json!({ "action": action, "rules": [rule] });
+    let alone = manifest("AuthorizationPolicy", "alone", "default", spec, false);
+    let problems = Problems::default();
+    crate::manifest::check(&alone.value, &problems);
+    let (errors, _) = problems.into_parts();
+    errors.first().map(|error| format!("Istio refuses it: {error}"))
 }
 
 /// What of Usher's own language a rule uses.
@@ -215,12 +253,7 @@ fn own_words(rule: &Value) -> Option<String> {
             return Some(format!("the key `{key}` is Usher's own"));
         }
     }
-    let text = rule.to_string();
-    let named = text.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
-    let template = named
-        .map(|(name, _)| name)
-        .find(|name| !name.contains('"') && !name.is_empty() && *name != "*" && *name != "**");
-    template.map(|name| format!("the path operator `{{{name}}}` is Usher's own"))
+    None
 }
 
 fn scoped(home: &Home, fields: Vec<(&str, Value)>) -> Value {

@@ -1,8 +1,11 @@
 //! A group of policies -> the WasmPlugin that means the same.
 
+use std::net::Ipv4Addr;
+
 use serde_json::json;
 use usher::Policy;
 use usher::json::{self, Map, Value};
+use usher::remote::Location;
 
 use super::collect::{Item, Scope};
 use super::select::Group;
@@ -31,7 +34,7 @@ pub(crate) fn manifest(
 ) -> Option<Manifest> {
     let items: Vec<&Item> = group.items.iter().filter_map(|index| items.get(*index)).collect();
     let rules = jwt_rules(&items, notes);
-    let policies = policies(&items, settings, notes)?;
+    let policies = policies(&items, settings, notes);
     let mut config = Map::new();
     if rules.is_empty() && policies.is_empty() {
         return None;
@@ -67,8 +70,8 @@ pub(crate) fn manifest(
         }
         return None;
     }
-    let comment =
-        items.iter().map(|i| format!("{} {}/{} ({})", i.kind, i.namespace, i.name, i.place));
+    let held = items.iter().filter(|item| action(item) != "CUSTOM");
+    let comment = held.map(|i| format!("{} {}/{} ({})", i.kind, i.namespace, i.name, i.place));
     Some(Manifest { comment: comment.collect(), value: wasm_plugin(group, config, settings) })
 }
 
@@ -78,8 +81,9 @@ fn wasm_plugin(group: &Group, config: Value, settings: &Settings) -> Value {
         Scope::Labels(labels) => (Some(json!({ "matchLabels": labels })), None),
         Scope::Targets(targets) => (None, Some(targets.clone())),
     };
-    // What arrives at a sidecar; a gateway is no sidecar, and all that it sees arrives.
-    let inbound = targets.is_none().then(|| json!([{ "mode": "SERVER" }]));
+    // What arrives at a sidecar. A gateway is no sidecar: Istio counts its listeners as CLIENT, a waypoint's
+    // as SERVER, and all that they see arrives.
+    let inbound = (!group.gateway).then(|| json!([{ "mode": "SERVER" }]));
     json!({
         "apiVersion": "extensions.istio.io/v1alpha1",
         "kind": "WasmPlugin",
@@ -143,9 +147,11 @@ fn jwt_rule(rule: &Value, place: &str, notes: &mut Notes) -> Option<Value> {
                 );
                 converted.insert("jwksCluster".to_owned(), json!(cluster));
             }
-            None => {
-                notes.lost(place, "nobody can tell where the keys are: give `jwksUri` or `jwks`")
-            }
+            None => notes.lost(
+                place,
+                "no cluster can be named that the keys are fetched through: give a `jwksUri` with the name of \
+                 a host, or `jwks`",
+            ),
         }
     }
     if !converted.contains_key("jwksUri") {
@@ -166,35 +172,41 @@ fn jwt_rule(rule: &Value, place: &str, notes: &mut Notes) -> Option<Value> {
     Some(Value::Object(converted))
 }
 
-/// Istio's name for the cluster of a URL's host.
+/// Istio's name for the cluster of a URL's host. An address is the host of no service.
 fn cluster(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let port = match scheme {
-        "https" => "443",
-        "http" => "80",
-        _ => return None,
+    let location = Location::parse(url).ok()?;
+    let host = location.host();
+    if host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok() {
+        return None;
+    }
+    let port = match (location.authority.strip_prefix(host)?.strip_prefix(':'), location.scheme) {
+        (Some(port), _) => port,
+        (None, "http") => "80",
+        (None, _) => "443",
     };
-    let authority = rest.split(['/', '?', '#']).next().filter(|authority| !authority.is_empty())?;
-    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, port));
     Some(format!("outbound|{port}||{host}"))
 }
 
-/// The policies of the group; `None` where one that allows could not be carried over: without it the
-/// rest would refuse what it lets pass.
-fn policies(items: &[&Item], settings: &Settings, notes: &mut Notes) -> Option<Vec<Value>> {
+fn action(item: &Item) -> &str {
+    item.spec.get("action").and_then(Value::as_str).unwrap_or("ALLOW")
+}
+
+/// The policies of the group, without those that could not be carried over.
+fn policies(items: &[&Item], settings: &Settings, notes: &mut Notes) -> Vec<Value> {
     let mut policies = Vec::new();
-    let mut whole = true;
     for item in items.iter().filter(|item| item.kind == "AuthorizationPolicy") {
-        let action = item.spec.get("action").and_then(Value::as_str).unwrap_or("ALLOW");
-        if action == "CUSTOM" {
+        if action(item) == "CUSTOM" {
+            let name = format!("{}/{}", item.namespace, item.name);
             notes.advice(
                 &item.place,
-                "CUSTOM asks another service: it stays an AuthorizationPolicy, and Istio runs it ahead \
-                 of the plugin",
+                format!(
+                    "CUSTOM `{name}` asks another service: it stays an AuthorizationPolicy, and Istio runs it \
+                     ahead of the plugin"
+                ),
             );
             continue;
         }
-        let policy = policy(item, action);
+        let policy = policy(item, action(item));
         let problems = problems(&policy, settings);
         if problems.is_empty() {
             if is_for_tcp(&policy) {
@@ -210,12 +222,8 @@ fn policies(items: &[&Item], settings: &Settings, notes: &mut Notes) -> Option<V
         for problem in problems {
             notes.lost(&item.place, problem);
         }
-        whole &= action != "ALLOW" || item.dry_run;
     }
-    if !whole {
-        return None;
-    }
-    Some(policies)
+    policies
 }
 
 fn policy(item: &Item, action: &str) -> Value {

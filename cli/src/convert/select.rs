@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use usher::json::Value;
 
 use super::Notes;
-use super::collect::{Collected, Item, Labels, Scope, Workload};
+use super::collect::{Collected, Item, Labels, Scope, Workload, is_gateway, is_like};
 
 /// One plugin to be: where it applies, and the policies that it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +19,18 @@ pub(crate) struct Group {
     pub(crate) scope: Scope,
     /// Numbers of its items, in their order.
     pub(crate) items: Vec<usize>,
+    /// For gateways, whose listeners Istio counts as no inbound ones.
+    pub(crate) gateway: bool,
 }
+
+/// What tells more than selectors do.
+const GIVE: &str = "give the workloads too (`kubectl get deployments -A -o yaml`), or name them with \
+                    `--workload` and `--gateway`";
 
 /// The plugins that are needed.
 pub(crate) fn groups(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Group> {
     let mut groups = if collected.workloads.is_empty() {
-        by_selectors(&collected.items, root, notes)
+        by_selectors(collected, root, notes)
     } else {
         by_workloads(collected, root, notes)
     };
@@ -55,28 +61,37 @@ fn by_workloads(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Gro
     let held: Vec<(&Workload, Vec<usize>)> =
         collected.workloads.iter().map(|workload| (workload, holding(workload))).collect();
     let mut groups: Vec<Group> = Vec::new();
-    let mut done: BTreeSet<(&str, Vec<usize>)> = BTreeSet::new();
+    let mut done: BTreeSet<(&str, bool, Vec<usize>)> = BTreeSet::new();
     for (workload, set) in held.iter().filter(|(_, set)| !set.is_empty()) {
         let namespace = workload.namespace.as_str();
-        if done.contains(&(namespace, set.clone())) {
+        let gateway = is_one(workload, collected);
+        if done.contains(&(namespace, gateway, set.clone())) {
             continue;
         }
+        let alike =
+            |other: &Workload| other.namespace == namespace && is_one(other, collected) == gateway;
         let peers: Vec<&Workload> = held
             .iter()
-            .filter(|(other, items)| other.namespace == namespace && items == set)
+            .filter(|(other, items)| alike(other) && items == set)
             .map(|(other, _)| *other)
             .collect();
-        // Whoever these labels fit beside those that they are meant for.
+        // Whoever these labels fit beside those that they are meant for. A sidecar's plugin does not run at
+        // a gateway; a gateway's would run at a sidecar, also for what the workload sends.
         let strangers = |labels: &Labels| {
             held.iter().any(|(other, items)| {
-                other.namespace == namespace && items != set && is_part(labels, &other.labels)
+                let stranger = if gateway {
+                    !alike(other) || items != set
+                } else {
+                    alike(other) && items != set
+                };
+                other.namespace == namespace && stranger && is_part(labels, &other.labels)
             })
         };
         let union = union(set, items);
-        if !strangers(&union) {
-            done.insert((namespace, set.clone()));
+        if !strangers(&union) && !(gateway && union.is_empty()) {
+            done.insert((namespace, gateway, set.clone()));
             let name = if let [only] = peers.as_slice() { only.name.as_str() } else { "" };
-            groups.push(group(namespace, name, union, set.clone()));
+            groups.push(group(namespace, name, union, set.clone(), gateway));
             continue;
         }
         if strangers(&workload.labels) {
@@ -88,7 +103,7 @@ fn by_workloads(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Gro
             continue;
         }
         let labels = workload.labels.clone();
-        groups.push(group(namespace, &workload.name, labels, set.clone()));
+        groups.push(group(namespace, &workload.name, labels, set.clone(), gateway));
     }
     groups
 }
@@ -104,7 +119,13 @@ fn union(set: &[usize], items: &[Item]) -> Labels {
     union
 }
 
-fn group(namespace: &str, name: &str, labels: Labels, items: Vec<usize>) -> Group {
+/// Whether a workload is a gateway, by itself or by a Gateway that selects it.
+fn is_one(workload: &Workload, collected: &Collected) -> bool {
+    let selected = |labels: &Labels| is_part(labels, &workload.labels);
+    workload.gateway || collected.gateways.iter().any(selected)
+}
+
+fn group(namespace: &str, name: &str, labels: Labels, items: Vec<usize>, gateway: bool) -> Group {
     let suffix = match (name, labels.values().next()) {
         ("", Some(value)) => value.as_str(),
         (name, _) => name,
@@ -116,11 +137,12 @@ fn group(namespace: &str, name: &str, labels: Labels, items: Vec<usize>) -> Grou
         format!("usher-{}", suffix.to_ascii_lowercase().replace(['.', '_'], "-"))
     };
     let scope = if everyone { Scope::Everyone } else { Scope::Labels(labels) };
-    Group { namespace: namespace.to_owned(), name, scope, items }
+    Group { namespace: namespace.to_owned(), name, scope, items, gateway }
 }
 
 /// Without workloads the selectors themselves are all that is known of labels.
-fn by_selectors(items: &[Item], root: &str, notes: &mut Notes) -> Vec<Group> {
+fn by_selectors(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Group> {
+    let items = &collected.items;
     let targeted = |item: &&Item| !matches!(item.scope, Scope::Targets(_));
     let mut namespaces: BTreeSet<&str> =
         items.iter().filter(targeted).map(|item| item.namespace.as_str()).collect();
@@ -130,18 +152,26 @@ fn by_selectors(items: &[Item], root: &str, notes: &mut Notes) -> Vec<Group> {
     } else if mesh_wide {
         notes.lost(
             root,
-            "its policies hold in every namespace, of which only those with policies of their own are \
-             known here: give the workloads too (`kubectl get deployments -A -o yaml`)",
+            format!(
+                "its policies hold in every namespace, of which only those with policies of their own \
+                 are known here: {GIVE}"
+            ),
         );
     }
     let mut groups = Vec::new();
     for namespace in namespaces {
-        groups.extend(of_namespace(items, namespace, root, notes));
+        groups.extend(of_namespace(collected, namespace, root, notes));
     }
     groups
 }
 
-fn of_namespace(items: &[Item], namespace: &str, root: &str, notes: &mut Notes) -> Vec<Group> {
+fn of_namespace(
+    collected: &Collected,
+    namespace: &str,
+    root: &str,
+    notes: &mut Notes,
+) -> Vec<Group> {
+    let items = &collected.items;
     let here = |item: &&Item| item.namespace == namespace || item.namespace == root;
     let mut selectors: Vec<&Labels> = Vec::new();
     let mut everyone = false;
@@ -156,18 +186,25 @@ fn of_namespace(items: &[Item], namespace: &str, root: &str, notes: &mut Notes) 
         let holds = |item: &Item| selects(item, namespace, root, pod);
         (0..items.len()).filter(|index| items.get(*index).is_some_and(holds)).collect()
     };
-    if selectors.is_empty() {
-        let set = holding(&Labels::new());
-        return if everyone { vec![group(namespace, "", Labels::new(), set)] } else { Vec::new() };
+    if selectors.is_empty() && everyone {
+        // A plugin for what arrives at sidecars does not run at a gateway, one for all traffic would run
+        // for what workloads send: one alone leaves a door open or closes one.
+        notes.lost(
+            namespace,
+            format!(
+                "its policies hold for sidecars and for gateways, which need a plugin each, and what runs \
+                 there is not known: {GIVE}"
+            ),
+        );
+        return Vec::new();
     }
-    let give = "give the workloads too (`kubectl get deployments -A -o yaml`), or `--workload`";
     if everyone {
         notes.lost(
             namespace,
             format!(
                 "some policies hold for all workloads of the namespace, others for some by label; for \
                  those that no label names there is no plugin, since it would run beside the others': \
-                 {give}"
+                 {GIVE}"
             ),
         );
     }
@@ -180,12 +217,26 @@ fn of_namespace(items: &[Item], namespace: &str, root: &str, notes: &mut Notes) 
             Some(other) => notes.lost(
                 namespace,
                 format!(
-                    "a workload may have the labels {} and {} both, and would get two plugins: {give}",
+                    "a workload may have the labels {} and {} both, and would get two plugins: {GIVE}",
                     shown(labels),
                     shown(other)
                 ),
             ),
-            None => groups.push(group(namespace, "", (*labels).clone(), holding(labels))),
+            None => {
+                let known = collected.gateways.iter().any(|gateway| {
+                    is_part(gateway, labels) || is_part(labels, gateway)
+                });
+                let gateway = known || is_gateway(labels);
+                if !gateway && labels.values().any(|value| is_like(value)) {
+                    let labels = shown(labels);
+                    notes.lost(
+                        namespace,
+                        format!("{labels} may be a gateway or a workload, whose plugins differ: {GIVE}"),
+                    );
+                    continue;
+                }
+                groups.push(group(namespace, "", (*labels).clone(), holding(labels), gateway));
+            }
         }
     }
     groups
@@ -223,6 +274,7 @@ fn by_targets(items: &[Item], notes: &mut Notes) -> Vec<Group> {
                 name: format!("usher-{}", text("name")),
                 scope,
                 items: vec![index],
+                gateway: true,
             });
         }
     }

@@ -8,6 +8,18 @@ use usher::json::{self, Map, Value};
 use super::super::Notes;
 use crate::output::set;
 
+/// The fields of the filter that are read, or that change no decision.
+const FIELDS: [&str; 8] = [
+    "@type",
+    "bypass_cors_preflight",
+    "filter_state_rules",
+    "providers",
+    "requirement_map",
+    "rules",
+    "stat_prefix",
+    "strip_failure_response",
+];
+
 /// Converts the filter.
 pub(super) fn convert(
     filter: &Value,
@@ -15,6 +27,7 @@ pub(super) fn convert(
     policies: &mut Vec<Value>,
     notes: &mut Notes,
 ) {
+    super::unknown(filter, &FIELDS, "jwt_authn", notes);
     let providers = filter.get("providers").and_then(Value::as_object);
     let providers = providers.cloned().unwrap_or_default();
     let rules = providers.iter().map(|(name, provider)| jwt_rule(name, provider, notes)).collect();
@@ -46,7 +59,13 @@ fn jwt_rule(name: &str, provider: &Value, notes: &mut Notes) -> Value {
             "pad_forward_payload_header" if *value == Value::Bool(true) => {
                 put("outputPayloadEncoding", json!("base64url-padded"));
             }
-            "from_headers" => put("fromHeaders", renamed(value, &[("name", "name"), ("value_prefix", "prefix")])),
+            "from_headers" => {
+                let names = [("name", "name"), ("value_prefix", "prefix")];
+                for header in value.as_array().into_iter().flatten() {
+                    super::unknown(header, &names.map(|(name, _)| name), &format!("{place}.{field}"), notes);
+                }
+                put("fromHeaders", renamed(value, &names));
+            }
             "from_params" => put("fromParams", value.clone()),
             "from_cookies" => put("fromCookies", value.clone()),
             "claim_to_headers" => put(
@@ -179,14 +198,30 @@ fn requirements(
     let rules = filter.get("rules").and_then(Value::as_array).unwrap_or(&none);
     let mut earlier: Vec<String> = Vec::new();
     let mut denials = Vec::new();
+    let used = |name: &str| {
+        let named =
+            |rule: &Value| rule.get("requirement_name").and_then(Value::as_str) == Some(name);
+        rules.iter().any(named)
+    };
+    let map = filter.get("requirement_map").and_then(Value::as_object);
+    for name in map.into_iter().flat_map(Map::keys).filter(|name| !used(name)) {
+        notes.lost(
+            &format!("jwt_authn.requirement_map.{name}"),
+            "no rule names it: a route may (`typed_per_filter_config`), and then asks for a token",
+        );
+    }
     for (index, rule) in rules.iter().enumerate() {
         let place = format!("jwt_authn.rules[{index}]");
+        super::unknown(rule, &["match", "requires", "requirement_name"], &place, notes);
         let Some(path) = path(rule.get("match"), &place, notes) else { continue };
         let requirement = match (rule.get("requires"), rule.get("requirement_name")) {
             (Some(requires), _) => Some(wanted(requires, &place, notes)),
             (None, Some(name)) => {
                 let map = filter.get("requirement_map");
                 let named = name.as_str().and_then(|name| map?.get(name));
+                if named.is_none() {
+                    notes.lost(&place, "a `requirement_name` that `requirement_map` does not have");
+                }
                 named.map(|requires| wanted(requires, &place, notes))
             }
             (None, None) => None,

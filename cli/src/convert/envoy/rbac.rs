@@ -8,10 +8,23 @@ use super::alternatives::{self, Alternative, Alternatives, Kind};
 use super::matcher;
 use crate::output::set;
 
+/// The fields of the filter that are read, or that change no decision.
+const FIELDS: [&str; 8] = [
+    "@type",
+    "matcher",
+    "rules",
+    "rules_stat_prefix",
+    "shadow_matcher",
+    "shadow_rules",
+    "shadow_rules_stat_prefix",
+    "track_per_rule_stats",
+];
+
 /// Converts a filter: its rules, and its shadow rules as a dry run. `before`: how many policies there
 /// are already, so that names differ.
 pub(super) fn convert(filter: &Value, before: usize, notes: &mut Notes) -> Vec<Value> {
     let mut policies = Vec::new();
+    super::unknown(filter, &FIELDS, "rbac", notes);
     for (field, dry_run) in [("rules", false), ("shadow_rules", true)] {
         if let Some(rules) = filter.get(field) {
             let number = before.saturating_add(policies.len());
@@ -27,15 +40,22 @@ pub(super) fn convert(filter: &Value, before: usize, notes: &mut Notes) -> Vec<V
 }
 
 fn policy(rules: &Value, number: usize, dry_run: bool, notes: &mut Notes) -> Option<Value> {
-    let action = match rules.get("action").and_then(Value::as_str).unwrap_or("ALLOW") {
-        "LOG" => "AUDIT",
-        "DENY" => "DENY",
-        _ => "ALLOW",
+    super::unknown(rules, &["action", "audit_logging_options", "policies"], "rbac.rules", notes);
+    let action = match rules.get("action").map(Value::as_str) {
+        Some(Some("LOG")) => "AUDIT",
+        Some(Some("DENY")) => "DENY",
+        None | Some(Some("ALLOW")) => "ALLOW",
+        Some(_) => {
+            notes.lost("rbac.rules.action", "expected `ALLOW`, `DENY` or `LOG`");
+            return None;
+        }
     };
     let entries = rules.get("policies").and_then(Value::as_object);
     let mut converted = Vec::new();
     for (name, entry) in entries.into_iter().flatten() {
         let place = format!("rbac.rules.policies.{name}");
+        let known = ["permissions", "principals", "condition", "checked_condition"];
+        super::unknown(entry, &known, &place, notes);
         for field in ["condition", "checked_condition"] {
             if entry.get(field).is_some() {
                 notes.lost(&place, format!("`{field}`: an expression in CEL"));
