@@ -123,6 +123,9 @@ impl Way<'_> {
             self.forged.push(name.to_vec());
             self.report.spoofed.push(String::from_utf8_lossy(name).into_owned());
         }
+        if let Some(lines) = self.policy.firewall.without_nominations(request) {
+            self.edits.set_lines(b"connection".as_slice().into(), lines.into());
+        }
         let spoofed = &self.report.spoofed;
         if spoofed.is_empty() {
             return Ok(());
@@ -222,6 +225,10 @@ impl Way<'_> {
 
     /// Verifies a token, or finds that it was verified before.
     fn verified(&mut self, token: &[u8], places: &[usize]) -> Result<Verified, Denial> {
+        // A clock that fails reads 0, and neither a token's times nor its keys' age can be judged.
+        if self.now == 0 {
+            return Err(Denial::HostFailed);
+        }
         let policy = self.policy;
         let session = &mut *self.session;
         session.cache.enter(&policy.generation, session.ring.epoch(), policy.token_cache);

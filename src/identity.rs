@@ -9,6 +9,7 @@ use crate::claims::{ClaimName, Claims};
 use crate::denial::Denial;
 use crate::hash::FastSet;
 use crate::json::{Map, Value};
+use crate::request::Request;
 use crate::token::Lines;
 
 pub mod encode;
@@ -49,6 +50,24 @@ impl Firewall {
             }
         }
         forged
+    }
+
+    /// The lines of `connection` without what nominates a protected header; `None` where none does. Envoy hands the
+    /// `connection` header of an upgrade on, and whoever reads it next removes the headers that it nominates.
+    // RFC 9110 section 7.6.1: the nominated fields are removed before the message is forwarded.
+    pub fn without_nominations(&self, request: &Request) -> Option<Vec<Vec<u8>>> {
+        let options = |line: &'_ [u8]| -> Vec<Vec<u8>> {
+            let options = line.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+            options.filter(|option| !self.protects(option)).map(<[u8]>::to_vec).collect()
+        };
+        let nominates = |line: &[u8]| {
+            line.split(|b| *b == b',').any(|option| self.protects(option.trim_ascii()))
+        };
+        if !request.lines("connection").any(nominates) {
+            return None;
+        }
+        let lines = request.lines("connection").map(|line| options(line).join(b", ".as_slice()));
+        Some(lines.filter(|line| !line.is_empty()).collect())
     }
 }
 
@@ -188,6 +207,31 @@ mod tests {
                 let found = firewall.protects("A".repeat(other).as_bytes());
                 assert_eq!(found, other == length, "{length} {other}");
             }
+        }
+    }
+
+    #[test]
+    fn no_nomination_of_a_protected_header_is_left() {
+        let firewall = Firewall::new(["User-Info", "x-sub"].into_iter());
+        for (lines, expected, message) in [
+            (&["Upgrade"][..], None, "nothing nominated"),
+            (&[], None, "no header"),
+            (&["Upgrade, Keep-Alive, X-Other"], None, "headers of others"),
+            (&["Upgrade, User-Info"], Some(vec!["Upgrade"]), "the emitted header"),
+            (
+                &["upgrade ,\tuser_info ,X-Sub, x-other"],
+                Some(vec!["upgrade, x-other"]),
+                "in any spelling",
+            ),
+            (&["X-Sub", "Upgrade"], Some(vec!["Upgrade"]), "a line of its own"),
+            (&["user-info"], Some(vec![]), "nothing else"),
+        ] {
+            let line = |value: &&str| (b"connection".to_vec(), value.as_bytes().to_vec());
+            let request =
+                Request { headers: lines.iter().map(line).collect(), ..Request::default() };
+            let expected: Option<Vec<Vec<u8>>> =
+                expected.map(|lines| lines.iter().map(|line| line.as_bytes().to_vec()).collect());
+            assert_eq!(firewall.without_nominations(&request), expected, "{message}");
         }
     }
 

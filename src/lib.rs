@@ -19,6 +19,9 @@
 //! 9. [`denial`] and [`reply`]: or else why not, and what the client is told; [`log`] and
 //!    [`metrics`]: what the operator is told.
 //!
+//! [`trailers`] come later and lose what the headers lose. [`stream`] holds a request until it is decided, among the
+//! [`pending`] ones where its keys are on their way.
+//!
 //! [`config`] makes the `Policy`, [`start`] tells of it; `filter` is the thin glue to the host, in the wasm build only.
 
 // A release traps on overflow, and a trap is a denial of service: arithmetic says what it does.
@@ -31,6 +34,7 @@ pub mod decide;
 pub mod identity;
 pub mod path;
 pub mod token;
+pub mod trailers;
 
 pub mod authenticate;
 pub mod cache;
@@ -47,6 +51,9 @@ pub mod log;
 pub mod metrics;
 pub mod reply;
 pub mod start;
+
+pub mod pending;
+pub mod stream;
 
 pub mod config;
 mod decimal;

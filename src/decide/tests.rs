@@ -170,3 +170,26 @@ fn a_cached_token_answers_under_its_own_keys_only() {
     session.ring.forget(&id);
     assert_eq!(reason(&mut session, &new, NOW + 60).0, "keys_unavailable", "forgotten");
 }
+
+/// A host whose clock fails says that it is 1970.
+#[test]
+fn without_a_clock_no_token_is_judged() {
+    let keys = set(&[("old", OLD)]);
+    let inline = || json!({ "issuer": ISSUER, "jwks": keys, "algorithms": ["HS256"], "requireExpiration": false });
+    let token = token("old", &OLD, ISSUER);
+    for (why, rule, missing, token, reason) in [
+        ("keys of the configuration", inline(), "reject", Some(&token), "host_failed"),
+        ("keys of a server", remote(&json!({})), "reject", Some(&token), "host_failed"),
+        ("no token", inline(), "reject", None, "token_missing"),
+        ("no token is asked for", inline(), "allow", None, "allowed"),
+    ] {
+        let policy = json!({ "jwtRules": [rule], "missingToken": missing });
+        let policy = Policy::from_value(&policy).unwrap().policy;
+        let mut session = Session::portable();
+        let decision = ask(&policy, &mut session, token.map(String::as_str), 0);
+        assert_eq!(said(&decision), (reason, vec![]), "{why}");
+        let before = ask(&policy, &mut session, token.map(String::as_str), NOW);
+        let after = ask(&policy, &mut session, token.map(String::as_str), 0);
+        assert_eq!(said(&after), (reason, vec![]), "{why}: after {}", before.reason());
+    }
+}

@@ -130,6 +130,14 @@ pub static JWKS_KEYS: Family = gauge(
     "Usable keys of a provider; 0 where none was fetched yet, or the provider is gone from the configuration.",
 );
 
+/// Requests that could not wait.
+pub static PENDING_OVERFLOW: Family = counter(
+    "usher_pending_requests_overflow_total",
+    &[],
+    &[],
+    "Requests that were answered at once, though their keys were on the way: 1,024 others waited in the worker.",
+);
+
 /// Configurations so far.
 pub static CONFIG_GENERATION: Family = gauge(
     "usher_config_generation",
@@ -156,7 +164,7 @@ pub static BUILD_INFO: Family =
     gauge("usher_build_info", &["version"], "1, for the module's version.");
 
 /// Every metric there is.
-pub static ALL: [&Family; 15] = [
+pub static ALL: [&Family; 16] = [
     &DECISIONS,
     &KEY_REQUESTS,
     &SIGNATURE_CHECKS,
@@ -168,6 +176,7 @@ pub static ALL: [&Family; 15] = [
     &JWKS_REFRESHES,
     &JWKS_LAST_SUCCESS,
     &JWKS_KEYS,
+    &PENDING_OVERFLOW,
     &CONFIG_GENERATION,
     &CONFIG_VALID,
     &CONFIG_HASH,

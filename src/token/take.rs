@@ -72,6 +72,13 @@ impl Edits {
         }
     }
 
+    /// Whether a route may be another one after the edits: they set a pseudo header, or touch one that
+    /// `is_emitted` says is ours to emit.
+    pub fn may_change_route(&self, is_emitted: impl Fn(&[u8]) -> bool) -> bool {
+        let routes = |name: &[u8]| name.starts_with(b":") || is_emitted(name);
+        self.set.iter().any(|(name, _)| routes(name)) || self.remove.iter().any(|name| routes(name))
+    }
+
     /// The lines that a header has after the edits so far.
     pub fn lines<'e>(
         &'e self,
@@ -198,6 +205,25 @@ mod tests {
             ("a=1;  b=2", vec!["a=1;  b=2"]),
         ] {
             assert_eq!(edited(&place, "/", &[("cookie", line)], "cookie"), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn routes_follow_the_path_the_authority_and_emitted_headers() {
+        let emitted = |name: &[u8]| name == b"user-info";
+        for (name, expected) in [
+            (&b":path"[..], true),
+            (b":authority", true),
+            (b"user-info", true),
+            (b"authorization", false),
+            (b"cookie", false),
+        ] {
+            let mut edits = Edits::default();
+            assert!(!edits.may_change_route(emitted), "nothing is edited");
+            edits.set(name, b"x".to_vec());
+            assert_eq!(edits.may_change_route(emitted), expected, "set {}", name.escape_ascii());
+            edits.remove(name);
+            assert_eq!(edits.may_change_route(emitted), expected, "remove {}", name.escape_ascii());
         }
     }
 

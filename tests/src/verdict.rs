@@ -81,8 +81,8 @@ impl Core {
 
     /// Trailers as the filter leaves them.
     pub fn trailers(&self, trailers: &[(Vec<u8>, Vec<u8>)]) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let forged = self.policy.firewall.forged(trailers);
-        trailers.iter().filter(|(name, _)| !forged.contains(&name.as_slice())).cloned().collect()
+        let sent = Request { headers: trailers.to_vec(), ..Request::default() };
+        usher::trailers::edits(&self.policy, trailers.to_vec()).applied(&sent).headers
     }
 }
 

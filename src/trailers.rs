@@ -1,0 +1,95 @@
+//! A request's trailers: what is removed from them.
+//!
+//! Trailers come when the request went on already, and many a server reads them beside the headers. So they hold
+//! no identity that a client made up, and no token that is withheld from the headers. They decide nothing.
+
+use crate::config::{Mode, Policy};
+use crate::request::Request;
+use crate::token::Edits;
+
+/// What happens to these trailers: names in lower case, each with its value.
+pub fn edits(policy: &Policy, trailers: Vec<(Vec<u8>, Vec<u8>)>) -> Edits {
+    let trailers = Request { headers: trailers, ..Request::default() };
+    let mut edits = Edits::default();
+    for name in policy.firewall.forged(&trailers.headers) {
+        edits.remove(name);
+    }
+    match policy.mode {
+        // RFC 9110 section 6.5.1: no field for authentication belongs into trailers.
+        Mode::Enforce => {
+            for (index, place) in policy.jwt.places.iter().enumerate() {
+                if !policy.jwt.forwards_from(index) {
+                    edits.take(place, &trailers, &|_| true);
+                }
+            }
+        }
+        // A dry run withholds no token.
+        Mode::DryRun => {}
+    }
+    edits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: &str = r#""issuer": "https://idp.example", "outputPayloadToHeader": "User-Info",
+        "jwks": "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"RBJOyt2gP6MuKDyd5CU7EzZSWkpANGwGTluhcya49V0\"}]}""#;
+
+    fn left(rule: &str, mode: &str, trailers: &[(&str, &str)]) -> Vec<String> {
+        let text = format!(r#"{{"jwtRules": [{{{RULE}{rule}}}], "mode": "{mode}"}}"#);
+        let policy = Policy::from_json(text.as_bytes())
+            .unwrap_or_else(|problems| panic!("{problems:?}"))
+            .policy;
+        let lines =
+            |(name, value): &(&str, &str)| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+        let trailers: Vec<_> = trailers.iter().map(lines).collect();
+        let request = Request { headers: trailers.clone(), ..Request::default() };
+        let text = |line: &(Vec<u8>, Vec<u8>)| {
+            format!("{}: {}", String::from_utf8_lossy(&line.0), String::from_utf8_lossy(&line.1))
+        };
+        edits(&policy, trailers).applied(&request).headers.iter().map(text).collect()
+    }
+
+    #[test]
+    fn trailers_hold_neither_a_forged_identity_nor_a_withheld_token() {
+        let bearer = ("authorization", "Bearer x");
+        let forwards = r#", "forwardOriginalToken": true"#;
+        let header = r#", "fromHeaders": [{"name": "X-Token", "prefix": "T "}]"#;
+        let cookie = r#", "fromCookies": ["auth"]"#;
+        let socket = r#", "fromWebSocketProtocol": {"prefix": "bearer."}"#;
+        for (rule, mode, trailer, expected, message) in [
+            ("", "enforce", bearer, vec![], "a token of the default place"),
+            (
+                "",
+                "enforce",
+                ("authorization", "Basic x"),
+                vec!["authorization: Basic x"],
+                "no token",
+            ),
+            (
+                forwards,
+                "enforce",
+                bearer,
+                vec!["authorization: Bearer x"],
+                "forwarded in headers too",
+            ),
+            (header, "enforce", ("x-token", "T x"), vec![], "a token of another header"),
+            (header, "enforce", bearer, vec!["authorization: Bearer x"], "no place of this rule"),
+            (
+                cookie,
+                "enforce",
+                ("cookie", "a=1; auth=x"),
+                vec!["cookie: a=1"],
+                "a token in a cookie",
+            ),
+            (socket, "enforce", ("sec-websocket-protocol", "bearer.x"), vec![], "a subprotocol"),
+            ("", "dryRun", bearer, vec!["authorization: Bearer x"], "a dry run withholds no token"),
+            ("", "enforce", ("user_info", "x"), vec![], "a forged identity"),
+            (forwards, "dryRun", ("user-info", "x"), vec![], "a forged identity, in a dry run"),
+            ("", "enforce", ("x-sum", "1"), vec!["x-sum: 1"], "any other trailer"),
+        ] {
+            assert_eq!(left(rule, mode, &[trailer]), expected, "{message}");
+        }
+    }
+}
