@@ -3,43 +3,41 @@
 //! One root context per configuration, one stream context per request. A stream keeps the policy that
 //! it began with. A configuration that is wrong does not fail to load, which would leave Envoy without
 //! a filter: the last good one stays in force, or else every request is answered 503 `config_invalid`,
-//! and the log says why. A request whose keys are on their way waits for them.
+//! and the log says why. A request whose keys are on their way waits for them, see [`Stage`].
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType, LogLevel, MapType};
-
 use crate::config::{FilterState, Policy};
 use crate::decide::{Decision, Session, decide};
+use crate::reply::Reply;
 use crate::request::Request;
+use crate::stream::{HeadersStatus, Release, Stage, TrailersStatus};
 use crate::token::Edits;
+use crate::trailers;
+use host::MapType;
 use observe::Observer;
-use parked::Parked;
+use pending::Ticket;
 use standing::Gate;
 
+mod abi;
 mod engine;
+mod exports;
 #[cfg(feature = "fault")]
 mod fault;
 mod gather;
 mod host;
 mod metrics;
 mod observe;
-mod parked;
+mod pending;
 mod remote;
 mod standing;
 
-proxy_wasm::main! {{
-    proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|id| Box::new(Root::new(id)));
-}}
-
 struct Root {
     id: u32,
-    gate: Rc<Gate>,
+    gate: RefCell<Rc<Gate>>,
     session: Rc<RefCell<Session>>,
-    observer: Rc<RefCell<Observer>>,
+    observer: RefCell<Rc<RefCell<Observer>>>,
     /// The timer's period in milliseconds; 0: none.
     pace: Rc<Cell<u32>>,
 }
@@ -47,23 +45,35 @@ struct Root {
 /// How often those who wait for keys are looked after, in milliseconds.
 const QUICK: u32 = 10;
 
+/// When the next of them have their turn, if the last batch has not taken all.
+const AT_ONCE: u32 = 1;
+
 impl Root {
     fn new(id: u32) -> Self {
         let mut session = Session::portable();
         session.ring = remote::ring();
         let session = Rc::new(RefCell::new(session));
         // Until a configuration was read there is nothing that could be allowed.
-        let gate = Rc::new(Gate::Invalid);
-        Self { id, gate, session, observer: Rc::default(), pace: Rc::default() }
+        let gate = RefCell::new(Rc::new(Gate::Invalid));
+        Self { id, gate, session, observer: RefCell::default(), pace: Rc::default() }
+    }
+
+    fn gate(&self) -> Rc<Gate> {
+        self.gate.try_borrow().map_or_else(|_| Rc::new(Gate::Invalid), |gate| Rc::clone(&gate))
+    }
+
+    fn observer(&self) -> Rc<RefCell<Observer>> {
+        self.observer.try_borrow().map_or_else(|_| Rc::default(), |observer| Rc::clone(&observer))
     }
 
     /// Refreshes keys, answers who has waited long enough, and winds the timer up again.
     fn refresh(&self) {
         let next = remote::tick(self.id).map(|next| u32::try_from(next.as_millis()));
         self.tell_keys();
-        parked::wake();
+        let more = pending::wake(self.id);
         let pace = match next {
-            _ if parked::is_anyone() => QUICK,
+            _ if more => AT_ONCE,
+            _ if pending::is_any() => QUICK,
             Some(Ok(next)) => next.max(QUICK),
             _ => 0,
         };
@@ -71,10 +81,55 @@ impl Root {
     }
 
     fn tell_keys(&self) {
-        if let Gate::Open { policy, .. } = &*self.gate
-            && let Ok(mut observer) = self.observer.try_borrow_mut()
+        if let Gate::Open { policy, .. } = &*self.gate()
+            && let Ok(mut observer) = self.observer().try_borrow_mut()
         {
             observer.fetched(policy, &self.session);
+        }
+    }
+
+    fn on_http_call_response(&self, token: u32, headers: usize, body_size: usize) {
+        remote::answered(token, headers, body_size);
+        self.refresh();
+    }
+
+    fn on_configure(&self) -> bool {
+        #[cfg(feature = "fault")]
+        if fault::refuses(&host::plugin_configuration()) {
+            return false;
+        }
+        let configured = standing::configure();
+        let observer = Observer::of_plugin();
+        if let Gate::Open { policy, refreshes } = &configured.gate {
+            // A request under way keeps its policy; which engine serves it is no matter to it.
+            if let Ok(mut session) = self.session.try_borrow_mut() {
+                session.engine = engine::chosen(policy.signature_engine);
+            }
+            if !refreshes.is_empty() {
+                // Not from here: the host configures a plugin once only to see whether it will bear it.
+                set_pace(&self.pace, AT_ONCE);
+            }
+        }
+        if let Ok(mut observer) = observer.try_borrow_mut() {
+            observer.configured(&configured, &self.session);
+        }
+        self.observer.replace(observer);
+        self.gate.replace(Rc::new(configured.gate));
+        true
+    }
+
+    fn on_tick(&self) {
+        self.refresh();
+    }
+
+    fn stream(&self, id: u32) -> Stream {
+        Stream {
+            id,
+            gate: self.gate(),
+            session: Rc::clone(&self.session),
+            observer: self.observer(),
+            pace: Rc::clone(&self.pace),
+            stage: RefCell::default(),
         }
     }
 }
@@ -93,149 +148,96 @@ impl Drop for Root {
     }
 }
 
-impl Context for Root {
-    fn on_http_call_response(
-        &mut self,
-        token: u32,
-        headers: usize,
-        body_size: usize,
-        _trailers: usize,
-    ) {
-        remote::answered(token, headers, body_size);
-        self.refresh();
-    }
-}
-
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        #[cfg(feature = "fault")]
-        if fault::refuses(&host::plugin_configuration()) {
-            return false;
-        }
-        let configured = standing::configure();
-        self.observer = Observer::of_plugin();
-        if let Gate::Open { policy, refreshes } = &configured.gate {
-            // A request under way keeps its policy; which engine serves it is no matter to it.
-            if let Ok(mut session) = self.session.try_borrow_mut() {
-                session.engine = engine::chosen(policy.signature_engine);
-            }
-            if !refreshes.is_empty() {
-                // Not from here: the host configures a plugin once only to see whether it will bear it.
-                set_pace(&self.pace, 1);
-            }
-        }
-        if let Ok(mut observer) = self.observer.try_borrow_mut() {
-            observer.configured(&configured, &self.session);
-        }
-        self.gate = Rc::new(configured.gate);
-        true
-    }
-
-    fn on_tick(&mut self) {
-        self.refresh();
-    }
-
-    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
-            id: context_id,
-            gate: Rc::clone(&self.gate),
-            session: Rc::clone(&self.session),
-            observer: Rc::clone(&self.observer),
-            pace: Rc::clone(&self.pace),
-            parked: None,
-        }))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-}
-
 struct Stream {
     id: u32,
     gate: Rc<Gate>,
     session: Rc<RefCell<Session>>,
     observer: Rc<RefCell<Observer>>,
     pace: Rc<Cell<u32>>,
-    /// Its place among those who wait for keys.
-    parked: Option<Rc<Parked>>,
+    stage: RefCell<Stage<Rc<Held>>>,
 }
 
-impl Context for Stream {}
+/// A request that waits for keys.
+struct Held {
+    request: Request,
+    ticket: Ticket,
+}
 
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        let headers = host::header_map(MapType::HttpRequestHeaders);
+impl Stream {
+    fn on_request_headers(&self, _end_of_stream: bool) -> HeadersStatus {
+        let headers = host::header_map(MapType::RequestHeaders);
         // Headers that nobody could read might hold a forged identity.
         let readable = headers.is_some();
         let mut request = Request { headers: headers.unwrap_or_default(), ..Request::default() };
         #[cfg(feature = "fault")]
         fault::on_demand(&request);
-        if let Gate::Open { policy, .. } = &*self.gate {
+        if let Some(policy) = self.policy() {
             gather::connection(policy, &mut request.connection);
         }
-        let waiter = Waiter {
-            stream: self.id,
-            gate: Rc::clone(&self.gate),
-            session: Rc::clone(&self.session),
-            observer: Rc::clone(&self.observer),
-            now: Cell::new(host::unix_time()),
-            request,
-        };
+        let now = host::unix_time();
         let mut decision =
-            if readable { waiter.decide() } else { Decision::host_failed(&waiter.request) };
+            if readable { self.decide(&request, now) } else { Decision::host_failed(&request) };
         if remote::look(&decision.wants) {
-            decision = waiter.decide();
+            decision = self.decide(&request, now);
         }
-        if decision.wants.is_empty() {
-            return waiter.apply(&decision);
+        if !decision.wants.is_empty() {
+            let arrived = host::unix_millis();
+            // Who asks sees what is known by then: another worker may have fetched it since the look.
+            if remote::ask(&decision.wants) {
+                decision = self.decide(&request, now);
+            }
+            if pending::are_coming(&decision.wants, arrived, arrived) {
+                if let Some(ticket) = pending::join(self.id, &decision.wants, arrived) {
+                    self.stage.replace(Stage::Pending(Rc::new(Held { request, ticket })));
+                    if self.pace.get() != AT_ONCE {
+                        set_pace(&self.pace, QUICK);
+                    }
+                    return self.headers_status();
+                }
+                if let Ok(mut observer) = self.observer.try_borrow_mut() {
+                    observer.pending_overflow();
+                }
+            }
         }
-        let arrived = host::unix_millis();
-        // Who asks sees what is known by then: another worker may have fetched it since the look.
-        if remote::ask(&decision.wants) {
-            decision = waiter.decide();
-        }
-        if !remote::are_coming(&decision.wants, arrived, arrived) || !parked::has_room() {
-            return waiter.apply(&decision);
-        }
-        self.parked = Some(parked::park(waiter, decision.wants, arrived));
-        set_pace(&self.pace, QUICK);
-        Action::Pause
+        self.finish(&request, &decision, now);
+        host::recycle(request.headers);
+        self.headers_status()
     }
 
-    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        if let Gate::Open { policy, .. } = &*self.gate
+    /// Decides anew about a request that waits, as the stream's effective context.
+    fn proceed(&self) {
+        let held = match self.stage.try_borrow().as_deref() {
+            Ok(Stage::Pending(held)) => Rc::clone(held),
+            Ok(Stage::Undecided | Stage::Permitted | Stage::Answered) | Err(_) => return,
+        };
+        let now = host::unix_time();
+        let decision = self.decide(&held.request, now);
+        if held.ticket.renew(&decision.wants) {
+            return;
+        }
+        if let Some(Release::Permit) = self.finish(&held.request, &decision, now) {
+            host::continue_request();
+        }
+    }
+
+    fn on_request_trailers(&self) -> TrailersStatus {
+        let answered =
+            self.stage.try_borrow().is_ok_and(|stage| matches!(&*stage, Stage::Answered));
+        if let Some(policy) = self.policy()
+            && !answered
             && !scrub_trailers(policy)
         {
-            if let Some(reply) = &Decision::host_failed(&Request::default()).reply {
-                host::send_local_reply(reply);
-            }
-            return Action::Pause;
+            let failed = Decision::host_failed(&Request::default());
+            self.release(failed.reply.as_ref());
         }
-        Action::Continue
+        self.stage.try_borrow().map_or(TrailersStatus::StopIteration, |stage| stage.trailers())
     }
-}
 
-/// Removes forged identity trailers. Answers whether the host did all of it.
-fn scrub_trailers(policy: &Policy) -> bool {
-    let map = MapType::HttpRequestTrailers;
-    host::header_map(map).is_some_and(|trailers| {
-        policy.firewall.forged(&trailers).into_iter().all(|name| host::remove_header(map, name))
-    })
-}
+    fn headers_status(&self) -> HeadersStatus {
+        let held = HeadersStatus::StopAllIterationAndWatermark;
+        self.stage.try_borrow().map_or(held, |stage| stage.headers())
+    }
 
-/// A request and all that is needed to decide about it, now or later.
-struct Waiter {
-    stream: u32,
-    gate: Rc<Gate>,
-    session: Rc<RefCell<Session>>,
-    observer: Rc<RefCell<Observer>>,
-    /// When it was decided last, in seconds since 1970.
-    now: Cell<u64>,
-    request: Request,
-}
-
-impl Waiter {
     fn policy(&self) -> Option<&Policy> {
         match &*self.gate {
             Gate::Open { policy, .. } => Some(policy),
@@ -243,33 +245,20 @@ impl Waiter {
         }
     }
 
-    fn decide(&self) -> Decision {
+    fn decide(&self, request: &Request, now: u64) -> Decision {
         let Some(policy) = self.policy() else {
-            return Decision::config_invalid(&self.request);
+            return Decision::config_invalid(request);
         };
-        let now = self.now.get();
         // No call of ours re-enters the VM, so the session is never borrowed twice.
         match self.session.try_borrow_mut() {
             Ok(mut session) => {
                 if let Ok(mut observer) = self.observer.try_borrow_mut() {
                     session.trace = observer.trace(now);
                 }
-                decide(policy, &self.request, now, &mut session)
+                decide(policy, request, now, &mut session)
             }
-            Err(_) => Decision::host_failed(&self.request),
+            Err(_) => Decision::host_failed(request),
         }
-    }
-
-    /// Decides anew, at the time that it is by then.
-    fn decide_again(&self) -> Decision {
-        self.now.set(host::unix_time());
-        self.decide()
-    }
-
-    fn apply(self, decision: &Decision) -> Action {
-        let action = if self.finish(decision) { Action::Continue } else { Action::Pause };
-        host::recycle(self.request.headers);
-        action
     }
 
     /// Whether filter state is to hold what was decided; while no configuration is in force it does.
@@ -277,28 +266,54 @@ impl Waiter {
         self.policy().is_none_or(|policy| policy.filter_state == FilterState::Set)
     }
 
-    /// Does what was decided. Answers whether the request goes on.
-    fn finish(&self, decision: &Decision) -> bool {
-        let applied = apply(&decision.edits);
+    /// Does what was decided; a request that waited has yet to be told to go on.
+    fn finish<'d>(
+        &self,
+        request: &Request,
+        decision: &'d Decision,
+        now: u64,
+    ) -> Option<Release<'d>> {
+        let applied = apply(MapType::RequestHeaders, &decision.edits);
         // What could not be applied might be a forged header that stayed.
-        let failed = (!applied).then(|| Decision::host_failed(&self.request));
-        let decision = failed.as_ref().unwrap_or(decision);
+        let failed = (!applied).then(|| Decision::host_failed(request));
+        let told = failed.as_ref().unwrap_or(decision);
         if self.tells_facts() {
-            decision.facts(host::set_property);
+            told.facts(host::set_property);
         }
         if let Ok(mut observer) = self.observer.try_borrow_mut() {
-            observer.decided(self.policy(), &self.request, decision, self.now.get());
+            observer.decided(self.policy(), request, told, now);
         }
-        if let Some(reply) = &decision.reply {
+        if let Some(failed) = &failed {
+            self.release(failed.reply.as_ref());
+            return None;
+        }
+        let release = self.release(decision.reply.as_ref());
+        if let (Some(Release::Permit), Some(policy)) = (&release, self.policy())
+            && decision.edits.may_change_route(|name| policy.firewall.protects(name))
+        {
+            host::clear_route_cache();
+        }
+        release
+    }
+
+    /// Ends the holding, and answers a refusal.
+    fn release<'d>(&self, reply: Option<&'d Reply>) -> Option<Release<'d>> {
+        let release = self.stage.try_borrow_mut().ok()?.release(reply);
+        if let Some(Release::Reply(reply)) = release {
             host::send_local_reply(reply);
         }
-        decision.reply.is_none()
+        release
     }
 }
 
-/// Edits the headers. Answers whether the host did all of it.
-fn apply(edits: &Edits) -> bool {
-    let map = MapType::HttpRequestHeaders;
+/// Removes from the trailers what the headers lose too. Answers whether the host did all of it.
+fn scrub_trailers(policy: &Policy) -> bool {
+    let map = MapType::RequestTrailers;
+    host::header_map(map).is_some_and(|lines| apply(map, &trailers::edits(policy, lines)))
+}
+
+/// Edits headers or trailers. Answers whether the host did all of it.
+fn apply(map: MapType, edits: &Edits) -> bool {
     let mut applied = true;
     for name in &edits.remove {
         applied &= host::remove_header(map, name);

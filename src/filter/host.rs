@@ -1,102 +1,18 @@
 //! Calls to the host, by bytes and without a panic.
 //!
-//! The SDK's wrappers panic on a header name that is not UTF-8 and on any status that they do not
-//! expect, and its local reply cannot carry response-code details. A panic here is a trap, and a trap
-//! takes the worker's whole VM down; so the calls on a request's way are made here, and every status
-//! becomes a value. ABI: proxy-wasm 0.2.1.
+//! A panic is a trap, and a trap takes the worker's whole VM down; so every status becomes a value here.
 
 #![expect(unsafe_code, reason = "the ABI is C functions over raw pointers")]
 
 use std::cell::Cell;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
+use std::time::Duration;
 
-use proxy_wasm::types::{BufferType, LogLevel, MapType, Status};
-
+use super::abi::*;
 use crate::metrics::family::Kind;
 use crate::reply::Reply;
 
-#[link(wasm_import_module = "env")]
-unsafe extern "C" {
-    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> Status;
-    fn proxy_get_header_map_pairs(map: MapType, data: *mut *mut u8, size: *mut usize) -> Status;
-    fn proxy_replace_header_map_value(
-        map: MapType,
-        key: *const u8,
-        key_size: usize,
-        value: *const u8,
-        value_size: usize,
-    ) -> Status;
-    fn proxy_add_header_map_value(
-        map: MapType,
-        key: *const u8,
-        key_size: usize,
-        value: *const u8,
-        value_size: usize,
-    ) -> Status;
-    fn proxy_remove_header_map_value(map: MapType, key: *const u8, key_size: usize) -> Status;
-    fn proxy_get_property(
-        path: *const u8,
-        path_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> Status;
-    fn proxy_set_property(
-        path: *const u8,
-        path_size: usize,
-        value: *const u8,
-        value_size: usize,
-    ) -> Status;
-    fn proxy_call_foreign_function(
-        name: *const u8,
-        name_size: usize,
-        arguments: *const u8,
-        arguments_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> Status;
-    fn proxy_log(level: i32, message: *const u8, size: usize) -> Status;
-    fn proxy_get_log_level(level: *mut i32) -> Status;
-    fn proxy_define_metric(kind: i32, name: *const u8, size: usize, id: *mut u32) -> Status;
-    fn proxy_increment_metric(id: u32, offset: i64) -> Status;
-    fn proxy_record_metric(id: u32, value: u64) -> Status;
-    fn proxy_send_local_response(
-        status: u32,
-        details: *const u8,
-        details_size: usize,
-        body: *const u8,
-        body_size: usize,
-        headers: *const u8,
-        headers_size: usize,
-        grpc_status: i32,
-    ) -> Status;
-    fn proxy_get_buffer_bytes(
-        buffer: BufferType,
-        start: usize,
-        most: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> Status;
-    fn proxy_get_shared_data(
-        key: *const u8,
-        key_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-        version: *mut u32,
-    ) -> Status;
-    fn proxy_set_shared_data(
-        key: *const u8,
-        key_size: usize,
-        value: *const u8,
-        value_size: usize,
-        version: u32,
-    ) -> Status;
-    fn proxy_set_tick_period_milliseconds(period: u32) -> Status;
-    fn proxy_set_effective_context(context: u32) -> Status;
-    fn proxy_continue_stream(stream: u32) -> Status;
-}
-
-/// `proxy_stream_type_t`, HTTP request.
-const HTTP_REQUEST: u32 = 0;
+pub(super) use super::abi::{LogLevel, MapType};
 
 /// The version of shared data that nobody has written yet. The host compares versions only where there
 /// is something, and counts them up from 1.
@@ -112,7 +28,7 @@ pub(super) enum Swap {
     Failed,
 }
 
-/// Unix time in seconds; 0, at which every token is early, where the host has no clock.
+/// Unix time in seconds; 0 where the host has no clock.
 pub(super) fn unix_time() -> u64 {
     unix_millis() / 1000
 }
@@ -121,9 +37,9 @@ pub(super) fn unix_time() -> u64 {
 pub(super) fn unix_millis() -> u64 {
     let mut nanoseconds = 0;
     // SAFETY: the host writes one u64.
-    match unsafe { proxy_get_current_time_nanoseconds(&mut nanoseconds) } {
+    match Status::of(unsafe { proxy_get_current_time_nanoseconds(&mut nanoseconds) }) {
         Status::Ok => nanoseconds / 1_000_000,
-        _ => 0,
+        Status::CasMismatch | Status::Failed => 0,
     }
 }
 
@@ -137,13 +53,13 @@ pub(super) fn call_body(size: usize) -> Option<Vec<u8>> {
     if size == 0 {
         return Some(Vec::new());
     }
-    buffer(BufferType::HttpCallResponseBody, size)
+    buffer(BufferType::CallResponseBody, size)
 }
 
 fn buffer(buffer: BufferType, most: usize) -> Option<Vec<u8>> {
     returned(|data, size| {
         // SAFETY: the host writes a pointer from our allocator and its size.
-        unsafe { proxy_get_buffer_bytes(buffer, 0, most, data, size) }
+        unsafe { proxy_get_buffer_bytes(buffer.number(), 0, most, data, size) }
     })
 }
 
@@ -163,10 +79,10 @@ pub(super) fn set_shared_data(key: &str, value: &[u8], version: u32) -> Swap {
     // SAFETY: pointers and sizes of live slices.
     let status =
         unsafe { proxy_set_shared_data(k.as_ptr(), k.len(), v.as_ptr(), v.len(), version) };
-    match status {
+    match Status::of(status) {
         Status::Ok => Swap::Done,
         Status::CasMismatch => Swap::Mismatch,
-        _ => Swap::Failed,
+        Status::Failed => Swap::Failed,
     }
 }
 
@@ -182,7 +98,39 @@ pub(super) fn set_tick_period(period: u32) {
 /// is one.
 pub(super) fn set_effective_context(context: u32) -> bool {
     // SAFETY: a number.
-    matches!(unsafe { proxy_set_effective_context(context) }, Status::Ok)
+    is_ok(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Has the host choose the route again, as the headers are now. A host that knows no such function has
+/// none that it remembers, or forgets it by itself: Envoy does so for a module of this ABI version. While
+/// one context acts for another Envoy takes this for the former, and only forgets by itself.
+pub(super) fn clear_route_cache() {
+    call_foreign_function("clear_route_cache", &[]);
+}
+
+/// Makes a GET or the like, whose answer comes to the root context of the call; the number of the call.
+pub(super) fn http_call(cluster: &str, headers: &[(&str, &str)], timeout: Duration) -> Option<u32> {
+    let pairs: Vec<(&[u8], &[u8])> =
+        headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    let (headers, trailers) = (serialize(&pairs), serialize(&[]));
+    let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    let mut token = 0;
+    // SAFETY: pointers and sizes of live slices, and no body; the host writes one u32.
+    let status = unsafe {
+        proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            null(),
+            0,
+            trailers.as_ptr(),
+            trailers.len(),
+            timeout,
+            &mut token,
+        )
+    };
+    is_ok(status).then_some(token)
 }
 
 /// Lets a paused request go on.
@@ -198,7 +146,7 @@ pub(super) fn continue_request() {
 pub(super) fn header_map(map: MapType) -> Option<Lines> {
     let bytes = returned(|data, size| {
         // SAFETY: the host writes a pointer from our allocator and its size.
-        unsafe { proxy_get_header_map_pairs(map, data, size) }
+        unsafe { proxy_get_header_map_pairs(map.number(), data, size) }
     });
     pairs(&bytes?, SPARE.take())
 }
@@ -226,27 +174,22 @@ pub(super) fn recycle(lines: Lines) {
 
 /// Sets a header to one line. Answers whether the host did.
 pub(super) fn replace_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
-    let (n, v) = (name, value);
+    let (m, n, v) = (map.number(), name, value);
     // SAFETY: pointers and sizes of live slices.
-    let status =
-        unsafe { proxy_replace_header_map_value(map, n.as_ptr(), n.len(), v.as_ptr(), v.len()) };
-    matches!(status, Status::Ok)
+    is_ok(unsafe { proxy_replace_header_map_value(m, n.as_ptr(), n.len(), v.as_ptr(), v.len()) })
 }
 
 /// Adds a line to a header. Answers whether the host did.
 pub(super) fn add_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
-    let (n, v) = (name, value);
+    let (m, n, v) = (map.number(), name, value);
     // SAFETY: pointers and sizes of live slices.
-    let status =
-        unsafe { proxy_add_header_map_value(map, n.as_ptr(), n.len(), v.as_ptr(), v.len()) };
-    matches!(status, Status::Ok)
+    is_ok(unsafe { proxy_add_header_map_value(m, n.as_ptr(), n.len(), v.as_ptr(), v.len()) })
 }
 
 /// Removes a header with all its lines. Answers whether the host did.
 pub(super) fn remove_header(map: MapType, name: &[u8]) -> bool {
     // SAFETY: pointer and size of a live slice.
-    let status = unsafe { proxy_remove_header_map_value(map, name.as_ptr(), name.len()) };
-    matches!(status, Status::Ok)
+    is_ok(unsafe { proxy_remove_header_map_value(map.number(), name.as_ptr(), name.len()) })
 }
 
 /// A property (an Envoy attribute), by path; `None` where there is none.
@@ -280,7 +223,7 @@ pub(super) fn call_foreign_function(name: &str, arguments: &[u8]) -> Option<Vec<
 pub(super) fn log(level: LogLevel, line: &str) {
     // SAFETY: pointer and size of a live slice.
     unsafe {
-        proxy_log(level_number(level), line.as_ptr(), line.len());
+        proxy_log(level.number(), line.as_ptr(), line.len());
     }
 }
 
@@ -289,32 +232,19 @@ pub(super) fn logs(level: LogLevel) -> bool {
     let mut least = 0;
     // SAFETY: the host writes one i32.
     let status = unsafe { proxy_get_log_level(&mut least) };
-    matches!(status, Status::Ok) && least <= level_number(level)
-}
-
-/// ABI: proxy_log_level.
-fn level_number(level: LogLevel) -> i32 {
-    match level {
-        LogLevel::Trace => 0,
-        LogLevel::Debug => 1,
-        LogLevel::Info => 2,
-        LogLevel::Warn => 3,
-        LogLevel::Error => 4,
-        LogLevel::Critical => 5,
-    }
+    is_ok(status) && least <= level.number()
 }
 
 /// The number of a stat, which is made if there is none of that name.
 pub(super) fn define_metric(kind: Kind, name: &str) -> Option<u32> {
-    // ABI: proxy_metric_type.
     let kind = match kind {
-        Kind::Counter => 0,
-        Kind::Gauge => 1,
+        Kind::Counter => COUNTER,
+        Kind::Gauge => GAUGE,
     };
     let mut id = 0;
     // SAFETY: a live slice goes in; the host writes one u32.
     let status = unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &mut id) };
-    matches!(status, Status::Ok).then_some(id)
+    is_ok(status).then_some(id)
 }
 
 /// Adds to a counter, or to a gauge, which may also be lowered.
@@ -368,16 +298,20 @@ pub(super) fn send_local_reply(reply: &Reply) {
     }
 }
 
+fn is_ok(status: u32) -> bool {
+    Status::of(status) == Status::Ok
+}
+
 /// A buffer that the host returns: it asks our `proxy_on_memory_allocate` for exactly `size` bytes and
 /// hands them over.
-fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> Status) -> Option<Vec<u8>> {
+fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
     let mut data: *mut u8 = null_mut();
     let mut size: usize = 0;
-    match call(&mut data, &mut size) {
+    match Status::of(call(&mut data, &mut size)) {
         Status::Ok if data.is_null() => Some(Vec::new()),
-        // SAFETY: allocated by the SDK's allocator as a Vec<u8> of this capacity, and ours now.
+        // SAFETY: allocated by `exports` as a Vec<u8> of this capacity, and ours now.
         Status::Ok => Some(unsafe { Vec::from_raw_parts(data, size, size) }),
-        _ => None,
+        Status::CasMismatch | Status::Failed => None,
     }
 }
 

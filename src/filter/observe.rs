@@ -7,8 +7,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use proxy_wasm::types::LogLevel;
-
 use crate::cache::Answer;
 use crate::config::{HashKey, Policy};
 use crate::decide::{Decision, Session, Trace};
@@ -17,6 +15,7 @@ use crate::metrics::{self, Series, family};
 use crate::request::Request;
 use crate::start;
 
+use super::host::LogLevel;
 use super::metrics::Stats;
 use super::remote::{self, Fetches};
 use super::standing::{Configured, Gate, Standing};
@@ -176,6 +175,11 @@ impl Observer {
             }
         }
         (self.cache.evictions, self.cache.entries) = (evictions, entries);
+    }
+
+    /// Counts a request that was answered at once, since as many wait for keys as may.
+    pub(super) fn pending_overflow(&mut self) {
+        self.stats.add(&Series::new(&family::PENDING_OVERFLOW, []), 1);
     }
 
     /// Tells of a decision.

@@ -2,7 +2,7 @@
 //!
 //! What is fetched belongs to the whole VM, not to a configuration: a new one finds the keys of the
 //! old. The record of each source is in the host's shared data, where the other workers find it. No
-//! callback waits; a request that does is parked (see `parked`).
+//! callback waits; a request that does is held (see `pending`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,9 +10,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use proxy_wasm::types::MapType;
-
-use super::host::{self, Swap};
+use super::host::{self, MapType, Swap};
 use crate::config::Policy;
 use crate::remote::{
     self, Answer, Call, Event, Fault, Held, MOST_BYTES, Millis, Moment, Record, Remote, Ring, Step,
@@ -149,15 +147,31 @@ pub(super) fn epoch() -> u64 {
     RING.with(Ring::epoch)
 }
 
-/// Whether keys that a request lacked may still come in time, as far as this worker knows.
-pub(super) fn are_coming(wants: &[Want], arrived: Millis, now: Millis) -> bool {
-    wants.iter().any(|want| {
-        let Some(refresh) = find(want) else { return false };
+/// Keys that a request waits for.
+pub(super) struct Awaited {
+    refresh: Rc<Refresh>,
+    kid: Option<String>,
+    timeout: Millis,
+}
+
+/// What is to be known of keys that a request lacked, while it waits for them.
+pub(super) fn awaited(wants: &[Want]) -> Vec<Awaited> {
+    let awaited = |want: &Want| {
         let timeout = u64::try_from(want.remote.terms.timeout.as_millis()).unwrap_or_default();
-        let until = arrived.saturating_add(timeout);
-        let worth = |s: &State| s.record.is_worth_waiting(want.kid.as_deref(), until, now);
-        refresh.state.try_borrow().is_ok_and(|state| worth(&state))
-    })
+        Some(Awaited { refresh: find(want)?, kid: want.kid.clone(), timeout })
+    };
+    wants.iter().filter_map(awaited).collect()
+}
+
+impl Awaited {
+    /// Whether they may still come in time, as far as this worker knows.
+    pub(super) fn are_coming(&self, arrived: Millis, now: Millis) -> bool {
+        // A clock that fails (0), or goes far back, must not make a wait without end.
+        let known = now > 0 && now.saturating_add(self.timeout) >= arrived;
+        let until = arrived.saturating_add(self.timeout);
+        let worth = |s: &State| s.record.is_worth_waiting(self.kid.as_deref(), until, now);
+        known && self.refresh.state.try_borrow().is_ok_and(|state| worth(&state))
+    }
 }
 
 fn all() -> Vec<Rc<Refresh>> {
@@ -333,7 +347,7 @@ fn key(id: &str) -> String {
 
 fn dispatch(cluster: &str, call: &Call) -> Result<u32, &'static str> {
     let to = &call.location;
-    let headers = vec![
+    let headers = [
         (":method", "GET"),
         (":scheme", to.scheme),
         (":authority", &to.authority),
@@ -341,11 +355,8 @@ fn dispatch(cluster: &str, call: &Call) -> Result<u32, &'static str> {
         ("accept", "application/json"),
         ("user-agent", concat!("usher/", env!("CARGO_PKG_VERSION"))),
     ];
-    // The SDK's wrapper and not a call of our own: only it enters the call into the table without which
-    // the SDK panics at the answer. It panics at a status other than these two itself, but the host has
-    // no other (proxy-wasm-cpp-host exports.cc, http_call; Envoy context.cc, httpCall).
-    proxy_wasm::hostcalls::dispatch_http_call(cluster, headers, None, Vec::new(), call.timeout)
-        .map_err(|_| "the cluster does not exist or has no connection to give")
+    host::http_call(cluster, &headers, call.timeout)
+        .ok_or("the cluster does not exist or has no connection to give")
 }
 
 /// The answer that the host holds.
@@ -353,7 +364,7 @@ fn answer(body_size: usize) -> Result<Answer, Fault> {
     if body_size > MOST_BYTES {
         return Err(Fault::TooLarge(body_size));
     }
-    let headers = host::header_map(MapType::HttpCallResponseHeaders);
+    let headers = host::header_map(MapType::CallResponseHeaders);
     let body = host::call_body(body_size);
     let (headers, body) =
         headers.zip(body).ok_or(Fault::Unreachable("the host does not hand the answer over"))?;

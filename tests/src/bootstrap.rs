@@ -19,6 +19,8 @@ pub struct Setup {
     accept_connect: bool,
     discovered: bool,
     failure_policy: Option<&'static str>,
+    stop_iteration: Option<bool>,
+    exact_balance: bool,
     port: Option<u16>,
     manager: Option<Value>,
 }
@@ -65,7 +67,7 @@ impl Site {
         let resource = json!({
             "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
             "name": name,
-            "typed_config": usher(name, &self.module, plugin, setup.failure_policy),
+            "typed_config": usher(name, &self.module, plugin, setup),
         });
         publish(&self.plugin(name), vec![resource]);
     }
@@ -143,6 +145,19 @@ impl Setup {
         self
     }
 
+    /// Whether Envoy takes the filter's word for how much of a request is to be held
+    /// (`allow_on_headers_stop_iteration`).
+    pub fn stop_iteration(mut self, allowed: bool) -> Self {
+        self.stop_iteration = Some(allowed);
+        self
+    }
+
+    /// Gives each worker as many connections as any other.
+    pub fn exact_balance(mut self) -> Self {
+        self.exact_balance = true;
+        self
+    }
+
     /// Listens at this port on every address of the machine, instead of at a free one on 127.0.0.1.
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
@@ -166,7 +181,7 @@ impl Setup {
             if self.discovered {
                 json!({ "name": name, "config_discovery": discovery(&site.plugin(name)) })
             } else {
-                json!({ "name": "usher", "typed_config": usher(name, &site.module, plugin, self.failure_policy) })
+                json!({ "name": "usher", "typed_config": usher(name, &site.module, plugin, self) })
             }
         }));
         let mut manager =
@@ -185,13 +200,18 @@ impl Setup {
         }
         // The server name that a client asks for is known from the inspector alone, as in a sidecar.
         let inspector = self.transport_socket.as_ref().map(|_| tls_inspector());
-        json!({
+        let mut listener = json!({
             "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
             "name": name,
             "listener_filters": inspector.into_iter().collect::<Vec<_>>(),
             "address": self.port.map_or_else(|| address(0), everywhere),
             "filter_chains": [chain],
-        })
+        });
+        if self.exact_balance {
+            listener["connection_balance_config"] = json!({ "exact_balance": {} });
+            listener["tcp_backlog_size"] = json!(4096);
+        }
+        listener
     }
 }
 
@@ -210,7 +230,7 @@ pub(crate) fn envoy(site: &Site, tags: Tags) -> Value {
 
 /// The wasm filter's configuration. All listeners share one VM, as in a sidecar: what harms it
 /// harms all.
-fn usher(name: &str, module: &Path, configuration: &Value, failure_policy: Option<&str>) -> Value {
+fn usher(name: &str, module: &Path, configuration: &Value, setup: &Setup) -> Value {
     let mut config = json!({
         "name": name,
         // Envoy's log lines name the root, not the plugin.
@@ -224,8 +244,11 @@ fn usher(name: &str, module: &Path, configuration: &Value, failure_policy: Optio
     if !configuration.is_null() {
         config["configuration"] = configuration.clone();
     }
-    if let Some(policy) = failure_policy {
+    if let Some(policy) = setup.failure_policy {
         config["failure_policy"] = json!(policy);
+    }
+    if let Some(allowed) = setup.stop_iteration {
+        config["allow_on_headers_stop_iteration"] = json!(allowed);
     }
     json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
@@ -307,6 +330,10 @@ fn service() -> Value {
     json!({
         "name": "service",
         "type": "STATIC",
+        // Envoy's own bounds of 1,024 stand for no test's.
+        "circuit_breakers": { "thresholds": [{
+            "max_connections": 100_000, "max_pending_requests": 100_000, "max_requests": 100_000,
+        }]},
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::upstream::{CASE, Seen, values};
 
+pub mod crowd;
 pub mod http1;
 pub mod http2;
 

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::RUNTIME;
@@ -42,6 +43,8 @@ pub enum Manner {
     ByPath(Vec<(String, Manner)>),
     /// After so long.
     Late(Duration, Box<Self>),
+    /// Once this says so.
+    Once(watch::Receiver<bool>, Box<Self>),
     /// Not: connections are closed.
     Down,
     /// Not: connections stay open.
@@ -104,6 +107,13 @@ impl KeyServer {
         self.state.lock().unwrap().manner = manner;
     }
 
+    /// Answers so from now on, but not before what is returned is told to.
+    pub fn holds(&self, then: Manner) -> watch::Sender<bool> {
+        let (go, wait) = watch::channel(false);
+        self.becomes(Manner::Once(wait, Box::new(then)));
+        go
+    }
+
     /// How often it was asked so far.
     pub fn asked(&self) -> usize {
         self.state.lock().unwrap().asked.len()
@@ -153,6 +163,10 @@ async fn answer(
             }
             Manner::Late(delay, then) => {
                 tokio::time::sleep(delay).await;
+                manner = *then;
+            }
+            Manner::Once(mut go, then) => {
+                let _ = go.wait_for(|go| *go).await;
                 manner = *then;
             }
             Manner::Down | Manner::Silent => std::future::pending::<()>().await,

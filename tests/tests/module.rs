@@ -61,6 +61,21 @@ fn the_module_exports_only_what_envoy_needs() {
     let missing: Vec<_> = needed.difference(&exports).collect();
     assert!(missing.is_empty(), "tools/exports names what the module lacks: {missing:?}");
     assert_eq!(exports, needed, "tools/exports is the whole list");
+    // It would be called for each chunk of each request.
+    assert!(!exports.contains("proxy_on_request_body"), "{exports:?}");
+}
+
+/// The filter's own list and the tools' are one.
+#[test]
+fn the_filter_exports_what_the_list_names() {
+    let text = std::fs::read_to_string(root().join("src/filter/exports.rs")).unwrap();
+    let exported = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix("extern \"C\" fn ")?;
+        rest.split_once('(').map(|(name, _)| name.to_owned())
+    });
+    let mut exported: BTreeSet<String> = exported.collect();
+    exported.insert("memory".to_owned());
+    assert_eq!(exported, needed());
 }
 
 /// A callback that is not exported is never called: the filter would lose it without a word.

@@ -1,0 +1,186 @@
+//! The ABI proxy-wasm 0.2.1: the host's functions, and the numbers that pass between it and us.
+//!
+//! Usher speaks it without the SDK for Rust, whose `Action` cannot say that a whole request is to be held
+//! ([`HeadersStatus`]), whose dispatcher owns every exported name, and which panics, and so takes the worker's VM down, at
+//! any context, call or status that it did not expect. The names are the specification's.
+
+#![expect(unsafe_code, reason = "the ABI is C functions over raw pointers")]
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    pub(super) fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    pub(super) fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize)
+    -> u32;
+    pub(super) fn proxy_replace_header_map_value(
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    pub(super) fn proxy_add_header_map_value(
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    pub(super) fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
+    pub(super) fn proxy_get_property(
+        path: *const u8,
+        path_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    pub(super) fn proxy_set_property(
+        path: *const u8,
+        path_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    pub(super) fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    pub(super) fn proxy_log(level: i32, message: *const u8, size: usize) -> u32;
+    pub(super) fn proxy_get_log_level(level: *mut i32) -> u32;
+    pub(super) fn proxy_define_metric(kind: i32, name: *const u8, size: usize, id: *mut u32)
+    -> u32;
+    pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
+    pub(super) fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+    pub(super) fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        most: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    pub(super) fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+    pub(super) fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+        version: u32,
+    ) -> u32;
+    pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    pub(super) fn proxy_set_effective_context(context: u32) -> u32;
+    pub(super) fn proxy_continue_stream(stream: u32) -> u32;
+    pub(super) fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout: u32,
+        token: *mut u32,
+    ) -> u32;
+}
+
+/// `proxy_status_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Ok,
+    /// Shared data was written by another since it was read.
+    CasMismatch,
+    /// Any other: the host does not do it.
+    Failed,
+}
+
+impl Status {
+    /// Reads what a host's function has answered, whatever it is.
+    pub(super) fn of(number: u32) -> Self {
+        match number {
+            0 => Self::Ok,
+            8 => Self::CasMismatch,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// `proxy_map_type_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MapType {
+    RequestHeaders,
+    RequestTrailers,
+    CallResponseHeaders,
+}
+
+impl MapType {
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Self::RequestHeaders => 0,
+            Self::RequestTrailers => 1,
+            Self::CallResponseHeaders => 6,
+        }
+    }
+}
+
+/// `proxy_buffer_type_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BufferType {
+    CallResponseBody,
+    PluginConfiguration,
+}
+
+impl BufferType {
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Self::CallResponseBody => 4,
+            Self::PluginConfiguration => 7,
+        }
+    }
+}
+
+/// `proxy_log_level_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Critical,
+}
+
+impl LogLevel {
+    pub(super) fn number(self) -> i32 {
+        match self {
+            Self::Debug => 1,
+            Self::Info => 2,
+            Self::Warn => 3,
+            Self::Error => 4,
+            Self::Critical => 5,
+        }
+    }
+}
+
+/// `proxy_stream_type_t`, HTTP request.
+pub(super) const HTTP_REQUEST: u32 = 0;
+
+/// `proxy_metric_type_t`.
+pub(super) const COUNTER: i32 = 0;
+/// See [`COUNTER`].
+pub(super) const GAUGE: i32 = 1;

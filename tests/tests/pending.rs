@@ -1,0 +1,455 @@
+//! Requests that wait for keys: as many as may, all at once, however their wait ends; and nothing of one goes on before
+//! it is decided.
+//!
+//! The VM that fails stays failed here (`FAIL_CLOSED`), so that no restart hides a fault.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::sync::watch;
+use usher_tests::bootstrap::Setup;
+use usher_tests::client::crowd::{Crowd, Outcome, Protocol};
+use usher_tests::client::{Ask, http1, http2};
+use usher_tests::gate::{self, Door, Gate, Plan};
+use usher_tests::key_server::{KeyServer, Manner};
+use usher_tests::log;
+use usher_tests::mint::{self, Key};
+use usher_tests::upstream::Upstream;
+
+const ISSUER: &str = "http://idp.example";
+
+/// As many as may wait in a worker.
+const MAX_PENDING: usize = usher::pending::MAX_PENDING;
+
+static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
+
+fn plugin(timeout: &str) -> Setup {
+    plugin_of("keys", timeout)
+}
+
+fn plugin_of(cluster: &str, timeout: &str) -> Setup {
+    let rule = json!({
+        "issuer": ISSUER,
+        "jwksUri": format!("http://{cluster}.example/jwks"),
+        "jwksCluster": cluster,
+        "timeout": timeout,
+        "outputClaimToHeaders": [{ "header": "User-Info", "claim": "sub" }],
+    });
+    Setup::plugin(json!({ "jwtRules": [rule] }))
+        .failure_policy("FAIL_CLOSED")
+        .exact_balance()
+        .manager(json!({ "http2_protocol_options": { "allow_connect": true, "max_concurrent_streams": 2000 } }))
+}
+
+fn plan(server: &KeyServer, setup: Setup) -> Plan {
+    Gate::plan().door("usher", setup).cluster("keys", server.address)
+}
+
+fn keys<'k>(keys: impl IntoIterator<Item = &'k Key>) -> Manner {
+    Manner::keys(&mint::jwks(keys))
+}
+
+fn bearer(key: &Key) -> Ask {
+    Ask::get("/").bearer(&key.token(&mint::claims(ISSUER, "mmosley")))
+}
+
+/// How many were answered with which status, or why they were not.
+fn tally(outcomes: &[Outcome]) -> BTreeMap<String, usize> {
+    let mut tally = BTreeMap::new();
+    for outcome in outcomes {
+        let what = outcome.as_ref().map_or_else(Clone::clone, |(status, _)| status.to_string());
+        *tally.entry(what).or_default() += 1;
+    }
+    tally
+}
+
+#[track_caller]
+fn assert_all(outcomes: &[Outcome], status: u16, why: &str) {
+    let expected = BTreeMap::from([(status.to_string(), outcomes.len())]);
+    assert_eq!(tally(outcomes), expected, "{why}");
+}
+
+#[track_caller]
+fn assert_sound(gate: &Gate) {
+    let log = gate.log().text();
+    for bad in [
+        "RuntimeError",
+        "RangeError",
+        "Maximum call stack",
+        "panicked",
+        "proxy_on",
+        "wasm trap",
+        "Wasm VM",
+    ] {
+        assert!(!log.contains(bad), "{bad} in Envoy's log:\n{log}");
+    }
+}
+
+/// How many requests the door `usher` has under way.
+fn active(gate: &Gate) -> usize {
+    let stats = gate.admin("/stats?filter=^http.usher.downstream_rq_active$");
+    stats.trim().rsplit_once(": ").map_or(0, |(_, count)| count.parse().unwrap())
+}
+
+#[track_caller]
+fn wait_for_active(gate: &Gate, count: usize, why: &str) {
+    let start = Instant::now();
+    while active(gate) != count {
+        assert!(start.elapsed() < Duration::from_secs(60), "{why}: {} of {count}", active(gate));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// How many requests found no place to wait in.
+fn overflow(gate: &Gate) -> f64 {
+    let series = gate.metrics();
+    let series =
+        series.iter().filter(|series| series.name == "usher_pending_requests_overflow_total");
+    series.map(|series| series.value).sum()
+}
+
+fn soak() -> bool {
+    std::env::var_os("USHER_SOAK").is_some()
+}
+
+#[test]
+fn a_burst_of_tokens_with_a_made_up_kid_is_answered() {
+    let server = KeyServer::start(keys([&*KEY]));
+    let gate = plan(&server, plugin("20s")).start();
+    let door = gate.door("usher");
+    door.http1(&bearer(&KEY)).passed();
+    server.becomes(Manner::Late(Duration::from_millis(300), Box::new(keys([&*KEY]))));
+    let asks = vec![bearer(&Key::new("ES256", "made-up")); 400];
+    let outcomes = Crowd::send(door.address(), Protocol::Http2(100), &asks).outcomes();
+    assert_all(&outcomes, 401, "a key that does not exist");
+    for reply in door.both(&bearer(&KEY)) {
+        reply.passed();
+    }
+    assert_sound(&gate);
+}
+
+#[test]
+fn good_tokens_at_start_are_answered_while_the_key_server_fails() {
+    let server = KeyServer::start(Manner::Answers(500, Vec::new(), String::new()));
+    let gate = plan(&server, plugin("3s")).start();
+    let door = gate.door("usher");
+    let outcomes =
+        Crowd::send(door.address(), Protocol::Http2(113), &vec![bearer(&KEY); 450]).outcomes();
+    assert_all(&outcomes, 503, "no keys");
+    server.becomes(keys([&*KEY]));
+    let arrived = log::wait(|| (door.http1(&bearer(&KEY)).status == 200).then_some(()));
+    assert!(arrived.is_some(), "the filter lives on:\n{}", gate.log().text());
+    assert_sound(&gate);
+}
+
+/// Two workers, each with as many waiting as may: all are answered, whatever comes.
+#[test]
+fn as_many_as_may_wait_are_all_answered_at_once() {
+    let rounds = if soak() { 50 } else { 4 };
+    let server = KeyServer::start(keys([&*KEY]));
+    let gate = plan(&server, plugin("100s")).workers(2).start();
+    let door = gate.door("usher");
+    let mut known = vec![Key::new("ES256", "key-0")];
+    server.becomes(keys(&known));
+    door.http1(&bearer(&known[0]));
+    let mut slowest = Duration::ZERO;
+    for round in 1..=rounds {
+        // Between two fetches for unknown keys there is a second.
+        std::thread::sleep(Duration::from_millis(1100));
+        let protocol = if round % 2 == 0 { Protocol::Http1 } else { Protocol::Http2(128) };
+        let key = Key::new("ES256", &format!("key-{round}"));
+        // Now and then the fetch brings no such key.
+        let (status, then) =
+            if round % 10 == 4 { (401, keys(&known)) } else { (200, keys([&known[0], &key])) };
+        let go = server.holds(then);
+        let crowd = Crowd::send(door.address(), protocol, &vec![bearer(&key); 2 * MAX_PENDING]);
+        wait_for_active(&gate, 2 * MAX_PENDING, &format!("round {round}, {protocol:?}"));
+        assert_eq!(overflow(&gate), (round - 1) as f64, "round {round}: each worker has its share");
+        let more = door.http1(&bearer(&key));
+        door.assert_denied(
+            &more,
+            401,
+            "Jwks doesn't have key to match kid or alg from Jwt",
+            "key_unknown",
+        );
+        assert_eq!(overflow(&gate), round as f64, "round {round}: it is counted");
+        assert_eq!(crowd.ended(), 0, "round {round}: the others wait");
+        let released = Instant::now();
+        go.send(true).unwrap();
+        let outcomes = crowd.outcomes();
+        assert_all(&outcomes, status, &format!("round {round}, {protocol:?}"));
+        let last =
+            outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).map(|(_, at)| *at).max();
+        let took = last.unwrap() - released;
+        println!(
+            "round {round}: {protocol:?}, {status}: the last of {} after {took:?}",
+            outcomes.len()
+        );
+        slowest = slowest.max(took);
+        if status == 200 {
+            known[0] = key;
+        }
+    }
+    println!("{rounds} rounds, the slowest took {slowest:?}; memory {:?}", gate.memory());
+    assert_sound(&gate);
+}
+
+#[test]
+fn streams_that_are_reset_while_they_wait_leave_nothing_behind() {
+    let rounds = if soak() { 40 } else { 10 };
+    let (connections, streams) = (50, 20);
+    let server = KeyServer::start(keys([&*KEY]));
+    let gate = plan(&server, plugin("100s")).start();
+    let door = gate.door("usher");
+    door.http1(&bearer(&KEY)).passed();
+    let late = Key::new("ES256", "late");
+    let go = server.holds(keys([&*KEY, &late]));
+    // Each holds some memory that would be missed.
+    let ask = bearer(&late).header("x-large", "x".repeat(4096));
+    let mut memory = Vec::new();
+    for _ in 0..rounds {
+        let crowd = Crowd::send(
+            door.address(),
+            Protocol::Http2(streams),
+            &vec![ask.clone(); connections * streams],
+        );
+        wait_for_active(&gate, connections * streams, "they wait");
+        crowd.reset();
+        wait_for_active(&gate, 0, "they are gone");
+        memory.push(gate.memory());
+    }
+    println!("{} resets: {memory:?}", rounds * connections * streams);
+    let grown = memory[rounds - 1].resident.saturating_sub(memory[1].resident);
+    assert!(grown < 8 * 1024, "{grown} KiB more after {rounds} rounds: {memory:?}");
+    // Their places are free.
+    let crowd = Crowd::send(door.address(), Protocol::Http2(64), &vec![ask; MAX_PENDING]);
+    wait_for_active(&gate, MAX_PENDING, "others wait");
+    assert_eq!(overflow(&gate), 0.0);
+    go.send(true).unwrap();
+    assert_all(&crowd.outcomes(), 200, "the keys came");
+    assert_sound(&gate);
+}
+
+/// Forms in which more than headers comes of a request.
+fn forms(ask: &Ask) -> Vec<(&'static str, Ask)> {
+    let trailers = |ask: Ask| ask.trailer("user-info", "forged").trailer("x-sum", "1");
+    vec![
+        ("GET", ask.clone()),
+        ("a body", ask.clone().body("body")),
+        ("a body and trailers", trailers(ask.clone().body("body"))),
+        ("trailers alone", trailers(ask.clone())),
+    ]
+}
+
+/// Sends each form over HTTP/1 and HTTP/2 while the keys are on their way, and hands over what came back.
+fn while_held(
+    gate: &Gate,
+    go: &watch::Sender<bool>,
+    asks: &[(&'static str, Ask)],
+    mut check: impl FnMut(&str, u16, Option<&usher_tests::upstream::Seen>),
+) {
+    let address = gate.door("usher").address();
+    std::thread::scope(|scope| {
+        let mut sent = Vec::new();
+        for (form, ask) in asks {
+            let (one, two) = (Ask::case(), Ask::case());
+            let cases = (one.clone(), two.clone());
+            sent.push((
+                form,
+                "HTTP/1",
+                one,
+                scope.spawn(move || http1::exchange(http1::connect(address), &cases.0, ask)),
+            ));
+            sent.push((
+                form,
+                "HTTP/2",
+                two,
+                scope.spawn(move || http2::exchange(address, &cases.1, ask)),
+            ));
+        }
+        wait_for_active(gate, sent.len(), "all wait");
+        // Long enough for a body to go on by itself, if it did.
+        std::thread::sleep(Duration::from_millis(300));
+        for (form, protocol, case, _) in &sent {
+            let early = Upstream::shared().seen(case);
+            assert_eq!(early, None, "{form} over {protocol}: went on undecided");
+        }
+        go.send(true).unwrap();
+        for (form, protocol, case, client) in sent {
+            let reply = client.join().unwrap();
+            check(
+                &format!("{form} over {protocol}"),
+                reply.status,
+                Upstream::shared().seen(&case).as_ref(),
+            );
+        }
+    });
+}
+
+#[test]
+fn nothing_of_a_request_goes_on_undecided() {
+    let envoys = [Some(gate::pinned_envoy()), gate::oldest_envoy()];
+    for envoy in envoys.into_iter().flatten() {
+        for option in [None, Some(false), Some(true)] {
+            let server = KeyServer::start(keys([&*KEY]));
+            let setup = plugin("20s");
+            let setup = option.map_or(setup.clone(), |allowed| setup.stop_iteration(allowed));
+            let gate = plan(&server, setup).envoy(&envoy).start();
+            gate.door("usher").http1(&bearer(&KEY)).passed();
+            let late = Key::new("ES256", "late");
+            let forged =
+                |key: &Key| bearer(key).header("User-Info", "forged").header("user_info", "forged");
+
+            let go = server.holds(keys([&*KEY, &late]));
+            while_held(&gate, &go, &forms(&forged(&late)), |what, status, seen| {
+                assert_eq!(status, 200, "{what}, option {option:?}");
+                let seen = seen.unwrap_or_else(|| panic!("{what}, option {option:?}: arrives"));
+                assert_eq!(
+                    seen.folding_to("user-info"),
+                    [("user-info", b"mmosley".as_slice())],
+                    "{what}"
+                );
+                assert_eq!(seen.header("authorization"), None, "{what}");
+                let (body, sum) = (what.contains("body"), what.contains("trailers"));
+                assert_eq!(seen.body == b"body", body, "{what}: its body arrives");
+                assert_eq!(
+                    seen.trailers.len(),
+                    usize::from(sum),
+                    "{what}: its own trailer arrives"
+                );
+            });
+
+            std::thread::sleep(Duration::from_millis(1100));
+            let go = server.holds(keys([&*KEY, &late]));
+            let stranger = Key::new("ES256", "stranger");
+            while_held(&gate, &go, &forms(&forged(&stranger)), |what, status, seen| {
+                assert_eq!((status, seen), (401, None), "{what}, option {option:?}");
+            });
+
+            // What is refused at once is held as well.
+            for (form, ask) in forms(&Ask::get("/").header("User-Info", "forged")) {
+                for reply in gate.door("usher").both(&ask) {
+                    assert_eq!(
+                        (reply.status, &reply.seen),
+                        (401, &None),
+                        "{form}, option {option:?}"
+                    );
+                }
+            }
+            assert_sound(&gate);
+        }
+    }
+}
+
+#[test]
+fn trailers_lose_the_tokens_that_headers_lose() {
+    let server = KeyServer::start(keys([&*KEY]));
+    let gate = plan(&server, plugin("20s")).start();
+    let ask = bearer(&KEY)
+        .body("body")
+        .trailer("authorization", "Bearer secret")
+        .trailer("user_info", "forged")
+        .trailer("x-sum", "1");
+    for reply in gate.door("usher").both(&ask) {
+        assert_eq!(reply.passed().trailers, [("x-sum".to_owned(), b"1".to_vec())], "{reply}");
+    }
+}
+
+/// Envoy hands the `connection` header of an upgrade on; the next hop drops what it nominates.
+#[test]
+fn an_upgrade_does_not_nominate_the_emitted_header() {
+    let server = KeyServer::start(keys([&*KEY]));
+    let mut setup = plugin("20s");
+    setup = setup.manager(json!({ "upgrade_configs": [{ "upgrade_type": "websocket" }] }));
+    let gate = plan(&server, setup).start();
+    let door: Door<'_> = gate.door("usher");
+    let token = KEY.token(&mint::claims(ISSUER, "mmosley"));
+    for (nominates, expected) in [
+        ("Upgrade", "Upgrade"),
+        ("Upgrade, User-Info", "Upgrade"),
+        ("user_info , X-Other,upgrade", "X-Other, upgrade"),
+    ] {
+        let reply = door.raw(
+            format!(
+                "GET / HTTP/1.1\r\nhost: service.example\r\nx-case: {{case}}\r\nauthorization: Bearer {token}\r\n\
+                 connection: {nominates}\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                 sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        let seen = Upstream::shared().seen(&reply.case).or(reply.seen.clone()).expect("it arrives");
+        assert_eq!(seen.header("connection"), Some(expected), "{nominates}: {seen:?}");
+        assert_eq!(seen.header("user-info"), Some("mmosley"), "{nominates}: {seen:?}");
+    }
+}
+
+/// A request waits on when the configuration that it began with is gone.
+#[test]
+fn a_request_that_waits_outlives_its_configuration() {
+    let server = KeyServer::start(keys([&*KEY]));
+    let gate = plan(&server, plugin("20s").discovered()).start();
+    let door = gate.door("usher");
+    door.http1(&bearer(&KEY)).passed();
+    let late = Key::new("ES256", "late");
+    for (round, then, status) in [(0, keys([&*KEY, &late]), 200), (1, keys([&*KEY]), 401)] {
+        let go = server.holds(then);
+        let wanted = if status == 200 { &late } else { &Key::new("ES256", "none") };
+        let crowd = Crowd::send(door.address(), Protocol::Http2(50), &vec![bearer(wanted); 100]);
+        wait_for_active(&gate, 100, "all wait");
+        // No key of it comes from a server any more.
+        let inline = json!({ "jwtRules": [{ "issuer": "http://other.example", "jwks": mint::jwks([&*KEY]) }] });
+        gate.reconfigure("usher", Setup::plugin(inline).discovered().failure_policy("FAIL_CLOSED"));
+        let in_force = log::wait(|| {
+            let reply = door.http1(&bearer(&KEY));
+            (reply.text() == "Jwt issuer is not configured").then_some(())
+        });
+        assert!(in_force.is_some(), "the new configuration is in force");
+        go.send(true).unwrap();
+        assert_all(&crowd.outcomes(), status, &format!("round {round}"));
+        gate.reconfigure("usher", plugin("20s").discovered());
+        let back = log::wait(|| (door.http1(&bearer(&KEY)).status == 200).then_some(()));
+        assert!(back.is_some(), "the former configuration is in force");
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+    assert_sound(&gate);
+}
+
+/// Plugins share a VM and so a queue; each has a timer of its own.
+#[test]
+fn requests_of_two_plugins_wait_side_by_side() {
+    let servers = [(); 2].map(|()| KeyServer::start(keys([&*KEY])));
+    let doors = ["one", "two"];
+    let mut plan = Gate::plan();
+    for (name, server) in doors.iter().zip(&servers) {
+        plan = plan.door(name, plugin_of(name, "20s")).cluster(name, server.address);
+    }
+    let gate = plan.start();
+    for name in doors {
+        gate.door(name).http1(&bearer(&KEY)).passed();
+    }
+    for round in 0..6 {
+        std::thread::sleep(Duration::from_millis(1100));
+        let late = Key::new("ES256", &format!("late-{round}"));
+        let held: Vec<_> =
+            servers.iter().map(|server| server.holds(keys([&*KEY, &late]))).collect();
+        let mut crowds: Vec<_> = doors
+            .iter()
+            .map(|name| {
+                Some(Crowd::send(
+                    gate.door(name).address(),
+                    Protocol::Http2(25),
+                    &vec![bearer(&late); 100],
+                ))
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(200));
+        for turn in [round % 2, 1 - round % 2] {
+            held[turn].send(true).unwrap();
+            let outcomes = crowds[turn].take().unwrap().outcomes();
+            assert_all(&outcomes, 200, &format!("round {round}: plugin {}", doors[turn]));
+        }
+    }
+    assert_sound(&gate);
+}
