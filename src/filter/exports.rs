@@ -2,7 +2,7 @@
 //!
 //! `tools/exports` lists them. No borrow is held while a context is at work, so that a host that ends a stream
 //! from within another's call finds the table free. A context that is not known is no fault: a root is passed
-//! over, a stream is held.
+//! over, a stream is held, or refused.
 
 #![expect(unsafe_code, reason = "the ABI is C functions by their names")]
 
@@ -64,7 +64,9 @@ extern "C" fn proxy_on_context_create(id: u32, root_id: u32) {
         let root = Rc::new(Root::new(id));
         let former = ROOTS.with(|roots| roots.try_borrow_mut().ok()?.insert(id, root));
         drop(former);
-    } else if let Some(root) = root(root_id) {
+    } else {
+        // A stream of a root that is gone, or never was, has no configuration: it is refused.
+        let root = root(root_id).unwrap_or_else(|| Rc::new(Root::new(root_id)));
         let stream = Rc::new(root.stream(id));
         let former = STREAMS.with(|streams| streams.try_borrow_mut().ok()?.insert(id, stream));
         drop(former);
