@@ -121,6 +121,7 @@ fn request(kind: &str, i: usize) -> (Request, Identity) {
             .map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec()))
             .collect(),
         connection: Connection { peer: Some(peer), ..Connection::default() },
+        end_of_stream: true,
     };
     (request, identity)
 }

@@ -21,7 +21,7 @@ use crate::verify::SignatureEngine;
 mod verified;
 
 pub use verified::Verified;
-use verified::{Reuse, Timing};
+use verified::{NO_CLOCK, Reuse, Timing};
 
 /// One entry of `jwtRules` (RequestAuthentication, with Usher's own fields).
 #[derive(Clone, Debug)]
@@ -177,6 +177,8 @@ pub fn authenticate(
     for (index, rule) in rules.eligible(issuer, places) {
         let keys = rule.keys.current(ring, now);
         let verdict = match &keys {
+            // How old fetched keys are, and whether to fetch, cannot be told either.
+            _ if now == NO_CLOCK && rule.keys.remote().is_some() => Err(Denial::HostFailed),
             Ok(keys) => check(rule, keys, &token, now, &mut signatures, engine),
             Err(unavailable) => check_type(rule, token.header.typ.as_deref())
                 .and_then(|()| may_offer(rule, &token.header.alg))

@@ -16,6 +16,7 @@ use crate::request::Request;
 pub(crate) mod address;
 pub(crate) mod facts;
 mod index;
+mod no_token;
 pub(crate) mod peer;
 pub(crate) mod polarity;
 pub(crate) mod principal;
@@ -90,6 +91,8 @@ pub struct Needs {
     pub destination_port: bool,
     /// Header lines, beside the pseudo headers.
     pub headers: bool,
+    /// The query, where a token may stand.
+    pub query: bool,
     /// Dynamic metadata, by filter and key.
     pub metadata: Vec<(String, String)>,
 }
@@ -321,6 +324,16 @@ impl Policies {
     /// What the rules ask about the connection.
     pub fn needs(&self) -> &Needs {
         &self.needs
+    }
+
+    /// Whether a policy that is enforced says what becomes of callers without a token: an ALLOW policy,
+    /// or a DENY rule that means them and nobody else.
+    pub fn speak_about_callers_without_token(&self) -> bool {
+        self.policies.iter().filter(|policy| !policy.dry_run).any(|policy| match policy.action {
+            Action::Allow => true,
+            Action::Deny => policy.rules.iter().any(no_token::is_about_it_alone),
+            Action::Audit => false,
+        })
     }
 
     /// How many policies there are.

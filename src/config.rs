@@ -29,7 +29,7 @@ mod settings;
 pub use exempt::{ExemptToken, Exemption};
 pub use reader::InvalidConfig;
 use reader::{Node, Object, Problems};
-pub use settings::{DecisionLog, Emit, HashKey, OnInvalidConfig, SourceAddress};
+pub use settings::{CorsPreflight, DecisionLog, Emit, HashKey, OnInvalidConfig, SourceAddress};
 
 /// A configuration, checked and made ready: all that a decision depends on beside the request.
 #[derive(Debug)]
@@ -44,8 +44,10 @@ pub struct Policy {
     pub on_spoof: OnSpoof,
     /// `exempt`, in file order.
     pub exempt: Vec<Exemption>,
-    /// `missingToken`.
+    /// `missingToken`, or what it is where it is not given.
     pub missing_token: MissingToken,
+    /// `corsPreflight`.
+    pub cors_preflight: CorsPreflight,
     /// `pathNormalization`.
     pub path_normalization: Normalization,
     /// `sourceAddress`.
@@ -207,8 +209,16 @@ impl JwtRules {
 
     /// Whether every rule that reads this place forwards its tokens.
     pub fn forwards_from(&self, place: usize) -> bool {
-        let mut readers = self.rules.iter().filter(|rule| rule.places.contains(&place));
-        readers.all(|rule| rule.forward == Forward::Keep)
+        self.readers(place).all(|rule| rule.forward == Forward::Keep)
+    }
+
+    /// Whether one of the rules that read this place forwards its tokens.
+    pub fn is_forwarded_by_any(&self, place: usize) -> bool {
+        self.readers(place).any(|rule| rule.forward == Forward::Keep)
+    }
+
+    fn readers(&self, place: usize) -> impl Iterator<Item = &JwtRule> {
+        self.rules.iter().filter(move |rule| rule.places.contains(&place))
     }
 }
 
@@ -234,7 +244,8 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Policy> {
 
     let policy = Policy {
         exempt: exempt::read_all(&object, problems),
-        missing_token: settings::missing_token(&object, has_policies, problems),
+        missing_token: settings::missing_token(&object, &jwt, &authorization, problems),
+        cors_preflight: settings::cors_preflight(&object, problems),
         path_normalization: settings::path_normalization(&object, problems),
         responses: settings::responses(&object, problems),
         decision_log: settings::decision_log(&object, problems),

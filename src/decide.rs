@@ -8,55 +8,23 @@ use std::rc::Rc;
 
 use crate::authenticate::{Forward, Verified, authenticate};
 use crate::authorize::{self, Judgement, Permit, Verdict};
-use crate::cache::{Answer, TokenCache};
-use crate::config::{ExemptToken, MissingToken, Mode, OnSpoof, Policy};
+use crate::cache::Answer;
+use crate::config::{CorsPreflight, ExemptToken, MissingToken, Mode, OnSpoof, Policy};
 use crate::denial::{Denial, Malformed};
-use crate::remote::{Ring, Want};
+use crate::remote::Want;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::token::{self, Edits, Found, Lines, Stands};
-use crate::verify::{Counting, SignatureEngine, portable::Portable};
+use crate::verify::Counting;
 use crate::{compact, path};
 
 mod report;
+mod session;
+mod withhold;
 
 pub use report::{Decision, Report};
-
-/// What lives longer than a request and belongs to one worker.
-pub struct Session {
-    /// What checks signatures.
-    pub engine: Box<dyn SignatureEngine>,
-    /// Tokens that were verified.
-    pub cache: TokenCache,
-    /// The key sets that were fetched.
-    pub ring: Ring,
-    /// Whether decisions tell their steps in words ([`Report::steps`]).
-    pub trace: Trace,
-}
-
-/// Whether a way is told in words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trace {
-    /// Each step, for people, and what each rule says of the request.
-    Rules,
-    /// Each step, for people.
-    Steps,
-    /// Nothing, for speed.
-    Off,
-}
-
-impl Session {
-    /// A session that checks signatures without the host's help.
-    pub fn portable() -> Self {
-        Self::new(Box::new(Portable))
-    }
-
-    /// A session that checks signatures with `engine`.
-    pub fn new(engine: Box<dyn SignatureEngine>) -> Self {
-        let (cache, ring) = (TokenCache::default(), Ring::default());
-        Self { engine, cache, ring, trace: Trace::Off }
-    }
-}
+pub use session::{Session, Trace};
+pub use withhold::while_pending;
 
 /// Decides one request at Unix time `now` (seconds).
 pub fn decide(policy: &Policy, request: &Request, now: u64, session: &mut Session) -> Decision {
@@ -65,7 +33,9 @@ pub fn decide(policy: &Policy, request: &Request, now: u64, session: &mut Sessio
         now,
         session,
         edits: Edits::default(),
-        forged: Vec::new(),
+        withheld: Edits::default(),
+        found: Vec::new(),
+        forwarded: Vec::new(),
         noted: None,
         report: Report::default(),
         wants: Vec::new(),
@@ -79,9 +49,15 @@ struct Way<'a> {
     policy: &'a Policy,
     now: u64,
     session: &'a mut Session,
+    /// What is done in every mode: scrubbing, the path's form, the identity.
     edits: Edits,
-    /// The identity headers that the client sent, by the bytes of their names.
-    forged: Vec<Vec<u8>>,
+    /// Tokens that are taken out; in a dry run they stay, and rules see the request without them all the
+    /// same.
+    withheld: Edits,
+    /// The place of each token.
+    found: Vec<usize>,
+    /// Those of them whose token goes on to the service.
+    forwarded: Vec<usize>,
     /// In a dry run: the first refusal that did not end the way.
     noted: Option<Denial>,
     report: Report,
@@ -95,16 +71,17 @@ impl Way<'_> {
         self.scrub(request)?;
         let request = &*self.normalize_path(request)?;
         let tokens = token::find(&self.policy.jwt.places, request);
+        self.found = tokens.iter().map(|found| found.place).collect();
         let permit = match self.passage(request) {
             Passage::Exempt(ExemptToken::Ignore) => {
-                self.withhold_unread(request, &tokens);
+                self.withhold_unread(request);
                 Permit::exempt(None)
             }
             Passage::Exempt(ExemptToken::Optional) => {
                 Permit::exempt(self.verify(request, &tokens)?)
             }
             Passage::Preflight => {
-                self.withhold_unread(request, &tokens);
+                self.withhold_unread(request);
                 self.authorize(request, None)?
             }
             Passage::Guarded => {
@@ -120,7 +97,6 @@ impl Way<'_> {
     fn scrub(&mut self, request: &Request) -> Result<(), Denial> {
         for name in self.policy.firewall.forged(&request.headers) {
             self.edits.remove(name);
-            self.forged.push(name.to_vec());
             self.report.spoofed.push(String::from_utf8_lossy(name).into_owned());
         }
         if let Some(lines) = self.policy.firewall.without_nominations(request) {
@@ -175,22 +151,30 @@ impl Way<'_> {
         }
         match exemption.and_then(|index| self.policy.exempt.get(index)) {
             Some(entry) => Passage::Exempt(entry.token),
-            None if request.is_cors_preflight() => Passage::Preflight,
+            None if self.policy.cors_preflight == CorsPreflight::Authorize
+                && request.is_cors_preflight() =>
+            {
+                self.report.preflight = true;
+                self.step(|| "preflight: no token is asked for".to_owned());
+                Passage::Preflight
+            }
             None => Passage::Guarded,
         }
     }
 
     /// Takes out tokens that nobody read, but from places that every reader forwards.
-    fn withhold_unread(&mut self, request: &Request, tokens: &[Found<'_>]) {
-        for (index, place) in self.policy.jwt.places.iter().enumerate() {
-            let here = tokens.iter().any(|found| found.place == index);
-            if here && !self.policy.jwt.forwards_from(index) {
-                self.edits.take(place, request, &|_| true);
+    fn withhold_unread(&mut self, request: &Request) {
+        let jwt = &self.policy.jwt;
+        for index in &self.found {
+            if jwt.forwards_from(*index) {
+                self.forwarded.push(*index);
+            } else if let Some(place) = jwt.places.get(*index) {
+                self.withheld.take(place, request, &|_| true);
             }
         }
     }
 
-    /// Verifies the request's one token, and takes it out unless its rule forwards it.
+    /// Verifies the request's one token, and takes it out but where its rule reads and forwards it.
     fn verify(
         &mut self,
         request: &Request,
@@ -208,12 +192,17 @@ impl Way<'_> {
         if tokens.iter().any(|found| !token::same(&found.token, &first.token)) {
             return Err(Denial::TokenAmbiguous);
         }
-        let places: Vec<usize> = tokens.iter().map(|found| found.place).collect();
-        let verified = self.verified(&first.token, &places)?;
-        let rules = &self.policy.jwt;
-        if rules.rule(&verified).is_none_or(|rule| rule.forward == Forward::Withhold) {
-            for place in places.iter().filter_map(|place| rules.places.get(*place)) {
-                self.edits.take(place, request, &|token| token::same(token, &first.token));
+        let places = std::mem::take(&mut self.found);
+        let verified = self.verified(&first.token, &places);
+        self.found = places;
+        let verified = verified?;
+        let jwt = &self.policy.jwt;
+        let rule = jwt.rule(&verified).filter(|rule| rule.forward == Forward::Keep);
+        for index in &self.found {
+            if rule.is_some_and(|rule| rule.places.contains(index)) {
+                self.forwarded.push(*index);
+            } else if let Some(place) = jwt.places.get(*index) {
+                self.withheld.take(place, request, &|token| token::same(token, &first.token));
             }
         }
         let (identity, header) = verified.shared();
@@ -232,8 +221,8 @@ impl Way<'_> {
         let policy = self.policy;
         let session = &mut *self.session;
         session.cache.enter(&policy.generation, session.ring.epoch(), policy.token_cache);
-        // A way that is told in words is walked in full.
-        let cached = session.cache.is_on() && session.trace == Trace::Off;
+        // A way that is told in words is walked in full; so is one without a clock, which ends early.
+        let cached = session.cache.is_on() && session.trace == Trace::Off && self.now != 0;
         if cached {
             let found = session.cache.find(token, places, &policy.jwt, self.now);
             // Keys that are too old to be asked have no say by way of the cache either.
@@ -294,16 +283,23 @@ impl Way<'_> {
     }
 
     /// The request as rules see it, which is as the service would: no token, no forgery, and the
-    /// emitted headers. Built only where a rule reads headers.
+    /// emitted headers; in a dry run as it would under enforcement. Built only where a rule reads headers,
+    /// or a query that a token was taken out of.
     fn view<'r>(
         &self,
         request: &'r Request,
         verified: Option<&Verified>,
     ) -> Result<Cow<'r, Request>, Denial> {
-        if !self.policy.needs().headers {
-            return Ok(Cow::Borrowed(request));
+        let needs = self.policy.needs();
+        if !needs.headers {
+            let cut = needs.query && self.withheld.sets(b":path");
+            return Ok(match cut {
+                true => Cow::Owned(self.withheld.applied(request)),
+                false => Cow::Borrowed(request),
+            });
         }
         let mut edits = self.edits.clone();
+        edits.add(self.withheld.clone());
         if let Some(verified) = verified {
             for (name, lines) in self.emission(verified)?.iter() {
                 edits.set_lines(Rc::clone(name), Rc::clone(lines));
@@ -356,19 +352,19 @@ impl Way<'_> {
         // Enforcement would have ended at the first refusal.
         let denial = self.noted.take().or(denial);
         let mut reply = None;
-        if ended && self.policy.mode == Mode::DryRun {
-            // A token that was refused, or never looked at, is nobody's identity: it is withheld.
-            for place in &self.policy.jwt.places {
-                self.edits.take(place, request, &|_| true);
+        match self.policy.mode {
+            // INVARIANT (dry run): what stands behind this filter decides as without it.
+            Mode::DryRun => self.note_withheld(),
+            Mode::Enforce if ended => {
+                // Only a verified token stays.
+                let verified = self.report.identity.is_some();
+                let forwarded = if verified { self.forwarded.as_slice() } else { &[] };
+                self.edits = withhold::refusal(Some(self.policy), request, forwarded);
+                let circumstances = self.report.circumstances();
+                let responses = &self.policy.responses;
+                reply = denial.as_ref().map(|d| Reply::new(d, request, &circumstances, responses));
             }
-        } else if ended {
-            self.edits = Edits::default();
-            for name in &self.forged {
-                self.edits.remove(name);
-            }
-            let circumstances = self.report.circumstances();
-            let responses = &self.policy.responses;
-            reply = denial.as_ref().map(|d| Reply::new(d, request, &circumstances, responses));
+            Mode::Enforce => self.edits.add(std::mem::take(&mut self.withheld)),
         }
         if let Some(denial) = &denial {
             let code = denial.code();
@@ -377,6 +373,20 @@ impl Way<'_> {
         }
         let (edits, report, wants) = (self.edits, self.report, self.wants);
         Decision { reply, edits, denial, report, wants }
+    }
+
+    /// Says which tokens enforcement would have taken out of the request, had it let it pass.
+    fn note_withheld(&mut self) {
+        self.found.dedup();
+        for index in self.found.iter().filter(|index| !self.forwarded.contains(index)) {
+            self.report.would_withhold.extend(self.policy.jwt.places.get(*index).cloned());
+        }
+        if self.report.would_withhold.is_empty() {
+            return;
+        }
+        let places: Vec<String> =
+            self.report.would_withhold.iter().map(ToString::to_string).collect();
+        self.step(|| format!("token: would be withheld (dry run): {}", places.join(", ")));
     }
 
     fn step(&mut self, words: impl FnOnce() -> String) {

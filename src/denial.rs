@@ -218,7 +218,6 @@ impl Denial {
             | Self::HeaderUnsupported
             | Self::ConfigInvalid
             | Self::DeniedByRule
-            | Self::HostFailed
             | Self::IdentitySpoofed
             | Self::IdentityTooLarge
             | Self::NoRuleMatched
@@ -236,6 +235,7 @@ impl Denial {
             Self::ClaimMismatch { .. } => 12,
             // No verdict: the rule might have accepted.
             Self::KeysUnavailable { .. } => 13,
+            Self::HostFailed => 14,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::config::{FilterState, Policy};
-use crate::decide::{Decision, Session, decide};
+use crate::decide::{Decision, Session, decide, while_pending};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::stream::{HeadersStatus, Release, Stage, TrailersStatus};
@@ -164,11 +164,12 @@ struct Held {
 }
 
 impl Stream {
-    fn on_request_headers(&self, _end_of_stream: bool) -> HeadersStatus {
+    fn on_request_headers(&self, end_of_stream: bool) -> HeadersStatus {
         let headers = host::header_map(MapType::RequestHeaders);
         // Headers that nobody could read might hold a forged identity.
         let readable = headers.is_some();
-        let mut request = Request { headers: headers.unwrap_or_default(), ..Request::default() };
+        let headers = headers.unwrap_or_default();
+        let mut request = Request { headers, end_of_stream, ..Request::default() };
         #[cfg(feature = "fault")]
         fault::on_demand(&request);
         if let Some(policy) = self.policy() {
@@ -176,7 +177,7 @@ impl Stream {
         }
         let now = host::unix_time();
         let mut decision =
-            if readable { self.decide(&request, now) } else { Decision::host_failed(&request) };
+            if readable { self.decide(&request, now) } else { self.host_failed(&request) };
         if remote::look(&decision.wants) {
             decision = self.decide(&request, now);
         }
@@ -188,6 +189,7 @@ impl Stream {
             }
             if pending::are_coming(&decision.wants, arrived, arrived) {
                 if let Some(ticket) = pending::join(self.id, &decision.wants, arrived) {
+                    self.withhold(&request);
                     self.stage.replace(Stage::Pending(Rc::new(Held { request, ticket })));
                     if self.pace.get() != AT_ONCE {
                         set_pace(&self.pace, QUICK);
@@ -227,7 +229,7 @@ impl Stream {
             && !answered
             && !scrub_trailers(policy)
         {
-            let failed = Decision::host_failed(&Request::default());
+            let failed = self.host_failed(&Request::default());
             self.release(failed.reply.as_ref());
         }
         self.stage.try_borrow().map_or(TrailersStatus::StopIteration, |stage| stage.trailers())
@@ -257,7 +259,19 @@ impl Stream {
                 }
                 decide(policy, request, now, &mut session)
             }
-            Err(_) => Decision::host_failed(request),
+            Err(_) => self.host_failed(request),
+        }
+    }
+
+    fn host_failed(&self, request: &Request) -> Decision {
+        Decision::host_failed(self.policy(), request)
+    }
+
+    /// Takes out what leaves the request in any case: its client may go before it is answered, and the
+    /// access log is written then. What the host refuses here, it is asked for again.
+    fn withhold(&self, request: &Request) {
+        if let Some(policy) = self.policy() {
+            apply(MapType::RequestHeaders, &while_pending(policy, request));
         }
     }
 
@@ -275,7 +289,10 @@ impl Stream {
     ) -> Option<Release<'d>> {
         let applied = apply(MapType::RequestHeaders, &decision.edits);
         // What could not be applied might be a forged header that stayed.
-        let failed = (!applied).then(|| Decision::host_failed(request));
+        let failed = (!applied).then(|| self.host_failed(request));
+        if let Some(failed) = &failed {
+            apply(MapType::RequestHeaders, &failed.edits);
+        }
         let told = failed.as_ref().unwrap_or(decision);
         if self.tells_facts() {
             told.facts(host::set_property);

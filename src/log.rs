@@ -132,6 +132,13 @@ fn outcome(line: &mut Line, decision: &Decision) {
     if let Some(Denial::ClaimMismatch { claim }) = &decision.denial {
         line.text("failing_condition", &format!("requiredClaims[{claim}]"), most::NAME);
     }
+    if report.preflight {
+        line.boolean("preflight", true);
+    }
+    if !report.would_withhold.is_empty() {
+        let places: Vec<String> = report.would_withhold.iter().map(ToString::to_string).collect();
+        line.texts("would_withhold", &places, most::NAME);
+    }
     line.optional("provider", report.provider(), most::NAME);
     if let Some(header) = &report.header {
         line.optional("kid", header.kid.as_deref(), most::NAME);

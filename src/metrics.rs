@@ -82,6 +82,13 @@ pub fn of_decision(decision: &Decision, mut add: impl FnMut(&Series<'_>)) {
             rule,
         ],
     ));
+    if report.preflight {
+        let verdict = if decision.denial.is_some() { "deny" } else { "allow" };
+        add(&Series::new(&family::CORS_PREFLIGHTS, [verdict.into()]));
+    }
+    if !report.would_withhold.is_empty() {
+        add(&Series::new(&family::DRY_RUN_TOKENS, []));
+    }
     // Only of verified tokens: anyone can make up a kid.
     if let (Some(identity), Some(header)) = (&report.identity, &report.header) {
         let labels = [identity.provider.as_str().into(), header.kid.as_deref().into()];

@@ -15,6 +15,8 @@ pub struct Request {
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// What is known of the connection. Filled only as far as [`crate::Policy::needs`] asks.
     pub connection: Connection,
+    /// Whether the headers end the request: neither body nor trailers follow.
+    pub end_of_stream: bool,
 }
 
 /// The downstream connection and what other filters left on the stream.
@@ -98,10 +100,12 @@ impl Request {
     }
 
     /// A CORS preflight: `OPTIONS` with a non-empty `origin` and `access-control-request-method`.
-    /// Source: Envoy jwt_authn/filter.cc (isCorsPreflightRequest).
+    /// Source: Envoy jwt_authn/filter.cc (isCorsPreflightRequest). Stricter: a browser's has no body
+    /// (Fetch section 4.8), and one with a body could do whatever a POST does.
     pub fn is_cors_preflight(&self) -> bool {
         let filled = |name| self.header(name).is_some_and(|value| !value.is_empty());
-        self.method() == Some(b"OPTIONS")
+        self.end_of_stream
+            && self.method() == Some(b"OPTIONS")
             && filled("origin")
             && filled("access-control-request-method")
     }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use crate::request::Request;
 
+mod place;
 mod take;
 
 pub use take::{Edits, Lines};

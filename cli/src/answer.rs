@@ -49,6 +49,12 @@ pub(crate) struct Answer {
     pub(crate) rule: Option<usize>,
     pub(crate) matched: Option<String>,
     pub(crate) audit: Option<bool>,
+    /// A CORS preflight of which no token was asked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) preflight: bool,
+    /// In a dry run: the places of tokens that enforcement would have taken out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) would_withhold: Vec<String>,
     pub(crate) path: Option<String>,
     pub(crate) set: Map<String, Value>,
     pub(crate) remove: Vec<String>,
@@ -79,6 +85,8 @@ impl Answer {
             matched: judgement
                 .and_then(|judgement| judgement.matched.as_deref().map(str::to_owned)),
             audit: judgement.and_then(|judgement| judgement.audit),
+            preflight: report.preflight,
+            would_withhold: report.would_withhold.iter().map(ToString::to_string).collect(),
             path: seen_path(policy, request, decision),
             set: set.collect(),
             remove: decision.edits.remove.iter().map(|name| text(name)).collect(),

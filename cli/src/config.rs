@@ -101,21 +101,27 @@ impl Source {
 
     /// The manifest that holds the configuration; the configuration itself where it stands alone.
     pub(crate) fn manifest(&self) -> &Value {
-        let pieces = self.config.at.strip_suffix("spec.pluginConfig").unwrap_or_default();
-        let pieces = pieces.split(['.', '[', ']']).filter(|piece| !piece.is_empty());
-        pieces.into_iter().fold(&self.document.value, |value, piece| {
-            let inner = match piece.parse::<usize>() {
-                Ok(index) => value.get(index),
-                Err(_) => value.get(piece),
-            };
-            inner.unwrap_or(value)
-        })
+        manifest_of(&self.config, &self.document.value)
     }
 
     /// The file's name as given.
     pub(crate) fn file(&self) -> &str {
         &self.file
     }
+}
+
+/// The manifest in a document that holds a configuration; the document where it stands alone.
+pub(crate) fn manifest_of<'d>(config: &PluginConfig, document: &'d Value) -> &'d Value {
+    let at = config.at.strip_suffix("pluginConfig").unwrap_or_default();
+    let pieces = at.strip_suffix("spec.").or(at.strip_suffix("spec.wasm.")).unwrap_or_default();
+    let pieces = pieces.split(['.', '[', ']']).filter(|piece| !piece.is_empty());
+    pieces.into_iter().fold(document, |value, piece| {
+        let inner = match piece.parse::<usize>() {
+            Ok(index) => value.get(index),
+            Err(_) => value.get(piece),
+        };
+        inner.unwrap_or(value)
+    })
 }
 
 fn errors(file: &str, number: usize, document: &Document, problems: Problems) -> Vec<Problem> {

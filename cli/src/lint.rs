@@ -5,8 +5,10 @@
 
 mod alternatives;
 mod dead;
+pub(crate) mod earlier;
 mod jwt;
 mod keys;
+pub(crate) mod no_token;
 mod settings;
 mod shadow;
 mod view;
@@ -19,11 +21,18 @@ use crate::manifest::PluginConfig;
 use view::{Policy, View};
 
 /// Notes what is doubtful in a pluginConfig.
-pub(crate) fn plugin_config(config: &PluginConfig, now: u64, problems: &Problems) {
-    let view = View::of(&config.value, &config.at);
+pub(crate) fn plugin_config(
+    config: &PluginConfig,
+    policy: &usher::Policy,
+    now: u64,
+    problems: &Problems,
+) {
+    let mut view = View::of(&config.value, &config.at);
+    view.missing_token = Some(policy.missing_token);
     jwt::check(&view, problems);
     keys::check(&view, now, problems);
     settings::check(&view, problems);
+    no_token::check(&view, problems);
     policies(&view, problems);
 }
 
@@ -35,6 +44,7 @@ pub(crate) fn authorization_policy(spec: &Value, at: &str, problems: &Problems) 
         rules: Vec::new(),
         policies: vec![Policy::of(spec, at)],
         complete: false,
+        missing_token: None,
     };
     policies(&view, problems);
 }
@@ -50,6 +60,7 @@ pub(crate) fn request_authentication(spec: &Value, at: &str, now: u64, problems:
         rules: rules.collect(),
         policies: Vec::new(),
         complete: false,
+        missing_token: None,
     };
     jwt::check_audiences(&view, problems);
     keys::check(&view, now, problems);

@@ -45,6 +45,9 @@ pub(crate) struct Flags {
     /// The TCP peer, what `sourceAddress` stands for
     #[arg(long, value_name = "IP")]
     source_ip: Option<IpAddr>,
+    /// The request has a body, as no CORS preflight has
+    #[arg(long)]
+    body: bool,
 }
 
 impl Flags {
@@ -82,6 +85,9 @@ impl Flags {
             line.tls = Some(true);
         }
         line.source_ip = self.source_ip;
+        if self.body {
+            line.body = Some(true);
+        }
         line.request()
     }
 }
@@ -118,6 +124,8 @@ pub(crate) struct Line {
     pub(crate) destination_ip: Option<IpAddr>,
     pub(crate) destination_port: Option<u16>,
     pub(crate) metadata: Option<BTreeMap<String, BTreeMap<String, Value>>>,
+    /// Whether a body follows.
+    pub(crate) body: Option<bool>,
 }
 
 /// Names in the client's certificate.
@@ -175,7 +183,8 @@ impl Line {
             destination_port: self.destination_port,
             metadata: metadata(self.metadata.unwrap_or_default())?,
         };
-        Ok(Request { headers, connection })
+        let end_of_stream = !self.body.unwrap_or_default();
+        Ok(Request { headers, connection, end_of_stream })
     }
 }
 

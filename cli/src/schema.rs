@@ -46,9 +46,16 @@ pub(crate) fn plugin_config() -> Value {
             (
                 "missingToken",
                 words(
-                    "What becomes of a request without a token; default: reject, with \
-                     authorizationPolicies allow",
+                    "What becomes of a request without a token; default: reject where there are \
+                     jwtRules, unless an enforced policy speaks about callers without a token",
                     &["reject", "allow"],
+                ),
+            ),
+            (
+                "corsPreflight",
+                words(
+                    "What is asked of a CORS preflight; default: authorize, the policies alone",
+                    &["authorize", "requireToken"],
                 ),
             ),
             (

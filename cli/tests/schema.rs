@@ -75,6 +75,7 @@ fn everything() -> Value {
         "mode": "?",
         "onInvalidConfig": "?",
         "missingToken": "?",
+        "corsPreflight": "?",
         "pathNormalization": "?",
     })
 }
@@ -170,6 +171,7 @@ fn good_and_bad_are_so_in_both() {
         (true, rule(&json!({ "issuer": null, "anyIssuer": true }))),
         (true, rule(&json!({ "audiences": ["a"], "clockSkew": "1m30s", "maxAge": "12h" }))),
         (true, rule(&json!({ "subjects": { "prefix": "a" }, "types": ["JWT"] }))),
+        (false, rule(&json!({ "types": [] }))),
         (true, rule(&json!({ "subjects": { "exact": ["a", "b"] } }))),
         (
             true,

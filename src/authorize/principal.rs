@@ -42,6 +42,11 @@ impl RequestPrincipalSet {
         set
     }
 
+    /// Whether one of the values is `*`, which is anyone with a token.
+    pub(crate) fn is_anyone(&self) -> bool {
+        self.pairs.iter().any(|pair| pair.issuer == Part::Any && pair.subject == Part::Any)
+    }
+
     pub(crate) fn matches(&self, identity: Option<&Identity>) -> bool {
         let claims = identity.map(|identity| &identity.claims);
         let text = |name| claims.and_then(|claims| claims.text(name));

@@ -257,6 +257,12 @@ fn condition(node: &Node<'_>, to: &[Operand], reading: &mut Reading<'_>) -> Opti
             None
         }
     });
+    // Usher's own fields: where one is empty the condition would ask for less than with an entry.
+    for name in ["allValues", "valuesFrom"] {
+        if let Some(node) = object.field(name).filter(|node| super::is_empty(node.value)) {
+            node.expected::<()>("at least one value", problems);
+        }
+    }
     let field = |name| object.field(name).filter(|node| !super::is_empty(node.value));
     let (values, not_values) = (field("values"), field("notValues"));
     let (all, from) = (field("allValues"), field("valuesFrom"));

@@ -75,7 +75,7 @@ fn read(node: &Node<'_>, context: &mut Context<'_>) -> Option<JwtRule> {
         max_age: seconds("maxAge").map(|d| d.as_secs()),
         subjects: subjects(&object, problems),
         required_claims: required_claims(&object, problems),
-        types: texts(&object, "types", problems).iter().map(|t| normalize_type(t)).collect(),
+        types: types(&object, problems),
         issuer,
         // What is wrong with them was noted: this rule comes into no policy.
         keys: keys.unwrap_or_else(|| Keys::Inline(Rc::default())),
@@ -91,6 +91,14 @@ fn flag(object: &Object<'_>, name: &'static str, default: bool, problems: &Probl
 
 fn texts<'v>(object: &Object<'v>, name: &'static str, problems: &Problems) -> Vec<&'v str> {
     object.field(name).and_then(|n| n.texts(problems)).unwrap_or_default()
+}
+
+fn types(object: &Object<'_>, problems: &Problems) -> Vec<String> {
+    // Usher's own field: an empty list must not open what a list with an entry closes.
+    if let Some(node) = object.field("types").filter(|node| is_empty(node.value)) {
+        node.expected::<()>("at least one type, or no `types` for any", problems);
+    }
+    texts(object, "types", problems).iter().map(|typ| normalize_type(typ)).collect()
 }
 
 fn issuer(object: &Object<'_>, problems: &Problems) -> Option<String> {

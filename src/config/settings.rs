@@ -3,6 +3,8 @@
 use super::jwt_rule::emitted_name;
 use super::reader::{Node, Object, Problems};
 use super::{CONFIG_DEPTH, Engine, FilterState, Limits, MissingToken, Mode, OnSpoof};
+use crate::authenticate::JwtRules;
+use crate::authorize::Policies;
 use crate::cache;
 use crate::compact;
 use crate::decimal::Decimal;
@@ -100,13 +102,40 @@ pub(super) fn on_invalid_config(object: &Object<'_>, problems: &Problems) -> OnI
 
 pub(super) fn missing_token(
     object: &Object<'_>,
-    has_policies: bool,
+    jwt: &JwtRules,
+    policies: &Policies,
     problems: &Problems,
 ) -> MissingToken {
     let words = [("reject", MissingToken::Reject), ("allow", MissingToken::Allow)];
     let given = object.field("missingToken").and_then(|n| n.one_of(&words, problems));
-    // With policies it is theirs to say who needs a token, as in Istio.
-    given.unwrap_or(if has_policies { MissingToken::Allow } else { MissingToken::Reject })
+    given.unwrap_or_else(|| default_missing_token(jwt, policies))
+}
+
+/// `missingToken` where it is not given. Rules for tokens ask for one, unless a policy that is enforced
+/// speaks about callers without: adding any other policy must not take the demand away. Without such
+/// rules no token could be shown, and the policies alone decide.
+fn default_missing_token(jwt: &JwtRules, policies: &Policies) -> MissingToken {
+    if jwt.rules.is_empty() || policies.speak_about_callers_without_token() {
+        MissingToken::Allow
+    } else {
+        MissingToken::Reject
+    }
+}
+
+/// `corsPreflight`: what is asked of a CORS preflight, which a browser sends without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CorsPreflight {
+    /// The policies, as of a request without identity.
+    Authorize,
+    /// What is asked of every other request.
+    RequireToken,
+}
+
+pub(super) fn cors_preflight(object: &Object<'_>, problems: &Problems) -> CorsPreflight {
+    let words =
+        [("authorize", CorsPreflight::Authorize), ("requireToken", CorsPreflight::RequireToken)];
+    let given = object.field("corsPreflight").and_then(|n| n.one_of(&words, problems));
+    given.unwrap_or(CorsPreflight::Authorize)
 }
 
 pub(super) fn path_normalization(object: &Object<'_>, problems: &Problems) -> Normalization {

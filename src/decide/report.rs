@@ -6,13 +6,16 @@ use crate::authorize::{DryRun, Judgement, Surveyed};
 use crate::cache;
 use crate::claims::Identity;
 use crate::compact::Header;
+use crate::config::Policy;
 use crate::denial::Denial;
 use crate::jwks::Algorithm;
 use crate::log::words::printable;
 use crate::remote::Want;
 use crate::reply::{Circumstances, Reply};
 use crate::request::Request;
-use crate::token::Edits;
+use crate::token::{Edits, Place};
+
+use super::withhold;
 
 /// What is to be done with a request, and why.
 #[derive(Clone, Debug)]
@@ -35,6 +38,10 @@ pub struct Decision {
 pub struct Report {
     /// Identity headers that the client sent, as it spelt them.
     pub spoofed: Vec<String>,
+    /// Whether it passed, or was refused, as a CORS preflight.
+    pub preflight: bool,
+    /// In a dry run: the places of tokens that enforcement would have taken out.
+    pub would_withhold: Vec<Place>,
     /// Whether a token was there to be looked at.
     pub token_present: bool,
     /// The verified caller.
@@ -63,19 +70,19 @@ const FACT_BYTES: usize = 256;
 impl Decision {
     /// The answer while no valid configuration is in force.
     pub fn config_invalid(request: &Request) -> Self {
-        Self::refused(Denial::ConfigInvalid, request)
+        Self::refused(Denial::ConfigInvalid, None, request)
     }
 
-    /// The answer where the host failed.
-    pub fn host_failed(request: &Request) -> Self {
-        Self::refused(Denial::HostFailed, request)
+    /// The answer where the host failed, under `policy` if one is in force.
+    pub fn host_failed(policy: Option<&Policy>, request: &Request) -> Self {
+        Self::refused(Denial::HostFailed, policy, request)
     }
 
-    fn refused(denial: Denial, request: &Request) -> Self {
+    fn refused(denial: Denial, policy: Option<&Policy>, request: &Request) -> Self {
         let (circumstances, responses) = Default::default();
         Self {
             reply: Some(Reply::new(&denial, request, &circumstances, &responses)),
-            edits: Edits::default(),
+            edits: withhold::refusal(policy, request, &[]),
             denial: Some(denial),
             report: Report::default(),
             wants: Vec::new(),
@@ -97,6 +104,14 @@ impl Decision {
                 tell(name, &printable(value, FACT_BYTES));
             }
         };
+        if self.report.preflight {
+            put("usher.preflight", Some("true"));
+        }
+        let withheld: Vec<String> =
+            self.report.would_withhold.iter().map(ToString::to_string).collect();
+        if !withheld.is_empty() {
+            put("usher.would_withhold", Some(&withheld.join(", ")));
+        }
         if let Some(identity) = &self.report.identity {
             put("usher.provider", Some(&identity.provider));
             put("usher.sub", identity.claims.text("sub"));

@@ -88,6 +88,22 @@ pub static DRY_RUN_VERDICTS: Family = counter(
     "What policies with `dryRun` would have done.",
 );
 
+/// What `mode: dryRun` left in requests.
+pub static DRY_RUN_TOKENS: Family = counter(
+    "usher_dry_run_withheld_tokens_total",
+    &[],
+    &[],
+    "Requests in which `mode: dryRun` left a token that enforcement would have taken out.",
+);
+
+/// CORS preflights.
+pub static CORS_PREFLIGHTS: Family = counter(
+    "usher_cors_preflights_total",
+    &["decision"],
+    &[],
+    "CORS preflights of which no token was asked (`corsPreflight: authorize`); each is among the decisions too.",
+);
+
 /// Lookups in the cache of verified tokens.
 pub static TOKEN_CACHE_LOOKUPS: Family = counter(
     "usher_token_cache_lookups_total",
@@ -164,12 +180,14 @@ pub static BUILD_INFO: Family =
     gauge("usher_build_info", &["version"], "1, for the module's version.");
 
 /// Every metric there is.
-pub static ALL: [&Family; 16] = [
+pub static ALL: [&Family; 18] = [
     &DECISIONS,
     &KEY_REQUESTS,
     &SIGNATURE_CHECKS,
     &IDENTITY_HEADERS_STRIPPED,
     &DRY_RUN_VERDICTS,
+    &DRY_RUN_TOKENS,
+    &CORS_PREFLIGHTS,
     &TOKEN_CACHE_LOOKUPS,
     &TOKEN_CACHE_EVICTIONS,
     &TOKEN_CACHE_ENTRIES,

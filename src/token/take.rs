@@ -41,9 +41,14 @@ impl Edits {
                     })
                 });
             }
-            Place::Param(name) => self.edit_lines(request, ":path", &|path| {
-                cut_query(path, &|pair| param_value(pair, name).is_some_and(|v| taken(&v)))
-            }),
+            // A hop that rewrites paths hands the original on, query and all.
+            Place::Param(name) => {
+                for header in [":path", "x-envoy-original-path"] {
+                    self.edit_lines(request, header, &|path| {
+                        cut_query(path, &|pair| param_value(pair, name).is_some_and(|v| taken(&v)))
+                    });
+                }
+            }
         }
     }
 
@@ -61,6 +66,21 @@ impl Edits {
         match self.set.iter_mut().find(|(n, _)| *n == name) {
             Some((_, old)) => *old = lines,
             None => self.set.push((name, lines)),
+        }
+    }
+
+    /// Whether a header is replaced.
+    pub fn sets(&self, name: &[u8]) -> bool {
+        self.set.iter().any(|(n, _)| **n == *name)
+    }
+
+    /// Adds what `other` does; of a header that both edit, what `other` makes of it.
+    pub fn add(&mut self, other: Self) {
+        for name in other.remove {
+            self.remove(&name);
+        }
+        for (name, lines) in other.set {
+            self.set_lines(name, lines);
         }
     }
 

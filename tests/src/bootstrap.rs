@@ -14,6 +14,7 @@ use crate::upstream::Upstream;
 pub struct Setup {
     plugin: Option<Value>,
     ahead: Vec<Value>,
+    behind: Vec<Value>,
     routes: Vec<Value>,
     transport_socket: Option<Value>,
     accept_connect: bool,
@@ -114,6 +115,12 @@ impl Setup {
         self
     }
 
+    /// Puts an HTTP filter behind Usher, and behind earlier ones.
+    pub fn behind(mut self, filter: Value) -> Self {
+        self.behind.push(filter);
+        self
+    }
+
     /// Puts routes before the one that takes everything; their cluster is `service`.
     pub fn routes(mut self, routes: Vec<Value>) -> Self {
         self.routes.extend(routes);
@@ -184,6 +191,7 @@ impl Setup {
                 json!({ "name": "usher", "typed_config": usher(name, &site.module, plugin, self) })
             }
         }));
+        filters.extend(self.behind.iter().cloned());
         let mut manager =
             connection_manager(name, &filters, self.accept_connect, &site.access_log());
         if let Some(Value::Object(fields)) = &self.manager {

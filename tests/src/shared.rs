@@ -65,6 +65,8 @@ pub fn plugin_config(scenario: &Value, jwks: &Value) -> Value {
     trust_domains.extend(scenario["aliases"].as_array().cloned().unwrap_or_default());
     json!({
         "jwtRules": rules,
+        // Istio demands no token by itself.
+        "missingToken": "allow",
         "authorizationPolicies": policies.collect::<Vec<_>>(),
         "trustDomains": trust_domains,
         "pathNormalization": scenario["pathNormalization"],

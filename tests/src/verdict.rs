@@ -146,12 +146,12 @@ impl Verdict {
     }
 }
 
-/// A request with its pseudo headers.
+/// A request with its pseudo headers, and without a body.
 pub fn request(method: &str, path: &str) -> Request {
     let pseudo =
         [(":method", method), (":scheme", "https"), (":authority", "svc.example"), (":path", path)];
     let headers = pseudo.map(|(name, value)| (name.into(), value.into()));
-    Request { headers: headers.into(), ..Request::default() }
+    Request { headers: headers.into(), end_of_stream: true, ..Request::default() }
 }
 
 /// A GET.

@@ -70,6 +70,7 @@ fn request(case: &Value) -> Request {
             destination_port: case["destination_port"].as_u64().map(|p| u16::try_from(p).unwrap()),
             metadata: metadata.collect(),
         },
+        end_of_stream: true,
     }
 }
 

@@ -124,6 +124,7 @@ impl World {
             let mut config = configuration.clone();
             let rules = ISSUERS.map(|issuer| json!({"issuer": issuer, "jwks": keys}));
             config["jwtRules"] = json!(rules);
+            config["missingToken"] = json!("allow");
             config["sourceAddress"] = json!({"filterState": "usher.source_ip"});
             config["decisionLog"] = json!({"emit": "none"});
             let loaded = usher::Policy::from_value(&config);

@@ -45,6 +45,8 @@ fn config(policies: &Value) -> Value {
         .collect();
     json!({
         "jwtRules": [rule(ISSUER), rule(I1), rule(I2)],
+        // As Istio, which demands no token by itself.
+        "missingToken": "allow",
         "authorizationPolicies": policies,
         "sourceAddress": "connection",
     })

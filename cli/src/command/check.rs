@@ -4,11 +4,17 @@ use std::io::Write;
 
 use anyhow::bail;
 use clap::Args;
+use serde_json::json;
+use usher::Policy;
 use usher::config::reader::Problems;
 
 use super::{Format, clock};
+use crate::input::Document;
+use crate::lint::earlier::{self, Input, Plugin};
+use crate::lint::no_token;
+use crate::manifest::PluginConfig;
 use crate::report::{self, Problem, Severity};
-use crate::{Exit, config, input, lint, style};
+use crate::{Exit, config, input, lint, manifest, style};
 
 /// Validates configurations and manifests; silent when they are good
 ///
@@ -23,6 +29,9 @@ pub(crate) struct Arguments {
     /// Let warnings fail, with exit status 2
     #[arg(long)]
     strict: bool,
+    /// Also print who gets in without a token
+    #[arg(long)]
+    summary: bool,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -31,14 +40,32 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     let mut problems = Vec::new();
     let mut checked = 0_usize;
     let mut unread = None;
+    let mut all = Vec::new();
     for file in &arguments.files {
         match input::text(file) {
-            Ok(text) => {
-                checked = checked.saturating_add(check_text(file, &text, clock(), &mut problems))
-            }
+            Ok(text) => match input::documents(&text) {
+                Ok(documents) => all.extend(
+                    documents
+                        .into_iter()
+                        .enumerate()
+                        .map(|(n, d)| Checked::of(file, n, d, clock())),
+                ),
+                Err(unreadable) => {
+                    problems.push(Problem::unreadable(file, unreadable));
+                    checked = checked.saturating_add(1);
+                }
+            },
             // The other files are still worth an answer.
             Err(error) => unread = unread.or(Some(error)),
         }
+    }
+    check_together(&all);
+    if arguments.summary {
+        write_summary(&all, arguments.format, out)?;
+    }
+    for document in all {
+        checked = checked.saturating_add(document.judged.count);
+        problems.extend(document.problems());
     }
     report::write(&problems, arguments.format, out, &mut style::stderr())?;
     if let Some(error) = unread {
@@ -56,23 +83,28 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     Ok(Exit::Yes)
 }
 
-/// Notes every problem of a text; answers how many documents were judged.
-fn check_text(file: &str, text: &str, now: u64, found: &mut Vec<Problem>) -> usize {
-    let documents = match input::documents(text) {
-        Ok(documents) => documents,
-        Err(unreadable) => {
-            found.push(Problem::unreadable(file, unreadable));
-            return 1;
-        }
-    };
-    let mut checked = 0_usize;
-    for (number, document) in documents.iter().enumerate() {
+/// A document, judged by itself.
+struct Checked<'f> {
+    file: &'f str,
+    number: usize,
+    document: Document,
+    problems: Problems,
+    judged: manifest::Checked,
+    /// What the configurations in it say, those that are valid.
+    policies: Vec<Option<Policy>>,
+}
+
+impl<'f> Checked<'f> {
+    fn of(file: &'f str, number: usize, document: Document, now: u64) -> Self {
         let problems = Problems::default();
-        let judged = config::configs(document, &problems);
+        let judged = config::configs(&document, &problems);
+        let mut policies = Vec::new();
         for plugin_config in &judged.configs {
-            if config::read(plugin_config, &problems).is_some() {
-                lint::plugin_config(plugin_config, now, &problems);
+            let policy = config::read(plugin_config, &problems);
+            if let Some(policy) = &policy {
+                lint::plugin_config(plugin_config, policy, now, &problems);
             }
+            policies.push(policy);
         }
         if problems.is_valid() {
             for resource in &judged.resources {
@@ -84,8 +116,57 @@ fn check_text(file: &str, text: &str, now: u64, found: &mut Vec<Problem>) -> usi
                 }
             }
         }
-        checked = checked.saturating_add(judged.count);
-        found.extend(Problem::all(file, number, document, problems));
+        Self { file, number, document, problems, judged, policies }
     }
-    checked
+
+    /// The valid configurations, each with what it means.
+    fn configs(&self) -> impl Iterator<Item = (&PluginConfig, &Policy)> {
+        let policies = self.judged.configs.iter().zip(&self.policies);
+        policies.filter_map(|(config, policy)| Some((config, policy.as_ref()?)))
+    }
+
+    fn problems(self) -> Vec<Problem> {
+        Problem::all(self.file, self.number, &self.document, self.problems)
+    }
+}
+
+/// Notes what only all documents together show.
+fn check_together(all: &[Checked<'_>]) {
+    let mut input = Input { plugins: Vec::new(), resources: Vec::new(), documents: Vec::new() };
+    let mut owners = Vec::new();
+    for checked in all {
+        for (config, policy) in checked.configs() {
+            let value = &checked.document.value;
+            let manifest = manifest::is_manifest(value).then(|| config::manifest_of(config, value));
+            input.plugins.push(Plugin { config, policy, manifest });
+            owners.push(&checked.problems);
+        }
+        input.resources.extend(&checked.judged.resources);
+        input.documents.push(&checked.document.value);
+    }
+    for (number, problems) in owners.into_iter().enumerate() {
+        earlier::check(&input, number, problems);
+    }
+}
+
+/// Writes who gets in without a token, for each valid configuration.
+fn write_summary(all: &[Checked<'_>], format: Format, out: &mut dyn Write) -> std::io::Result<()> {
+    for checked in all {
+        for (config, policy) in checked.configs() {
+            let lines = no_token::summary(config, policy);
+            if format == Format::Json {
+                let (file, path) = (checked.file, &config.at);
+                let line = json!({ "file": file, "path": path, "without_token": lines });
+                writeln!(out, "{line}")?;
+                continue;
+            }
+            let place =
+                [checked.file, &config.at].join(if config.at.is_empty() { "" } else { ": " });
+            writeln!(out, "{place}: who gets in without a token")?;
+            for line in lines {
+                writeln!(out, "  {line}")?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -172,10 +172,13 @@ fn to_istio(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
                 continue;
             }
         };
-        if let Err(found) = source.read() {
-            problems.extend(found);
-            continue;
-        }
+        let policy = match source.read() {
+            Ok(policy) => policy,
+            Err(found) => {
+                problems.extend(found);
+                continue;
+            }
+        };
         let manifest = source.manifest();
         let text = |name: &str| {
             let value = manifest.get("metadata").and_then(|metadata| metadata.get(name));
@@ -190,7 +193,8 @@ fn to_istio(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
             selector: spec("selector"),
             targets: spec("targetRefs"),
         };
-        manifests.extend(istio::manifests(&source.config.value, &home, notes));
+        let config = &source.config.value;
+        manifests.extend(istio::manifests(config, policy.missing_token, &home, notes));
     }
     Ok(if problems.is_empty() { Ok(manifests) } else { Err(problems) })
 }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use usher::Policy;
+use usher::config::MissingToken;
 use usher::config::reader::Problems;
 use usher::json::{Map, Value};
 
@@ -52,7 +53,12 @@ const WITHOUT: [(&str, &str); 13] = [
 ];
 
 /// The manifests of a configuration.
-pub(crate) fn manifests(config: &Value, home: &Home, notes: &mut Notes) -> Vec<Manifest> {
+pub(crate) fn manifests(
+    config: &Value,
+    missing_token: MissingToken,
+    home: &Home,
+    notes: &mut Notes,
+) -> Vec<Manifest> {
     let mut manifests = Vec::new();
     let rules = list(config, "jwtRules");
     let converted: Vec<Value> = rules
@@ -70,13 +76,8 @@ pub(crate) fn manifests(config: &Value, home: &Home, notes: &mut Notes) -> Vec<M
         let shared = policies.iter().filter(|other| twice(other)).count() > 1;
         manifests.extend(authorization_policy(policy, index, shared, home, notes));
     }
-    let missing = config.get("missingToken").and_then(Value::as_str);
-    let rejects = match missing {
-        Some(word) => word == "reject",
-        None => policies.is_empty() && !rules.is_empty(),
-    };
     // Also without rules: then nobody has a token that counts, and all are refused.
-    if rejects {
+    if missing_token == MissingToken::Reject {
         // Envoy's idiom for "must have a token" (spec B10).
         let rule = json!({ "from": [{ "source": { "notRequestPrincipals": ["*"] } }] });
         let spec = scoped(home, vec![("action", json!("DENY")), ("rules", json!([rule]))]);
@@ -99,6 +100,8 @@ fn leftover(config: &Value, notes: &mut Notes) {
             "jwtRules" | "authorizationPolicies" | "missingToken" => continue,
             "matchScalarClaims" if *value == Value::Bool(false) => continue,
             "mode" if value == "enforce" => continue,
+            "corsPreflight" if value == "authorize" => continue,
+            "corsPreflight" => "a preflight needs no token",
             "matchScalarClaims" => "a number or boolean claim never matches",
             "mode" => "a RequestAuthentication cannot run dry; annotate the policies",
             "pathNormalization" | "trustDomains" => {

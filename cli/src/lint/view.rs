@@ -1,5 +1,6 @@
 //! A configuration as lints see it: its rules for tokens, its policies, their rules, each with its place.
 
+use usher::config::MissingToken;
 use usher::config::reader::Problems;
 use usher::json::Value;
 
@@ -14,6 +15,8 @@ pub(super) struct View<'v> {
     pub(super) policies: Vec<Policy<'v>>,
     /// Whether the rules for tokens are known: a single manifest is not all there is.
     pub(super) complete: bool,
+    /// `missingToken`, given or not; `None` where the rules for tokens are not known.
+    pub(super) missing_token: Option<MissingToken>,
 }
 
 /// A policy and its rules, each with its path.
@@ -37,15 +40,13 @@ impl<'v> View<'v> {
             rules: list("jwtRules"),
             policies: policies.into_iter().map(|(at, value)| Policy::of(value, &at)).collect(),
             complete: true,
+            missing_token: None,
         }
     }
 
-    /// Whether a request without a token gets as far as the policies.
+    /// Whether a request without a token gets as far as the policies, as far as is known.
     pub(super) fn lets_anonymous_in(&self) -> bool {
-        match self.config.get("missingToken").and_then(Value::as_str) {
-            Some(word) => word == "allow",
-            None => !self.policies.is_empty(),
-        }
+        self.missing_token != Some(MissingToken::Reject)
     }
 }
 
@@ -132,7 +133,7 @@ pub(super) fn check_negatives(view: &View<'_>, policy: &Policy<'_>, problems: &P
         let asks_token = parts.iter().any(|part| is_of_token(part));
         if policy.action == "DENY"
             && asks_token
-            && (!view.complete || view.lets_anonymous_in())
+            && view.lets_anonymous_in()
             && !someone_asks_for_a_token(view)
         {
             problems.warning(
@@ -144,15 +145,19 @@ pub(super) fn check_negatives(view: &View<'_>, policy: &Policy<'_>, problems: &P
     }
 }
 
+/// Whether nobody without a token matches the rule.
+pub(super) fn asks_for_a_token(rule: &Value, at: &str) -> bool {
+    let from = operands(rule, at, "from", "source");
+    !from.is_empty() && from.iter().all(|(_, source)| is_of_token(source))
+        || conditions(rule, at).iter().any(|(_, condition)| is_of_token(condition))
+}
+
 /// Whether some policy refuses those who have no token.
 fn someone_asks_for_a_token(view: &View<'_>) -> bool {
     let enforced = || view.policies.iter().filter(|policy| !policy.dry_run);
     let allow: Vec<&Policy<'_>> = enforced().filter(|policy| policy.action == "ALLOW").collect();
-    let every_allow = allow.iter().flat_map(|policy| &policy.rules).all(|(at, rule)| {
-        let from = operands(rule, at, "from", "source");
-        !from.is_empty() && from.iter().all(|(_, source)| is_of_token(source))
-            || conditions(rule, at).iter().any(|(_, condition)| is_of_token(condition))
-    });
+    let every_allow =
+        allow.iter().flat_map(|policy| &policy.rules).all(|(at, rule)| asks_for_a_token(rule, at));
     let must_have = |(at, rule): &(String, &Value)| {
         let nobody = |(_, source): &(String, &Value)| {
             let not = texts(source, "", "notRequestPrincipals");

@@ -162,8 +162,9 @@ fn check_vm(vm: Object<'_>, problems: &Problems) {
 }
 
 /// The fields of a pluginConfig of Usher (DESIGN section 2).
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "authorizationPolicies",
+    "corsPreflight",
     "decisionLog",
     "exempt",
     "filterState",

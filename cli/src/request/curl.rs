@@ -247,6 +247,7 @@ impl Command {
             (None, false, true) => "GET".to_owned(),
             (None, false, false) => "POST".to_owned(),
         };
+        let has_body = !self.body.is_empty() && !self.get;
         // A `host` header is what the request names, whatever the URL says.
         let named = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
         Ok(Line {
@@ -254,6 +255,7 @@ impl Command {
             path,
             authority: (!named).then(|| authority.to_owned()),
             headers: Some(self.headers),
+            body: Some(has_body),
             tls: Some(tls),
             ..Line::default()
         })
@@ -291,6 +293,7 @@ mod tests {
             let headers = line.headers.unwrap();
             let found = format!("{} {} {:?} {:?}", line.method, line.path, line.authority, headers);
             assert_eq!(found, expected, "{text}");
+            assert_eq!(line.body, Some(text.contains(" -d ") && !text.contains(" -G ")), "{text}");
         }
     }
 

@@ -159,10 +159,10 @@ fn condition() -> Value {
             ("key", described(key, "The attribute")),
             ("values", texts("One of these must match")),
             ("notValues", texts("None of these may match")),
-            ("allValues", texts("Each of these must match")),
+            ("allValues", some("Each of these must match")),
             (
                 "valuesFrom",
-                texts("Attributes, or `path.NAME`, one of which must have the same text"),
+                some("Attributes, or `path.NAME`, one of which must have the same text"),
             ),
         ],
     );
@@ -173,4 +173,11 @@ fn condition() -> Value {
         ["values", "notValues", "allValues", "valuesFrom"].map(has).into_iter().collect(),
     );
     condition
+}
+
+/// Texts, at least one.
+fn some(description: &str) -> Value {
+    let mut list = texts(description);
+    set(&mut list, "minItems", json!(1));
+    list
 }

@@ -11,6 +11,8 @@ pub(super) fn rule() -> Value {
     let mut algorithms =
         list("Accepted algorithms; default: what the keys allow", words("", &algorithms));
     set(&mut algorithms, "minItems", json!(1));
+    let mut types = texts("Accepted `typ`");
+    set(&mut types, "minItems", json!(1));
     let mut rule = object(
         "A rule for the tokens of one issuer (RequestAuthentication jwtRules)",
         &[],
@@ -54,7 +56,7 @@ pub(super) fn rule() -> Value {
             ("maxAge", duration("From `iat` to now, at most")),
             ("subjects", subjects()),
             ("requiredClaims", list("Claims that must be there", required_claim())),
-            ("types", texts("Accepted `typ`")),
+            ("types", types),
             ("algorithms", algorithms),
         ],
     );

@@ -30,6 +30,7 @@ fn request(path: &str, headers: &[(&str, &str)], peer: &str) -> Request {
             destination_port: Some(1007),
             metadata: Vec::new(),
         },
+        end_of_stream: true,
     }
 }
 

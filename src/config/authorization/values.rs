@@ -71,7 +71,9 @@ impl<'r> Reading<'r> {
     pub(super) fn note(&mut self, attribute: &Attribute) {
         match attribute {
             Attribute::Sni => self.needs.sni = true,
+            Attribute::Header(name) if name == ":path" => self.needs.query = true,
             Attribute::Header(name) => self.needs.headers |= !name.starts_with(':'),
+            Attribute::Query(_) => self.needs.query = true,
             _ => {}
         }
     }

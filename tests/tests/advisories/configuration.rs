@@ -127,6 +127,7 @@ fn no_query_and_no_fragment_makes_another_path() {
         "authorizationPolicies": [{ "name": "p", "action": "DENY", "rules": [
             { "to": [{ "operation": { "paths": ["/admin"] } }] },
         ] }],
+        "missingToken": "allow",
     }));
     for path in
         ["/admin", "/admin?", "/admin?x", "/admin?x=/a", "/admin#", "/admin#x", "/admin?x#y"]

@@ -152,6 +152,7 @@ fn usher(case: &Case, policy: &Policy, session: &mut Session) -> Answer {
     let bytes = |(name, value): (&str, &str)| (name.into(), value.into());
     let request = Request {
         headers: pseudo.into_iter().chain(lines).map(bytes).collect(),
+        end_of_stream: true,
         ..Request::default()
     };
     let decision = decide(policy, &request, NOW, session);

@@ -5,6 +5,7 @@ mod answers;
 mod keys;
 mod passage;
 mod places;
+mod refused;
 mod tokens;
 mod whole;
 

@@ -1,6 +1,7 @@
 //! By which way a request passes: `missingToken`, `exempt`, preflights, `onSpoof`, `mode`.
 
 use serde_json::{Value, json};
+use usher::Request;
 use usher_tests::verdict::Ask as _;
 use usher_tests::verdict::{Core, NOW, claim, claims, get, preflight, request, rule, with};
 
@@ -25,8 +26,87 @@ fn policy(action: &str, rules: Value) -> Value {
     json!([{ "name": "p", "action": action, "rules": rules }])
 }
 
+/// No policy takes the demand for a token away but one that speaks about callers without one.
 #[test]
-fn without_policies_a_token_is_needed_and_with_them_they_decide() {
+fn a_token_is_needed_unless_a_policy_speaks_about_callers_without_one() {
+    let nobody = json!({ "source": { "notRequestPrincipals": ["*"] } });
+    let admin = json!([{ "operation": { "paths": ["/admin*"] } }]);
+    let no_principal = |key: &str, not: &str| json!([{ "key": key, "notValues": [not] }]);
+    let deny = |rule: Value| json!([{ "name": "p", "action": "DENY", "rules": [rule] }]);
+    let demanded = ("token_missing", 401);
+    for (what, policies, anonymous) in [
+        ("AUDIT", policy("AUDIT", json!([{}])), demanded),
+        ("AUDIT of callers without", policy("AUDIT", json!([{ "from": [nobody] }])), demanded),
+        ("an ALLOW on trial", json!([{ "name": "p", "dryRun": true, "rules": [{}] }]), demanded),
+        (
+            "the idiom on trial",
+            json!([{ "name": "p", "action": "DENY", "dryRun": true, "rules": [{ "from": [nobody] }] }]),
+            demanded,
+        ),
+        ("DENY on a path", deny(json!({ "to": admin })), demanded),
+        ("an enforced ALLOW", policy("ALLOW", json!([{}])), ("allowed", 200)),
+        ("an ALLOW without rules", json!([{ "name": "p" }]), ("no_rule_matched", 403)),
+        ("the idiom", deny(json!({ "from": [nobody] })), ("denied_by_rule", 403)),
+        ("the idiom elsewhere", deny(json!({ "from": [nobody], "to": admin })), ("allowed", 200)),
+        (
+            "the idiom as a condition",
+            deny(json!({ "when": no_principal("request.auth.principal", "*") })),
+            ("denied_by_rule", 403),
+        ),
+        (
+            "the idiom, and a peer beside",
+            deny(json!({ "from": [nobody, { "source": { "namespaces": ["x"] } }] })),
+            demanded,
+        ),
+        (
+            "the idiom in both sources",
+            deny(json!({ "from": [nobody, { "source": {
+                "notRequestPrincipals": ["*"], "namespaces": ["x"] } }] })),
+            ("denied_by_rule", 403),
+        ),
+        (
+            "some principals only",
+            deny(json!({ "from": [{ "source": { "notRequestPrincipals": ["i/*"] } }] })),
+            demanded,
+        ),
+        (
+            "a pair that is not everyone",
+            deny(json!({ "when": no_principal("request.auth.principal", "*/*") })),
+            demanded,
+        ),
+        (
+            "another claim",
+            deny(json!({ "when": no_principal("request.auth.claims[iss]", "*") })),
+            demanded,
+        ),
+        (
+            "a rule that matches nobody",
+            deny(json!({ "from": [{ "source": {
+                "requestPrincipals": ["*"], "notRequestPrincipals": ["*"] } }] })),
+            demanded,
+        ),
+        (
+            "another that matches nobody",
+            deny(json!({ "from": [nobody], "when": [
+                { "key": "request.auth.claims[sub]", "values": ["*"] }] })),
+            demanded,
+        ),
+    ] {
+        let core = core(json!({ "authorizationPolicies": policies }));
+        assert_eq!(core.ask(&get("/")).outcome(), anonymous, "{what}");
+    }
+    // Without rules for tokens none could be shown: the policies alone decide.
+    for (policies, anonymous) in [
+        (policy("AUDIT", json!([{}])), ("allowed", 200)),
+        (deny(json!({ "to": admin })), ("allowed", 200)),
+    ] {
+        let core = Core::new(&json!({ "authorizationPolicies": policies }));
+        assert_eq!(core.ask(&get("/")).outcome(), anonymous, "{policies}");
+    }
+}
+
+#[test]
+fn without_policies_a_token_is_needed_and_with_allow_policies_they_decide() {
     let anyone = policy("ALLOW", json!([{}]));
     let callers =
         policy("ALLOW", json!([{ "from": [{ "source": { "requestPrincipals": ["*"] } }] }]));
@@ -62,6 +142,7 @@ fn an_exempt_request_needs_no_token_and_meets_no_policy() {
             { "paths": ["/maybe"], "token": "optional" },
         ],
         "authorizationPolicies": policy("DENY", json!([{}])),
+        "missingToken": "allow",
     }));
     for (method, path, expected) in [
         ("GET", "/healthz", ("allowed", 200)),
@@ -158,6 +239,53 @@ fn only_a_real_preflight_is_one() {
 }
 
 #[test]
+fn a_preflight_has_no_body_and_is_told_as_what_it_is() {
+    let with_body = |ask: Request| Request { end_of_stream: false, ..ask };
+    let required = core(json!({ "corsPreflight": "requireToken" }));
+    let authorized = core(json!({ "corsPreflight": "authorize" }));
+    let default = core(json!({}));
+    let passes = [("allowed", 200), ("allowed", 200)];
+    for (what, core, asks, expected, preflight_is) in [
+        ("default", &default, preflight("/"), passes, true),
+        ("authorize", &authorized, preflight("/"), passes, true),
+        (
+            "with a body",
+            &default,
+            with_body(preflight("/x?action=delete")),
+            [("token_missing", 401), ("allowed", 200)],
+            false,
+        ),
+        (
+            "requireToken",
+            &required,
+            preflight("/"),
+            [("token_missing", 401), ("allowed", 200)],
+            false,
+        ),
+    ] {
+        for (ask, expected) in [asks.clone(), asks.bearer(&good())].iter().zip(expected) {
+            let verdict = core.ask(ask);
+            assert_eq!(verdict.outcome(), expected, "{what}");
+            let line: Value = serde_json::from_str(&core.log_line(ask, &verdict)).unwrap();
+            let told = if preflight_is { json!(true) } else { Value::Null };
+            assert_eq!(line.get("preflight").unwrap_or(&Value::Null), &told, "{what}: {line}");
+            let mut fact = None;
+            verdict.decision.facts(|name, value| {
+                if name == "usher.preflight" {
+                    fact = Some(value.to_owned());
+                }
+            });
+            assert_eq!(fact.is_some(), preflight_is, "{what}");
+            let mut counted = 0;
+            usher::metrics::of_decision(&verdict.decision, |series| {
+                counted += usize::from(series.family.name == "usher_cors_preflights_total");
+            });
+            assert_eq!(counted, usize::from(preflight_is), "{what}");
+        }
+    }
+}
+
+#[test]
 fn policies_apply_to_a_preflight_without_identity() {
     let source = json!([{ "source": { "requestPrincipals": ["*"] } }]);
     let operation = json!([{ "operation": { "methods": ["OPTIONS"] } }]);
@@ -239,7 +367,24 @@ fn a_dry_run_denies_nothing_and_says_what_would_have_been() {
         assert_eq!(verdict.outcome(), (code, 200), "{what}");
         assert_eq!(verdict.lines("x-user"), seen, "{what}");
         assert_eq!(verdict.lines("x_user"), [""; 0], "{what}: scrubbed");
-        assert_eq!(verdict.lines("authorization"), [""; 0], "{what}: withheld");
+        // No token is withheld, good or bad: what stands behind decides as without Usher.
+        let sent: Vec<String> =
+            ask.lines("authorization").map(|line| String::from_utf8_lossy(line).into()).collect();
+        assert_eq!(verdict.lines("authorization"), sent, "{what}: stays");
+        let would: &[&str] = if sent.is_empty() { &[] } else { &["header authorization"] };
+        let told: Vec<String> =
+            verdict.decision.report.would_withhold.iter().map(ToString::to_string).collect();
+        assert_eq!(told, would, "{what}");
+        let line: Value = serde_json::from_str(&dry.log_line(&ask, &verdict)).unwrap();
+        assert_eq!(line.get("would_withhold").is_some(), !would.is_empty(), "{what}: {line}");
+        let mut fact = String::new();
+        verdict.decision.facts(|name, value| {
+            if name == "usher.would_withhold" {
+                value.clone_into(&mut fact);
+            }
+        });
+        assert_eq!(fact, would.join(", "), "{what}");
+        assert!(wet.decision.report.would_withhold.is_empty(), "{what}");
         // Filter state says what enforcement says, whatever the mode.
         let facts = |verdict: &usher_tests::verdict::Verdict| {
             let mut facts = Vec::new();
@@ -260,6 +405,55 @@ fn a_dry_run_denies_nothing_and_says_what_would_have_been() {
                 (&json!(code), &json!(false)),
                 "{what}"
             );
+        }
+    }
+}
+
+/// Rules are judged on what the service would see under enforcement, in every mode: a token that is
+/// withheld is absent to rules on a header, the query and cookies alike.
+#[test]
+fn rules_do_not_see_a_withheld_token_in_any_mode() {
+    let token = good();
+    let bad = expired();
+    for (forward, sees) in [(false, false), (true, true)] {
+        for mode in ["enforce", "dryRun"] {
+            for (place, key) in [
+                ("header", "request.headers[x-jwt]"),
+                ("query", "request.query[t]"),
+                ("query", "request.headers[:path]"),
+                ("cookie", "request.headers[cookie]"),
+            ] {
+                let mut rule = with(&rule(&KEY), "forwardOriginalToken", forward);
+                rule["fromHeaders"] = json!([{ "name": "x-jwt" }]);
+                rule["fromParams"] = json!(["t"]);
+                rule["fromCookies"] = json!(["auth"]);
+                let values = match key {
+                    "request.headers[:path]" => "/p?t=*",
+                    _ => "*",
+                };
+                let when = json!([{ "key": key, "values": [values] }]);
+                let core = Core::new(&json!({
+                    "jwtRules": [rule], "mode": mode,
+                    "authorizationPolicies": policy("DENY", json!([{ "when": when }])),
+                }));
+                let ask = |token: &str| match place {
+                    "header" => get("/p").header("x-jwt", token),
+                    "query" => get(&format!("/p?t={token}")),
+                    _ => get("/p").header("cookie", format!("auth={token}")),
+                };
+                let expected = if sees { "denied_by_rule" } else { "allowed" };
+                let verdict = core.ask(&ask(&token));
+                assert_eq!(verdict.code(), expected, "{key} {mode} {forward}");
+                if mode == "dryRun" {
+                    for token in [&token, &bad] {
+                        let edited = core.ask(&ask(token)).edited().clone();
+                        let stays = edited.headers.iter().any(|(_, value)| {
+                            String::from_utf8_lossy(value).contains(token.as_str())
+                        });
+                        assert!(stays, "{key} {forward}: a dry run withholds nothing");
+                    }
+                }
+            }
         }
     }
 }

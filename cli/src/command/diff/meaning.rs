@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use usher::authenticate::normalize_audience;
+use usher::config::MissingToken;
 use usher::config::reader::{Node, Problems};
 use usher::json::{self, Value};
 
@@ -20,8 +21,11 @@ pub(super) struct Change {
 /// Texts by place; a place without texts is there and empty.
 type Facts = BTreeMap<String, BTreeSet<String>>;
 
+/// A configuration as it is written, and what its `missingToken` is, given or not.
+pub(super) type Configuration<'v> = (&'v Value, MissingToken);
+
 /// What changed from one configuration to the other.
-pub(super) fn changes(before: &Value, after: &Value) -> Vec<Change> {
+pub(super) fn changes(before: Configuration<'_>, after: Configuration<'_>) -> Vec<Change> {
     let (before, after) = (facts(before), facts(after));
     let places: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let none = BTreeSet::new();
@@ -62,11 +66,13 @@ fn effect(at: &str, was: &BTreeSet<String>, is: &BTreeSet<String>) -> Option<&'s
         "rules (DENY)" if fewer => Some("denies less"),
         "exempt" if more => Some("exempts more"),
         "exempt" if fewer => Some("exempts less"),
+        "missingToken" if is.contains("allow") => Some("lets requests without a token on"),
+        "missingToken" => Some("asks every request for a token"),
         _ => None,
     }
 }
 
-fn facts(config: &Value) -> Facts {
+fn facts((config, missing_token): Configuration<'_>) -> Facts {
     let mut facts = Facts::new();
     let list = |name: &str| config.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let rules = list("jwtRules");
@@ -91,7 +97,8 @@ fn facts(config: &Value) -> Facts {
     }
     for (name, default) in [
         ("matchScalarClaims", json!(false)),
-        ("missingToken", json!(if policies.is_empty() { "reject" } else { "allow" })),
+        ("missingToken", json!(word(missing_token))),
+        ("corsPreflight", json!("authorize")),
         ("mode", json!("enforce")),
         ("pathNormalization", json!("BASE")),
         ("sourceAddress", Value::Null),
@@ -107,6 +114,13 @@ fn facts(config: &Value) -> Facts {
         }
     }
     facts
+}
+
+fn word(missing_token: MissingToken) -> &'static str {
+    match missing_token {
+        MissingToken::Allow => "allow",
+        MissingToken::Reject => "reject",
+    }
 }
 
 /// `jwtRules[corp]`, of a second one `jwtRules[corp #2]`.
@@ -240,6 +254,7 @@ mod tests {
 
     fn at(before: &Value, after: &Value) -> Vec<String> {
         let shown = |c: Change| format!("{} -{:?} +{:?}", c.at, c.removed, c.added);
+        let (before, after) = ((before, MissingToken::Allow), (after, MissingToken::Allow));
         changes(before, after).into_iter().map(shown).collect()
     }
 

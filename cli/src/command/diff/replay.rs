@@ -12,7 +12,7 @@ use serde_json::json;
 use usher::Policy;
 use usher::authorize::{self, Verdict};
 use usher::claims::{Claims, Identity};
-use usher::config::MissingToken;
+use usher::config::{CorsPreflight, MissingToken};
 use usher::json::{self, Value};
 use usher::request::Request;
 
@@ -28,6 +28,8 @@ struct Recorded {
     provider: Option<String>,
     claims: Claims,
     shown: String,
+    /// A CORS preflight, which shows no token.
+    preflight: bool,
 }
 
 /// What the whole log came to.
@@ -110,6 +112,7 @@ fn summary(
         let needs = loaded.policy.needs();
         for (needed, what) in [
             (needs.headers, "headers"),
+            (needs.query, "queries"),
             (needs.peer, "client certificates"),
             (needs.source_ip || needs.remote_ip, "addresses"),
             (needs.sni, "server names"),
@@ -178,7 +181,9 @@ fn recorded(line: &str) -> anyhow::Result<Option<Recorded>> {
     let who = claims.get("sub").and_then(Value::as_str).unwrap_or("anonymous");
     let host = word("host").map(|host| format!(" {host}")).unwrap_or_default();
     let shown = format!("{method}{host} {path} by {who}");
-    Ok(Some(Recorded { request, provider, claims: Claims(claims), shown }))
+    let preflight =
+        value.get("preflight") == Some(&Value::Bool(true)) || request.is_cors_preflight();
+    Ok(Some(Recorded { request, provider, claims: Claims(claims), shown, preflight }))
 }
 
 /// What a configuration says of a recorded request: the outcome, and why.
@@ -203,6 +208,8 @@ fn judge(policy: &Policy, recorded: &Recorded) -> (String, String) {
                 format!("no rule for tokens is called `{provider}`"),
             );
         }
+        // No token is asked of a preflight, and none in it is looked at.
+        _ if recorded.preflight && policy.cors_preflight == CorsPreflight::Authorize => {}
         None if policy.missing_token == MissingToken::Reject => {
             return ("deny token_missing".to_owned(), "`missingToken: reject`".to_owned());
         }

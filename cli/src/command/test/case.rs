@@ -221,6 +221,7 @@ fn request_of(node: &Node<'_>, tokens: &[&str], problems: &Problems) -> Option<L
         destination_ip: address("destination_ip"),
         destination_port: port.and_then(|port| u16::try_from(port).ok()),
         metadata,
+        body: object.field("body").and_then(|node| node.boolean(problems)),
     };
     // Asked for here too: `host` goes before it.
     object.field("authority");

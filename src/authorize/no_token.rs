@@ -1,0 +1,50 @@
+//! Which DENY rules are about callers without a token: Istio's idiom "deny without a token".
+//!
+//! Where a policy says what becomes of them, `missingToken` leaves it to that policy by default. So the
+//! idiom is read narrowly: what is no more than near it must not open a gate.
+
+use super::facts::Attribute;
+use super::rule::{Condition, Operand, Rule, Test};
+
+/// Whether the rule means callers without a token and nobody else: every `from` says
+/// `notRequestPrincipals: ["*"]`, or a `when` says the same of `request.auth.principal`. A rule that also
+/// asks for something in a token matches nobody, and is about nobody.
+pub(super) fn is_about_it_alone(rule: &Rule) -> bool {
+    let rules_out = |operand: &Operand| operand.iter().any(rules_out_every_token);
+    let asks = |operand: &Operand| operand.iter().any(asks_for_a_token);
+    let every_source = !rule.from.is_empty() && rule.from.iter().all(rules_out);
+    (every_source || rules_out(&rule.when)) && !asks(&rule.when) && !rule.from.iter().any(asks)
+}
+
+fn rules_out_every_token(condition: &Condition) -> bool {
+    matches!(&condition.not_values, Some(Test::RequestPrincipal(set)) if set.is_anyone())
+}
+
+fn asks_for_a_token(condition: &Condition) -> bool {
+    let tests = condition.values.iter().chain(&condition.all);
+    let from = condition.values_from.as_ref();
+    tests.into_iter().any(is_of_token) || from.is_some_and(|from| is_in_token(&from.attribute))
+}
+
+fn is_of_token(test: &Test) -> bool {
+    match test {
+        Test::RequestPrincipal(_) => true,
+        Test::Text(attribute, _) => is_in_token(attribute),
+        Test::Address(..)
+        | Test::Metadata { .. }
+        | Test::Path(_)
+        | Test::Peer(_)
+        | Test::Port(_) => false,
+    }
+}
+
+fn is_in_token(attribute: &Attribute) -> bool {
+    match attribute {
+        Attribute::Actor | Attribute::Claim(_) | Attribute::Provider | Attribute::Scope => true,
+        Attribute::Authority
+        | Attribute::Header(_)
+        | Attribute::Method
+        | Attribute::Query(_)
+        | Attribute::Sni => false,
+    }
+}

@@ -1,0 +1,41 @@
+//! What lives longer than a request.
+
+use crate::cache::TokenCache;
+use crate::remote::Ring;
+use crate::verify::{SignatureEngine, portable::Portable};
+
+/// What lives longer than a request and belongs to one worker.
+pub struct Session {
+    /// What checks signatures.
+    pub engine: Box<dyn SignatureEngine>,
+    /// Tokens that were verified.
+    pub cache: TokenCache,
+    /// The key sets that were fetched.
+    pub ring: Ring,
+    /// Whether decisions tell their steps in words ([`Report::steps`]).
+    pub trace: Trace,
+}
+
+/// Whether a way is told in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// Each step, for people, and what each rule says of the request.
+    Rules,
+    /// Each step, for people.
+    Steps,
+    /// Nothing, for speed.
+    Off,
+}
+
+impl Session {
+    /// A session that checks signatures without the host's help.
+    pub fn portable() -> Self {
+        Self::new(Box::new(Portable))
+    }
+
+    /// A session that checks signatures with `engine`.
+    pub fn new(engine: Box<dyn SignatureEngine>) -> Self {
+        let (cache, ring) = (TokenCache::default(), Ring::default());
+        Self { engine, cache, ring, trace: Trace::Off }
+    }
+}
