@@ -14,14 +14,17 @@ use crate::denial::Denial;
 use crate::hash::FastMap;
 use crate::identity::Emission;
 use crate::json::Value;
-use crate::jwks::{Algorithm, KeySet};
+use crate::jwks::{Algorithm, KeySet, Turn};
 use crate::remote::{Keys, Ring, Unavailable, Want};
 use crate::verify::SignatureEngine;
 
+pub mod crowd;
+mod signatures;
 mod verified;
 
+use signatures::{Outcome, Signatures};
 pub use verified::Verified;
-use verified::{NO_CLOCK, Reuse, Timing};
+use verified::{Reuse, Timing};
 
 /// One entry of `jwtRules` (RequestAuthentication, with Usher's own fields).
 #[derive(Clone, Debug)]
@@ -106,13 +109,19 @@ pub struct JwtRules {
     pub rules: Vec<JwtRule>,
     /// Every place that some rule reads, each once.
     pub places: Vec<crate::token::Place>,
+    /// Signature checks of one token over all rules, at most (`limits.signatureChecks`).
+    pub signature_checks: usize,
     by_issuer: FastMap<String, Vec<usize>>,
     any_issuer: Vec<usize>,
 }
 
 impl JwtRules {
     /// Builds the index over `rules`.
-    pub fn new(rules: Vec<JwtRule>, places: Vec<crate::token::Place>) -> Self {
+    pub fn new(
+        rules: Vec<JwtRule>,
+        places: Vec<crate::token::Place>,
+        signature_checks: usize,
+    ) -> Self {
         let mut by_issuer: FastMap<String, Vec<usize>> = FastMap::default();
         let mut any_issuer = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
@@ -121,7 +130,7 @@ impl JwtRules {
                 None => any_issuer.push(index),
             }
         }
-        Self { rules, places, by_issuer, any_issuer }
+        Self { rules, places, signature_checks, by_issuer, any_issuer }
     }
 
     /// What logs call the first rule for an issuer.
@@ -170,36 +179,110 @@ pub fn authenticate(
     engine: &mut dyn SignatureEngine,
 ) -> Result<Verified, Refused> {
     let issuer = token.iss().unwrap_or_default();
-    let mut signatures = Signatures::default();
+    let eligible = rules.eligible(issuer, places);
+    let mut attempts: Vec<Attempt<'_>> =
+        eligible.map(|(index, rule)| Attempt::new(index, rule, &token, ring, now)).collect();
+    let mut signatures = Signatures::new(&token, rules.signature_checks);
+    // Rules behind the first that accepts have no say.
+    let mut until = attempts.len();
+    for turn in signatures.turns() {
+        for (at, attempt) in attempts.iter_mut().enumerate().take(until) {
+            attempt.take(*turn, &mut signatures, &token, now, engine);
+            if attempt.verdict.is_ok() {
+                until = at;
+                break;
+            }
+        }
+    }
+    let cut = signatures.is_cut();
+    conclude(rules, token, attempts, cut)
+}
+
+/// What one rule makes of a token.
+struct Attempt<'r> {
+    index: usize,
+    rule: &'r JwtRule,
+    keys: Result<Rc<KeySet>, Unavailable>,
+    /// The token's algorithm, while it is open whether the signature is one of the rule's keys.
+    open: Option<Algorithm>,
+    /// As far as one knows.
+    verdict: Result<(), Denial>,
+}
+
+impl<'r> Attempt<'r> {
+    /// Up to the signature.
+    fn new(index: usize, rule: &'r JwtRule, token: &Compact<'_>, ring: &Ring, now: u64) -> Self {
+        let keys = rule.keys.current(ring, now);
+        let alg = &token.header.alg;
+        let may_verify = check_type(rule, token.header.typ.as_deref()).and_then(|()| match &keys {
+            Ok(keys) => offered(rule, keys, alg),
+            Err(unavailable) => {
+                may_offer(rule, alg)?;
+                Err(Denial::KeysUnavailable { retry_after: unavailable.retry_after })
+            }
+        });
+        let (open, verdict) = match may_verify {
+            Ok(algorithm) => (Some(algorithm), Err(Denial::KeyUnknown)),
+            Err(denial) => (None, Err(denial)),
+        };
+        Self { index, rule, keys, open, verdict }
+    }
+
+    /// Tries the keys whose turn it is, and judges the claims once the signature is one of the rule's keys.
+    fn take(
+        &mut self,
+        turn: Turn,
+        signatures: &mut Signatures<'_>,
+        token: &Compact<'_>,
+        now: u64,
+        engine: &mut dyn SignatureEngine,
+    ) {
+        let (Some(algorithm), Ok(keys)) = (self.open, &self.keys) else { return };
+        match signatures.check(keys, turn, algorithm, engine) {
+            Outcome::Verified => {
+                self.open = None;
+                self.verdict = check_claims(self.rule, token, now);
+            }
+            // An earlier turn may have come further.
+            Outcome::Not(Denial::KeyUnknown) => {}
+            Outcome::Not(denial) => self.verdict = Err(denial),
+        }
+    }
+}
+
+/// The first rule in file order that accepts, or the refusal of the one that came furthest.
+fn conclude(
+    rules: &JwtRules,
+    token: Compact<'_>,
+    attempts: Vec<Attempt<'_>>,
+    cut: bool,
+) -> Result<Verified, Refused> {
     let mut furthest = Denial::IssuerUnknown;
     let mut reuse = Reuse::Same;
     let mut wants = Vec::new();
-    for (index, rule) in rules.eligible(issuer, places) {
-        let keys = rule.keys.current(ring, now);
-        let verdict = match &keys {
-            // How old fetched keys are, and whether to fetch, cannot be told either.
-            _ if now == NO_CLOCK && rule.keys.remote().is_some() => Err(Denial::HostFailed),
-            Ok(keys) => check(rule, keys, &token, now, &mut signatures, engine),
-            Err(unavailable) => check_type(rule, token.header.typ.as_deref())
-                .and_then(|()| may_offer(rule, &token.header.alg))
-                .and(Err(Denial::KeysUnavailable { retry_after: unavailable.retry_after })),
+    for attempt in attempts {
+        let denial = match &attempt.verdict {
+            Ok(()) => return Ok(Verified::new(token, attempt.index, attempt.rule, reuse)),
+            Err(denial) => denial,
         };
-        let lacked = verdict.as_ref().err().and_then(|denial| want(rule, &keys, &token, denial));
-        if let Some(lacked) = lacked {
+        if let Some(lacked) = want(attempt.rule, &attempt.keys, &token, denial) {
             // With the key this rule may accept it, before any later one.
             reuse = Reuse::Unsettled;
             wants.push(lacked);
         }
-        match verdict {
-            Ok(()) => return Ok(Verified::new(token, index, rule, reuse)),
-            Err(denial) => {
-                if denial == Denial::TokenNotYetValid {
-                    reuse = Reuse::Unsettled;
-                }
-                if denial.progress() > furthest.progress() {
-                    furthest = denial;
-                }
-            }
+        if *denial == Denial::TokenNotYetValid {
+            reuse = Reuse::Unsettled;
+        }
+        if denial.progress() > furthest.progress() {
+            furthest = denial.clone();
+        }
+    }
+    if cut {
+        // Not every key was tried, so that nobody can say more; and a fetch would bring more of them.
+        wants.clear();
+        let unknown = matches!(furthest, Denial::SignatureInvalid | Denial::KeysUnavailable { .. });
+        if unknown {
+            furthest = Denial::KeyUnknown;
         }
     }
     Err(Refused { denial: furthest, provider: rules.provider_of(token.iss()), wants })
@@ -219,25 +302,15 @@ fn want(
         // A new key may bring a new algorithm along.
         (Ok(keys), Denial::KeyUnknown | Denial::AlgorithmNotAllowed) => {
             may_offer(rule, &token.header.alg).ok()?;
-            let kid =
-                kid.filter(|kid| keys.keys().iter().all(|k| k.kid.as_deref() != Some(kid)))?;
+            let kid = kid.filter(|kid| !keys.lists(kid))?;
             Some(Want { remote, kid: Some(kid.to_owned()) })
         }
         _ => None,
     }
 }
 
-/// Everything that one rule asks of a token whose issuer is the rule's.
-fn check(
-    rule: &JwtRule,
-    keys: &Rc<KeySet>,
-    token: &Compact<'_>,
-    now: u64,
-    signatures: &mut Signatures,
-    engine: &mut dyn SignatureEngine,
-) -> Result<(), Denial> {
-    check_type(rule, token.header.typ.as_deref())?;
-    signatures.check(rule, keys, token, engine)?;
+/// Everything that one rule asks of a token whose issuer is the rule's, and which somebody signed.
+fn check_claims(rule: &JwtRule, token: &Compact<'_>, now: u64) -> Result<(), Denial> {
     Timing::of(token).check(rule, now)?;
     check_audience(rule, token)?;
     check_subject(rule, token.sub())?;
@@ -260,34 +333,14 @@ pub fn normalize_type(typ: &str) -> String {
     lower.strip_prefix("application/").map(str::to_owned).unwrap_or(lower)
 }
 
-/// Signature verdicts of one token, by key set: rules that share their keys share the work.
-#[derive(Default)]
-struct Signatures {
-    by_keys: Vec<(Rc<KeySet>, Result<(), Denial>)>,
-}
-
-impl Signatures {
-    fn check(
-        &mut self,
-        rule: &JwtRule,
-        keys: &Rc<KeySet>,
-        token: &Compact<'_>,
-        engine: &mut dyn SignatureEngine,
-    ) -> Result<(), Denial> {
-        let algorithm = offered(rule, keys, &token.header.alg)?;
-        if let Some((_, verdict)) = self.by_keys.iter().find(|(k, _)| Rc::ptr_eq(k, keys)) {
-            return verdict.clone();
-        }
-        let verdict = check_signature(keys, algorithm, token, engine);
-        self.by_keys.push((Rc::clone(keys), verdict.clone()));
-        verdict
-    }
-}
-
 /// The token's algorithm, if the rule offers it: an algorithm is the key's and the operator's to
 /// choose, never the token's (RFC 8725 section 3.1).
 fn offered(rule: &JwtRule, keys: &KeySet, alg: &str) -> Result<Algorithm, Denial> {
     let algorithm = may_offer(rule, alg)?;
+    if keys.keys().is_empty() {
+        // Its issuer has withdrawn the last key: nothing is wrong with the algorithm.
+        return Err(Denial::KeyUnknown);
+    }
     let offers = rule.algorithms.is_some() || keys.allows(algorithm);
     if offers { Ok(algorithm) } else { Err(Denial::AlgorithmNotAllowed) }
 }
@@ -300,23 +353,6 @@ fn may_offer(rule: &JwtRule, alg: &str) -> Result<Algorithm, Denial> {
         None => !algorithm.is_symmetric(),
     };
     if offers { Ok(algorithm) } else { Err(Denial::AlgorithmNotAllowed) }
-}
-
-fn check_signature(
-    keys: &KeySet,
-    algorithm: Algorithm,
-    token: &Compact<'_>,
-    engine: &mut dyn SignatureEngine,
-) -> Result<(), Denial> {
-    let mut refusal = Denial::KeyUnknown;
-    for key in keys.candidates(token.header.kid.as_deref(), algorithm) {
-        refusal = match engine.verify(algorithm, key, token.signed, &token.signature) {
-            Ok(true) => return Ok(()),
-            Ok(false) => Denial::SignatureInvalid,
-            Err(_) => return Err(Denial::HostFailed),
-        };
-    }
-    Err(refusal)
 }
 
 fn check_audience(rule: &JwtRule, token: &Compact<'_>) -> Result<(), Denial> {
@@ -376,3 +412,6 @@ impl RequiredClaim {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

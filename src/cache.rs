@@ -15,6 +15,7 @@ use foldhash::fast::FixedState;
 
 use crate::authenticate::{JwtRules, Verified};
 use crate::hash::FastMap;
+use crate::heap;
 use crate::token::same;
 
 mod queue;
@@ -26,12 +27,12 @@ use queue::Queue;
 pub struct Bounds {
     /// Tokens.
     pub entries: usize,
-    /// Memory that they take together, as far as that can be told.
+    /// Memory that they take together.
     pub bytes: usize,
 }
 
 impl Default for Bounds {
-    /// Twice what 1024 tokens of 1 KiB take.
+    /// What 1024 tokens of 1 KiB with flat claims take, and half as much again.
     fn default() -> Self {
         Self { entries: 1024, bytes: 8 << 20 }
     }
@@ -173,9 +174,9 @@ impl TokenCache {
 
     /// Keeps a token that was just verified at `places`.
     pub fn insert(&mut self, token: &[u8], places: &[usize], verified: &Verified) {
-        let bytes = size_of::<Entry>()
-            .saturating_add(token.len())
-            .saturating_add(size_of_val(places))
+        let bytes = PLACE
+            .saturating_add(heap::block(token.len()))
+            .saturating_add(heap::block(size_of_val(places)))
             .saturating_add(verified.footprint());
         if !self.is_on() || bytes > self.bounds.bytes {
             return;
@@ -213,7 +214,7 @@ impl TokenCache {
         self.len() == 0
     }
 
-    /// The memory that they take, as far as that can be told.
+    /// The memory that they take.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -237,6 +238,9 @@ impl TokenCache {
         self.seed.0.hash_one((end, token.len(), places))
     }
 }
+
+/// An entry's place in the queue and in the index, both of which may have grown to twice what they need.
+const PLACE: usize = 2 * (Queue::<Entry>::SLOT + size_of::<(u64, usize)>() + 1);
 
 /// Of the 86 characters of the shortest signature (ES256, EdDSA): 192 bits.
 const TAIL: usize = 32;

@@ -4,6 +4,7 @@
 //! `[https://example.com/groups]`), with `[*]` over the elements of a list; headers may also use dots
 //! (`realm_access.roles`), where a member that is literally so named comes first.
 
+use crate::heap;
 use crate::json::{Map, Value};
 
 /// The payload of a token, as signed.
@@ -115,10 +116,9 @@ impl Claims {
         self.0.get(name).is_some_and(|value| leads(value, rest, test))
     }
 
-    /// The memory that they take, as far as that can be told: what the values hold, and for each member
-    /// of an object its share of a tree that is half full.
+    /// The memory that they take beside themselves.
     pub fn footprint(&self) -> usize {
-        members(&self.0)
+        heap::members(&self.0)
     }
 
     /// A top-level claim.
@@ -129,27 +129,6 @@ impl Claims {
     /// A top-level claim that is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_str()
-    }
-}
-
-fn members(object: &Map<String, Value>) -> usize {
-    let member = |(name, value): (&String, &Value)| {
-        let share = size_of::<(String, Value)>().saturating_mul(2);
-        share.saturating_add(name.len()).saturating_add(heap(value))
-    };
-    object.iter().map(member).fold(0, usize::saturating_add)
-}
-
-fn heap(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) => 0,
-        Value::Number(number) => number.as_str().len(),
-        Value::String(text) => text.len(),
-        Value::Array(items) => {
-            let item = |value| size_of::<Value>().saturating_add(heap(value));
-            items.iter().map(item).fold(0, usize::saturating_add)
-        }
-        Value::Object(object) => members(object),
     }
 }
 

@@ -95,6 +95,12 @@ pub fn parse<'t>(token: &'t [u8], limits: &Limits) -> Result<Compact<'t>, Denial
     let text = std::str::from_utf8(token).map_err(|_| malformed(Malformed::Form))?;
     let (signed, header, payload, signature) = parts(text)?;
 
+    // One spelling: it begins with its brace. White space before it is JSON too, but logs and filters know a
+    // token by `eyJ` and the like.
+    if header.as_bytes().first() != Some(&b'e') {
+        base64url(header).ok_or(malformed(Malformed::HeaderBase64))?;
+        return Err(malformed(Malformed::HeaderJson));
+    }
     let header = object(header, Malformed::HeaderBase64, Malformed::HeaderJson, limits)?;
     let header = read_header(&header)?;
     let claims = object(payload, Malformed::PayloadBase64, Malformed::PayloadJson, limits)?;
@@ -257,6 +263,11 @@ mod tests {
     fn headers_are_read_strictly() {
         for (header, denial) in [
             ("[]", malformed(Malformed::HeaderJson)),
+            (" {\"alg\":\"RS256\"}", malformed(Malformed::HeaderJson)),
+            ("\n{\"alg\":\"RS256\"}", malformed(Malformed::HeaderJson)),
+            ("\r\n{\"alg\":\"RS256\"}", malformed(Malformed::HeaderJson)),
+            ("\t{\"alg\":\"RS256\"}", malformed(Malformed::HeaderJson)),
+            ("\u{feff}{\"alg\":\"RS256\"}", malformed(Malformed::HeaderJson)),
             ("{", malformed(Malformed::HeaderJson)),
             (r#"{"alg":"RS256","alg":"RS256"}"#, malformed(Malformed::HeaderJson)),
             ("{}", malformed(Malformed::Alg)),

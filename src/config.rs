@@ -7,14 +7,15 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::authenticate::{Forward, JwtRule, JwtRules, Verified};
+use crate::authenticate::{Forward, JwtRule, JwtRules, Verified, crowd};
 use crate::authorize::{self, Needs, Policies};
 use crate::cache;
 use crate::compact;
 use crate::identity::{Firewall, fold};
 use crate::json::{self, Value};
-use crate::jwks::KeySet;
+use crate::jwks::{KeySet, Published};
 use crate::path::Normalization;
+use crate::remote::Ring;
 use crate::reply::Responses;
 use crate::token::Place;
 
@@ -125,6 +126,8 @@ pub struct Limits {
     pub token: compact::Limits,
     /// Names and values of all emitted headers together, in bytes.
     pub emitted_bytes: usize,
+    /// Signature checks of one token over all rules.
+    pub signature_checks: usize,
 }
 
 /// A configuration that was read: the policy, and what is worth a second look.
@@ -239,8 +242,14 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Policy> {
     let (strip, on_spoof) = settings::identity_headers(&object, problems);
     let emitted = rules.iter().flat_map(|rule| rule.emission.names());
     let firewall = Firewall::new(emitted.chain(strip.iter().map(String::as_str)));
-    let jwt = JwtRules::new(rules, context.places);
+    let limits = settings::limits(&object, problems);
+    let jwt = JwtRules::new(rules, context.places, limits.signature_checks);
     check_places(&jwt, &firewall, problems);
+    // Fetched keys are told of once they are there.
+    for crowd in crowd::crowds(&jwt, &Ring::default()) {
+        let at = format!("jwtRules[{}].jwks", crowd.rule);
+        problems.warning(at, crowd.problem(limits.signature_checks));
+    }
 
     let policy = Policy {
         exempt: exempt::read_all(&object, problems),
@@ -249,7 +258,7 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Policy> {
         path_normalization: settings::path_normalization(&object, problems),
         responses: settings::responses(&object, problems),
         decision_log: settings::decision_log(&object, problems),
-        limits: settings::limits(&object, problems),
+        limits,
         mode: settings::mode(&object, problems),
         filter_state: settings::filter_state(&object, problems),
         signature_engine: settings::signature_engine(&object, problems),
@@ -307,8 +316,8 @@ fn check_places(jwt: &JwtRules, firewall: &Firewall, problems: &Problems) {
 pub(crate) struct Context<'p> {
     problems: &'p Problems,
     places: Vec<Place>,
-    /// Key sets by their text and whether symmetric keys count: rules with the same keys share them.
-    key_sets: HashMap<(String, bool), Rc<KeySet>>,
+    /// Key sets by their text, and whether symmetric and published keys count: rules with the same keys share them.
+    key_sets: HashMap<(String, bool, Published), Rc<KeySet>>,
 }
 
 fn is_empty(value: &Value) -> bool {

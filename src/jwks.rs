@@ -9,14 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::reader::Problems;
 use crate::verify::portable::PublicKey;
+use index::Index;
 
 pub mod der;
+mod index;
 mod jwk;
 pub(crate) mod pem;
+mod published;
 mod read;
 mod thumbprint;
 
-pub use read::Origin;
+pub use read::{Origin, Published};
 
 /// A signature algorithm (RFC 7518 section 3.1, RFC 8037, RFC 8812; ML-DSA: draft-ietf-cose-dilithium).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,14 +55,39 @@ pub struct Key {
     pub public: PublicKey,
     /// SubjectPublicKeyInfo in DER (RFC 5280 section 4.1), for the host's engine; empty for `oct` and `AKP`.
     pub spki: Vec<u8>,
+    /// What tells it from other keys.
+    pub material: Material,
     /// RFC 7638; none for `oct`, whose thumbprint would tell of the secret.
     pub thumbprint: Option<String>,
+}
+
+/// What a key is, whatever it is called: the bytes of its RFC 7638 thumbprint. For `oct` they are a hash of the
+/// secret, and are told to nobody.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Material([u8; 32]);
+
+impl fmt::Debug for Material {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Material(..)")
+    }
+}
+
+/// When a key is tried for a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Turn {
+    /// With the keys of the token's `kid`.
+    Named,
+    /// With the keys without `kid`, after those of the token's.
+    Unnamed,
+    /// With every key: the token has no `kid`.
+    Every,
 }
 
 /// The keys of an issuer.
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     keys: Vec<Key>,
+    index: Index,
     generation: u64,
 }
 
@@ -125,7 +153,7 @@ impl KeySet {
     fn new(keys: Vec<Key>) -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let generation = LAST.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        Self { keys, generation }
+        Self { index: Index::of(&keys), keys, generation }
     }
 
     /// A number that no other set that was read in this process has. What was found out with one set
@@ -145,26 +173,63 @@ impl KeySet {
                 }
                 kept
             });
+            return Self::new(self.keys);
         }
         self
     }
 
-    /// The keys that may be tried for a token: of its `kid` or without one, all of them for a token
-    /// without `kid`; always only such as allow the algorithm.
+    /// The keys that may be tried for a token: of its `kid` and then those without one, all of them for a
+    /// token without `kid`; always only such as allow the algorithm.
     pub fn candidates<'k>(
         &'k self,
-        kid: Option<&'k str>,
+        kid: Option<&str>,
         algorithm: Algorithm,
-    ) -> impl Iterator<Item = &'k Key> {
-        self.keys.iter().filter(move |key| {
-            let named = kid.is_none() || key.kid.is_none() || key.kid.as_deref() == kid;
-            named && key.algorithms.contains(&algorithm)
-        })
+    ) -> impl Iterator<Item = &'k Key> + use<'k> {
+        let (first, then) = match kid {
+            Some(_) => (Turn::Named, Some(Turn::Unnamed)),
+            None => (Turn::Every, None),
+        };
+        let then = then.map(|turn| self.of_turn(turn, kid, algorithm));
+        self.of_turn(first, kid, algorithm).chain(then.into_iter().flatten())
+    }
+
+    /// Those of them whose turn it is.
+    pub fn of_turn<'k>(
+        &'k self,
+        turn: Turn,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &'k Key> + use<'k> {
+        let indices = match turn {
+            Turn::Named => kid.map_or(&[][..], |kid| self.index.named(kid)),
+            Turn::Unnamed => self.index.unnamed(algorithm),
+            Turn::Every => self.index.fitting(algorithm),
+        };
+        let keys = indices.iter().filter_map(|index| self.keys.get(*index));
+        keys.filter(move |key| key.algorithms.contains(&algorithm))
+    }
+
+    /// Whether a key of this material may be tried for a token of this `kid`.
+    pub(crate) fn offers(
+        &self,
+        material: &Material,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+    ) -> bool {
+        let keys = self.index.of_material(material).filter_map(|index| self.keys.get(index));
+        let mut named =
+            keys.filter(|k| kid.is_none() || k.kid.is_none() || k.kid.as_deref() == kid);
+        named.any(|key| key.algorithms.contains(&algorithm))
+    }
+
+    /// Whether some key has this `kid`, whatever it may verify.
+    pub fn lists(&self, kid: &str) -> bool {
+        !self.index.named(kid).is_empty()
     }
 
     /// Whether some key allows the algorithm.
     pub fn allows(&self, algorithm: Algorithm) -> bool {
-        self.keys.iter().any(|key| key.algorithms.contains(&algorithm))
+        !self.index.fitting(algorithm).is_empty()
     }
 
     /// All keys, in the set's order.

@@ -58,6 +58,7 @@ pub mod stream;
 pub mod config;
 mod decimal;
 mod hash;
+mod heap;
 pub mod json;
 
 // INVARIANT (pure core): the host is known to this module alone.

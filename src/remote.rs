@@ -6,7 +6,9 @@
 //! one worker fetches and all of them know, and no step needs a lock, a clock or a socket.
 //!
 //! Keys are fetched ahead of their expiry, never because a request came; the one exception is a token
-//! of an unknown key, which may ask for a refetch within [`CREDIT`]. A failed fetch changes no key.
+//! of an unknown key, which may ask for a refetch within [`CREDIT`]. A failed fetch changes no key. A set
+//! without a key is no failure: its issuer has withdrawn the last one, and nobody gets in until it lists
+//! another; it is only asked as often as a server that fails.
 
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ mod source;
 pub use answer::{Answer, Fault, Fetched, MOST_BYTES};
 pub use location::Location;
 pub use record::Record;
-pub use ring::{Held, Keys, Ring, Unavailable, Want};
+pub use ring::{Heard, Held, Keys, Ring, Unavailable, Want};
 pub use source::{Discovered, Place, Remote, Selection, Source, Terms};
 
 /// Milliseconds since 1970.
@@ -224,8 +226,17 @@ impl Worker {
         at: Moment,
     ) -> Step {
         let mut record = record.clone();
+        let was_due = record.due_at <= flight.began;
+        let before = record.empty;
         record.accept(fetched, flight.began, at.now);
-        record.due_at = at.now.saturating_add(refresh_after(fetched.max_age, &remote.terms, at));
+        let after = match record.empty {
+            0 => refresh_after(fetched.max_age, &remote.terms, at),
+            // Asked again as one that fails, whatever `max-age` it gives: nobody gets in meanwhile.
+            _ if was_due || before == 0 => back_off(record.fruitless(), at.dice),
+            // A refetch for an unknown key moves nothing.
+            _ => record.due_at.saturating_sub(at.now),
+        };
+        record.due_at = at.now.saturating_add(after);
         Step {
             record: Some(record),
             outcome: Some(Ok(fetched.warnings.clone())),
@@ -246,7 +257,7 @@ impl Worker {
             record.release();
         } else {
             record.refuse(flight.began);
-            record.due_at = at.now.saturating_add(back_off(record.failures, at.dice));
+            record.due_at = at.now.saturating_add(back_off(record.fruitless(), at.dice));
         }
         Step { record: Some(record), outcome, ..Step::default() }
     }

@@ -121,6 +121,14 @@ pub(crate) fn plugin_config() -> Value {
                     vec![
                         ("tokenBytes", integer("A token, at most", 1, 8_388_608)),
                         ("emittedBytes", integer("All emitted headers, at most", 1, 8_388_608)),
+                        (
+                            "signatureChecks",
+                            integer(
+                                "Signature checks of a token over all rules, at most",
+                                1,
+                                10_000,
+                            ),
+                        ),
                         ("jsonDepth", integer("Levels of a token's JSON, at most", 1, 127)),
                     ],
                 ),

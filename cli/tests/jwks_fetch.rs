@@ -12,14 +12,14 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-const RSA: &str = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
+const RSA: &str = "zGTVOJxwOiej5uF1g338MGvtPelpXHEMt6cL153b37l9dJZE1g_Ns1JcCTb7IU0-8cfT4tprnkLGvQVpATmu5SOMO9WZY5gD4KnyNOMNJOhoxaKVaS2sIdnumyqBpvg4zvtYonbd36YjqfWvWPdwi-JinOfNgCPBpW38T6ITB0Qa5rSrNejyL9sRuyVn_wxaHpH5BA8ZO2mAsld6kWCX4AlcI2cPe5tjva8AQWvQeWpRQVzh2_xYA9r74Dl5E5Rcp50smvTcw0Cvl4v47g7GOwQRcdrrqf65L_DcZkJhSJ7qDLvqkZ2SZGsBhpFIerPXNUxpdKTymQ4Vqtb4MXuNzQ";
 
 fn rsa(kid: &str) -> Value {
     json!({ "kty": "RSA", "kid": kid, "alg": "RS256", "e": "AQAB", "n": RSA })
 }
 
 fn ed(kid: &str) -> Value {
-    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    let x = "JuGCgS62BGmiaqq5cq8CqQ5wLIdk5kIfer3rKmK671Q";
     json!({ "kty": "OKP", "kid": kid, "crv": "Ed25519", "x": x })
 }
 

@@ -34,6 +34,9 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
+    /// Bytes of an entry's place.
+    pub(super) const SLOT: usize = size_of::<Slot<T>>() + size_of::<usize>();
+
     pub(super) fn len(&self) -> usize {
         self.len
     }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Context;
 use super::reader::{Node, Object, Problems};
-use crate::jwks::{Algorithm, KeySet, Origin};
+use crate::jwks::{Algorithm, KeySet, Origin, Published};
 use crate::remote::{Keys, Location, Place, Remote, Selection, Source, Terms};
 
 /// Istio's default for `timeout` (RequestAuthentication).
@@ -32,9 +32,10 @@ pub(super) fn read(
 ) -> Option<Keys> {
     let problems = context.problems;
     let symmetric = algorithms.is_some_and(|list| list.iter().any(|a| a.is_symmetric()));
+    let published = published(object, problems);
     let given = object.field("jwks");
     let has_inline = given.is_some();
-    let inline = given.and_then(|node| inline(&node, symmetric, context));
+    let inline = given.and_then(|node| inline(&node, symmetric, published, context));
     let terms = terms(object, problems);
     let pins = pins(object, problems);
     let uri = object.field("jwksUri");
@@ -70,20 +71,39 @@ pub(super) fn read(
     if has_inline && inline.is_none() {
         return None;
     }
-    let selection = Selection { symmetric, pins: pins? };
+    let selection = Selection { symmetric, pins: pins?, published };
     let source = Source { cluster: cluster?.to_owned(), place: place?, selection };
     Some(Keys::Remote(Rc::new(Remote { source, terms: terms?, inline })))
 }
 
 /// Keys that stand in the configuration.
-fn inline(node: &Node<'_>, symmetric: bool, context: &mut Context<'_>) -> Option<Rc<KeySet>> {
-    let known = (node.value.to_string(), symmetric);
+fn inline(
+    node: &Node<'_>,
+    symmetric: bool,
+    published: Published,
+    context: &mut Context<'_>,
+) -> Option<Rc<KeySet>> {
+    let known = (node.value.to_string(), symmetric, published);
     if let Some(keys) = context.key_sets.get(&known) {
         return Some(Rc::clone(keys));
     }
-    let keys = Rc::new(KeySet::read(node, Origin::Inline, symmetric, context.problems)?);
+    let keys = Rc::new(KeySet::read(node, Origin::Inline, symmetric, published, context.problems)?);
     context.key_sets.insert(known, Rc::clone(&keys));
     Some(keys)
+}
+
+/// `allowPublishedKeys`: the only way to trust a key that everybody has.
+fn published(object: &Object<'_>, problems: &Problems) -> Published {
+    match object.field("allowPublishedKeys").and_then(|n| n.boolean(problems)) {
+        Some(true) => {
+            problems.warning(
+                object.path("allowPublishedKeys"),
+                "keys whose private half is published are taken, so anybody may sign a token: for tests only",
+            );
+            Published::Allowed
+        }
+        Some(false) | None => Published::Refused,
+    }
 }
 
 /// `jwksUri`, or else what the issuer's OpenID configuration will say.
@@ -167,7 +187,7 @@ mod tests {
     use crate::config::Policy;
     use crate::remote::{Keys, Place};
 
-    const PIN: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+    const PIN: &str = "RJK-RJ1wttOzczZfpheUK0H3vqa_7x_qOozo3k9pzdQ";
 
     fn load(rule: &str) -> Result<Policy, Vec<String>> {
         let text = format!(r#"{{"jwtRules": [{{"issuer": "https://idp.example/a/", {rule}}}]}}"#);

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::reader::{Node, Problems};
-use crate::jwks::{KeySet, Origin};
-use crate::remote::Held;
+use crate::jwks::{KeySet, Origin, Published};
+use crate::remote::{Heard, Held};
 
 const NOW: u64 = 1_000_000;
 const ISSUER: &str = "https://idp.example";
@@ -53,10 +53,16 @@ fn policy(rules: &[Value]) -> Policy {
 /// Puts a set into the ring, as if it had been fetched at `fetched_at`.
 fn hold(session: &Session, policy: &Policy, keys: Option<&Value>, fetched_at: u64) {
     let problems = Problems::default();
-    let read = |value| KeySet::read(&Node::root(value), Origin::Fetched, true, &problems).unwrap();
+    let read = |value| {
+        KeySet::read(&Node::root(value), Origin::Fetched, true, Published::Refused, &problems)
+            .unwrap()
+    };
     let keys = keys.map(|value| Rc::new(read(value)));
     let remote = policy.jwt.rules.iter().find_map(|rule| rule.keys.remote()).unwrap();
-    session.ring.hold(&remote.source.id(), Held { keys, fetched_at, retry_at: NOW + 7 });
+    session.ring.hold(
+        &remote.source.id(),
+        Held { keys, fetched_at, retry_at: NOW + 7, heard: Heard::Once },
+    );
 }
 
 fn ask(policy: &Policy, session: &mut Session, token: Option<&str>, now: u64) -> Decision {

@@ -7,11 +7,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use crate::authenticate::crowd::{self, Crowd};
 use crate::cache::Answer;
 use crate::config::{HashKey, Policy};
 use crate::decide::{Decision, Session, Trace};
 use crate::log::{self, Circumstances, Level, Sampler, words};
 use crate::metrics::{self, Series, family};
+use crate::remote::Ring;
 use crate::request::Request;
 use crate::start;
 
@@ -32,6 +34,7 @@ pub(super) struct Observer {
     cache: Cache,
     fetches: HashMap<String, Fetches>,
     turn: Option<u64>,
+    crowds: Vec<Crowd>,
     level_asked: u64,
     traces: bool,
 }
@@ -107,6 +110,9 @@ impl Observer {
         for (provider, keys) in start::usable_keys(policy, &remote::ring()) {
             self.stats.set(&family::JWKS_KEYS, [provider.into()], keys);
         }
+        // Inline ones are among the configuration's warnings already.
+        self.crowds = crowd::crowds(&policy.jwt, &Ring::default());
+        self.count_untried(policy);
         if policy.decision_log.hash == Some(HashKey::OfProcess) {
             self.process_key = host::shared("usher.decisionLog.hashKey", random);
         }
@@ -126,6 +132,7 @@ impl Observer {
         }
         self.turn = turn;
         let ring = remote::ring();
+        self.crowded(policy, &ring);
         let keys = start::usable_keys(policy, &ring);
         for (source, providers) in sources(policy) {
             let fetches = remote::fetches(&source);
@@ -134,6 +141,7 @@ impl Observer {
             for provider in providers {
                 for (result, now, before) in [
                     ("success", fetches.good, before.good),
+                    ("empty", fetches.empty, before.empty),
                     ("failure", fetches.failed, before.failed),
                 ] {
                     // Fewer than before: the refreshing had ended, and began anew.
@@ -149,6 +157,32 @@ impl Observer {
                 let count = keys.get(provider).copied().unwrap_or_default();
                 self.stats.set(&family::JWKS_KEYS, [provider.into()], count);
             }
+        }
+    }
+
+    /// Tells of keys that are not all tried, where that is news.
+    fn crowded(&mut self, policy: &Policy, ring: &Ring) {
+        let crowds = crowd::crowds(&policy.jwt, ring);
+        if crowds == self.crowds {
+            return;
+        }
+        for crowd in crowds.iter().filter(|crowd| !self.crowds.contains(crowd)) {
+            let Some(rule) = policy.jwt.rules.get(crowd.rule) else { continue };
+            let problem = crowd.problem(policy.jwt.signature_checks);
+            let line = format!("usher: keys: `{}`: {problem}", rule.provider);
+            host::log(LogLevel::Warn, &words::clean(line.as_bytes(), STEP_BYTES));
+        }
+        self.crowds = crowds;
+        self.count_untried(policy);
+    }
+
+    fn count_untried(&mut self, policy: &Policy) {
+        self.stats.zero(&family::JWKS_KEYS_UNTRIED);
+        for crowd in &self.crowds {
+            let Some(rule) = policy.jwt.rules.get(crowd.rule) else { continue };
+            let untried = crowd.keys.saturating_sub(policy.jwt.signature_checks);
+            let untried = u64::try_from(untried).unwrap_or(u64::MAX);
+            self.stats.set(&family::JWKS_KEYS_UNTRIED, [rule.provider.as_str().into()], untried);
         }
     }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::host::{self, MapType, Swap};
 use crate::config::Policy;
 use crate::remote::{
-    self, Answer, Call, Event, Fault, Held, MOST_BYTES, Millis, Moment, Record, Remote, Ring, Step,
-    Want, Worker,
+    self, Answer, Call, Event, Fault, Heard, Held, MOST_BYTES, Millis, Moment, Record, Remote,
+    Ring, Step, Want, Worker,
 };
 
 thread_local! {
@@ -50,8 +50,10 @@ struct State {
 /// How many fetches by this worker have ended so far, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fetches {
-    /// With a usable set.
+    /// With a set that holds a key.
     pub(super) good: u64,
+    /// With a set that holds none.
+    pub(super) empty: u64,
     /// Without one.
     pub(super) failed: u64,
 }
@@ -312,7 +314,8 @@ impl State {
         };
         let seconds = |millis: Millis| millis / 1000;
         let retry_at = seconds(record.due_at);
-        ring.hold(id, Held { keys, fetched_at: seconds(record.fetched_at), retry_at });
+        let heard = if record.filled > 0 { Heard::Once } else { Heard::Never };
+        ring.hold(id, Held { keys, fetched_at: seconds(record.fetched_at), retry_at, heard });
         self.record = record;
         other
     }
@@ -321,9 +324,20 @@ impl State {
         let place = &self.remote.source.place;
         match &step.outcome {
             None | Some(Err(Fault::Lost)) => return,
+            Some(Ok(warnings)) if record.empty > 0 => {
+                self.fetches.empty = self.fetches.empty.saturating_add(1);
+                let tokens = match record.filled {
+                    0 => "none was ever listed, so that only keys of `jwks` beside it count",
+                    _ => "the last one is withdrawn, and tokens of the issuer are refused",
+                };
+                log::warn!("usher: keys: {place}: the set holds no key for signatures: {tokens}");
+                for warning in warnings {
+                    log::warn!("usher: keys: {place}: {warning}");
+                }
+            }
             Some(Ok(warnings)) => {
                 self.fetches.good = self.fetches.good.saturating_add(1);
-                let failed = self.record.failures > 0;
+                let failed = self.record.fruitless() > 0;
                 if failed || record.generation != self.record.generation {
                     log::info!("usher: keys: {place}: set {} in force", record.generation);
                     for warning in warnings {
@@ -335,6 +349,15 @@ impl State {
                 self.fetches.failed = self.fetches.failed.saturating_add(1);
                 let failures = record.failures;
                 log::warn!("usher: keys: {place}: failed fetch {failures} in a row: {fault}");
+                let max_stale = self.remote.terms.max_stale;
+                let age = host::unix_millis().saturating_sub(record.fetched_at);
+                let left = max_stale.saturating_sub(Duration::from_millis(age)).as_secs();
+                if record.filled > 0 && record.empty == 0 {
+                    log::warn!(
+                        "usher: keys: {place}: nothing is withdrawn by a failed fetch: the keys of the last \
+                         good set stay in force for {left} s more"
+                    );
+                }
             }
         }
         TURN.set(TURN.get().wrapping_add(1));

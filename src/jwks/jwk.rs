@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::der::{Curve, Numbers};
-use super::{Algorithm, Key};
+use super::{Algorithm, Key, Material};
 use crate::json::{Map, Value};
 use crate::verify::portable::PublicKey;
 
@@ -69,8 +69,9 @@ pub(super) fn from_numbers(
 ) -> Result<Key, Unusable> {
     let public = PublicKey::new(numbers).map_err(|why| Unusable::because(why.0))?;
     let algorithms = bind(fitting(numbers), alg)?;
-    let thumbprint = Some(numbers.thumbprint());
-    Ok(Key { kid, algorithms, public, spki: numbers.spki(), thumbprint })
+    let material = numbers.material();
+    let thumbprint = Some(material.thumbprint());
+    Ok(Key { kid, algorithms, public, spki: numbers.spki(), material, thumbprint })
 }
 
 /// What a key's type and curve allow.
@@ -98,10 +99,35 @@ fn bind(fitting: &[Algorithm], alg: Option<&str>) -> Result<Vec<Algorithm>, Unus
     }
 }
 
+/// What a key's issuer says it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MarkedUse {
+    /// Something else than signatures: an issuer that lists no other key signs with none.
+    Another,
+    /// Signatures, or anything.
+    Signatures,
+}
+
+/// By `use` and `key_ops`. A mark that cannot be read is none.
+pub(super) fn marked_use(jwk: &Map<String, Value>) -> MarkedUse {
+    let by_use = matches!(jwk.get("use"), Some(Value::String(usage)) if !is_for_signatures(usage));
+    let by_operations = match jwk.get("key_ops") {
+        Some(Value::Array(ops)) => {
+            !ops.is_empty() && ops.iter().all(|op| op.as_str().is_some_and(|op| op != "verify"))
+        }
+        _ => false,
+    };
+    if by_use || by_operations { MarkedUse::Another } else { MarkedUse::Signatures }
+}
+
+/// RFC 7517 section 4.2; SPIFFE Trust Domain and Bundle section 4.2.2: keys for JWT-SVIDs are marked so.
+fn is_for_signatures(usage: &str) -> bool {
+    matches!(usage, "sig" | "jwt-svid")
+}
+
 /// RFC 7517 sections 4.2 and 4.3: a key for encryption is none for signatures.
 fn check_use(jwk: &Map<String, Value>) -> Result<(), Unusable> {
-    // SPIFFE Trust Domain and Bundle section 4.2.2: keys for JWT-SVIDs are marked so.
-    if text(jwk, "use")?.is_some_and(|usage| usage != "sig" && usage != "jwt-svid") {
+    if text(jwk, "use")?.is_some_and(|usage| !is_for_signatures(usage)) {
         return Err(Unusable::because("`use` is not `sig`"));
     }
     match jwk.get("key_ops") {
@@ -132,8 +158,8 @@ fn shared(
     if algorithms.is_empty() {
         return Err(Unusable::because("`k` is shorter than the hash (RFC 7518 section 3.2)"));
     }
-    let public = PublicKey::shared(&secret);
-    Ok(Key { kid, algorithms, public, spki: Vec::new(), thumbprint: None })
+    let (public, material) = (PublicKey::shared(&secret), Material::shared(&secret));
+    Ok(Key { kid, algorithms, public, spki: Vec::new(), material, thumbprint: None })
 }
 
 fn point(jwk: &Map<String, Value>) -> Result<Numbers, Unusable> {

@@ -3,7 +3,7 @@
 //! JSON text or the object itself, the map of key id to certificate, or PEM. One unusable key must not
 //! take the others down; a set that holds a private part has leaked it, and is refused.
 
-use super::jwk::{self, Symmetric, Unusable};
+use super::jwk::{self, MarkedUse, Symmetric, Unusable};
 use super::{Key, KeySet, der, pem};
 use crate::config::reader::{Node, Problems};
 use crate::json::{self, Value};
@@ -17,20 +17,35 @@ pub enum Origin {
     Inline,
 }
 
+/// `allowPublishedKeys`: whether keys count whose private half is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Published {
+    /// They do: for tests with the examples of standards.
+    Allowed,
+    /// Inline an error, fetched a key that is skipped: anybody can sign for them.
+    #[default]
+    Refused,
+}
+
 /// JSON levels of a key set: the set, the list, a key, its `key_ops` or `oth`, an entry of that.
 const DEPTH: usize = 8;
 
 impl KeySet {
     /// Reads a set. `symmetric`: whether the rule offers an HS algorithm, so that `oct` keys count.
-    /// `None`, with a note, where no key is usable or an inline set holds a private part.
+    /// `None`, with a note, where no key is usable or an inline set holds a private part. A fetched set
+    /// that is empty, or whose every key is marked for another use, is a set without keys: its issuer has
+    /// withdrawn the last one. Where a key was refused for anything else, nobody can say that.
     pub fn read(
         node: &Node<'_>,
         origin: Origin,
         symmetric: bool,
+        published: Published,
         problems: &Problems,
     ) -> Option<Self> {
         let symmetric = if symmetric { Symmetric::Counts } else { Symmetric::Ignored };
-        let mut reading = Reading { origin, symmetric, problems, keys: Vec::new(), refused: false };
+        let (keys, skipped, elsewhere, refused) = (Vec::new(), 0, 0, false);
+        let mut reading =
+            Reading { origin, symmetric, published, problems, keys, skipped, elsewhere, refused };
         match node.value {
             Value::Object(_) => reading.object(&node.at, node.value),
             Value::String(text) if pem::is_pem(text) => reading.pem(&node.at, text),
@@ -47,7 +62,8 @@ impl KeySet {
         if reading.refused {
             return None;
         }
-        if reading.keys.is_empty() {
+        let withdrawn = origin == Origin::Fetched && reading.skipped == reading.elsewhere;
+        if reading.keys.is_empty() && !withdrawn {
             problems.error(&node.at, "expected at least one usable key, found none");
             return None;
         }
@@ -58,8 +74,13 @@ impl KeySet {
 struct Reading<'p> {
     origin: Origin,
     symmetric: Symmetric,
+    published: Published,
     problems: &'p Problems,
     keys: Vec<Key>,
+    /// Keys that are skipped.
+    skipped: usize,
+    /// Those of them that their issuer marks for another use.
+    elsewhere: usize,
     refused: bool,
 }
 
@@ -77,6 +98,10 @@ impl Reading<'_> {
                         Value::Object(jwk) => jwk::read(jwk, self.symmetric),
                         _ => Err(Unusable::Unfit("it is not an object".to_owned())),
                     };
+                    let marked = key.as_object().map_or(MarkedUse::Signatures, jwk::marked_use);
+                    if read.is_err() && marked == MarkedUse::Another {
+                        self.elsewhere = self.elsewhere.saturating_add(1);
+                    }
                     self.take(&at, kid, read);
                 }
             }
@@ -123,6 +148,27 @@ impl Reading<'_> {
 
     fn take(&mut self, at: &str, kid: Option<&str>, key: Result<Key, Unusable>) {
         let name = kid.map(|kid| format!("key `{kid}`")).unwrap_or_else(|| "a key".to_owned());
+        let source = key.as_ref().ok().and_then(|key| key.material.published_in());
+        let source = source.filter(|_| self.published == Published::Refused);
+        if key.is_err() || source.is_some() {
+            self.skipped = self.skipped.saturating_add(1);
+        }
+        if let Some(source) = source {
+            let known =
+                format!("its private half is published ({source}), so anybody can sign for it");
+            return match self.origin {
+                Origin::Inline => self.refuse(
+                    at,
+                    &format!(
+                        "{name} guards nothing: {known}; give your issuer's keys, or for a test say \
+                         `allowPublishedKeys: true`"
+                    ),
+                ),
+                Origin::Fetched => {
+                    self.problems.warning(at, format!("{name} is skipped: {known}"));
+                }
+            };
+        }
         match key {
             Ok(key) => self.keys.push(key),
             Err(Unusable::Private(member)) if self.origin == Origin::Inline => self.refuse(

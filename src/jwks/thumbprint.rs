@@ -3,11 +3,28 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::Material;
 use super::der::{Curve, Numbers};
 
-impl Numbers {
+impl Material {
     /// The SHA-256 thumbprint in base64url.
-    pub fn thumbprint(&self) -> String {
+    pub(super) fn thumbprint(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// Of a key that signer and verifier share (RFC 7638 section 3.2).
+    pub(super) fn shared(secret: &[u8]) -> Self {
+        Self::of_members(&format!(r#""k":"{}","kty":"oct""#, URL_SAFE_NO_PAD.encode(secret)))
+    }
+
+    fn of_members(members: &str) -> Self {
+        Self(hmac_sha256::Hash::hash(format!("{{{members}}}").as_bytes()))
+    }
+}
+
+impl Numbers {
+    /// What tells the key from every other.
+    pub(super) fn material(&self) -> Material {
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         // RFC 7638 section 3.2, RFC 8037 section 2: the required members, sorted, without white space.
         let members = match self {
@@ -36,7 +53,7 @@ impl Numbers {
                 format!(r#""e":"{}","kty":"RSA","n":"{}""#, least(e), least(n))
             }
         };
-        encode(&hmac_sha256::Hash::hash(format!("{{{members}}}").as_bytes()))
+        Material::of_members(&members)
     }
 }
 
@@ -53,9 +70,9 @@ mod tests {
         // RFC 7638 section 3.1.
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
         let rsa = Numbers::Rsa { n: decode(n), e: vec![0, 1, 0, 1] };
-        assert_eq!(rsa.thumbprint(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        assert_eq!(rsa.material().thumbprint(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
         // RFC 8037 appendix A.3.
         let ed = Numbers::Ed25519(decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"));
-        assert_eq!(ed.thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        assert_eq!(ed.material().thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     }
 }

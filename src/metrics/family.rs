@@ -129,7 +129,7 @@ pub static JWKS_REFRESHES: Family = counter(
     "usher_jwks_refreshes_total",
     &["provider", "result"],
     &["provider"],
-    "Fetches of a remote key set: `success` or `failure`.",
+    "Fetches of a remote key set: `success`, `empty` (the issuer lists no key for signatures: the last one is withdrawn) or `failure` (nothing is withdrawn: the last good set stays within `maxStale`).",
 );
 
 /// When a remote key set was fetched.
@@ -143,7 +143,14 @@ pub static JWKS_LAST_SUCCESS: Family = gauge(
 pub static JWKS_KEYS: Family = gauge(
     "usher_jwks_keys",
     &["provider"],
-    "Usable keys of a provider; 0 where none was fetched yet, or the provider is gone from the configuration.",
+    "Usable keys of a provider; 0 where none was fetched yet, where the issuer has withdrawn the last one, or where the provider is gone from the configuration.",
+);
+
+/// Keys that fit one token beyond the budget.
+pub static JWKS_KEYS_UNTRIED: Family = gauge(
+    "usher_jwks_keys_untried",
+    &["provider"],
+    "Keys of one algorithm that fit one token of a provider beyond `limits.signatureChecks`: a token of one of them may be refused as `key_unknown`; 0 is as it should be.",
 );
 
 /// Requests that could not wait.
@@ -180,7 +187,7 @@ pub static BUILD_INFO: Family =
     gauge("usher_build_info", &["version"], "1, for the module's version.");
 
 /// Every metric there is.
-pub static ALL: [&Family; 18] = [
+pub static ALL: [&Family; 19] = [
     &DECISIONS,
     &KEY_REQUESTS,
     &SIGNATURE_CHECKS,
@@ -194,6 +201,7 @@ pub static ALL: [&Family; 18] = [
     &JWKS_REFRESHES,
     &JWKS_LAST_SUCCESS,
     &JWKS_KEYS,
+    &JWKS_KEYS_UNTRIED,
     &PENDING_OVERFLOW,
     &CONFIG_GENERATION,
     &CONFIG_VALID,

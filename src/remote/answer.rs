@@ -1,7 +1,8 @@
 //! What a key server answered -> keys, or why they are none.
 //!
-//! Only 200 with a JWK set in which a key is usable counts. A redirect is not followed: where else keys
-//! may come from is the operator's to say.
+//! Only 200 with a JWK set counts in which a key is usable, or which says that there is none: it is empty, or
+//! each of its keys is marked for another use. A set whose keys we refuse says no such thing. A redirect is not
+//! followed: where else keys may come from is the operator's to say.
 
 use std::fmt;
 use std::rc::Rc;
@@ -37,6 +38,8 @@ pub struct Answer {
 pub struct Fetched {
     /// As it came.
     pub body: String,
+    /// How many keys of it are usable; 0: its issuer has withdrawn the last one.
+    pub usable: usize,
     /// The ids of its usable keys.
     pub kids: Vec<String>,
     /// How long it is fresh, where the server says.
@@ -91,7 +94,8 @@ impl Answer {
         let body = self.text()?;
         let (keys, warnings) = read(body, selection).map_err(Fault::NotKeys)?;
         let kids = keys.keys().iter().filter_map(|key| key.kid.clone()).collect();
-        Ok(Fetched { body: body.to_owned(), kids, max_age: self.max_age(), warnings })
+        let usable = keys.keys().len();
+        Ok(Fetched { body: body.to_owned(), usable, kids, max_age: self.max_age(), warnings })
     }
 
     /// The issuer's configuration in it (OpenID Connect Discovery 1.0 section 4).
@@ -153,14 +157,17 @@ impl Answer {
     }
 }
 
-/// The keys of a body that a server sent, and what is worth a note about them.
+/// The keys of a body that a server sent, none where it has withdrawn the last, and what is worth a note about them.
 ///
 /// # Errors
 /// Why there are none.
 pub(super) fn read(body: &str, selection: &Selection) -> Result<(KeySet, Vec<String>), String> {
     let problems = Problems::default();
     let value = Value::String(body.to_owned());
-    let keys = KeySet::read(&Node::root(&value), Origin::Fetched, selection.symmetric, &problems);
+    let Selection { symmetric, published, .. } = *selection;
+    let node = Node::root(&value);
+    let keys = KeySet::read(&node, Origin::Fetched, symmetric, published, &problems);
+    let withdrawn = keys.as_ref().is_some_and(|keys| keys.keys().is_empty());
     let keys = keys.map(|keys| keys.pinned(&selection.pins, &problems));
     let (errors, warnings) = problems.into_parts();
     // Both may repeat what the server sent.
@@ -168,13 +175,19 @@ pub(super) fn read(body: &str, selection: &Selection) -> Result<(KeySet, Vec<Str
         notes.iter().map(|note| note.to_string().escape_default().to_string()).collect()
     };
     match keys {
-        Some(keys) if keys.keys().is_empty() => {
+        Some(keys) if keys.keys().is_empty() && !withdrawn => {
             Err("expected at least one key of `jwksPins`, found none".to_owned())
         }
         Some(keys) => Ok((keys, plain(warnings))),
-        None => Err(plain(errors).join("; ")),
+        None => {
+            let skipped = plain(warnings).into_iter().take(TOLD);
+            Err(plain(errors).into_iter().chain(skipped).collect::<Vec<_>>().join("; "))
+        }
     }
 }
+
+/// So many of the keys that were refused are told, where none is left.
+const TOLD: usize = 5;
 
 impl super::Record {
     /// The keys of the record, if it has any.

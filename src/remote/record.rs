@@ -23,6 +23,10 @@ pub struct Record {
     pub due_at: Millis,
     /// Failed fetches since the last good one.
     pub failures: u32,
+    /// Sets without a key that came in a row when a fetch was due; 0: the set in force has one.
+    pub empty: u32,
+    /// Sets with a key that there were, as far as one can count them.
+    pub filled: u32,
     /// Who fetches, since when and until when at most.
     lease: Option<Lease>,
     /// Refetches for unknown keys that were spent and have not come back.
@@ -49,7 +53,7 @@ struct Lease {
 }
 
 /// The first word of a record; another version of Usher may have left one in the same process.
-const VERSION: &str = "usher-keys-1";
+const VERSION: &str = "usher-keys-2";
 
 impl Record {
     /// Whether a set was fetched and may still be used.
@@ -69,7 +73,7 @@ impl Record {
 
     /// When the next fetch is due, if nobody is fetching.
     pub fn next_attempt(&self, now: Millis) -> Millis {
-        let latest = match self.failures {
+        let latest = match self.fruitless() {
             0 => FRESH_BOUNDS.1,
             _ => BACK_OFF.1,
         };
@@ -79,6 +83,11 @@ impl Record {
             return due;
         }
         due.min(self.next_refetch(now))
+    }
+
+    /// Fetches that brought no key, since one did: the back-off counts them.
+    pub fn fruitless(&self) -> u32 {
+        self.failures.saturating_add(self.empty)
     }
 
     /// When the next refetch for an unknown key may be made.
@@ -135,6 +144,17 @@ impl Record {
     /// Takes over what was fetched by a fetch that began at `began`.
     pub(super) fn accept(&mut self, fetched: &Fetched, began: Millis, now: Millis) {
         let kids: Vec<u64> = fetched.kids.iter().map(|kid| hash(kid)).collect();
+        if fetched.usable == 0 {
+            // An issuer that starts again may list nothing for a moment: its keys come back.
+            self.absent.clear();
+            self.kids.clear();
+            if self.empty == 0 || self.due_at <= began {
+                self.empty = self.empty.saturating_add(1);
+            }
+        } else {
+            self.empty = 0;
+            self.filled = self.filled.saturating_add(1);
+        }
         self.absent.retain(|(kid, until)| now < *until && !kids.contains(kid));
         // The server was asked for these, and does not list them.
         let asked_for = std::mem::take(&mut self.asking);
@@ -177,7 +197,7 @@ impl Record {
     }
 
     /// Whether a request that may wait until `until` should wait for a key set (no `kid`), or for this
-    /// key, which was wanted when it came.
+    /// key, which was wanted when it came. Nobody waits for the key of an issuer that lists none.
     pub fn is_worth_waiting(&self, kid: Option<&str>, until: Millis, now: Millis) -> bool {
         if now >= until {
             return false;
@@ -186,6 +206,7 @@ impl Record {
         let coming = leased || self.next_attempt(now) < until;
         match kid.map(hash) {
             None => coming,
+            Some(_) if self.empty > 0 => false,
             Some(kid) if self.wanted.contains(&kid) => coming,
             Some(kid) => leased && self.asking.contains(&kid),
         }
@@ -202,6 +223,8 @@ impl Record {
             self.failures.into(),
             self.spent.into(),
             self.spent_at,
+            self.empty.into(),
+            self.filled.into(),
         ];
         let lists = [
             numbers.to_vec(),
@@ -228,7 +251,7 @@ impl Record {
         let mut next = || lists.next().flatten();
         let (numbers, lease, wanted) = (next()?, next()?, next()?);
         let (asking, absent, kids) = (next()?, next()?, next()?);
-        let [generation, fetched_at, asked_at, due_at, failures, spent, spent_at] =
+        let [generation, fetched_at, asked_at, due_at, failures, spent, spent_at, empty, filled] =
             numbers.try_into().ok()?;
         let [holder, since, until] = lease.try_into().ok()?;
         let pairs = |list: Vec<u64>| -> Vec<(u64, Millis)> {
@@ -240,6 +263,8 @@ impl Record {
             asked_at,
             due_at,
             failures: u32::try_from(failures).ok()?,
+            empty: u32::try_from(empty).ok()?,
+            filled: u32::try_from(filled).ok()?,
             lease: (until > 0).then_some(Lease { holder, since, until }),
             spent: u32::try_from(spent).ok()?,
             spent_at,
@@ -273,8 +298,14 @@ mod tests {
     use super::*;
 
     fn fetched(body: &str, kids: &[&str]) -> Fetched {
-        let kids = kids.iter().map(|kid| (*kid).to_owned()).collect();
-        Fetched { body: body.to_owned(), kids, max_age: None, warnings: Vec::new() }
+        let kids: Vec<String> = kids.iter().map(|kid| (*kid).to_owned()).collect();
+        Fetched {
+            body: body.to_owned(),
+            usable: kids.len(),
+            kids,
+            max_age: None,
+            warnings: Vec::new(),
+        }
     }
 
     #[test]
@@ -292,12 +323,12 @@ mod tests {
         assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record), "full");
         for (bytes, why) in [
             (&b""[..], "nothing"),
-            (b"usher-keys-1;\n", "no numbers"),
-            (b"usher-keys-0;0,0,0,0,0,0,0;0,0,0;;;;\n", "another version"),
-            (b"usher-keys-1;0,0,0,0,0,0;0,0,0;;;;\n", "a number short"),
-            (b"usher-keys-1;0,0,0,0,0,0,x;0,0,0;;;;\n", "no number"),
-            (b"usher-keys-1;0,0,0,0,0,0,0;0,0,0;;;;", "no line"),
-            (b"usher-keys-1;0,0,0,0,0,0,0;0,0,0;;;;\n\xff", "not UTF-8"),
+            (b"usher-keys-2;\n", "no numbers"),
+            (b"usher-keys-1;0,0,0,0,0,0,0,0,0;0,0,0;;;;\n", "another version"),
+            (b"usher-keys-2;0,0,0,0,0,0,0,0;0,0,0;;;;\n", "a number short"),
+            (b"usher-keys-2;0,0,0,0,0,0,0,0,x;0,0,0;;;;\n", "no number"),
+            (b"usher-keys-2;0,0,0,0,0,0,0,0,0;0,0,0;;;;", "no line"),
+            (b"usher-keys-2;0,0,0,0,0,0,0,0,0;0,0,0;;;;\n\xff", "not UTF-8"),
         ] {
             assert_eq!(Record::from_bytes(bytes), None, "{why}");
         }

@@ -35,6 +35,17 @@ pub struct Held {
     pub fetched_at: u64,
     /// When the next fetch is due, in seconds since 1970.
     pub retry_at: u64,
+    /// Whether the server has listed a key before.
+    pub heard: Heard,
+}
+
+/// Whether a server has ever listed a key: from then on it alone says which keys count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Never: the configuration's own keys serve.
+    Never,
+    /// It has, be it none now.
+    Once,
 }
 
 /// What a decision lacked.
@@ -70,16 +81,14 @@ impl Keys {
         let Some(held) = held else {
             return remote.inline.clone().ok_or(Unavailable { retry_after: 1 });
         };
-        match held.keys {
-            Some(keys) => {
-                let max_stale = millis(remote.terms.max_stale) / 1000;
-                // Once its server was heard, the configuration's own keys are out of date: the server
-                // may have withdrawn them.
-                let usable = now < held.fetched_at.saturating_add(max_stale);
-                usable.then_some(keys).ok_or_else(|| Unavailable::until(held.retry_at, now))
-            }
-            None => remote.inline.clone().ok_or_else(|| Unavailable::until(held.retry_at, now)),
+        // Once its server was heard, the configuration's own keys are out of date: the server may have
+        // withdrawn them. One that has listed none so far has withdrawn nothing.
+        if let Some(own) = remote.inline.as_ref().filter(|_| held.heard == Heard::Never) {
+            return Ok(Rc::clone(own));
         }
+        let max_stale = millis(remote.terms.max_stale) / 1000;
+        let usable = now < held.fetched_at.saturating_add(max_stale);
+        held.keys.filter(|_| usable).ok_or_else(|| Unavailable::until(held.retry_at, now))
     }
 
     /// The newest set that is known, however old.
@@ -87,8 +96,10 @@ impl Keys {
         match self {
             Self::Inline(keys) => Some(Rc::clone(keys)),
             Self::Remote(remote) => {
-                let held = ring.held(&remote.source.id()).and_then(|held| held.keys);
-                held.or_else(|| remote.inline.clone())
+                let held = ring.held(&remote.source.id());
+                let heard = held.as_ref().map_or(Heard::Never, |held| held.heard);
+                let own = remote.inline.clone().filter(|_| heard == Heard::Never);
+                own.or_else(|| held.and_then(|held| held.keys))
             }
         }
     }

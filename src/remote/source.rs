@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Location;
-use crate::jwks::KeySet;
+use crate::jwks::{KeySet, Published};
 
 /// The keys of a rule with `jwksUri` or `jwksCluster`.
 #[derive(Clone, Debug)]
@@ -58,6 +58,8 @@ pub struct Selection {
     pub symmetric: bool,
     /// `jwksPins`: RFC 7638 thumbprints; none: all keys.
     pub pins: Vec<String>,
+    /// Whether keys do whose private half is published.
+    pub published: Published,
 }
 
 /// How a fetched set is used.
@@ -85,7 +87,11 @@ impl Source {
             Place::Discovery { issuer, .. } => format!("issuer {issuer}"),
             Place::Keys(location) => format!("keys {location}"),
         };
-        let Selection { symmetric, pins } = &self.selection;
-        format!("{} {place} {symmetric} {}", self.cluster, pins.join(","))
+        let Selection { symmetric, pins, published } = &self.selection;
+        let published = match published {
+            Published::Allowed => " published",
+            Published::Refused => "",
+        };
+        format!("{} {place} {symmetric} {}{published}", self.cluster, pins.join(","))
     }
 }

@@ -31,7 +31,7 @@ fn by_uri() -> Remote {
 
 fn set(kids: &[&str]) -> String {
     let key = |kid: &&str| {
-        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let x = "JuGCgS62BGmiaqq5cq8CqQ5wLIdk5kIfer3rKmK671Q";
         format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}"#)
     };
     format!(r#"{{"keys":[{}]}}"#, kids.iter().map(key).collect::<Vec<_>>().join(","))
@@ -55,7 +55,11 @@ fn bad() -> Vec<(Result<Answer, Fault>, &'static str)> {
         (with(200, None, b"<html>"), "expected a JWK set, found no JSON"),
         (with(200, None, b""), "expected a JWK set, found no JSON"),
         (with(200, None, b"\xff"), "expected JSON, found bytes that are not UTF-8"),
-        (with(200, None, br#"{"keys":[]}"#), "expected at least one usable key, found none"),
+        (
+            with(200, None, br#"{"keys":[{"kty":"new","use":"sig"},{"kty":"RSA","use":"enc"}]}"#),
+            "expected at least one usable key, found none; .keys[0]: a key is skipped: `kty` `new`",
+        ),
+        (with(410, None, br#"{"keys":[]}"#), "expected status 200, found 410"),
         (
             with(200, None, br#"{"keys":[{"kty":"OKP","crv":"X25519","x":"AA"}]}"#),
             "expected at least one usable key, found none",
@@ -68,6 +72,13 @@ fn bad() -> Vec<(Result<Answer, Fault>, &'static str)> {
         (Err(Fault::Unreachable("no answer")), "no answer"),
     ]
 }
+
+/// Sets with which an issuer withdraws its last key.
+const EMPTY: [&str; 3] = [
+    r#"{"keys":[]}"#,
+    r#"{"keys":[{"kty":"OKP","crv":"X25519","use":"enc","x":"AA"}]}"#,
+    r#"{"keys":[{"kty":"RSA","use":"enc","d":"AQ"},{"kty":"EC","key_ops":["deriveKey"]}]}"#,
+];
 
 /// A process: the workers and what they share.
 struct Process {
@@ -308,13 +319,13 @@ fn the_keys_of_an_issuer_are_where_its_configuration_says() {
 #[test]
 fn only_pinned_keys_count() {
     let pinned = Selection {
-        pins: vec!["kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k".to_owned()],
+        pins: vec!["VSHzcw6XA3Mbkp8IEk6dTd-iHdmSvQO0trVpM1GM9g4".to_owned()],
         ..Selection::default()
     };
     let answer = ok(&set(&["a"])).unwrap();
     assert_eq!(answer.keys(&pinned).unwrap().kids, ["a"]);
     let other = Selection {
-        pins: vec!["NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs".to_owned()],
+        pins: vec!["RJK-RJ1wttOzczZfpheUK0H3vqa_7x_qOozo3k9pzdQ".to_owned()],
         ..Selection::default()
     };
     let fault = answer.keys(&other).unwrap_err();
@@ -331,11 +342,13 @@ fn a_rule_has_its_own_keys_until_the_server_was_heard() {
     let kid = |keys: Result<Rc<crate::jwks::KeySet>, Unavailable>| {
         keys.map(|keys| keys.keys()[0].kid.clone().unwrap())
     };
-    let hold = |keys, retry_at| ring.hold(&id, Held { keys, fetched_at: 1_000, retry_at });
+    let hold_as =
+        |keys, retry_at, heard| ring.hold(&id, Held { keys, fetched_at: 1_000, retry_at, heard });
+    let hold = |keys, retry_at| hold_as(keys, retry_at, Heard::Once);
 
     assert_eq!(kid(keys.current(&ring, 1_000)), Ok("inline".to_owned()), "nothing known");
     assert_eq!(kid(without.current(&ring, 1_000)), Err(Unavailable { retry_after: 1 }));
-    hold(None, 1_030);
+    hold_as(None, 1_030, Heard::Never);
     assert_eq!(kid(keys.current(&ring, 1_000)), Ok("inline".to_owned()), "not fetched yet");
     assert_eq!(kid(without.current(&ring, 1_000)), Err(Unavailable { retry_after: 30 }));
     hold(Some(Rc::new(key_set(&set(&["fetched"])))), 9_999_999);
@@ -346,11 +359,89 @@ fn a_rule_has_its_own_keys_until_the_server_was_heard() {
         // What the server may have withdrawn does not come back.
         assert_eq!(kid(keys.current(&ring, stale)), Err(Unavailable { retry_after: 60 }));
     }
+    // A server that has withdrawn its last key, and one that has listed none yet.
+    let none = || Some(Rc::new(key_set(EMPTY[0])));
+    let count = |keys: &Keys| keys.current(&ring, 1_000).map(|set| set.keys().len());
+    for (heard, with_own) in [(Heard::Once, 0), (Heard::Never, 1)] {
+        hold_as(none(), 1_030, heard);
+        assert_eq!(count(&keys), Ok(with_own), "{heard:?}");
+        assert_eq!(count(&without), Ok(0), "{heard:?}");
+        assert_eq!(keys.known(&ring).map(|set| set.keys().len()), Some(with_own), "{heard:?}");
+    }
+}
+
+#[test]
+fn a_set_without_a_key_withdraws_the_last_one() {
+    for empty in EMPTY {
+        let mut process = Process::new(3, by_uri());
+        process.tick();
+        process.answer(&ok(&set(&["a"])));
+        while process.calls.is_empty() {
+            process.pass(1_000, 1_000);
+        }
+        process.answer(&ok(empty));
+        let record = &process.record;
+        assert_eq!((record.generation, record.failures, record.empty), (2, 0, 1), "{empty}");
+        assert_eq!(record.keys(&Selection::default()).unwrap().keys().len(), 0, "{empty}");
+        assert_eq!(process.outcomes.last().map(Result::is_ok), Some(true), "{empty}");
+
+        // Its tokens ask for the key in the background, and nobody waits.
+        process.step(0, &Event::Unknown { kid: "a".to_owned() }, true);
+        let until = process.now + TIMEOUT;
+        assert!(!process.record.is_worth_waiting(Some("a"), until, process.now), "{empty}");
+        let asked = process.begun.len();
+        process.pass(1_100, 100);
+        assert_eq!(process.begun.len(), asked + 1, "{empty}: what was withdrawn is asked for");
+        assert!(!process.record.is_worth_waiting(Some("a"), until, process.now), "{empty}: asking");
+        process.answer(&ok(&set(&["a"])));
+        let record = &process.record;
+        assert_eq!((record.generation, record.empty, record.filled), (3, 0, 2), "{empty}");
+        assert!(record.due_at - process.now >= FRESH / 10 * 8, "{empty}: as ever");
+
+        // The configuration's own keys stay where the server has listed none yet.
+        let mut process = Process::new(1, by_uri());
+        process.tick();
+        process.answer(&ok(empty));
+        assert_eq!((process.record.empty, process.record.filled), (1, 0), "{empty}");
+    }
+}
+
+#[test]
+fn a_server_without_a_key_is_asked_as_one_that_fails() {
+    for before in [Some(set(&["a"])), None] {
+        let mut process = Process::new(4, by_uri());
+        process.tick();
+        if let Some(before) = before {
+            process.answer(&ok(&before));
+            while process.calls.is_empty() {
+                process.pass(1_000, 1_000);
+            }
+        }
+        let mut answer = ok(EMPTY[0]).unwrap();
+        answer.cache_control = "max-age=3600".to_owned();
+        let first = process.begun.len() - 1;
+        process.answer(&Ok(answer.clone()));
+        process.pass_with(600_000, &Ok(answer));
+        let begun = process.begun[first..].to_vec();
+        for (sets, pair) in begun.windows(2).enumerate() {
+            let step = 1_000 * 2_u64.pow(u32::try_from(sets.min(6)).unwrap()).min(60);
+            let gap = pair[1] - pair[0];
+            assert!((step / 2..=step + 300).contains(&gap), "step {step}: {gap}: {begun:?}");
+        }
+        assert!((14..=26).contains(&begun.len()), "{begun:?}");
+        // One that fails then goes on in the same steps, and takes nothing away or back.
+        process.pass_with(120_000, &Ok(Answer { status: 500, ..Answer::default() }));
+        assert!(process.record.failures > 0 && process.record.empty > 0);
+        assert!(process.begun.len() - first <= begun.len() + 5, "{:?}", process.begun);
+        process.pass_with(60_300, &ok(&set(&["a"])));
+        assert_eq!((process.record.failures, process.record.empty), (0, 0), "within a step");
+    }
 }
 
 #[derive(Clone, Debug)]
 enum Happening {
     Answered(usize),
+    Empty(usize),
     Good(Vec<u8>),
     Lost,
     Passes(Millis),
@@ -359,7 +450,8 @@ enum Happening {
 
 fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     let one = prop_oneof![
-        3 => (0..11_usize).prop_map(Happening::Answered),
+        3 => (0..bad().len()).prop_map(Happening::Answered),
+        2 => (0..EMPTY.len()).prop_map(Happening::Empty),
         3 => prop::collection::vec(0..6_u8, 1..4).prop_map(Happening::Good),
         1 => Just(Happening::Lost),
         6 => (1..90_000_u64).prop_map(Happening::Passes),
@@ -380,6 +472,12 @@ proptest! {
         for happening in happenings {
             match happening {
                 Happening::Answered(index) => process.answer(&bad[index].0),
+                Happening::Empty(index) => {
+                    if !process.calls.is_empty() {
+                        good = Some((EMPTY[index].to_owned(), process.now));
+                    }
+                    process.answer(&ok(EMPTY[index]));
+                }
                 Happening::Good(kids) => {
                     let kids: Vec<String> = kids.iter().map(u8::to_string).collect();
                     let body = set(&kids.iter().map(String::as_str).collect::<Vec<_>>());
@@ -405,6 +503,14 @@ proptest! {
             } else {
                 prop_assert_eq!(process.record.generation, 0);
             }
+            // Nobody waits for a key of an issuer that lists none.
+            let empty = process.record.keys(&Selection::default()).is_some_and(|k| k.keys().is_empty());
+            prop_assert_eq!(empty, process.record.empty > 0);
+            let until = process.now + TIMEOUT;
+            let waits = (0..9_u8).any(|kid| {
+                process.record.is_worth_waiting(Some(&kid.to_string()), until, process.now)
+            });
+            prop_assert!(!(empty && waits), "somebody waits for a key that is withdrawn");
             // Nobody spins: a look is never due at once, and fetches keep their distance.
             prop_assert!(look_after(&process.record, process.now) >= Duration::from_millis(1));
             let close = process.begun.windows(2).filter(|pair| pair[1] - pair[0] < 500).count();

@@ -264,6 +264,7 @@ fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
 )]
 mod tests {
     use super::*;
+    use crate::jwks::Material;
     use crate::jwks::der::Numbers;
 
     /// The fields of a `VerifySignatureArguments`.
@@ -323,6 +324,7 @@ mod tests {
             algorithms: Vec::new(),
             public: PublicKey::new(numbers).unwrap(),
             spki: numbers.spki(),
+            material: Material::default(),
             thumbprint: None,
         }
     }

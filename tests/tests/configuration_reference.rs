@@ -61,13 +61,13 @@ fn examples(field: &str, block: &str) -> Vec<Example> {
 
 /// The smallest configuration, with the example where its field stands.
 fn whole(field: &str, snippet: Map<String, Value>) -> Value {
-    // The key of RFC 7515 appendix A.3.1.
+    // A key that nobody can sign for: its private half was never kept.
     let mut rule = json!({
         "issuer": "https://idp.example.com",
         "jwks": { "keys": [{
             "kty": "EC", "crv": "P-256", "kid": "one",
-            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+            "x": "4v4G8c-8taf0kgMZ9bkp5tI8rYuHYgRzdApa3gVjxjg",
+            "y": "dE3t6ipJGW1yWKSD1_rG13u0aeG806d0oS42aKAWPzo",
         }] },
     });
     if field.is_empty() {

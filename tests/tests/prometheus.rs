@@ -183,7 +183,8 @@ fn alerts_of_keys_and_drift_fire_when_the_server_is_down_and_a_proxy_is_left_beh
     let mut newer = keys_from("keys");
     newer["missingToken"] = json!("allow");
     one.reconfigure("shop.usher", Setup::plugin(newer).discovered());
-    let expected = ["UsherConfigDrift", "UsherKeysUnavailable", "UsherStaleKeys"];
+    let expected =
+        ["UsherConfigDrift", "UsherKeyFetchFails", "UsherKeysUnavailable", "UsherStaleKeys"];
     let start = Instant::now();
     let mut waiting = expected.to_vec();
     while !waiting.is_empty() {
@@ -194,4 +195,11 @@ fn alerts_of_keys_and_drift_fire_when_the_server_is_down_and_a_proxy_is_left_beh
         std::thread::sleep(Duration::from_millis(500));
     }
     assert!(!prometheus.query(r#"usher_jwks_refreshes_total{result="failure"} > 0"#).is_empty());
+
+    server.becomes(Manner::keys(&json!({ "keys": [] })));
+    let start = Instant::now();
+    while !prometheus.firing().contains(&"UsherKeysWithdrawn".to_owned()) {
+        assert!(start.elapsed() < PATIENCE, "it does not fire: {}", prometheus.api("rules"));
+        std::thread::sleep(Duration::from_millis(500));
+    }
 }

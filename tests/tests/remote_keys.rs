@@ -167,7 +167,14 @@ fn keys_that_are_not_pinned_do_not_count() {
     let set = usher::config::reader::Problems::default();
     let value = mint::jwks([&*KEY]);
     let node = usher::config::reader::Node::root(&value);
-    let keys = usher::jwks::KeySet::read(&node, usher::jwks::Origin::Inline, false, &set).unwrap();
+    let keys = usher::jwks::KeySet::read(
+        &node,
+        usher::jwks::Origin::Inline,
+        false,
+        usher::jwks::Published::Refused,
+        &set,
+    )
+    .unwrap();
     let pin = keys.keys()[0].thumbprint.clone().unwrap();
     let gate = start(&server, 1, rule(|rule| rule["jwksPins"] = json!([pin])));
     let door = gate.door("usher");
@@ -205,14 +212,17 @@ fn failures() -> Vec<(&'static str, Manner)> {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         Manner::Answers(status, headers, body.to_owned())
     };
-    let empty = json!({ "keys": [] }).to_string();
+    // Keys that are refused withdraw none, unlike a set without keys.
+    let refused = json!({ "keys": [{ "kty": "new", "kid": "one" }] }).to_string();
+    let none = json!({ "keys": [] }).to_string();
     let huge = mint::jwks([&*KEY]).to_string() + &" ".repeat(1 << 20);
     vec![
         ("down", Manner::Down),
         ("slow", Manner::Silent),
         ("HTML", answers(200, &[("content-type", "text/html")], "<html>Sign in</html>")),
         ("500", answers(500, &[], &mint::jwks([&*KEY]).to_string())),
-        ("empty", answers(200, &[], &empty)),
+        ("refused keys", answers(200, &[], &refused)),
+        ("gone", answers(410, &[], &none)),
         ("huge", answers(200, &[], &huge)),
         ("redirect", answers(302, &[("location", "http://keys.example/jwks")], "")),
     ]
@@ -286,6 +296,7 @@ fn fail(name: &str, manner: Manner) {
 
     let failures = gate.log().text().matches("failed fetch").count();
     assert!(failures > 0, "{name}: the log tells of it");
+    gate.log().line_with(&["[warning]", "nothing is withdrawn by a failed fetch"]);
     server.becomes(Manner::keys(&mint::jwks([&*KEY, &next])));
     let start = Instant::now();
     let patience = Duration::from_secs(if soak() { 75 } else { 20 });
@@ -295,6 +306,83 @@ fn fail(name: &str, manner: Manner) {
     }
     println!("{name}: recovered after {:?}, memory {:?}", start.elapsed(), gate.memory());
     assert_sound(&gate);
+}
+
+/// An issuer without a key: the set is empty, or holds keys for another use.
+fn withdrawals() -> [(&'static str, Value); 2] {
+    let mut encryption = mint::jwks([&*KEY]);
+    encryption["keys"][0]["use"] = json!("enc");
+    [("empty", json!({ "keys": [] })), ("for encryption", encryption)]
+}
+
+#[test]
+fn the_last_key_can_be_withdrawn() {
+    for (name, none) in withdrawals() {
+        let server = KeyServer::start(Manner::keys(&mint::jwks([&*KEY])));
+        let inline = Key::new("ES256", "inline");
+        let edit = |rule: &mut Value| rule["jwks"] = mint::jwks([&inline]);
+        let gate = start(&server, 2, rule(edit));
+        let door = gate.door("usher");
+        let good = log::wait(|| (door.http1(&bearer(&KEY)).status == 200).then_some(()));
+        assert!(good.is_some(), "{name}: the server's key is used");
+        server.becomes(Manner::keys(&none));
+        // A token of an unknown key asks for the set, and is answered though no key comes.
+        let other = Key::new("ES256", "other");
+        let withdrawn = log::wait(|| {
+            door.assert_denied(&door.http1(&bearer(&other)), 401, UNKNOWN, "key_unknown");
+            (door.http1(&bearer(&KEY)).status == 401).then_some(())
+        });
+        assert!(withdrawn.is_some(), "{name}: the last key is withdrawn:\n{}", gate.log().text());
+        // Every worker knows within a second.
+        std::thread::sleep(Duration::from_millis(1_500));
+        // The server answers no more: whoever waited for it would wait for 20 s.
+        server.becomes(Manner::Silent);
+        let start = Instant::now();
+        for _ in 0..8 {
+            for key in [&*KEY, &other, &inline] {
+                for reply in door.both(&bearer(key)) {
+                    door.assert_denied(&reply, 401, UNKNOWN, "key_unknown");
+                }
+            }
+        }
+        let elapsed = start.elapsed();
+        assert!(elapsed < Duration::from_secs(15), "{name}: somebody waited: {elapsed:?}");
+        gate.log().line_with(&["[warning]", "the set holds no key for signatures", "withdrawn"]);
+        server.becomes(Manner::keys(&mint::jwks([&*KEY])));
+        let back = log::wait(|| (door.http1(&bearer(&KEY)).status == 200).then_some(()));
+        assert!(back.is_some(), "{name}: it came back:\n{}", gate.log().text());
+        assert_sound(&gate);
+    }
+}
+
+#[test]
+fn own_keys_stay_beside_a_server_that_lists_none_yet() {
+    for (name, none) in withdrawals() {
+        let server = KeyServer::start(Manner::keys(&none));
+        let gate = start(&server, 1, rule(|rule| rule["jwks"] = mint::jwks([&*KEY])));
+        let door = gate.door("usher");
+        gate.log().line_with(&[
+            "[warning]",
+            "the set holds no key for signatures",
+            "none was ever",
+        ]);
+        door.http1(&bearer(&KEY)).passed();
+        let other = Key::new("ES256", "other");
+        door.assert_denied(&door.http1(&bearer(&other)), 401, UNKNOWN, "key_unknown");
+        assert!(server.asked() > 0, "{name}");
+        server.becomes(Manner::keys(&mint::jwks([&other])));
+        let heard = log::wait(|| (door.http1(&bearer(&other)).status == 200).then_some(()));
+        assert!(heard.is_some(), "{name}: the server is heard");
+        door.assert_denied(&door.http1(&bearer(&KEY)), 401, UNKNOWN, "key_unknown");
+        // And has the last word: what the configuration holds does not come back.
+        server.becomes(Manner::keys(&none));
+        let gone = log::wait(|| {
+            door.http1(&bearer(&Key::new("ES256", "unknown")));
+            (door.http1(&bearer(&other)).status == 401).then_some(())
+        });
+        assert!(gone.is_some(), "{name}: withdrawn");
+        door.assert_denied(&door.http1(&bearer(&KEY)), 401, UNKNOWN, "key_unknown");
+    }
 }
 
 #[test]

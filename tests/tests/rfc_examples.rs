@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use usher::compact::{self, Limits};
 use usher::config::reader::{Node, Problems};
 use usher::denial::{Denial, Malformed};
-use usher::jwks::{Algorithm, KeySet, Origin};
+use usher::jwks::{Algorithm, KeySet, Origin, Published};
 use usher::verify::{SignatureEngine as _, portable::Portable};
 use usher_tests::verdict::{Ask as _, Core, get, with};
 
@@ -175,6 +175,7 @@ fn rfc_7515_and_7519_tokens_of_joe() {
         let rule = json!({
             "issuer": "joe",
             "jwks": { "keys": [jwk] },
+            "allowPublishedKeys": true,
             "algorithms": [algorithm],
             "outputPayloadToHeader": "x-payload",
             "outputClaimToHeaders": [{ "header": "x-root", "claim": "http://example.com/is_root" }],
@@ -210,7 +211,8 @@ fn verifies(jwk: &Value, algorithm: Algorithm, signed: &str, signature: &str) ->
     use base64::Engine as _;
     let signature = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(signature).unwrap();
     let (set, problems) = (json!({ "keys": [jwk] }), Problems::default());
-    let keys = KeySet::read(&Node::root(&set), Origin::Inline, true, &problems).unwrap();
+    let keys = KeySet::read(&Node::root(&set), Origin::Inline, true, Published::Allowed, &problems)
+        .unwrap();
     let key = keys.candidates(None, algorithm).next().expect("the key is for the algorithm");
     Portable.verify(algorithm, key, signed.as_bytes(), &signature).unwrap()
 }

@@ -146,7 +146,7 @@ fn jwt_rule(rule: &Value, at: &str, notes: &mut Notes) -> Value {
             }
             "anyIssuer" => {}
             "name" => notes.advice(&place, "Istio's rules have no names"),
-            "requireExpiration" => {}
+            "requireExpiration" | "allowPublishedKeys" => {}
             name => notes.lost(&place, without(name)),
         }
     }

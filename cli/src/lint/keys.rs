@@ -1,4 +1,4 @@
-//! Inline keys that are about to fail, or that others hold too.
+//! Inline keys that are about to fail, or that are told apart badly.
 
 use std::collections::BTreeSet;
 
@@ -9,16 +9,6 @@ use usher::json::{self, Value};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::view::{View, filled};
-
-/// Keys whose private halves are printed in documents: how a member of the JWK begins, and where.
-const PUBLISHED: [(&str, &str, &str); 6] = [
-    ("kid", "DHFbpoIUqrY8t2zpA2qXfCmr5VO5ZEr4RzHU_-envvQ", "Istio's samples"),
-    ("n", "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbf", "RFC 7517 appendix A"),
-    ("n", "u1SU1LfVLPHCozMxH2Mo4lgOEePzNm0tRgeLezV6ffAt0gunVTLw7onL", "jwt.io"),
-    ("x", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "RFC 8037 appendix A"),
-    ("x", "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "RFC 7517 appendix A"),
-    ("x", "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "RFC 7515 appendix A"),
-];
 
 /// A certificate that ends within this many seconds is about to: 30 days.
 const SOON: i64 = 30 * 24 * 3600;
@@ -59,17 +49,6 @@ fn check_keys(rule: &Value, keys: &[Value], at: &str, now: i64, problems: &Probl
     for (index, key) in keys.iter().enumerate() {
         let at = format!("{at}.keys[{index}]");
         let member = |name: &str| key.get(name).and_then(Value::as_str);
-        for (name, beginning, place) in PUBLISHED {
-            if member(name).is_some_and(|text| text.starts_with(beginning)) {
-                problems.warning(
-                    &at,
-                    format!(
-                        "anyone can sign for this key: its private half is published ({place}); put \
-                         your issuer's keys here"
-                    ),
-                );
-            }
-        }
         match member("kid") {
             Some(kid) if !kids.insert(kid) => {
                 problems.warning(&at, format!("another key of the set has the kid `{kid}`"));

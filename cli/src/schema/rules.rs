@@ -25,6 +25,10 @@ pub(super) fn rule() -> Value {
             ("jwksUri", text("Where the keys are fetched")),
             ("jwksCluster", text("The Envoy cluster through which `jwksUri` is reached")),
             ("jwksPins", texts("Thumbprints (RFC 7638) of the only keys that count")),
+            (
+                "allowPublishedKeys",
+                flag("Takes keys whose private half is published; for tests only"),
+            ),
             ("maxStale", duration("How long fetched keys hold without their server; default: 24h")),
             ("timeout", duration("How long to wait for `jwksUri`")),
             ("fromHeaders", list("Headers that may hold a token", from_header())),

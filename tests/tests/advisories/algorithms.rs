@@ -48,7 +48,14 @@ fn a_public_key_is_no_hmac_secret() {
         let node = usher::config::reader::Node::root(&set);
         let problems = usher::config::reader::Problems::default();
         let origin = usher::jwks::Origin::Inline;
-        let keys = usher::jwks::KeySet::read(&node, origin, false, &problems).unwrap();
+        let keys = usher::jwks::KeySet::read(
+            &node,
+            origin,
+            false,
+            usher::jwks::Published::Refused,
+            &problems,
+        )
+        .unwrap();
         keys.keys()[0].spki.clone()
     };
     let text = |jwk: Value, member: &str| jwk[member].as_str().unwrap().as_bytes().to_vec();

@@ -100,6 +100,7 @@ fn policy(rules: &[Value]) -> Policy {
     let with_keys = rules.iter().map(|rule| {
         let mut rule = rule.clone();
         rule["jwks"] = jwks.clone();
+        rule["allowPublishedKeys"] = json!(true);
         rule
     });
     let rules: Vec<Value> = with_keys.collect();

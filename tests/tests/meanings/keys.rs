@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use ring::hmac;
 use serde_json::{Value, json};
 use usher::config::reader::{Node, Problems};
-use usher::jwks::{KeySet, Origin};
+use usher::jwks::{KeySet, Origin, Published};
 use usher_tests::mint::{self, Key};
 use usher_tests::verdict::{Core, ISSUER, claims, problems};
 
@@ -143,7 +143,9 @@ fn a_private_part_is_an_error() {
 fn a_fetched_private_part_is_skipped_with_a_warning() {
     let jwks = set(&[jwk(&UNNAMED, "d", "AAAA"), KEY.jwk()]);
     let problems = Problems::default();
-    let keys = KeySet::read(&Node::root(&jwks), Origin::Fetched, false, &problems).unwrap();
+    let keys =
+        KeySet::read(&Node::root(&jwks), Origin::Fetched, false, Published::Refused, &problems)
+            .unwrap();
     let kids: Vec<_> = keys.keys().iter().map(|key| key.kid.as_deref()).collect();
     assert_eq!(kids, [Some("one")]);
     let (errors, warnings) = problems.into_parts();

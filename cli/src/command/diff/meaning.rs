@@ -160,9 +160,12 @@ fn jwt_rule(rule: &Value, at: &str, facts: &mut Facts) {
             },
         }
     }
-    for (name, default) in
-        [("clockSkew", "60s"), ("forwardOriginalToken", "false"), ("requireExpiration", "true")]
-    {
+    for (name, default) in [
+        ("allowPublishedKeys", "false"),
+        ("clockSkew", "60s"),
+        ("forwardOriginalToken", "false"),
+        ("requireExpiration", "true"),
+    ] {
         facts.entry(format!("{at}.{name}")).or_insert_with(|| BTreeSet::from([default.to_owned()]));
     }
     if rule.get("anyIssuer") == Some(&Value::Bool(false)) {

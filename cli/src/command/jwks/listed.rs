@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use serde_json::json;
 use usher::config::reader::{Node, Problems};
 use usher::json::{self, Map, Value};
-use usher::jwks::{Key, KeySet, Origin};
+use usher::jwks::{Key, KeySet, Origin, Published};
 
 use crate::input;
 
@@ -50,7 +50,8 @@ pub(super) fn read(text: &str) -> anyhow::Result<Vec<Listed>> {
     }
     let problems = Problems::default();
     let value = Value::String(text.to_owned());
-    let keys = KeySet::read(&Node::root(&value), Origin::Fetched, false, &problems);
+    let keys =
+        KeySet::read(&Node::root(&value), Origin::Fetched, false, Published::Refused, &problems);
     let (errors, _) = problems.into_parts();
     match keys {
         Some(keys) => Ok(keys.keys().iter().map(whole).collect()),
@@ -70,7 +71,8 @@ fn jwk(value: &Value) -> Listed {
     });
     let problems = Problems::default();
     let alone = json!({ "keys": [value] });
-    let read = KeySet::read(&Node::root(&alone), Origin::Fetched, false, &problems);
+    let read =
+        KeySet::read(&Node::root(&alone), Origin::Fetched, false, Published::Refused, &problems);
     let key = match read.as_ref().and_then(|keys| keys.keys().first()) {
         Some(key) => Ok(key.clone()),
         None => {
