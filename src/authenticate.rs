@@ -24,7 +24,7 @@ mod verified;
 
 use signatures::{Outcome, Signatures};
 pub use verified::Verified;
-use verified::{Reuse, Timing};
+use verified::{NO_CLOCK, Reuse, Timing};
 
 /// One entry of `jwtRules` (RequestAuthentication, with Usher's own fields).
 #[derive(Clone, Debug)]
@@ -111,6 +111,10 @@ pub struct JwtRules {
     pub places: Vec<crate::token::Place>,
     /// Signature checks of one token over all rules, at most (`limits.signatureChecks`).
     pub signature_checks: usize,
+    /// The same places, to be found in a request.
+    pub locations: crate::token::Locations,
+    /// Of each place who forwards its tokens.
+    forwarded: Vec<Forwarded>,
     by_issuer: FastMap<String, Vec<usize>>,
     any_issuer: Vec<usize>,
 }
@@ -130,7 +134,29 @@ impl JwtRules {
                 None => any_issuer.push(index),
             }
         }
-        Self { rules, places, signature_checks, by_issuer, any_issuer }
+        let mut forwarded = vec![Forwarded::default(); places.len()];
+        for rule in &rules {
+            for place in &rule.places {
+                if let Some(of_place) = forwarded.get_mut(*place) {
+                    match rule.forward {
+                        Forward::Keep => of_place.by_some = true,
+                        Forward::Withhold => of_place.but_by_some = true,
+                    }
+                }
+            }
+        }
+        let locations = crate::token::Locations::new(&places);
+        Self { rules, places, signature_checks, locations, forwarded, by_issuer, any_issuer }
+    }
+
+    /// Whether every rule that reads this place forwards its tokens.
+    pub fn forwards_from(&self, place: usize) -> bool {
+        self.forwarded.get(place).is_none_or(|of_place| !of_place.but_by_some)
+    }
+
+    /// Whether one of the rules that read this place forwards its tokens.
+    pub fn is_forwarded_by_any(&self, place: usize) -> bool {
+        self.forwarded.get(place).is_some_and(|of_place| of_place.by_some)
     }
 
     /// What logs call the first rule for an issuer.
@@ -153,6 +179,15 @@ impl JwtRules {
             .filter_map(|index| Some((index, self.rules.get(index)?)))
             .filter(|(_, rule)| rule.places.iter().any(|place| places.contains(place)))
     }
+}
+
+/// What the rules that read a place do with its tokens.
+#[derive(Clone, Copy, Debug, Default)]
+struct Forwarded {
+    /// A rule forwards them.
+    by_some: bool,
+    /// A rule withholds them.
+    but_by_some: bool,
 }
 
 /// No rule accepted a token.
@@ -215,6 +250,8 @@ impl<'r> Attempt<'r> {
         let keys = rule.keys.current(ring, now);
         let alg = &token.header.alg;
         let may_verify = check_type(rule, token.header.typ.as_deref()).and_then(|()| match &keys {
+            // How old fetched keys are, and whether to fetch, cannot be told either.
+            _ if now == NO_CLOCK && rule.keys.remote().is_some() => Err(Denial::HostFailed),
             Ok(keys) => offered(rule, keys, alg),
             Err(unavailable) => {
                 may_offer(rule, alg)?;
@@ -356,8 +393,11 @@ fn may_offer(rule: &JwtRule, alg: &str) -> Result<Algorithm, Denial> {
 }
 
 fn check_audience(rule: &JwtRule, token: &Compact<'_>) -> Result<(), Denial> {
-    let accepted = |aud: &str| rule.audiences.iter().any(|a| a == normalize_audience(aud));
-    if rule.audiences.is_empty() || token.aud().any(accepted) {
+    // In order, so that two long lists cost their sum and not their product.
+    let mut audiences: Vec<&str> = token.aud().map(normalize_audience).collect();
+    audiences.sort_unstable();
+    let is_there = |audience: &String| audiences.binary_search(&audience.as_str()).is_ok();
+    if rule.audiences.is_empty() || rule.audiences.iter().any(is_there) {
         Ok(())
     } else {
         Err(Denial::AudienceMismatch)
@@ -398,18 +438,21 @@ impl RequiredClaim {
         let accepts = |value: &Value| match value {
             Value::Null => false,
             _ if self.values.is_empty() => true,
-            Value::Array(items) => items.iter().any(|item| self.lists(item)),
-            _ => self.lists(value),
+            Value::Array(items) => self.lists_any(items),
+            _ => self.lists_any(std::slice::from_ref(value)),
         };
         self.claim.find(claims).into_iter().any(accepts)
     }
 
-    fn lists(&self, value: &Value) -> bool {
-        match value {
-            Value::String(text) => self.values.contains(text),
-            Value::Bool(_) | Value::Number(_) => self.values.contains(&value.to_string()),
-            Value::Null | Value::Array(_) | Value::Object(_) => false,
-        }
+    fn lists_any(&self, items: &[Value]) -> bool {
+        let text = |item: &'_ Value| match item {
+            Value::String(text) => Some(text.clone()),
+            Value::Bool(_) | Value::Number(_) => Some(item.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        };
+        let mut texts: Vec<String> = items.iter().filter_map(text).collect();
+        texts.sort_unstable();
+        self.values.iter().any(|value| texts.binary_search(value).is_ok())
     }
 }
 

@@ -5,6 +5,7 @@
 //! enforced. Absent attributes fail `values` and satisfy `notValues`. Only this module can make a
 //! [`Permit`], and without one no identity is emitted.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
@@ -91,10 +92,12 @@ pub struct Needs {
     pub destination_port: bool,
     /// Header lines, beside the pseudo headers.
     pub headers: bool,
-    /// The query, where a token may stand.
+    /// Query parameters, where a token may stand too.
     pub query: bool,
+    /// What path templates capture.
+    pub captures: bool,
     /// Dynamic metadata, by filter and key.
-    pub metadata: Vec<(String, String)>,
+    pub metadata: BTreeSet<(String, String)>,
 }
 
 /// What the configuration says beside the policies themselves.
@@ -223,7 +226,7 @@ pub fn authorize(
 
 /// Judges a request as the service would see it, for a caller or for nobody.
 pub fn judge(policies: &Policies, request: &Request, identity: Option<&Identity>) -> Judgement {
-    let facts = Facts { request, identity, scalars: policies.scalars };
+    let facts = Facts::new(request, identity, policies.scalars);
     let mut judgement = Judgement::allowing();
     if policies.audit.exists {
         judgement.audit = Some(policies.audit.first_match(&facts).is_some());

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::authenticate::{Forward, JwtRule, JwtRules, Verified, crowd};
+use crate::authenticate::{JwtRule, JwtRules, Verified, crowd};
 use crate::authorize::{self, Needs, Policies};
 use crate::cache;
 use crate::compact;
@@ -17,6 +17,7 @@ use crate::jwks::{KeySet, Published};
 use crate::path::Normalization;
 use crate::remote::Ring;
 use crate::reply::Responses;
+use crate::request::bounds;
 use crate::token::Place;
 
 mod authorization;
@@ -59,6 +60,8 @@ pub struct Policy {
     pub decision_log: DecisionLog,
     /// `limits`.
     pub limits: Limits,
+    /// The attributes with a bound that are read at all.
+    pub reads: bounds::Reads,
     /// `mode`.
     pub mode: Mode,
     /// `filterState`.
@@ -209,25 +212,16 @@ impl JwtRules {
     pub fn rule(&self, verified: &Verified) -> Option<&JwtRule> {
         self.rules.get(verified.rule())
     }
-
-    /// Whether every rule that reads this place forwards its tokens.
-    pub fn forwards_from(&self, place: usize) -> bool {
-        self.readers(place).all(|rule| rule.forward == Forward::Keep)
-    }
-
-    /// Whether one of the rules that read this place forwards its tokens.
-    pub fn is_forwarded_by_any(&self, place: usize) -> bool {
-        self.readers(place).any(|rule| rule.forward == Forward::Keep)
-    }
-
-    fn readers(&self, place: usize) -> impl Iterator<Item = &JwtRule> {
-        self.rules.iter().filter(move |rule| rule.places.contains(&place))
-    }
 }
 
 fn read(root: &Node<'_>, problems: &Problems) -> Option<Policy> {
     let object = root.object(problems)?;
-    let mut context = Context { problems, places: Vec::new(), key_sets: HashMap::new() };
+    let mut context = Context {
+        problems,
+        places: Vec::new(),
+        places_by_form: HashMap::new(),
+        key_sets: HashMap::new(),
+    };
     let rules = object.field("jwtRules").and_then(|n| jwt_rule::read_all(&n, &mut context));
     let rules = rules.unwrap_or_default();
     let has_policies = object.field("authorizationPolicies").is_some_and(|n| !is_empty(n.value));
@@ -251,6 +245,7 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Policy> {
         problems.warning(at, crowd.problem(limits.signature_checks));
     }
 
+    let reads = reads(&jwt, &authorization, &firewall);
     let policy = Policy {
         exempt: exempt::read_all(&object, problems),
         missing_token: settings::missing_token(&object, &jwt, &authorization, problems),
@@ -264,6 +259,7 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Policy> {
         signature_engine: settings::signature_engine(&object, problems),
         token_cache: settings::token_cache(&object, problems),
         generation: cache::Generation::new(),
+        reads,
         on_invalid_config: settings::on_invalid_config(&object, problems),
         jwt,
         authorization,
@@ -287,6 +283,26 @@ fn authorization(object: &Object<'_>, source_address: bool, problems: &Problems)
         .field("authorizationPolicies")
         .and_then(|node| Policies::read(&node, &context, problems))
         .unwrap_or_default()
+}
+
+/// What is read of the attributes that have bounds.
+fn reads(jwt: &JwtRules, authorization: &Policies, firewall: &Firewall) -> bounds::Reads {
+    let needs = authorization.needs();
+    let mut reads = bounds::Reads {
+        captures: needs.captures,
+        cookies: false,
+        headers: needs.headers || !firewall.is_empty(),
+        peer: needs.peer,
+        query: needs.query,
+    };
+    for place in &jwt.places {
+        match place {
+            Place::Cookie(_) => (reads.cookies, reads.headers) = (true, true),
+            Place::Header { .. } | Place::WebSocketProtocol(_) => reads.headers = true,
+            Place::Param(_) => reads.query = true,
+        }
+    }
+    reads
 }
 
 /// A token in a header that Usher emits would be removed as a forgery before it was read.
@@ -316,6 +332,8 @@ fn check_places(jwt: &JwtRules, firewall: &Firewall, problems: &Problems) {
 pub(crate) struct Context<'p> {
     problems: &'p Problems,
     places: Vec<Place>,
+    /// Where in the list each place stands.
+    places_by_form: HashMap<Place, usize>,
     /// Key sets by their text, and whether symmetric and published keys count: rules with the same keys share them.
     key_sets: HashMap<(String, bool, Published), Rc<KeySet>>,
 }

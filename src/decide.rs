@@ -13,7 +13,7 @@ use crate::config::{CorsPreflight, ExemptToken, MissingToken, Mode, OnSpoof, Pol
 use crate::denial::{Denial, Malformed};
 use crate::remote::Want;
 use crate::reply::Reply;
-use crate::request::Request;
+use crate::request::{Request, bounds};
 use crate::token::{self, Edits, Found, Lines, Stands};
 use crate::verify::Counting;
 use crate::{compact, path};
@@ -69,9 +69,11 @@ impl Way<'_> {
     fn walk(&mut self, request: &Request) -> Result<Passed, Denial> {
         // INVARIANT (scrub-first): no return stands before this line.
         self.scrub(request)?;
+        self.check_bounds(request)?;
         let request = &*self.normalize_path(request)?;
-        let tokens = token::find(&self.policy.jwt.places, request);
+        let tokens = self.policy.jwt.locations.find(request);
         self.found = tokens.iter().map(|found| found.place).collect();
+        self.found.dedup();
         let permit = match self.passage(request) {
             Passage::Exempt(ExemptToken::Ignore) => {
                 self.withhold_unread(request);
@@ -95,8 +97,9 @@ impl Way<'_> {
 
     /// Removes every identity header that the client sent, in whatever spelling.
     fn scrub(&mut self, request: &Request) -> Result<(), Denial> {
-        for name in self.policy.firewall.forged(&request.headers) {
-            self.edits.remove(name);
+        let forged = self.policy.firewall.forged(&request.headers);
+        self.edits = Edits::removing(&forged);
+        for name in forged {
             self.report.spoofed.push(String::from_utf8_lossy(name).into_owned());
         }
         if let Some(lines) = self.policy.firewall.without_nominations(request) {
@@ -124,6 +127,16 @@ impl Way<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Refuses a request that has more of what is read than anybody should have to look at. A dry run notes it,
+    /// and judges the request on all that it has.
+    fn check_bounds(&mut self, request: &Request) -> Result<(), Denial> {
+        let Err(bound) = bounds::check(self.policy.reads, request) else {
+            return Ok(());
+        };
+        self.step(|| format!("bounds: more than {} {bound}", bound.most()));
+        self.refuse(Denial::RequestTooComplex(bound))
     }
 
     /// Brings the path into the one form that is matched and forwarded.
@@ -164,14 +177,12 @@ impl Way<'_> {
 
     /// Takes out tokens that nobody read, but from places that every reader forwards.
     fn withhold_unread(&mut self, request: &Request) {
-        let jwt = &self.policy.jwt;
-        for index in &self.found {
-            if jwt.forwards_from(*index) {
-                self.forwarded.push(*index);
-            } else if let Some(place) = jwt.places.get(*index) {
-                self.withheld.take(place, request, &|_| true);
-            }
+        if self.found.is_empty() {
+            return;
         }
+        let jwt = &self.policy.jwt;
+        self.forwarded.extend(self.found.iter().filter(|place| jwt.forwards_from(**place)));
+        self.withheld.take(&jwt.locations, request, &|place, _| !jwt.forwards_from(place));
     }
 
     /// Verifies the request's one token, and takes it out but where its rule reads and forwards it.
@@ -198,12 +209,12 @@ impl Way<'_> {
         let verified = verified?;
         let jwt = &self.policy.jwt;
         let rule = jwt.rule(&verified).filter(|rule| rule.forward == Forward::Keep);
-        for index in &self.found {
-            if rule.is_some_and(|rule| rule.places.contains(index)) {
-                self.forwarded.push(*index);
-            } else if let Some(place) = jwt.places.get(*index) {
-                self.withheld.take(place, request, &|token| token::same(token, &first.token));
-            }
+        let keeps = |place: usize| rule.is_some_and(|rule| rule.places.contains(&place));
+        self.forwarded.extend(self.found.iter().filter(|place| keeps(**place)));
+        if self.forwarded.len() < self.found.len() {
+            let leaves =
+                |place, token: &[u8]| !keeps(place) && token::same(token, &first.token);
+            self.withheld.take(&jwt.locations, request, &leaves);
         }
         let (identity, header) = verified.shared();
         self.step(|| format!("token: verified by `{}`", identity.provider));
@@ -214,15 +225,11 @@ impl Way<'_> {
 
     /// Verifies a token, or finds that it was verified before.
     fn verified(&mut self, token: &[u8], places: &[usize]) -> Result<Verified, Denial> {
-        // A clock that fails reads 0, and neither a token's times nor its keys' age can be judged.
-        if self.now == 0 {
-            return Err(Denial::HostFailed);
-        }
         let policy = self.policy;
         let session = &mut *self.session;
         session.cache.enter(&policy.generation, session.ring.epoch(), policy.token_cache);
-        // A way that is told in words is walked in full.
-        let cached = session.cache.is_on() && session.trace == Trace::Off;
+        // A way that is told in words is walked in full; so is one without a clock, which ends early.
+        let cached = session.cache.is_on() && session.trace == Trace::Off && self.now != 0;
         if cached {
             let found = session.cache.find(token, places, &policy.jwt, self.now);
             // Keys that are too old to be asked have no say by way of the cache either.
@@ -301,9 +308,7 @@ impl Way<'_> {
         let mut edits = self.edits.clone();
         edits.add(self.withheld.clone());
         if let Some(verified) = verified {
-            for (name, lines) in self.emission(verified)?.iter() {
-                edits.set_lines(Rc::clone(name), Rc::clone(lines));
-            }
+            edits.set_all(&*self.emission(verified)?);
         }
         Ok(Cow::Owned(edits.applied(request)))
     }
@@ -328,10 +333,11 @@ impl Way<'_> {
         let Some(verified) = permit.verified() else {
             return Ok(Passed);
         };
-        for (name, lines) in self.emission(verified)?.iter() {
+        let emission = self.emission(verified)?;
+        for (name, _) in emission.iter() {
             self.step(|| format!("emit: `{}`", String::from_utf8_lossy(name)));
-            self.edits.set_lines(Rc::clone(name), Rc::clone(lines));
         }
+        self.edits.set_all(&emission);
         Ok(Passed)
     }
 
@@ -377,8 +383,7 @@ impl Way<'_> {
 
     /// Says which tokens enforcement would have taken out of the request, had it let it pass.
     fn note_withheld(&mut self) {
-        self.found.dedup();
-        for index in self.found.iter().filter(|index| !self.forwarded.contains(index)) {
+        for index in self.found.iter().filter(|index| self.forwarded.binary_search(index).is_err()) {
             self.report.would_withhold.extend(self.policy.jwt.places.get(*index).cloned());
         }
         if self.report.would_withhold.is_empty() {

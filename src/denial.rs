@@ -3,6 +3,8 @@
 //! One `match` a question, none with a wildcard arm: a new reason must be decided everywhere. The
 //! codes are the same words in the log, the counter, the CLI, the tests and the docs.
 
+use crate::request::bounds::Bound;
+
 /// A refusal, with the facts that explain it. See docs/reasons.md for each code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
@@ -44,6 +46,8 @@ pub enum Denial {
     NoRuleMatched,
     /// The path holds NUL, or normalising it once more would change it.
     PathUnsafe,
+    /// The request has more of an attribute that the configuration reads than is taken.
+    RequestTooComplex(Bound),
     /// The signature is not the key's.
     SignatureInvalid,
     /// The subject is none of the allowed.
@@ -134,6 +138,7 @@ impl Denial {
             Self::LifetimeTooLong => "lifetime_too_long",
             Self::NoRuleMatched => "no_rule_matched",
             Self::PathUnsafe => "path_unsafe",
+            Self::RequestTooComplex(_) => "request_too_complex",
             Self::SignatureInvalid => "signature_invalid",
             Self::SubjectNotAllowed => "subject_not_allowed",
             Self::TokenAmbiguous => "token_ambiguous",
@@ -150,7 +155,7 @@ impl Denial {
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         match self {
-            Self::PathUnsafe => 400,
+            Self::PathUnsafe | Self::RequestTooComplex(_) => 400,
             Self::AlgorithmNotAllowed
             | Self::AudienceMismatch
             | Self::ClaimMismatch { .. }
@@ -201,6 +206,7 @@ impl Denial {
             | Self::IdentityTooLarge
             | Self::LifetimeTooLong
             | Self::PathUnsafe
+            | Self::RequestTooComplex(_)
             | Self::SubjectNotAllowed
             | Self::TokenTooOld
             | Self::TypeNotAllowed => None,
@@ -221,7 +227,8 @@ impl Denial {
             | Self::IdentitySpoofed
             | Self::IdentityTooLarge
             | Self::NoRuleMatched
-            | Self::PathUnsafe => 0,
+            | Self::PathUnsafe
+            | Self::RequestTooComplex(_) => 0,
             Self::IssuerUnknown => 1,
             Self::TypeNotAllowed => 2,
             Self::AlgorithmNotAllowed => 3,

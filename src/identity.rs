@@ -4,6 +4,9 @@
 //! variable (CGI and WSGI turn every other byte into `_`), so whatever folds to an emitted name is an
 //! emitted name. That holds in trailers too.
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
 use crate::authenticate::Verified;
 use crate::claims::{ClaimName, Claims};
 use crate::denial::Denial;
@@ -33,6 +36,11 @@ impl Firewall {
         Self { folded, lengths }
     }
 
+    /// Whether no name is protected.
+    pub fn is_empty(&self) -> bool {
+        self.folded.is_empty()
+    }
+
     /// Whether the name, in whatever spelling, is protected.
     pub fn protects(&self, name: &[u8]) -> bool {
         // Pseudo headers are not the client's to name.
@@ -43,13 +51,10 @@ impl Firewall {
 
     /// The protected names among these, each once, as the client spelt them.
     pub fn forged<'h>(&self, headers: &'h [(Vec<u8>, Vec<u8>)]) -> Vec<&'h [u8]> {
-        let mut forged: Vec<&[u8]> = Vec::new();
-        for (name, _) in headers {
-            if self.protects(name) && !forged.contains(&name.as_slice()) {
-                forged.push(name);
-            }
-        }
-        forged
+        // Names are the client's: a hash of them could be, too.
+        let mut seen = BTreeSet::new();
+        let names = headers.iter().map(|(name, _)| name.as_slice());
+        names.filter(|name| self.protects(name) && seen.insert(*name)).collect()
     }
 
     /// The lines of `connection` without what nominates a protected header; `None` where none does. Envoy hands the
@@ -133,10 +138,7 @@ impl Emission {
         let claims = &verified.identity().claims;
         let mut all: Lines = Vec::new();
         let mut put = |name: &str, lines: Vec<Vec<u8>>| {
-            all.retain(|(n, _)| **n != *name.as_bytes());
-            if !lines.is_empty() {
-                all.push((name.as_bytes().into(), lines.into()));
-            }
+            all.push((name.as_bytes().into(), lines.into()));
         };
         if let Some(header) = &self.payload {
             put(&header.name, vec![header.value(verified.payload(), claims)]);
@@ -145,6 +147,11 @@ impl Emission {
             let values = header.claim.find(claims);
             put(&header.name, encode::claim(&values, header.format, header.encoding));
         }
+        let mut seen = FastSet::default();
+        all.reverse();
+        all.retain(|(name, _)| seen.insert(Rc::clone(name)));
+        all.reverse();
+        all.retain(|(_, lines)| !lines.is_empty());
         let bytes = all.iter().flat_map(|(name, lines)| {
             lines.iter().map(|line| line.len().saturating_add(name.len()))
         });

@@ -38,15 +38,14 @@ pub fn normalize(path: &[u8], mode: Normalization) -> Result<Cow<'_, [u8]>, Path
         Some(at) => path.split_at(at),
         None => (path, &[][..]),
     };
-    if before.contains(&0) || before.windows(3).any(|code| code == b"%00") {
+    if holds_nul(before) {
         return Err(PathUnsafe);
     }
-    let normal = pass(before, mode);
-    if pass(&normal, mode) != normal {
-        return Err(PathUnsafe);
-    }
-    if normal == before {
+    let Cow::Owned(normal) = pass(before, mode) else {
         return Ok(Cow::Borrowed(path));
+    };
+    if matches!(pass(&normal, mode), Cow::Owned(_)) {
+        return Err(PathUnsafe);
     }
     Ok(Cow::Owned([normal.as_slice(), query].concat()))
 }
@@ -71,54 +70,100 @@ fn is_plain(path: &[u8]) -> bool {
         })
 }
 
-fn pass(path: &[u8], mode: Normalization) -> Vec<u8> {
-    let decoded = match mode {
-        Normalization::DecodeAndMergeSlashes => Cow::Owned(decode_slashes(path)),
-        _ => Cow::Borrowed(path),
+/// NUL, bare or as a percent code.
+fn holds_nul(path: &[u8]) -> bool {
+    let is_nul = |(at, byte): (usize, &u8)| match byte {
+        0 => true,
+        b'%' => path.get(at..).is_some_and(|rest| rest.starts_with(b"%00")),
+        _ => false,
     };
-    let unescaped = unescape(&drop_dot_parameters(&decoded));
-    let resolved = resolve_dots(&unescaped);
-    match mode {
-        Normalization::MergeSlashes | Normalization::DecodeAndMergeSlashes => merge(&resolved),
-        Normalization::Base | Normalization::None => resolved,
-    }
+    path.iter().enumerate().any(is_nul)
 }
 
-/// `%2f` and `%5c`, in any case.
-fn decode_slashes(path: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((first, tail)) = rest.split_first() {
-        let (byte, tail) = match rest.get(..3) {
-            Some(code) if code.eq_ignore_ascii_case(b"%2f") => (b'/', rest.get(3..)),
-            Some(code) if code.eq_ignore_ascii_case(b"%5c") => (b'\\', rest.get(3..)),
-            _ => (*first, Some(tail)),
-        };
-        decoded.push(byte);
-        rest = tail.unwrap_or_default();
+/// One pass. Borrowed is what no step has changed: most have nothing to do, and see that at little cost.
+fn pass(path: &[u8], mode: Normalization) -> Cow<'_, [u8]> {
+    let mut path = Cow::Borrowed(path);
+    let decodes = mode == Normalization::DecodeAndMergeSlashes;
+    let merges = decodes || mode == Normalization::MergeSlashes;
+    let steps: [(bool, Step); 5] = [
+        (decodes, decode_slashes),
+        (true, drop_dot_parameters),
+        (true, unescape),
+        (true, resolve_dots),
+        (merges, merge),
+    ];
+    for (_, step) in steps.iter().filter(|(is_on, _)| *is_on) {
+        if let Some(changed) = step(&path) {
+            path = Cow::Owned(changed);
+        }
     }
-    decoded
+    path
+}
+
+/// What a step makes of a path; `None` where it changes nothing.
+type Step = fn(&[u8]) -> Option<Vec<u8>>;
+
+/// `%2f` and `%5c`, in any case.
+fn decode_slashes(path: &[u8]) -> Option<Vec<u8>> {
+    let decoded = |rest: &[u8]| match rest.first_chunk() {
+        Some([b'%', b'2', b'f' | b'F']) => Some(b'/'),
+        Some([b'%', b'5', b'c' | b'C']) => Some(b'\\'),
+        _ => None,
+    };
+    let is_code = |at: usize| path.get(at..).and_then(decoded).is_some();
+    let first = (0..path.len()).find(|at| path.get(*at) == Some(&b'%') && is_code(*at))?;
+    let (before, mut rest) = path.split_at_checked(first)?;
+    let mut out = Vec::with_capacity(path.len());
+    out.extend_from_slice(before);
+    while let Some((first, tail)) = rest.split_first() {
+        match decoded(rest) {
+            Some(byte) => {
+                out.push(byte);
+                rest = rest.get(3..).unwrap_or_default();
+            }
+            None => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    Some(out)
 }
 
 /// `/..;x/` and `/.;x/` are `/../` and `/./`, as servlet containers read them.
-fn drop_dot_parameters(path: &[u8]) -> Vec<u8> {
-    let segments: Vec<&[u8]> = path
-        .split(|b| *b == b'/')
-        .map(|segment| match segment {
-            [b'.', b'.', b';', ..] => &b".."[..],
-            [b'.', b';', ..] => b".",
-            _ => segment,
-        })
-        .collect();
-    segments.join(&b'/')
+fn drop_dot_parameters(path: &[u8]) -> Option<Vec<u8>> {
+    if !path.contains(&b';') {
+        return None;
+    }
+    let short = |segment: &[u8]| match segment {
+        [b'.', b'.', b';', ..] => Some(&b".."[..]),
+        [b'.', b';', ..] => Some(&b"."[..]),
+        _ => None,
+    };
+    if !path.split(|b| *b == b'/').any(|segment| short(segment).is_some()) {
+        return None;
+    }
+    let segments: Vec<&[u8]> =
+        path.split(|b| *b == b'/').map(|segment| short(segment).unwrap_or(segment)).collect();
+    Some(segments.join(&b'/'))
 }
 
 /// One pass over percent codes: those of unreserved characters (RFC 3986 section 2.3) are decoded, a
 /// backslash becomes a slash, and what no path may hold raw is encoded.
-fn unescape(path: &[u8]) -> Vec<u8> {
+fn unescape(path: &[u8]) -> Option<Vec<u8>> {
+    let changes = |(at, byte): (usize, &u8)| match byte {
+        b'%' => path.get(at.saturating_add(1)..).and_then(code).is_some_and(is_unreserved),
+        byte => *byte == b'\\' || encoded(*byte).is_some(),
+    };
+    let first = path.iter().enumerate().position(changes)?;
+    let (before, mut rest) = path.split_at_checked(first)?;
     let mut out = Vec::with_capacity(path.len());
-    let mut stray = Vec::new();
-    let mut rest = path;
+    out.extend_from_slice(before);
+    // A `%` that is no code yet: before the first change too.
+    let is_stray = |at: &usize| {
+        path.get(*at) == Some(&b'%') && path.get(at.saturating_add(1)..).and_then(code).is_none()
+    };
+    let mut stray: Vec<usize> = (first.saturating_sub(2)..first).filter(is_stray).collect();
     while let Some((first, tail)) = rest.split_first() {
         rest = tail;
         match *first {
@@ -129,7 +174,7 @@ fn unescape(path: &[u8]) -> Vec<u8> {
                 }
                 Some(_) => {
                     out.push(b'%');
-                    out.extend(tail.iter().take(2));
+                    out.extend_from_slice(tail.get(..2).unwrap_or_default());
                     rest = tail.get(2..).unwrap_or_default();
                 }
                 None => {
@@ -138,13 +183,28 @@ fn unescape(path: &[u8]) -> Vec<u8> {
                 }
             },
             b'\\' => out.push(b'/'),
-            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => {
-                out.extend(format!("%{first:02X}").bytes());
-            }
-            byte => out.push(byte),
+            byte => match encoded(byte) {
+                Some(code) => out.extend_from_slice(code),
+                None => out.push(byte),
+            },
         }
     }
-    complete(out, &stray)
+    Some(complete(out, &stray))
+}
+
+/// The percent code of a byte that no path may hold raw.
+fn encoded(byte: u8) -> Option<&'static [u8; 3]> {
+    Some(match byte {
+        b'"' => b"%22",
+        b'<' => b"%3C",
+        b'>' => b"%3E",
+        b'^' => b"%5E",
+        b'`' => b"%60",
+        b'{' => b"%7B",
+        b'|' => b"%7C",
+        b'}' => b"%7D",
+        _ => return None,
+    })
 }
 
 /// A `%` that was no code and has become one by what was decoded behind it is no code either.
@@ -177,10 +237,16 @@ fn is_unreserved(byte: u8) -> bool {
 }
 
 /// RFC 3986 section 5.2.4, never above the root.
-fn resolve_dots(path: &[u8]) -> Vec<u8> {
-    let Some(rest) = path.strip_prefix(b"/") else {
-        return path.to_vec();
+fn resolve_dots(path: &[u8]) -> Option<Vec<u8>> {
+    let rest = path.strip_prefix(b"/")?;
+    let is_dots = |at: usize| {
+        let segment = path.get(at..).unwrap_or_default();
+        matches!(segment, [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
     };
+    let mut slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    if !slashes.any(|(at, _)| is_dots(at.saturating_add(1))) {
+        return None;
+    }
     let mut kept: Vec<&[u8]> = Vec::new();
     let mut segments = rest.split(|b| *b == b'/').peekable();
     while let Some(segment) = segments.next() {
@@ -199,16 +265,19 @@ fn resolve_dots(path: &[u8]) -> Vec<u8> {
             kept.push(b"");
         }
     }
-    [b"/", kept.join(&b'/').as_slice()].concat()
+    Some([b"/", kept.join(&b'/').as_slice()].concat())
 }
 
-fn merge(path: &[u8]) -> Vec<u8> {
+fn merge(path: &[u8]) -> Option<Vec<u8>> {
     if path.len() > 1 && path.iter().all(|b| *b == b'/') {
-        return b"//".to_vec();
+        return (path != b"//").then(|| b"//".to_vec());
+    }
+    if !path.iter().zip(path.iter().skip(1)).any(|pair| pair == (&b'/', &b'/')) {
+        return None;
     }
     let mut merged = path.to_vec();
     merged.dedup_by(|a, b| (*a, *b) == (b'/', b'/'));
-    merged
+    Some(merged)
 }
 
 #[cfg(test)]
@@ -263,5 +332,119 @@ mod tests {
         assert_eq!(normalize(b"/a%5c..;x%5cb", DecodeAndMergeSlashes), Err(PathUnsafe));
         assert!(normalize(b"/a%00b", None).is_ok());
         assert!(normalize(b"/a?x=%00", Base).is_ok());
+    }
+
+    /// The steps written down as they are meant, without a thought for their cost.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::string_slice,
+        reason = "of a few ASCII bytes"
+    )]
+    mod plainly {
+        use super::super::{code, encoded, is_unreserved};
+        use super::*;
+
+        pub(super) fn pass(path: &str, mode: Normalization) -> String {
+            let mut path = path.to_owned();
+            if mode == DecodeAndMergeSlashes {
+                for (code, byte) in [("%2f", "/"), ("%2F", "/"), ("%5c", "\\"), ("%5C", "\\")] {
+                    path = path.replace(code, byte);
+                }
+            }
+            let short = |segment: &str| match segment {
+                s if s.starts_with("..;") => "..".to_owned(),
+                s if s.starts_with(".;") => ".".to_owned(),
+                s => s.to_owned(),
+            };
+            path = path.split('/').map(short).collect::<Vec<_>>().join("/");
+            path = dots(&unescape(&path));
+            if mode == MergeSlashes || mode == DecodeAndMergeSlashes {
+                let only = path.len() > 1 && path.bytes().all(|b| b == b'/');
+                while path.contains("//") && !only {
+                    path = path.replace("//", "/");
+                }
+                path = if only { "//".to_owned() } else { path };
+            }
+            path
+        }
+
+        fn unescape(path: &str) -> String {
+            let (mut out, mut stray, mut rest) = (String::new(), Vec::new(), path);
+            while let Some(first) = rest.chars().next() {
+                rest = &rest[1..];
+                match (first, code(rest.as_bytes())) {
+                    ('%', Some(byte)) => {
+                        if is_unreserved(byte) {
+                            out.push(char::from(byte));
+                        } else {
+                            out.push_str(&format!("%{}", &rest[..2]));
+                        }
+                        rest = &rest[2..];
+                    }
+                    ('%', Option::None) => {
+                        stray.push(out.len());
+                        out.push('%');
+                    }
+                    ('\\', _) => out.push('/'),
+                    (char, _) => match encoded(u8::try_from(char).unwrap()) {
+                        Some(code) => out.push_str(std::str::from_utf8(code).unwrap()),
+                        Option::None => out.push(char),
+                    },
+                }
+            }
+            for at in stray.into_iter().rev() {
+                if code(&out.as_bytes()[at + 1..]).is_some() {
+                    out.insert_str(at + 1, "25");
+                }
+            }
+            out
+        }
+
+        fn dots(path: &str) -> String {
+            let Some(rest) = path.strip_prefix('/') else { return path.to_owned() };
+            let mut kept: Vec<&str> = Vec::new();
+            let last = rest.split('/').count() - 1;
+            for (at, segment) in rest.split('/').enumerate() {
+                match segment {
+                    "." | ".." => {
+                        if segment == ".." {
+                            kept.pop();
+                        }
+                        if at == last {
+                            kept.push("");
+                        }
+                    }
+                    _ => kept.push(segment),
+                }
+            }
+            format!("/{}", kept.join("/"))
+        }
+    }
+
+    #[test]
+    fn steps_that_see_that_they_have_nothing_to_do_are_right() {
+        let pieces =
+            ["/", ".", "..", ";", "%", "25", "2e", "2f", "%2F", "%7c", "4", "1", "\\", "|", "a"];
+        let mut paths = Vec::new();
+        let mut last = vec![String::new()];
+        for _ in 0..4 {
+            paths.extend(last.iter().map(|path| format!("/{path}")));
+            last = last.iter().flat_map(|p| pieces.map(|piece| format!("{p}{piece}"))).collect();
+            paths.extend(last.clone());
+        }
+        for path in &paths {
+            for mode in [Base, MergeSlashes, DecodeAndMergeSlashes] {
+                let once = plainly::pass(path, mode);
+                let expected = if plainly::pass(&once, mode) == once {
+                    Ok(once.as_str())
+                } else {
+                    Err(PathUnsafe)
+                };
+                let got = normalize(path.as_bytes(), mode);
+                let got = got.as_deref().map(|p| std::str::from_utf8(p).unwrap()).map_err(|e| *e);
+                let expected = if path.contains("%00") { Err(PathUnsafe) } else { expected };
+                assert_eq!(got, expected, "{path} {mode:?}");
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+pub mod bounds;
 pub mod certificate;
 pub mod metadata;
 

@@ -9,9 +9,12 @@ use std::borrow::Cow;
 
 use crate::request::Request;
 
+mod anywhere;
+mod locations;
 mod place;
 mod take;
 
+pub use locations::Locations;
 pub use take::{Edits, Lines};
 
 /// A place where rules look for tokens (RequestAuthentication `fromHeaders`, `fromParams`,
@@ -74,56 +77,6 @@ pub fn default_places() -> Vec<Place> {
     ]
 }
 
-/// Every token at any of `places`, place by place.
-pub fn find<'r>(places: &[Place], request: &'r Request) -> Vec<Found<'r>> {
-    let mut all = Vec::new();
-    for (index, place) in places.iter().enumerate() {
-        place.each(places, request, &mut |stands, token| {
-            all.push(Found { place: index, token, stands });
-        });
-    }
-    all
-}
-
-impl Place {
-    fn each<'r>(
-        &self,
-        all: &[Self],
-        request: &'r Request,
-        found: &mut dyn FnMut(Stands, Cow<'r, [u8]>),
-    ) {
-        match self {
-            Self::Header { name, prefix } => {
-                for line in request.lines(name).filter(|line| !self.yields(all, line)) {
-                    if let Some((stands, token)) = prefix.read(line) {
-                        found(stands, Cow::Borrowed(token));
-                    }
-                }
-            }
-            Self::Param(name) => {
-                for token in params(request, name) {
-                    found(Stands::Rightly, token);
-                }
-            }
-            Self::Cookie(name) => {
-                for pair in request.lines("cookie").flat_map(|line| line.split(is(b';'))) {
-                    if let Some(token) = cookie_value(pair, name) {
-                        found(Stands::Rightly, Cow::Borrowed(token));
-                    }
-                }
-            }
-            Self::WebSocketProtocol(prefix) => {
-                let lines = request.lines("sec-websocket-protocol");
-                for entry in lines.flat_map(|line| line.split(is(b','))) {
-                    if let Some(token) = entry.trim_ascii().strip_prefix(prefix.as_bytes()) {
-                        found(Stands::Rightly, Cow::Borrowed(token));
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// Whether two tokens are the same. Tokens are long, and a request's one is compared several times: with
 /// itself at no cost, with another one eight bytes at a time, which a compiler for wasm does not do by itself.
 pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
@@ -136,21 +89,6 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let number = |chunk: &[u8; 8]| u64::from_ne_bytes(*chunk);
     a.iter().map(number).eq(b.iter().map(number)) && a_rest == b_rest
-}
-
-impl Place {
-    /// Whether a line of this header is another place's: it begins with a longer prefix of that one's.
-    fn yields(&self, all: &[Self], line: &[u8]) -> bool {
-        let Self::Header { name, prefix } = self else { return false };
-        let others = all.iter().filter_map(|other| match other {
-            Self::Header { name: other_name, prefix: other } if other_name == name => Some(other),
-            _ => None,
-        });
-        let length = || prefix.strip(line).map(|_| prefix.len());
-        others
-            .filter(|other| *other != prefix)
-            .any(|other| other.strip(line).is_some() && Some(other.len()) > length())
-    }
 }
 
 impl Prefix {
@@ -173,17 +111,10 @@ impl Prefix {
         }
     }
 
-    /// What the line holds: a token behind the prefix, or the prefix astray. `None` where it holds
-    /// neither.
-    fn read<'l>(&self, line: &'l [u8]) -> Option<(Stands, &'l [u8])> {
-        match self.strip(line) {
-            Some(token) => Some((Stands::Rightly, token)),
-            None => self.is_in(line).then_some((Stands::Astray, line)),
-        }
-    }
-
     fn is_in(&self, line: &[u8]) -> bool {
-        let bearer = |window: &[u8]| window.eq_ignore_ascii_case(b"bearer");
+        let bearer = |window: &[u8]| {
+            matches!(window.first(), Some(b'b' | b'B')) && window.eq_ignore_ascii_case(b"bearer")
+        };
         match self {
             Self::Exact(text) => line.windows(text.len().max(1)).any(|w| w == text.as_bytes()),
             Self::BearerOpen => line.windows("bearer".len()).any(bearer),
@@ -211,10 +142,17 @@ impl Prefix {
     }
 }
 
-/// The values of a query parameter, percent-decoded, in their order.
-pub(crate) fn params<'r>(request: &'r Request, name: &str) -> Vec<Cow<'r, [u8]>> {
+/// A query parameter: name and value, percent-decoded.
+pub(crate) type Param<'r> = (Cow<'r, [u8]>, Cow<'r, [u8]>);
+
+/// The query's parameters in their order, names and values percent-decoded.
+pub(crate) fn params(request: &Request) -> Vec<Param<'_>> {
     let pairs = query(request).into_iter().flat_map(|query| query.split(is(b'&')));
-    pairs.filter_map(|pair| param_value(pair, name)).collect()
+    let decoded = pairs.map(|text| {
+        let (name, value) = pair(text);
+        (name, percent_decode(value))
+    });
+    decoded.collect()
 }
 
 /// The query of `:path`: from the first `?` (spec A3.5).
@@ -222,20 +160,17 @@ fn query(request: &Request) -> Option<&[u8]> {
     split_once(request.path()?, b'?').map(|(_, query)| query)
 }
 
-/// The decoded value, if the pair's decoded name is `name`.
-fn param_value<'q>(pair: &'q [u8], name: &str) -> Option<Cow<'q, [u8]>> {
+/// A pair's name, decoded, and its value as it stands.
+fn pair(pair: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     let (key, value) = split_once(pair, b'=').unwrap_or((pair, b""));
-    (percent_decode(key) == name.as_bytes()).then(|| percent_decode(value))
+    (percent_decode(key), value)
 }
 
-/// The value, if the pair's name is `name`; one pair of double quotes round it is no part of it
-/// (spec A3.6).
-fn cookie_value<'c>(pair: &'c [u8], name: &str) -> Option<&'c [u8]> {
+/// A cookie's name and value; one pair of double quotes round the value is no part of it (spec A3.6).
+fn cookie_value(pair: &[u8]) -> Option<(&[u8], &[u8])> {
     let (key, value) = split_once(pair.trim_ascii(), b'=')?;
-    if key != name.as_bytes() {
-        return None;
-    }
-    Some(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value))
+    let quoted = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
+    Some((key, quoted.unwrap_or(value)))
 }
 
 /// Percent codes decoded; a `%` that begins none stays, and so does `+`.
@@ -295,7 +230,8 @@ mod tests {
     }
 
     fn tokens(places: &[Place], path: &str, headers: &[(&str, &str)]) -> Vec<String> {
-        find(places, &request(path, headers))
+        Locations::new(places)
+            .find(&request(path, headers))
             .iter()
             .map(|found| String::from_utf8_lossy(&found.token).into_owned())
             .collect()
@@ -338,7 +274,7 @@ mod tests {
         ] {
             let place = [Place::Header { name: "x".to_owned(), prefix: Prefix::new(prefix) }];
             let request = request("/", &[("x", value)]);
-            let found = find(&place, &request);
+            let found = Locations::new(&place).find(&request);
             let stands: Vec<Stands> = found.iter().map(|found| found.stands).collect();
             let expected: &[Stands] = if astray { &[Stands::Astray] } else { &[] };
             assert_eq!(stands, expected, "{prefix:?} {value:?}");

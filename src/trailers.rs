@@ -10,18 +10,12 @@ use crate::token::Edits;
 /// What happens to these trailers: names in lower case, each with its value.
 pub fn edits(policy: &Policy, trailers: Vec<(Vec<u8>, Vec<u8>)>) -> Edits {
     let trailers = Request { headers: trailers, ..Request::default() };
-    let mut edits = Edits::default();
-    for name in policy.firewall.forged(&trailers.headers) {
-        edits.remove(name);
-    }
+    let mut edits = Edits::removing(&policy.firewall.forged(&trailers.headers));
     match policy.mode {
         // RFC 9110 section 6.5.1: no field for authentication belongs into trailers.
         Mode::Enforce => {
-            for (index, place) in policy.jwt.places.iter().enumerate() {
-                if !policy.jwt.forwards_from(index) {
-                    edits.take(place, &trailers, &|_| true);
-                }
-            }
+            let leaves = |place, _: &[u8]| !policy.jwt.forwards_from(place);
+            edits.take(&policy.jwt.locations, &trailers, &leaves);
         }
         // A dry run withholds no token.
         Mode::DryRun => {}

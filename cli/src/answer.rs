@@ -8,7 +8,7 @@ use usher::request::Request;
 use usher::{Policy, path};
 
 /// Every reason code (docs/reasons.md).
-pub(crate) const REASONS: [&str; 27] = [
+pub(crate) const REASONS: [&str; 28] = [
     "algorithm_not_allowed",
     "allowed",
     "audience_mismatch",
@@ -26,6 +26,7 @@ pub(crate) const REASONS: [&str; 27] = [
     "lifetime_too_long",
     "no_rule_matched",
     "path_unsafe",
+    "request_too_complex",
     "signature_invalid",
     "subject_not_allowed",
     "token_ambiguous",

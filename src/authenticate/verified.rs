@@ -136,6 +136,9 @@ impl Verified {
     }
 }
 
+/// What the host's clock reads where it fails: in 1970 nothing has expired.
+pub(super) const NO_CLOCK: u64 = 0;
+
 /// What emitted headers hold.
 fn emission(emitted: &Lines) -> usize {
     let list = size_of::<Lines>();
@@ -157,6 +160,9 @@ impl Timing {
 
     /// RFC 7519 sections 4.1.4 to 4.1.6, and Envoy's 60 s of skew (spec A7) where none is configured.
     pub(super) fn check(self, rule: &JwtRule, now: u64) -> Result<(), Denial> {
+        if now == NO_CLOCK {
+            return Err(Denial::HostFailed);
+        }
         let latest = now.saturating_add(rule.clock_skew);
         match self.exp {
             None if rule.expiration == Expiration::Required => {

@@ -1,21 +1,33 @@
 //! What rules can ask about a request, and how each attribute is read.
 
-use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
+use super::peer::{self, PeerName};
 use crate::claims::{ClaimPath, Identity, Segment};
+use crate::hash::FastMap;
 use crate::json::Value;
 use crate::path;
 use crate::request::{MetadataValue, Request};
+use crate::token::{self, Param};
 
-/// A request under judgement.
-#[derive(Clone, Copy, Debug)]
+/// A request under judgement. What takes reading is read once, when the first rule asks.
+#[derive(Debug)]
 pub(crate) struct Facts<'r> {
     pub(crate) request: &'r Request,
     pub(crate) identity: Option<&'r Identity>,
     /// `matchScalarClaims`.
     pub(crate) scalars: Scalars,
+    /// Where each line of a request with many stands, by name.
+    lines: OnceCell<Vec<usize>>,
+    metadata: OnceCell<FastMap<(&'r str, &'r str), &'r MetadataValue>>,
+    peer: OnceCell<Vec<PeerName<'r>>>,
+    /// Names and values, decoded, by name; of one name in their order.
+    query: OnceCell<Vec<Param<'r>>>,
 }
+
+/// So many header lines are looked through for each rule that asks.
+const FEW_LINES: usize = 64;
 
 /// Whether a number or boolean claim can match.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +74,34 @@ pub(crate) enum Address {
 }
 
 impl<'r> Facts<'r> {
+    pub(crate) fn new(
+        request: &'r Request,
+        identity: Option<&'r Identity>,
+        scalars: Scalars,
+    ) -> Self {
+        Self {
+            request,
+            identity,
+            scalars,
+            lines: OnceCell::new(),
+            metadata: OnceCell::new(),
+            peer: OnceCell::new(),
+            query: OnceCell::new(),
+        }
+    }
+
+    /// The names of the peer; none without a certificate.
+    pub(crate) fn peer(&self) -> &[PeerName<'r>] {
+        self.peer.get_or_init(|| {
+            self.request
+                .connection
+                .peer
+                .as_ref()
+                .map(|p| peer::names(p).collect())
+                .unwrap_or_default()
+        })
+    }
+
     /// `:path` without its query.
     pub(crate) fn path(&self) -> Option<&'r [u8]> {
         self.request.path().map(path::without_query)
@@ -84,8 +124,8 @@ impl<'r> Facts<'r> {
             }
             Attribute::Method => self.request.method().is_some_and(test),
             Attribute::Sni => test(self.request.connection.sni.as_bytes()),
-            Attribute::Header(name) => self.request.lines(name).any(test),
-            Attribute::Query(name) => self.query(name).iter().any(|text| test(text)),
+            Attribute::Header(name) => self.any_line(name, test),
+            Attribute::Query(name) => self.query(name).iter().any(|(_, text)| test(text)),
             Attribute::Claim(path) => self.identity.is_some_and(|i| self.claim(i, path, test)),
             Attribute::Scope => {
                 self.identity.is_some_and(|i| i.scopes().iter().any(|s| test(s.as_bytes())))
@@ -124,13 +164,42 @@ impl<'r> Facts<'r> {
         })
     }
 
-    fn query(&self, name: &str) -> Vec<Cow<'r, [u8]>> {
-        crate::token::params(self.request, name)
+    fn any_line(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let headers = &self.request.headers;
+        if headers.len() <= FEW_LINES {
+            return self.request.lines(name).any(test);
+        }
+        let name_at = |at: &usize| headers.get(*at).map(|(name, _)| name.as_slice());
+        let lines = self.lines.get_or_init(|| {
+            let mut lines: Vec<usize> = (0..headers.len()).collect();
+            lines.sort_by_key(name_at);
+            lines
+        });
+        let from = lines.partition_point(|at| name_at(at) < Some(name.as_bytes()));
+        let lines = lines.iter().skip(from).filter_map(|at| headers.get(*at));
+        let mut lines = lines.take_while(|(found, _)| found == name.as_bytes());
+        lines.any(|(_, line)| test(line))
+    }
+
+    /// The parameters of this name, in their order.
+    fn query(&self, name: &str) -> &[Param<'r>] {
+        let all = self.query.get_or_init(|| {
+            let mut all = token::params(self.request);
+            all.sort_by(|(a, _), (b, _)| a.cmp(b));
+            all
+        });
+        let name = name.as_bytes();
+        let from = all.partition_point(|(found, _)| **found < *name);
+        let to = all.partition_point(|(found, _)| **found <= *name);
+        all.get(from..to).unwrap_or_default()
     }
 
     /// Dynamic metadata that another filter left.
     pub(crate) fn metadata(&self, filter: &str, key: &str) -> Option<&'r MetadataValue> {
-        let mut all = self.request.connection.metadata.iter();
-        all.find(|m| m.filter == filter && m.key == key).map(|m| &m.value)
+        let all = self.metadata.get_or_init(|| {
+            let all = self.request.connection.metadata.iter().rev();
+            all.map(|m| ((m.filter.as_str(), m.key.as_str()), &m.value)).collect()
+        });
+        all.get(&(filter, key)).copied()
     }
 }

@@ -9,16 +9,18 @@ use std::borrow::Cow;
 
 use super::address::{masked, octets};
 use super::facts::{Address, Attribute, Facts};
+use super::principal;
 use super::rule::Rule;
-use super::{peer, principal};
 use crate::claims::Segment;
 use crate::hash::FastMap;
 use crate::json::{Map, Value};
 
 mod filing;
+mod peers;
 mod table;
 
 use filing::{Kind, Slot};
+use peers::PeerParts;
 pub(crate) use table::Key;
 use table::Table;
 
@@ -32,9 +34,9 @@ pub(crate) struct Index {
     /// Whether any rule is filed under anything.
     files: bool,
     paths: Table,
-    /// By whole names of the peer, and by what [`peer::parts`] finds in them.
+    /// By whole names of the peer, and by namespaces and service accounts in them.
     peers: Table,
-    peer_parts: Table,
+    peer_parts: PeerParts,
     request_principals: Table,
     ports: Table,
     /// By blocks; the prefix lengths that occur.
@@ -82,9 +84,11 @@ impl Index {
 
     fn file(&mut self, number: usize, Slot { kind, key }: Slot) {
         self.files = true;
+        if kind == Kind::Peer && self.peer_parts.add(number, &key) {
+            return;
+        }
         let table = match kind {
             Kind::Path => &mut self.paths,
-            Kind::Peer if peer::is_part(&key) => &mut self.peer_parts,
             Kind::Peer => &mut self.peers,
             Kind::RequestPrincipal => &mut self.request_principals,
             Kind::Port => &mut self.ports,
@@ -115,15 +119,10 @@ impl Index {
         if let Some(path) = facts.path() {
             self.paths.look_up_path(path, &mut found);
         }
-        if let Some(peer) = &facts.request.connection.peer {
-            for name in peer::names(peer) {
-                self.peers.look_up(name.as_bytes(), &mut found);
-                if self.peer_parts.is_used() {
-                    self.peer_parts.look_up(name.as_bytes(), &mut found);
-                    for key in peer::parts(name) {
-                        self.peer_parts.look_up(&key, &mut found);
-                    }
-                }
+        if self.peers.is_used() || self.peer_parts.is_used() {
+            for name in facts.peer() {
+                self.peers.look_up(name.text.as_bytes(), &mut found);
+                self.peer_parts.look_up(name, &mut found);
             }
         }
         self.look_up_connection(facts, &mut found);

@@ -3,8 +3,11 @@
 //! Istio compiles these to regexes over every name in the client's certificate (spec B6); here each is
 //! matched by hand, piece by piece, with the same answers, the known false matches included.
 
+use std::cell::OnceCell;
+
 use super::index::Key;
 use super::text::{Form, Star, TextSet, form, is_dots};
+use crate::hash::{FastMap, FastSet};
 use crate::request::Peer;
 
 /// Scheme of a SPIFFE ID.
@@ -14,6 +17,10 @@ const SPIFFE: &str = "spiffe://";
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PeerSet {
     texts: TextSet,
+    /// Regex `.*/ns/<v>/.*` of values that are one segment.
+    namespaces: FastSet<Box<str>>,
+    /// Regex `spiffe://.+/ns/<ns>/(.+/|)sa/<sa>(/.+)?`: the namespaces by their accounts.
+    accounts: FastMap<Box<str>, Vec<Box<str>>>,
     patterns: Vec<MatchName>,
 }
 
@@ -22,7 +29,7 @@ pub(crate) struct PeerSet {
 enum MatchName {
     /// Regex `.*/ns/<v>/.*`, where each `*` of the value is `.*`: the texts between the stars.
     Namespace(Vec<String>),
-    /// Regex `spiffe://.+/ns/<ns>/(.+/|)sa/<sa>(/.+)?`: `/ns/<ns>/` and `/sa/<sa>`.
+    /// As [`PeerSet::accounts`], of a namespace with a slash in it: `/ns/<ns>/` and `/sa/<sa>`.
     ServiceAccount { namespace: String, account: String },
     /// Regex `spiffe://.*<suffix>`.
     SpiffeSuffix(String),
@@ -47,11 +54,17 @@ impl PeerSet {
 
     /// `namespaces`, `source.namespace`.
     pub(crate) fn namespaces<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
-        let pattern = |value: &str| {
-            let text = format!("/ns/{value}/");
-            MatchName::Namespace(text.split('*').map(str::to_owned).collect())
-        };
-        Self::of(values.into_iter().map(pattern))
+        let mut set = Self::default();
+        for value in values {
+            if value.contains(['*', '/']) {
+                let text = format!("/ns/{value}/");
+                let pieces = text.split('*').map(str::to_owned).collect();
+                set.patterns.push(MatchName::Namespace(pieces));
+            } else {
+                set.namespaces.insert(value.into());
+            }
+        }
+        set
     }
 
     /// `serviceAccounts`, `source.serviceAccount`: `namespace/account`, or an account of `home`.
@@ -59,14 +72,19 @@ impl PeerSet {
         values: impl IntoIterator<Item = &'v str>,
         home: &str,
     ) -> Self {
-        let pattern = |value: &str| {
+        let mut set = Self::default();
+        for value in values {
             let (namespace, account) = value.split_once('/').unwrap_or((home, value));
-            MatchName::ServiceAccount {
-                namespace: format!("/ns/{namespace}/"),
-                account: format!("/sa/{account}"),
+            if namespace.contains('/') || account.contains('/') {
+                set.patterns.push(MatchName::ServiceAccount {
+                    namespace: format!("/ns/{namespace}/"),
+                    account: format!("/sa/{account}"),
+                });
+            } else {
+                set.accounts.entry(account.into()).or_default().push(namespace.into());
             }
-        };
-        Self::of(values.into_iter().map(pattern))
+        }
+        set
     }
 
     /// `trustDomains`, `source.trustDomain`: at most one star, at the start or the end.
@@ -85,23 +103,38 @@ impl PeerSet {
         set
     }
 
-    fn of(patterns: impl Iterator<Item = MatchName>) -> Self {
-        Self { texts: TextSet::default(), patterns: patterns.collect() }
+    /// Whether any value matches any of the names. No certificate, no names, no match.
+    pub(crate) fn matches(&self, names: &[PeerName<'_>]) -> bool {
+        names.iter().any(|name| self.matches_name(name))
     }
 
-    /// Whether any value matches any name: URI SANs, DNS SANs, subject. No certificate, no match.
-    pub(crate) fn matches(&self, peer: Option<&Peer>) -> bool {
-        peer.is_some_and(|peer| names(peer).any(|name| self.matches_name(name)))
+    fn matches_name(&self, name: &PeerName<'_>) -> bool {
+        self.texts.matches(name.text.as_bytes())
+            // `.` takes no line feed, and no name has a reason to hold one.
+            || name.is_dots
+                && (self.matches_parts(name) || self.patterns.iter().any(|p| p.matches(name.text)))
     }
 
-    fn matches_name(&self, name: &str) -> bool {
-        self.texts.matches(name.as_bytes()) || self.patterns.iter().any(|p| p.matches(name))
+    fn matches_parts(&self, name: &PeerName<'_>) -> bool {
+        if self.namespaces.is_empty() && self.accounts.is_empty() {
+            return false;
+        }
+        let parts = name.parts();
+        parts.namespaces().any(|namespace| self.namespaces.contains(namespace))
+            || parts.accounts.iter().any(|(account, place)| {
+                let mut homes = self.accounts.get(*account).into_iter().flatten();
+                homes.any(|namespace| parts.holds(namespace, *place))
+            })
     }
 
-    /// Of a peer's names and their [`parts`] those one of which a match must have; `None` where it need
+    /// Of a peer's names and their [`Parts`] those one of which a match must have; `None` where it need
     /// have none of them.
     pub(crate) fn keys(&self) -> Option<Vec<Key>> {
         let mut keys = self.texts.keys()?;
+        keys.extend(self.namespaces.iter().map(|namespace| exact(&[NAMESPACE, namespace])));
+        for (account, homes) in &self.accounts {
+            keys.extend(homes.iter().map(|home| exact(&[NAMESPACE, home, ACCOUNT, account])));
+        }
         for pattern in &self.patterns {
             keys.push(pattern.key()?);
         }
@@ -109,45 +142,117 @@ impl PeerSet {
     }
 }
 
-/// The names of a peer in the order in which Envoy compares them.
-pub(crate) fn names(peer: &Peer) -> impl Iterator<Item = &str> {
+/// What the keys of [`Parts`] begin with, and what stands between namespace and account in one.
+const NAMESPACE: &str = "/ns/";
+const ACCOUNT: &str = "/sa/";
+
+/// A name of the peer. What is asked of it more than once is found out once.
+#[derive(Debug)]
+pub(crate) struct PeerName<'p> {
+    pub(crate) text: &'p str,
+    /// Whether the regex `.*` takes it.
+    is_dots: bool,
+    parts: OnceCell<Parts<'p>>,
+}
+
+/// Namespaces and service accounts in a name, each once, in byte order: names are the client's, and a hash
+/// of them could be.
+#[derive(Debug, Default)]
+pub(crate) struct Parts<'p> {
+    /// Each namespace, and the slash behind it where an account may follow.
+    namespaces: Vec<(&'p str, Option<usize>)>,
+    /// Each account, and the slash before the last place where it stands.
+    accounts: Vec<(&'p str, usize)>,
+}
+
+/// The names of a peer in the order in which Envoy compares them: URI SANs, DNS SANs, subject.
+pub(crate) fn names(peer: &Peer) -> impl Iterator<Item = PeerName<'_>> {
     let sans = peer.uri_sans.iter().chain(&peer.dns_sans).map(String::as_str);
-    sans.chain([peer.subject.as_str()])
+    sans.chain([peer.subject.as_str()]).map(PeerName::new)
 }
 
-/// What of a name can be looked up: each namespace in it, as `/ns/<ns>/`, and each such with a service
-/// account behind it, as `/ns/<ns>//sa/<sa>`.
-pub(crate) fn parts(name: &str) -> Vec<Vec<u8>> {
-    let mut namespaces: Vec<&str> = Vec::new();
-    let mut parts = Vec::new();
-    let mut segments = name.split('/').peekable();
-    while let Some(segment) = segments.next() {
-        match (segment, segments.peek()) {
-            ("ns", Some(namespace)) => {
-                parts.push(part(namespace));
-                namespaces.push(namespace);
-            }
-            ("sa", Some(account)) => {
-                let both = |namespace: &&str| account_part(namespace, account);
-                parts.extend(namespaces.iter().map(both));
-            }
-            _ => {}
-        }
+impl<'p> PeerName<'p> {
+    pub(crate) fn new(text: &'p str) -> Self {
+        Self { text, is_dots: is_dots(text.as_bytes()), parts: OnceCell::new() }
     }
-    parts
+
+    pub(crate) fn parts(&self) -> &Parts<'p> {
+        self.parts.get_or_init(|| Parts::of(self.text))
+    }
 }
 
-/// Whether a key is one of [`parts`].
-pub(crate) fn is_part(key: &Key) -> bool {
-    matches!(key, Key::Exact(text) if text.starts_with(b"/ns/"))
+impl<'p> Parts<'p> {
+    fn of(name: &'p str) -> Self {
+        let mut parts = Self::default();
+        // At least one character of trust domain stands before what an account belongs to.
+        let earliest = name.strip_prefix(SPIFFE).and_then(|rest| rest.chars().next());
+        let earliest = earliest.map(|first| SPIFFE.len().saturating_add(first.len_utf8()));
+        // Each slash, and the segment behind it.
+        let mut slashes = name.match_indices('/').map(|(at, _)| at);
+        let mut current = slashes.next();
+        let mut next = slashes.next();
+        while let (Some(slash), Some(behind)) = (current, next) {
+            let after = slashes.next();
+            let end = after.unwrap_or(name.len());
+            let begin = behind.saturating_add(1);
+            let value = name.get(begin..end).unwrap_or_default();
+            match name.get(slash.saturating_add(1)..behind) {
+                Some("ns") if after.is_some() => {
+                    let owns = earliest.is_some_and(|earliest| slash >= earliest);
+                    parts.namespaces.push((value, owns.then_some(end)));
+                }
+                // The name ends here, or goes on with at least one character.
+                Some("sa") if end.saturating_add(1) != name.len() => {
+                    parts.accounts.push((value, slash));
+                }
+                _ => {}
+            }
+            (current, next) = (next, after);
+        }
+        // The leftmost namespace leaves the most room, the rightmost account stands behind the most.
+        parts.namespaces.sort_unstable_by_key(|(name, slash)| (*name, slash.unwrap_or(usize::MAX)));
+        parts.namespaces.dedup_by_key(|(name, _)| *name);
+        parts.accounts.sort_unstable_by_key(|(name, slash)| (*name, std::cmp::Reverse(*slash)));
+        parts.accounts.dedup_by_key(|(name, _)| *name);
+        parts
+    }
+
+    /// Each namespace once.
+    pub(crate) fn namespaces(&self) -> impl ExactSizeIterator<Item = &'p str> {
+        self.namespaces.iter().map(|(name, _)| *name)
+    }
+
+    /// Each account once.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = &'p str> {
+        self.accounts.iter().map(|(name, _)| *name)
+    }
+
+    fn slash_behind(&self, namespace: &str) -> Option<Option<usize>> {
+        let at = self.namespaces.binary_search_by_key(&namespace, |(name, _)| name).ok()?;
+        self.namespaces.get(at).map(|(_, slash)| *slash)
+    }
+
+    /// Whether there is such a namespace.
+    pub(crate) fn has(&self, namespace: &str) -> bool {
+        self.slash_behind(namespace).is_some()
+    }
+
+    /// `.+/ns/<namespace>/(.+/|)` before the account whose slash is at `place`: directly behind the
+    /// namespace, whose slash it shares, or with at least one character between the slashes.
+    fn holds(&self, namespace: &str, place: usize) -> bool {
+        let slash = self.slash_behind(namespace).flatten();
+        slash.is_some_and(|slash| place == slash || place > slash.saturating_add(1))
+    }
 }
 
-fn part(namespace: &str) -> Vec<u8> {
-    ["/ns/", namespace, "/"].concat().into_bytes()
-}
-
-fn account_part(namespace: &str, account: &str) -> Vec<u8> {
-    ["/ns/", namespace, "//sa/", account].concat().into_bytes()
+/// What a key of [`PeerSet::keys`] asks for, where it is no whole name.
+pub(crate) fn part(key: &Key) -> Option<(&str, Option<&str>)> {
+    let Key::Exact(text) = key else { return None };
+    let rest = std::str::from_utf8(text).ok()?.strip_prefix(NAMESPACE)?;
+    Some(match rest.split_once(ACCOUNT) {
+        Some((namespace, account)) => (namespace, Some(account)),
+        None => (rest, None),
+    })
 }
 
 fn spiffe(text: &str) -> Vec<u8> {
@@ -157,14 +262,7 @@ fn spiffe(text: &str) -> Vec<u8> {
 impl MatchName {
     fn key(&self) -> Option<Key> {
         match self {
-            Self::Namespace(pieces) => match pieces.as_slice() {
-                // `/ns/<ns>/`: one segment, as `parts` finds it.
-                [piece] if piece.matches('/').count() == 3 => Some(exact(piece.as_bytes())),
-                _ => None,
-            },
-            Self::ServiceAccount { namespace, account } => {
-                Some(exact([namespace.as_str(), account].concat().as_bytes()))
-            }
+            Self::Namespace(_) | Self::ServiceAccount { .. } => None,
             Self::SpiffeSuffix(suffix) => Some(Key::Suffix(suffix.as_bytes().into())),
             Self::TrustDomain { before, .. } => Some(Key::Prefix(spiffe(before).into())),
         }
@@ -172,8 +270,6 @@ impl MatchName {
 
     fn matches(&self, name: &str) -> bool {
         match self {
-            // `.` takes no line feed, and no name has a reason to hold one.
-            _ if !is_dots(name.as_bytes()) => false,
             Self::Namespace(pieces) => in_order(pieces, name),
             Self::SpiffeSuffix(suffix) => {
                 name.strip_prefix(SPIFFE).is_some_and(|rest| rest.ends_with(suffix.as_str()))
@@ -189,8 +285,8 @@ impl MatchName {
     }
 }
 
-fn exact(text: &[u8]) -> Key {
-    Key::Exact(text.into())
+fn exact(pieces: &[&str]) -> Key {
+    Key::Exact(pieces.concat().into_bytes().into())
 }
 
 /// Whether the pieces stand in the text one behind the other. The leftmost place of each leaves the
@@ -209,7 +305,10 @@ fn in_order(pieces: &[String], text: &str) -> bool {
 /// Whether `text` begins somewhere before or at the first slash.
 fn begins_in_segment(rest: &str, text: &str) -> bool {
     let segment = rest.find('/').unwrap_or(rest.len());
-    rest.match_indices(text).any(|(at, _)| at <= segment)
+    let end = segment.saturating_add(text.len()).min(rest.len());
+    rest.as_bytes()
+        .get(..end)
+        .is_some_and(|rest| rest.windows(text.len().max(1)).any(|window| window == text.as_bytes()))
 }
 
 /// `.+<namespace>(.+/|)sa/<account>(/.+)?` on what follows the scheme; `account` is `/sa/..`, whose
@@ -238,10 +337,6 @@ fn is_account(rest: &str, namespace: &str, account: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn peer(name: &str) -> Peer {
-        Peer { uri_sans: vec![name.to_owned()], ..Peer::default() }
-    }
-
     /// istio/istio pilot/pkg/security/authz/model/generator_test.go (spec E-M).
     #[test]
     fn service_accounts_are_istios() {
@@ -261,13 +356,44 @@ mod tests {
             ("spiffe://cluster.local/ns/my-ns/sa/my-sa/", false),
             ("spiffe://cluster.local/ns/my-ns//sa/my-sa", false),
         ] {
-            assert_eq!(set.matches(Some(&peer(name))), expected, "{name}");
+            assert_eq!(set.matches(&[PeerName::new(name)]), expected, "{name}");
         }
         let dots = PeerSet::service_accounts(["my.ns/my.sa"], "home");
-        assert!(!dots.matches(Some(&peer("spiffe://td/ns/myXns/sa/my.sa"))));
+        assert!(!dots.matches(&[PeerName::new("spiffe://td/ns/myXns/sa/my.sa")]));
         let bare = PeerSet::service_accounts(["sa"], "home");
-        assert!(bare.matches(Some(&peer("spiffe://td/ns/home/sa/sa"))));
-        assert!(!bare.matches(None));
+        assert!(bare.matches(&[PeerName::new("spiffe://td/ns/home/sa/sa")]));
+        assert!(!bare.matches(&[]));
+    }
+
+    /// Names of up to seven segments that mean something, read at once and piece by piece.
+    #[test]
+    fn the_parts_of_a_name_say_what_its_text_says() {
+        let segments = ["", "ns", "sa", "a"];
+        let mut names = vec!["spiffe:/".to_owned(), "spiffe://td".to_owned(), "x".to_owned()];
+        let mut last = names.clone();
+        for _ in 0..6 {
+            last = last.iter().flat_map(|n| segments.map(|s| format!("{n}/{s}"))).collect();
+            names.extend(last.clone());
+        }
+        for name in &names {
+            let read = PeerName::new(name);
+            let rest = name.strip_prefix(SPIFFE);
+            for namespace in segments {
+                let set = PeerSet::namespaces([namespace]);
+                let expected = name.contains(&format!("/ns/{namespace}/"));
+                assert_eq!(set.matches_name(&read), expected, "{namespace} in {name}");
+                for account in segments {
+                    let set = PeerSet::service_accounts([account], namespace);
+                    let (ns, sa) = (format!("/ns/{namespace}/"), format!("/sa/{account}"));
+                    let expected = rest.is_some_and(|rest| is_account(rest, &ns, &sa));
+                    assert_eq!(
+                        set.matches_name(&read),
+                        expected,
+                        "{namespace}/{account} in {name}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]
@@ -283,7 +409,7 @@ mod tests {
             ("a*c", "spiffe://td/ns/a/sa/b", false),
         ] {
             let set = PeerSet::namespaces([value]);
-            assert_eq!(set.matches(Some(&peer(name))), expected, "{value} on {name}");
+            assert_eq!(set.matches(&[PeerName::new(name)]), expected, "{value} on {name}");
         }
     }
 
@@ -299,7 +425,7 @@ mod tests {
             ("*", "", false),
         ] {
             let set = PeerSet::principals([value]);
-            assert_eq!(set.matches(Some(&peer(name))), expected, "{value} on {name}");
+            assert_eq!(set.matches(&[PeerName::new(name)]), expected, "{value} on {name}");
         }
         for (value, name, expected) in [
             ("cluster.*", "spiffe://cluster.anything/ns/a/sa/b", true),
@@ -311,7 +437,7 @@ mod tests {
             ("*", "spiffe://x", true),
         ] {
             let set = PeerSet::trust_domains([value]);
-            assert_eq!(set.matches(Some(&peer(name))), expected, "{value} on {name}");
+            assert_eq!(set.matches(&[PeerName::new(name)]), expected, "{value} on {name}");
         }
     }
 }

@@ -137,7 +137,7 @@ pub(crate) struct Failure<'r> {
 
 /// Whether all conditions of an operation hold, outside any rule.
 pub(crate) fn operand_matches(operand: &Operand, request: &Request) -> bool {
-    let facts = Facts { request, identity: None, scalars: Scalars::Never };
+    let facts = Facts::new(request, None, Scalars::Never);
     // `exempt` lets in.
     let rule = Rule { polarity: Polarity::LetsIn, ..Rule::default() };
     operand.iter().all(|condition| condition.holds(&rule, &facts))
@@ -216,7 +216,7 @@ impl Test {
                 None => false,
             },
             Self::Path(set) => facts.path().is_some_and(|path| set.matches(path, polarity)),
-            Self::Peer(set) => set.matches(connection.peer.as_ref()),
+            Self::Peer(set) => set.matches(facts.peer()),
             Self::Port(ports) => connection.destination_port.is_some_and(|p| ports.contains(&p)),
             Self::RequestPrincipal(set) => set.matches(facts.identity),
             Self::Text(attribute, set) => facts.any(attribute, &mut |text| set.matches(text)),

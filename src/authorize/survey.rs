@@ -1,9 +1,9 @@
 //! What each rule says of one request: for the trace of `usher explain` and the coverage of policy
 //! tests. The filter never asks.
 
+use super::Policies;
 use super::facts::Facts;
 use super::rule::{Condition, Operand, Rule, Test};
-use super::{Policies, peer};
 use crate::claims::Identity;
 use crate::request::{MetadataValue, Request};
 
@@ -39,7 +39,7 @@ pub fn survey(
     request: &Request,
     identity: Option<&Identity>,
 ) -> Vec<Surveyed> {
-    let facts = Facts { request, identity, scalars: policies.scalars };
+    let facts = Facts::new(request, identity, policies.scalars);
     let mut all = Vec::new();
     for (index, policy) in policies.policies.iter().enumerate() {
         all.extend(policy.rules.iter().enumerate().map(|(number, rule)| Surveyed {
@@ -94,7 +94,7 @@ fn of_test(test: &Test, facts: &Facts<'_>, texts: &mut Vec<String>) {
             texts.extend(facts.path().map(|path| String::from_utf8_lossy(path).into_owned()));
         }
         Test::Peer(_) => {
-            let names = connection.peer.iter().flat_map(peer::names);
+            let names = facts.peer().iter().map(|name| name.text);
             texts.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
         }
         Test::Port(_) => texts.extend(connection.destination_port.map(|port| port.to_string())),

@@ -5,6 +5,7 @@
 
 use super::index::Key;
 use crate::hash::FastSet;
+use crate::prefix_tree::PrefixTree;
 
 /// What a lone `*` accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl TextSet {
                 Form::Any => set.any = Some(star),
                 Form::Exact(text) => set.add_exact(text.as_bytes()),
                 Form::Prefix(text) => set.add_prefix(text.as_bytes()),
-                Form::Suffix(text) => set.suffixes.add(text.as_bytes()),
+                Form::Suffix(text) => set.suffixes.add(text.as_bytes(), text.bytes().rev()),
             }
         }
         set
@@ -70,14 +71,14 @@ impl TextSet {
     }
 
     pub(crate) fn add_prefix(&mut self, text: &[u8]) {
-        self.prefixes.add(text);
+        self.prefixes.add(text, text.iter().copied());
     }
 
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         self.exact.contains(text)
             || self.any.is_some_and(|star| star.accepts(text))
-            || self.prefixes.begins(text)
-            || self.suffixes.ends(text)
+            || self.prefixes.any(text.iter().copied())
+            || self.suffixes.any(text.iter().rev().copied())
     }
 
     /// What a match must be like, one of these; `None` where a `*` takes whatever is there.
@@ -86,8 +87,13 @@ impl TextSet {
             return None;
         }
         let exact = self.exact.iter().cloned().map(Key::Exact);
-        let prefixes = self.prefixes.iter().cloned().map(Key::Prefix);
-        Some(exact.chain(prefixes).chain(self.suffixes.iter().cloned().map(Key::Suffix)).collect())
+        let prefixes = self.prefixes.texts.iter().cloned().map(Key::Prefix);
+        Some(
+            exact
+                .chain(prefixes)
+                .chain(self.suffixes.texts.iter().cloned().map(Key::Suffix))
+                .collect(),
+        )
     }
 
     pub(crate) fn exact_texts(&self) -> impl Iterator<Item = &[u8]> {
@@ -109,33 +115,22 @@ pub(crate) fn is_dots(text: &[u8]) -> bool {
     !text.contains(&b'\n') && std::str::from_utf8(text).is_ok()
 }
 
-/// Prefixes or suffixes by length: as many look-ups as there are lengths, each in a set.
+/// Prefixes, or suffixes read backwards: one walk along a text, however many there are.
 #[derive(Clone, Debug, Default)]
-struct Affixes(Vec<(usize, FastSet<Box<[u8]>>)>);
+struct Affixes {
+    tree: PrefixTree<()>,
+    texts: FastSet<Box<[u8]>>,
+}
 
 impl Affixes {
-    fn add(&mut self, text: &[u8]) {
-        match self.0.iter_mut().find(|(length, _)| *length == text.len()) {
-            Some((_, set)) => {
-                set.insert(text.into());
-            }
-            None => self.0.push((text.len(), FastSet::from_iter([text.into()]))),
+    fn add(&mut self, text: &[u8], bytes: impl Iterator<Item = u8>) {
+        if self.texts.insert(text.into()) {
+            self.tree.add(bytes, (), |(), ()| ());
         }
     }
 
-    fn begins(&self, text: &[u8]) -> bool {
-        self.0.iter().any(|(length, set)| text.get(..*length).is_some_and(|t| set.contains(t)))
-    }
-
-    fn ends(&self, text: &[u8]) -> bool {
-        self.0.iter().any(|(length, set)| {
-            let from = text.len().checked_sub(*length);
-            from.and_then(|from| text.get(from..)).is_some_and(|t| set.contains(t))
-        })
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Box<[u8]>> {
-        self.0.iter().flat_map(|(_, set)| set)
+    fn any(&self, bytes: impl Iterator<Item = u8>) -> bool {
+        !self.texts.is_empty() && self.tree.walk(bytes, |_, ()| true)
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn read(rule: &Object<'_>, context: &mut Context<'_>) -> Vec<usize> {
     if !named {
         places = default_places();
     }
-    places.into_iter().map(|place| index_of(place, &mut context.places)).collect()
+    places.into_iter().map(|place| index_of(place, context)).collect()
 }
 
 fn list<'v>(
@@ -65,12 +65,10 @@ pub(super) fn header_name(node: &Node<'_>, problems: &Problems) -> Option<String
     Some(name.to_ascii_lowercase())
 }
 
-fn index_of(place: Place, places: &mut Vec<Place>) -> usize {
-    match places.iter().position(|known| *known == place) {
-        Some(index) => index,
-        None => {
-            places.push(place);
-            places.len().saturating_sub(1)
-        }
-    }
+fn index_of(place: Place, context: &mut Context<'_>) -> usize {
+    let places = &mut context.places;
+    *context.places_by_form.entry(place).or_insert_with_key(|place| {
+        places.push(place.clone());
+        places.len().saturating_sub(1)
+    })
 }

@@ -5,17 +5,17 @@
 
 use crate::config::{Mode, Policy};
 use crate::request::Request;
-use crate::token::{Edits, Place, default_places};
+use crate::token::{Edits, Locations, default_places};
 
 /// The edits of a refused request, the same on every exit: no forged header and no token, but where a
 /// token was verified by a rule that forwards it. While no configuration is in force the default places
-/// are all that is known.
+/// are all that is known. `forwarded` is in order.
 pub(super) fn refusal(policy: Option<&Policy>, request: &Request, forwarded: &[usize]) -> Edits {
     match policy {
-        Some(policy) => removal(policy, request, |place| !forwarded.contains(&place)),
+        Some(policy) => removal(policy, request, &|place| forwarded.binary_search(&place).is_err()),
         None => {
             let mut edits = Edits::default();
-            take_all(&mut edits, default_places().iter(), request);
+            edits.take(&Locations::new(&default_places()), request, &|_, _| true);
             edits
         }
     }
@@ -25,25 +25,14 @@ pub(super) fn refusal(policy: Option<&Policy>, request: &Request, forwarded: &[u
 /// client may go meanwhile, and the access log is written then.
 pub fn while_pending(policy: &Policy, request: &Request) -> Edits {
     match policy.mode {
-        Mode::DryRun => removal(policy, request, |_| false),
-        Mode::Enforce => removal(policy, request, |place| !policy.jwt.is_forwarded_by_any(place)),
+        Mode::DryRun => removal(policy, request, &|_| false),
+        Mode::Enforce => removal(policy, request, &|place| !policy.jwt.is_forwarded_by_any(place)),
     }
 }
 
 /// Takes out forged headers, and every token at the places that `leaves` chooses.
-fn removal(policy: &Policy, request: &Request, leaves: impl Fn(usize) -> bool) -> Edits {
-    let mut edits = Edits::default();
-    for name in policy.firewall.forged(&request.headers) {
-        edits.remove(name);
-    }
-    let places = policy.jwt.places.iter().enumerate();
-    let places = places.filter(|(index, _)| leaves(*index)).map(|(_, place)| place);
-    take_all(&mut edits, places, request);
+fn removal(policy: &Policy, request: &Request, leaves: &dyn Fn(usize) -> bool) -> Edits {
+    let mut edits = Edits::removing(&policy.firewall.forged(&request.headers));
+    edits.take(&policy.jwt.locations, request, &|place, _| leaves(place));
     edits
-}
-
-fn take_all<'p>(edits: &mut Edits, places: impl Iterator<Item = &'p Place>, request: &Request) {
-    for place in places {
-        edits.take(place, request, &|_| true);
-    }
 }

@@ -4,28 +4,42 @@
 //! for `metadata`, it answers with `envoy.config.core.v3.Metadata`, which says what is what. Read here
 //! is the little of protobuf that this takes; whatever else the message holds is skipped.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{MetadataValue, Metadatum};
 
-/// The values that `message` has for the wanted filters and keys. Nothing where it cannot be read.
-pub fn read(message: &[u8], wanted: &[(String, String)]) -> Vec<Metadatum> {
-    let value = |(filter, key): &(String, String)| {
-        // Metadata.filter_metadata, then Struct.fields.
-        let fields = entry(message, 1, filter)?;
-        let value = metadata_value(entry(fields, 1, key)?)?;
-        Some(Metadatum { filter: filter.clone(), key: key.clone(), value })
-    };
-    wanted.iter().filter_map(value).collect()
+/// The values that `message` has for the wanted filters and keys, in their order. Nothing where it cannot be read.
+pub fn read(message: &[u8], wanted: &BTreeSet<(String, String)>) -> Vec<Metadatum> {
+    // Metadata.filter_metadata, then Struct.fields; each map is read once.
+    let filters = entries(message, 1).unwrap_or_default();
+    let mut maps: BTreeMap<&str, Entries<'_>> = BTreeMap::new();
+    let mut all = Vec::new();
+    for (filter, key) in wanted {
+        let fields = maps.entry(filter).or_insert_with(|| {
+            filters.get(filter.as_bytes()).and_then(|fields| entries(fields, 1)).unwrap_or_default()
+        });
+        let value = fields.get(key.as_bytes()).and_then(|value| metadata_value(value));
+        all.extend(value.map(|value| Metadatum {
+            filter: filter.clone(),
+            key: key.clone(),
+            value,
+        }));
+    }
+    all
 }
 
-/// The value under `key` in the map that is field `number` (protobuf: the last of equal keys counts).
-fn entry<'m>(message: &'m [u8], number: u64, key: &str) -> Option<&'m [u8]> {
+/// A map's values by their keys. These are other filters' words, perhaps a client's: no hash of them.
+type Entries<'m> = BTreeMap<&'m [u8], &'m [u8]>;
+
+/// The map that is field `number` (protobuf: the last of equal keys counts).
+fn entries(message: &[u8], number: u64) -> Option<Entries<'_>> {
     let entries = fields(message)?.into_iter().filter(|field| field.0 == number);
-    let pair = |(_, entry): (u64, &'m [u8])| {
+    let pair = |(_, entry)| {
         let pair = fields(entry)?;
         let part = |n| pair.iter().rev().find(|field| field.0 == n).map(|field| field.1);
         Some((part(1).unwrap_or_default(), part(2).unwrap_or_default()))
     };
-    entries.filter_map(pair).rfind(|(name, _)| *name == key.as_bytes()).map(|(_, v)| v)
+    Some(entries.filter_map(pair).collect())
 }
 
 /// `google.protobuf.Value`: string_value is field 3, list_value field 6. Others match no rule.
@@ -33,12 +47,14 @@ fn metadata_value(value: &[u8]) -> Option<MetadataValue> {
     match fields(value)?.last()? {
         (3, text) => Some(MetadataValue::Text(str::from_utf8(text).ok()?.to_owned())),
         (6, list) => {
-            let items = fields(list)?.into_iter().filter(|field| field.0 == 1);
-            let text = |(_, item)| match metadata_value(item)? {
-                MetadataValue::Text(text) => Some(text),
-                MetadataValue::List(_) => None,
+            // A list in a list is no text, however deep it goes on: it is not followed.
+            let text = |item| match fields(item)?.last()? {
+                (3, text) => str::from_utf8(text).ok(),
+                _ => None,
             };
-            Some(MetadataValue::List(items.filter_map(text).collect()))
+            let items = fields(list)?.into_iter().filter(|field| field.0 == 1);
+            let texts = items.filter_map(|(_, item)| text(item).map(str::to_owned));
+            Some(MetadataValue::List(texts.collect()))
         }
         _ => None,
     }
@@ -117,7 +133,7 @@ mod tests {
     }
 
     fn find(message: &[u8], filter: &str, key: &str) -> Option<MetadataValue> {
-        let wanted = [(filter.to_owned(), key.to_owned())];
+        let wanted = BTreeSet::from([(filter.to_owned(), key.to_owned())]);
         let found = read(message, &wanted);
         found.into_iter().next().map(|metadatum| metadatum.value)
     }
@@ -141,6 +157,26 @@ mod tests {
         ] {
             assert_eq!(find(&message(), filter, key), expected, "{filter} {key}");
         }
+    }
+
+    #[test]
+    fn a_list_in_a_list_is_not_followed() {
+        fn long_field(number: u8, content: &[u8]) -> Vec<u8> {
+            let length = content.len();
+            let low = |shift: usize| u8::try_from(length >> shift & 0x7f).unwrap();
+            [&[number << 3 | 2, low(0) | 0x80, low(7) | 0x80, low(14)], content].concat()
+        }
+        // Twenty thousand levels: whoever follows them has no stack left.
+        let mut value = text("deep");
+        for _ in 0..20_000 {
+            value = long_field(6, &long_field(1, &value));
+        }
+        let list = long_field(6, &[field(1, &text("a")), long_field(1, &value)].concat());
+        let pair = |key: &str, value: &[u8]| {
+            long_field(1, &[field(1, key.as_bytes()), long_field(2, value)].concat())
+        };
+        let message = pair("f", &pair("k", &list));
+        assert_eq!(find(&message, "f", "k"), Some(MetadataValue::List(vec!["a".to_owned()])));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Place, cookie_value, is, param_value, split_once};
+use super::{Locations, is, split_once};
 use crate::request::Request;
 
 /// What happens to a request's headers. Names are lower-case and stand in one of the lists only.
@@ -18,36 +18,62 @@ pub struct Edits {
 pub type Lines = Vec<(Rc<[u8]>, Rc<[Vec<u8>]>)>;
 
 impl Edits {
-    /// Takes every token at `place` for which `taken` says so out of the request.
-    pub fn take(&mut self, place: &Place, request: &Request, taken: &dyn Fn(&[u8]) -> bool) {
-        match place {
-            Place::Header { name, prefix } => {
-                let held = |line: &[u8]| prefix.read(line).is_some_and(|(_, t)| taken(t));
-                // Envoy takes the whole header. What is no token stays here, and what may be one does
-                // not, whatever stands before it.
-                if self.lines(request, name).any(held) {
-                    self.edit_lines(request, name, &|line| {
-                        if held(line) || may_hold_a_token(line) { Line::Gone } else { Line::Kept }
-                    });
-                }
-            }
-            Place::Cookie(name) => self.edit_lines(request, "cookie", &|line| {
-                cut(line, b';', &|pair| cookie_value(pair, name).is_some_and(taken))
-            }),
-            Place::WebSocketProtocol(prefix) => {
-                self.edit_lines(request, "sec-websocket-protocol", &|line| {
-                    cut(line, b',', &|entry| {
-                        entry.trim_ascii().strip_prefix(prefix.as_bytes()).is_some_and(taken)
-                    })
+    /// The removal of these headers, of which none stands twice.
+    pub fn removing(names: &[impl AsRef<[u8]>]) -> Self {
+        let remove = names.iter().map(|name| name.as_ref().to_vec()).collect();
+        Self { remove, set: Lines::default() }
+    }
+
+    /// Takes every token for which `taken` says so, by the number of its place, out of the request.
+    pub fn take(
+        &mut self,
+        locations: &Locations,
+        request: &Request,
+        taken: &dyn Fn(usize, &[u8]) -> bool,
+    ) {
+        let read = request.headers.iter().map(|(name, _)| name.as_slice());
+        let mut names: Vec<&[u8]> = read.filter(|name| locations.reads_header(name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let held = |line: &[u8]| {
+                let mut held = false;
+                locations
+                    .each_in_line(name, line, &mut |place, _, t| held = held || taken(place, t));
+                held
+            };
+            // Envoy takes the whole header. What is no token stays here, and what may be one does not,
+            // whatever stands before it.
+            if self.lines(request, name).any(held) {
+                self.edit_lines(request, name, &|line| {
+                    if held(line) || may_hold_a_token(line) { Line::Gone } else { Line::Kept }
                 });
             }
+        }
+        if locations.has_cookies() {
+            self.edit_lines(request, b"cookie", &|line| {
+                cut(line, b';', &|pair| {
+                    locations.cookie(pair).is_some_and(|(place, t)| taken(place, t))
+                })
+            });
+        }
+        if locations.has_protocols() {
+            self.edit_lines(request, b"sec-websocket-protocol", &|line| {
+                cut(line, b',', &|entry| {
+                    let mut held = false;
+                    locations.each_protocol(entry, &mut |place, t| held = held || taken(place, t));
+                    held
+                })
+            });
+        }
+        if locations.has_params() {
             // A hop that rewrites paths hands the original on, query and all.
-            Place::Param(name) => {
-                for header in [":path", "x-envoy-original-path"] {
-                    self.edit_lines(request, header, &|path| {
-                        cut_query(path, &|pair| param_value(pair, name).is_some_and(|v| taken(&v)))
-                    });
-                }
+            for header in [b":path".as_slice(), b"x-envoy-original-path"] {
+                self.edit_lines(request, header, &|path| {
+                    cut_query(path, &|pair| {
+                        locations.param(pair).is_some_and(|(place, t)| taken(place, &t))
+                    })
+                });
             }
         }
     }
@@ -79,9 +105,16 @@ impl Edits {
         for name in other.remove {
             self.remove(&name);
         }
-        for (name, lines) in other.set {
-            self.set_lines(name, lines);
-        }
+        self.set_all(&other.set);
+    }
+
+    /// Replaces all lines of these headers, of which none stands twice.
+    pub fn set_all(&mut self, headers: &Lines) {
+        let mut names: Vec<&[u8]> = headers.iter().map(|(name, _)| &**name).collect();
+        names.sort_unstable();
+        self.remove.retain(|name| names.binary_search(&name.as_slice()).is_err());
+        self.set.retain(|(name, _)| names.binary_search(&&**name).is_err());
+        self.set.extend(headers.iter().cloned());
     }
 
     /// Removes a header with all its lines.
@@ -103,28 +136,33 @@ impl Edits {
     pub fn lines<'e>(
         &'e self,
         request: &'e Request,
-        name: &'e str,
+        name: &'e [u8],
     ) -> impl Iterator<Item = &'e [u8]> {
-        let removed = self.remove.iter().any(|n| n == name.as_bytes());
-        let set = self.set.iter().find(|(n, _)| **n == *name.as_bytes());
-        let sent = (!removed && set.is_none()).then(|| request.lines(name));
+        let removed = self.remove.iter().any(|n| n == name);
+        let set = self.set.iter().find(|(n, _)| **n == *name);
+        let sent = (!removed && set.is_none()).then(|| {
+            let lines = request.headers.iter().filter(move |(n, _)| n == name);
+            lines.map(|(_, line)| line.as_slice())
+        });
         let set = set.into_iter().flat_map(|(_, lines)| lines.iter().map(Vec::as_slice));
         set.chain(sent.into_iter().flatten())
     }
 
     /// The request as it is after the edits.
     pub fn applied(&self, request: &Request) -> Request {
+        let removed = self.remove.iter().map(Vec::as_slice);
+        let mut names: Vec<&[u8]> =
+            removed.chain(self.set.iter().map(|(name, _)| &**name)).collect();
+        names.sort_unstable();
         let mut edited = request.clone();
-        edited.headers.retain(|(name, _)| {
-            !self.remove.contains(name) && !self.set.iter().any(|(set, _)| **set == **name)
-        });
+        edited.headers.retain(|(name, _)| names.binary_search(&name.as_slice()).is_err());
         for (name, lines) in &self.set {
             edited.headers.extend(lines.iter().map(|line| (name.to_vec(), line.clone())));
         }
         edited
     }
 
-    fn edit_lines(&mut self, request: &Request, name: &str, edit: &dyn Fn(&[u8]) -> Line) {
+    fn edit_lines(&mut self, request: &Request, name: &[u8], edit: &dyn Fn(&[u8]) -> Line) {
         let mut changed = false;
         let mut after = Vec::new();
         for line in self.lines(request, name) {
@@ -138,7 +176,7 @@ impl Edits {
             }
         }
         if changed {
-            self.set_lines(name.as_bytes().into(), after.into());
+            self.set_lines(name.into(), after.into());
         }
     }
 }
@@ -188,15 +226,13 @@ fn cut_query(path: &[u8], chosen: &dyn Fn(&[u8]) -> bool) -> Line {
 #[cfg(test)]
 mod tests {
     use super::super::tests::request;
-    use super::super::{Prefix, default_places};
+    use super::super::{Place, Prefix, default_places};
     use super::*;
 
     fn edited(places: &[Place], path: &str, headers: &[(&str, &str)], name: &str) -> Vec<String> {
         let request = request(path, headers);
         let mut edits = Edits::default();
-        for place in places {
-            edits.take(place, &request, &|token| token == b"T");
-        }
+        edits.take(&Locations::new(places), &request, &|_, token| token == b"T");
         let lines = edits.applied(&request);
         lines.lines(name).map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     }
@@ -251,9 +287,7 @@ mod tests {
     fn a_line_with_its_prefix_astray_leaves_where_all_tokens_do() {
         let request = request("/", &[("authorization", "x Bearer T"), ("x", "Bearer T")]);
         let mut edits = Edits::default();
-        for place in &default_places() {
-            edits.take(place, &request, &|_| true);
-        }
+        edits.take(&Locations::new(&default_places()), &request, &|_, _| true);
         assert_eq!(edits.remove, [b"authorization".to_vec()]);
     }
 

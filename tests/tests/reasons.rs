@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use usher::denial::{Denial, Malformed, phrase};
 use usher::reply::{Circumstances, Details, Reply, Responses};
+use usher::request::bounds::Bound;
 use usher_tests::verdict::get;
 
 const REASONS: &str = include_str!("../../docs/reasons.md");
@@ -27,6 +28,7 @@ fn all() -> Vec<Denial> {
         Denial::LifetimeTooLong,
         Denial::NoRuleMatched,
         Denial::PathUnsafe,
+        Denial::RequestTooComplex(Bound::QueryParameters),
         Denial::SignatureInvalid,
         Denial::SubjectNotAllowed,
         Denial::TokenAmbiguous,
@@ -56,6 +58,7 @@ fn all() -> Vec<Denial> {
             | Denial::LifetimeTooLong
             | Denial::NoRuleMatched
             | Denial::PathUnsafe
+            | Denial::RequestTooComplex(_)
             | Denial::SignatureInvalid
             | Denial::SubjectNotAllowed
             | Denial::TokenAmbiguous

@@ -19,7 +19,7 @@ pub(super) enum Kind {
     /// An address, cut to a prefix of this length.
     Block(Address, u8),
     Path,
-    /// Names of the peer, and what [`crate::authorize::peer::parts`] finds in them.
+    /// Names of the peer, and what [`crate::authorize::peer::Parts`] holds of them.
     Peer,
     Port,
     /// What [`crate::authorize::principal::names`] makes of the token.

@@ -2,6 +2,7 @@
 
 use crate::authorize::facts::{Attribute, Facts};
 use crate::hash::FastMap;
+use crate::prefix_tree::PrefixTree;
 
 /// What a text must be like.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,13 +17,14 @@ pub(crate) enum Key {
     Suffix(Box<[u8]>),
 }
 
-/// Rules by keys: as many look-ups as there are lengths or places, whatever the number of rules.
+/// Rules by keys: a look-up costs by the length of what is asked, whatever the number of rules.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     exact: Filed,
-    prefixes: FastMap<usize, Filed>,
+    prefixes: PrefixTree<Vec<usize>>,
     segments: FastMap<usize, Filed>,
-    suffixes: FastMap<usize, Filed>,
+    /// Read backwards.
+    suffixes: PrefixTree<Vec<usize>>,
     /// Places of segments end before this one.
     places: usize,
 }
@@ -31,10 +33,15 @@ type Filed = FastMap<Box<[u8]>, Vec<usize>>;
 
 impl Table {
     pub(super) fn add(&mut self, number: usize, key: Key) {
+        let merge = |old: &mut Vec<usize>, new: Vec<usize>| old.extend(new);
         let (filed, text) = match key {
             Key::Exact(text) => (&mut self.exact, text),
-            Key::Prefix(text) => (self.prefixes.entry(text.len()).or_default(), text),
-            Key::Suffix(text) => (self.suffixes.entry(text.len()).or_default(), text),
+            Key::Prefix(text) => {
+                return self.prefixes.add(text.iter().copied(), vec![number], merge);
+            }
+            Key::Suffix(text) => {
+                return self.suffixes.add(text.iter().rev().copied(), vec![number], merge);
+            }
             Key::Segment(place, text) => {
                 self.places = self.places.max(place.saturating_add(1));
                 (self.segments.entry(place).or_default(), text)
@@ -44,22 +51,25 @@ impl Table {
     }
 
     pub(super) fn is_used(&self) -> bool {
-        let affixes = [&self.prefixes, &self.segments, &self.suffixes];
-        !self.exact.is_empty() || affixes.iter().any(|filed| !filed.is_empty())
+        !self.exact.is_empty()
+            || !self.prefixes.is_empty()
+            || !self.segments.is_empty()
+            || !self.suffixes.is_empty()
     }
 
     pub(super) fn look_up(&self, text: &[u8], found: &mut Vec<usize>) {
-        let mut take = |filed: &Filed, text: Option<&[u8]>| {
-            found.extend(text.and_then(|text| filed.get(text)).into_iter().flatten());
-        };
         if !self.exact.is_empty() {
-            take(&self.exact, Some(text));
+            found.extend(self.exact.get(text).into_iter().flatten());
         }
-        for (length, filed) in &self.prefixes {
-            take(filed, text.get(..*length));
+        let mut take = |_, rules: &Vec<usize>| {
+            found.extend(rules);
+            false
+        };
+        if !self.prefixes.is_empty() {
+            self.prefixes.walk(text.iter().copied(), &mut take);
         }
-        for (length, filed) in &self.suffixes {
-            take(filed, text.len().checked_sub(*length).and_then(|from| text.get(from..)));
+        if !self.suffixes.is_empty() {
+            self.suffixes.walk(text.iter().rev().copied(), &mut take);
         }
     }
 

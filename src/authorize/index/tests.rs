@@ -41,7 +41,7 @@ fn identity(claims: Value) -> Identity {
 
 /// How many of the rules a request is compared with.
 fn candidates(policy: &Policy, request: &Request, identity: &Identity) -> usize {
-    let facts = Facts { request, identity: Some(identity), scalars: Scalars::Never };
+    let facts = Facts::new(request, Some(identity), Scalars::Never);
     policy.authorization.allow.index.candidates(&facts).len()
 }
 
@@ -199,7 +199,7 @@ proptest! {
         let claims = json!({"iss": subject.0, "sub": subject.1, "g": group, "n": {"g": group},
             "l": [{"g": group}]});
         let identity = identity(claims);
-        let facts = Facts { request: &request, identity: Some(&identity), scalars: Scalars::Never };
+        let facts = Facts::new(&request, Some(&identity), Scalars::Never);
         let set = &policy.authorization.allow;
         let all: Vec<usize> = (0..set.rules.len())
             .filter(|number| set.rules[*number].rule.matches(&facts))

@@ -130,7 +130,10 @@ pub(super) fn source(
             _ => &[],
         });
         return match templates.any(|template| template.names().any(|n| n == name)) {
-            true => Ok(ValueSource::Path(name.to_owned())),
+            true => {
+                reading.needs.captures = true;
+                Ok(ValueSource::Path(name.to_owned()))
+            }
             false => Err(format!("no path of this rule captures `{{{name}}}`")),
         };
     }

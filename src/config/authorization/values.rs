@@ -1,5 +1,7 @@
 //! The values of a field -> a test, each value checked.
 
+use std::collections::HashSet;
+
 use crate::authorize::address::AddressSet;
 use crate::authorize::facts::{Address, Attribute};
 use crate::authorize::peer::PeerSet;
@@ -287,9 +289,7 @@ impl<'r> Reading<'r> {
         let (lists, texts): (Vec<_>, Vec<_>) =
             values.into_iter().partition(|v| trimmed(v).is_some());
         let wanted = (filter.to_owned(), key.to_owned());
-        if !self.needs.metadata.contains(&wanted) {
-            self.needs.metadata.push(wanted);
-        }
+        self.needs.metadata.insert(wanted);
         Some(Test::Metadata {
             filter: filter.to_owned(),
             key: key.to_owned(),
@@ -347,8 +347,9 @@ fn template_problem(value: &str, invalid: InvalidTemplate) -> String {
 /// Trust domain aliases (istio/istio pilot/pkg/security/trustdomain/bundle.go, spec B6).
 fn expand_principals(values: &[&str], known: &[String]) -> Vec<String> {
     let mut expanded: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
     let mut add = |value: String| {
-        if !expanded.contains(&value) {
+        if seen.insert(value.clone()) {
             expanded.push(value);
         }
     };

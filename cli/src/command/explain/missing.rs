@@ -10,7 +10,6 @@ use usher::decide::Decision;
 use usher::denial::Denial;
 use usher::json::{self, Value};
 use usher::request::Request;
-use usher::token;
 
 use super::place;
 use crate::config::Loaded;
@@ -127,7 +126,7 @@ fn list(texts: &[String]) -> String {
 /// What a refused token says, and where it is said what it should say.
 fn of_token(denial: &Denial, request: &Request, now: u64, loaded: &Loaded) -> Option<String> {
     let policy = &loaded.policy;
-    let found = token::find(&policy.jwt.places, request);
+    let found = policy.jwt.locations.find(request);
     let compact = compact::parse(&found.first()?.token, &policy.limits.token).ok()?;
     let issuer = compact.iss().unwrap_or_default();
     if *denial == Denial::IssuerUnknown {

@@ -1,0 +1,176 @@
+//! How much of each attribute a request may bring: what exceeds a bound refuses the whole request.
+//!
+//! A bound holds only where the configuration reads the attribute: a rule, a token place, or the scrubbing of
+//! identity headers. It is met or not before anything is judged, so that no rule ever sees a view that was cut,
+//! and counting costs one pass over the bytes. docs/configuration.md promises the numbers.
+
+use std::fmt;
+
+use super::{Peer, Request};
+
+/// Attributes with a bound, and whether the configuration reads them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// What path templates capture (`valuesFrom: [path.NAME]`).
+    pub captures: bool,
+    /// Cookies.
+    pub cookies: bool,
+    /// Header lines, beside the pseudo headers.
+    pub headers: bool,
+    /// Names in the client's certificate.
+    pub peer: bool,
+    /// Query parameters.
+    pub query: bool,
+}
+
+/// A bound that a request can exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Cookies, in all `cookie` lines together.
+    Cookies,
+    /// Header lines, pseudo headers among them.
+    HeaderLines,
+    /// Segments of the path.
+    PathSegments,
+    /// Bytes of one name in the client's certificate. SPIFFE-ID section 2.3 allows its URIs half of it.
+    PeerNameBytes,
+    /// Names in the client's certificate: URI SANs and DNS SANs.
+    PeerNames,
+    /// Query parameters.
+    QueryParameters,
+}
+
+impl Bound {
+    /// The largest number that is taken.
+    pub fn most(self) -> usize {
+        match self {
+            Self::Cookies => 512,
+            Self::HeaderLines | Self::QueryParameters => 1_024,
+            Self::PathSegments => 256,
+            Self::PeerNameBytes => 4_096,
+            Self::PeerNames => 128,
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cookies => "cookies",
+            Self::HeaderLines => "header lines",
+            Self::PathSegments => "path segments",
+            Self::PeerNameBytes => "bytes in a name of the client's certificate",
+            Self::PeerNames => "names in the client's certificate",
+            Self::QueryParameters => "query parameters",
+        })
+    }
+}
+
+/// The first bound that the request exceeds, of what is read.
+///
+/// # Errors
+/// That bound.
+pub fn check(reads: Reads, request: &Request) -> Result<(), Bound> {
+    let within = |bound: Bound, number: usize| {
+        if number > bound.most() { Err(bound) } else { Ok(()) }
+    };
+    if reads.headers {
+        within(Bound::HeaderLines, request.headers.len())?;
+    }
+    if reads.cookies {
+        let lines = request.lines("cookie");
+        within(Bound::Cookies, lines.map(|line| items(line, b';')).fold(0, usize::saturating_add))?;
+    }
+    if reads.query || reads.captures {
+        let path = request.path().unwrap_or_default();
+        let end = path.iter().position(|b| *b == b'?').unwrap_or(path.len());
+        let (path, query) = path.split_at_checked(end).unwrap_or((path, b""));
+        if reads.query && !query.is_empty() {
+            within(Bound::QueryParameters, items(query, b'&'))?;
+        }
+        if reads.captures {
+            within(Bound::PathSegments, count(path, b'/'))?;
+        }
+    }
+    match &request.connection.peer {
+        Some(peer) if reads.peer => check_peer(peer, within),
+        _ => Ok(()),
+    }
+}
+
+fn check_peer(
+    peer: &Peer,
+    within: impl Fn(Bound, usize) -> Result<(), Bound>,
+) -> Result<(), Bound> {
+    let sans = peer.uri_sans.iter().chain(&peer.dns_sans);
+    within(Bound::PeerNames, sans.clone().count())?;
+    let longest = sans.chain([&peer.subject]).map(String::len).max();
+    within(Bound::PeerNameBytes, longest.unwrap_or_default())
+}
+
+/// How many items a list has, empty ones too.
+fn items(list: &[u8], separator: u8) -> usize {
+    count(list, separator).saturating_add(1)
+}
+
+fn count(text: &[u8], byte: u8) -> usize {
+    text.iter().filter(|b| **b == byte).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(path: String, lines: usize, line: (&str, String)) -> Request {
+        let line = (line.0.as_bytes().to_vec(), line.1.into_bytes());
+        let mut headers = vec![(b":path".to_vec(), path.into_bytes())];
+        headers.extend(std::iter::repeat_n(line, lines));
+        Request { headers, ..Request::default() }
+    }
+
+    /// A request with so many of what the bound counts.
+    #[expect(clippy::arithmetic_side_effects, reason = "of a few thousands")]
+    fn with(bound: Bound, n: usize) -> Request {
+        let plain = || "/".to_owned();
+        let peer = |uri_sans: Vec<String>, dns_sans: Vec<String>, subject: String| {
+            let mut request = request(plain(), 0, ("", plain()));
+            request.connection.peer = Some(Peer { uri_sans, dns_sans, subject });
+            request
+        };
+        match bound {
+            Bound::Cookies => {
+                let (first, second) = (n / 2, n - n / 2);
+                let mut cookies = request(plain(), 1, ("cookie", "a=1;".repeat(first - 1) + "a"));
+                let rest = request(plain(), 1, ("cookie", "a=1;".repeat(second - 1) + "a"));
+                cookies.headers.extend(rest.headers);
+                cookies
+            }
+            Bound::HeaderLines => request(plain(), n - 1, ("x", plain())),
+            Bound::PathSegments => request("/a".repeat(n) + "?/", 0, ("", plain())),
+            Bound::PeerNameBytes => peer(vec![plain(), "a".repeat(n)], vec![], plain()),
+            Bound::PeerNames => peer(vec![plain(); n / 2], vec![plain(); n - n / 2], plain()),
+            Bound::QueryParameters => {
+                request("/&?".to_owned() + &"&".repeat(n - 1), 0, ("", plain()))
+            }
+        }
+    }
+
+    #[test]
+    fn a_bound_is_the_most_that_is_taken_where_it_is_read() {
+        let none = Reads::default();
+        for (bound, least, reads) in [
+            (Bound::Cookies, 500, Reads { cookies: true, ..none }),
+            (Bound::HeaderLines, 1_000, Reads { headers: true, ..none }),
+            (Bound::PathSegments, 64, Reads { captures: true, ..none }),
+            (Bound::PeerNameBytes, 2_048, Reads { peer: true, ..none }),
+            (Bound::PeerNames, 100, Reads { peer: true, ..none }),
+            (Bound::QueryParameters, 1_000, Reads { query: true, ..none }),
+        ] {
+            let most = bound.most();
+            assert!(most >= least, "{bound}: {most}");
+            assert_eq!(check(reads, &with(bound, most)), Ok(()), "{bound}: {most}");
+            assert_eq!(check(reads, &with(bound, most + 1)), Err(bound), "{bound}: one more");
+            assert_eq!(check(none, &with(bound, 2 * most)), Ok(()), "{bound}: nobody reads it");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! All places that rules read, so that a request is read once, however many there are.
+
+use std::borrow::Cow;
+
+use super::anywhere::Anywhere;
+use super::{Found, Place, Prefix, Stands, cookie_value, is, pair, query};
+use crate::hash::FastMap;
+use crate::prefix_tree::PrefixTree;
+use crate::request::Request;
+
+/// Places by what they are found by; each is known by its number in the list that they were made of.
+#[derive(Clone, Debug, Default)]
+pub struct Locations {
+    headers: FastMap<Box<[u8]>, HeaderPlaces>,
+    /// Which lengths the names of these headers have, a bit each: most headers are none of them at a glance.
+    lengths: u64,
+    cookies: FastMap<Box<[u8]>, usize>,
+    params: FastMap<Box<[u8]>, usize>,
+    protocols: PrefixTree<usize>,
+}
+
+/// The places of one header.
+#[derive(Clone, Debug, Default)]
+struct HeaderPlaces {
+    /// Prefixes that are compared exactly.
+    exact: PrefixTree<usize>,
+    /// `Bearer` and `BearerOpen`, as far as they are there.
+    bearer: Vec<(Prefix, usize)>,
+    /// The exact ones again; nothing where one of them is empty, since that one begins each line.
+    astray: Option<Anywhere>,
+}
+
+impl Locations {
+    /// Files a list of places in which none stands twice.
+    pub fn new(places: &[Place]) -> Self {
+        let mut all = Self::default();
+        let mut exact: FastMap<&str, Vec<(&[u8], usize)>> = FastMap::default();
+        for (number, place) in places.iter().enumerate() {
+            match place {
+                Place::Cookie(name) => {
+                    all.cookies.insert(name.as_bytes().into(), number);
+                }
+                Place::Param(name) => {
+                    all.params.insert(name.as_bytes().into(), number);
+                }
+                Place::WebSocketProtocol(prefix) => {
+                    all.protocols.add(prefix.bytes(), number, |_, _| ());
+                }
+                Place::Header { name, prefix } => {
+                    all.lengths |= length_bit(name.as_bytes());
+                    let header = all.headers.entry(name.as_bytes().into()).or_default();
+                    match prefix {
+                        Prefix::Exact(text) => {
+                            header.exact.add(text.bytes(), number, |_, _| ());
+                            exact.entry(name).or_default().push((text.as_bytes(), number));
+                        }
+                        Prefix::Bearer | Prefix::BearerOpen => {
+                            header.bearer.push((prefix.clone(), number));
+                        }
+                    }
+                }
+            }
+        }
+        for (name, prefixes) in exact {
+            let header = all.headers.get_mut(name.as_bytes());
+            if let Some(header) = header.filter(|_| prefixes.iter().all(|(p, _)| !p.is_empty())) {
+                header.astray = Some(Anywhere::new(prefixes.into_iter()));
+            }
+        }
+        all
+    }
+
+    /// Every token at any of the places, place by place.
+    pub fn find<'r>(&self, request: &'r Request) -> Vec<Found<'r>> {
+        let mut all = Vec::new();
+        for (name, line) in &request.headers {
+            if let Some(header) = self.header(name) {
+                header.each(line, &mut |place, stands, token| {
+                    all.push(Found { place, token: Cow::Borrowed(token), stands });
+                });
+            }
+            let mut rightly = |place, token| {
+                all.push(Found { place, token: Cow::Borrowed(token), stands: Stands::Rightly });
+            };
+            if !self.cookies.is_empty() && name == b"cookie" {
+                self.each_cookie(line, &mut rightly);
+            }
+            if !self.protocols.is_empty() && name == b"sec-websocket-protocol" {
+                for entry in line.split(is(b',')) {
+                    self.each_protocol(entry, &mut rightly);
+                }
+            }
+        }
+        if !self.params.is_empty() {
+            for pair in query(request).into_iter().flat_map(|query| query.split(is(b'&'))) {
+                if let Some((place, token)) = self.param(pair) {
+                    all.push(Found { place, token, stands: Stands::Rightly });
+                }
+            }
+        }
+        // Most requests have one, or none.
+        all.sort_by_key(|found| found.place);
+        all
+    }
+
+    /// Whether tokens are looked for in headers of this name.
+    pub(super) fn reads_header(&self, name: &[u8]) -> bool {
+        self.header(name).is_some()
+    }
+
+    pub(super) fn has_cookies(&self) -> bool {
+        !self.cookies.is_empty()
+    }
+
+    pub(super) fn has_params(&self) -> bool {
+        !self.params.is_empty()
+    }
+
+    pub(super) fn has_protocols(&self) -> bool {
+        !self.protocols.is_empty()
+    }
+
+    /// What the places of a header find in one of its lines.
+    pub(super) fn each_in_line<'l>(
+        &self,
+        name: &[u8],
+        line: &'l [u8],
+        found: &mut dyn FnMut(usize, Stands, &'l [u8]),
+    ) {
+        if let Some(header) = self.header(name) {
+            header.each(line, found);
+        }
+    }
+
+    fn each_cookie<'l>(&self, line: &'l [u8], found: &mut dyn FnMut(usize, &'l [u8])) {
+        for pair in line.split(is(b';')) {
+            if let Some((place, token)) = self.cookie(pair) {
+                found(place, token);
+            }
+        }
+    }
+
+    /// The place of a cookie, and its value.
+    pub(super) fn cookie<'l>(&self, cookie: &'l [u8]) -> Option<(usize, &'l [u8])> {
+        let (name, value) = cookie_value(cookie)?;
+        self.cookies.get(name).map(|place| (*place, value))
+    }
+
+    /// The place of a pair of a query, and its value, percent-decoded.
+    pub(super) fn param<'q>(&self, text: &'q [u8]) -> Option<(usize, Cow<'q, [u8]>)> {
+        let (name, value) = pair(text);
+        let place = self.params.get(&*name)?;
+        Some((*place, super::percent_decode(value)))
+    }
+
+    /// The places of an entry of `sec-websocket-protocol`, and what follows the prefix.
+    pub(super) fn each_protocol<'l>(
+        &self,
+        entry: &'l [u8],
+        found: &mut dyn FnMut(usize, &'l [u8]),
+    ) {
+        let entry = entry.trim_ascii();
+        self.protocols.walk(entry.iter().copied(), |length, place| {
+            found(*place, entry.get(length..).unwrap_or_default());
+            false
+        });
+    }
+
+    fn header(&self, name: &[u8]) -> Option<&HeaderPlaces> {
+        if self.lengths & length_bit(name) == 0 {
+            return None;
+        }
+        self.headers.get(name)
+    }
+}
+
+impl HeaderPlaces {
+    /// A line is read behind the longest prefix that begins it. Where none does, those that stand elsewhere in
+    /// it have gone astray.
+    fn each<'l>(&self, line: &'l [u8], found: &mut dyn FnMut(usize, Stands, &'l [u8])) {
+        let mut longest: Option<(usize, usize)> = None;
+        self.exact.walk(line.iter().copied(), |length, place| {
+            longest = Some((length, *place));
+            false
+        });
+        let bearer = self.bearer.iter().filter_map(|(prefix, place)| {
+            prefix.strip(line).map(|token| (prefix.len(), *place, token))
+        });
+        let mut begins = longest.is_some();
+        for (length, place, token) in bearer {
+            begins = true;
+            match longest {
+                Some((exact, _)) if exact > length => {}
+                _ => {
+                    longest = None;
+                    found(place, Stands::Rightly, token);
+                }
+            }
+        }
+        if let Some((length, place)) = longest {
+            found(place, Stands::Rightly, line.get(length..).unwrap_or_default().trim_ascii());
+        }
+        if !begins {
+            for (_, place) in self.bearer.iter().filter(|(prefix, _)| prefix.is_in(line)) {
+                found(*place, Stands::Astray, line);
+            }
+            if let Some(astray) = &self.astray {
+                astray.each(line, &mut |place| found(place, Stands::Astray, line));
+            }
+        }
+    }
+}
+
+/// The bit of a name's length; all long ones share the last.
+fn length_bit(name: &[u8]) -> u64 {
+    1_u64.wrapping_shl(u32::try_from(name.len()).unwrap_or(u32::MAX).min(63))
+}

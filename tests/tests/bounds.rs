@@ -1,0 +1,184 @@
+//! What exceeds a bound refuses the whole request, whatever way it takes; what does not is taken whole.
+
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+use usher::request::Request;
+use usher_tests::bootstrap::Setup;
+use usher_tests::client::Ask;
+use usher_tests::gate::{Door, Gate};
+use usher_tests::mint::{self, Key};
+use usher_tests::verdict::{Ask as _, Core, ISSUER, NOW, get, preflight, request, rule, with};
+
+static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
+
+const COMPLEX: (&str, u16) = ("request_too_complex", 400);
+
+/// Reads query parameters (the default places, and a rule), and lets `/healthz` pass without a token.
+fn configuration() -> Value {
+    json!({
+        "jwtRules": [rule(&KEY)],
+        "missingToken": "allow",
+        "exempt": [{ "paths": ["/healthz"] }],
+        "authorizationPolicies": [
+            { "name": "deny", "action": "DENY", "rules": [
+                { "when": [{ "key": "request.query[debug]", "values": ["*"] }] },
+            ]},
+        ],
+    })
+}
+
+/// A path with so many query parameters, the last of them `debug=1`.
+fn query(path: &str, parameters: usize) -> String {
+    format!("{path}?{}debug=1", "a=1&".repeat(parameters - 1))
+}
+
+#[test]
+fn the_whole_request_is_refused_whatever_its_way() {
+    let core = Core::new(&configuration());
+    let token = || KEY.token(&json!({ "iss": ISSUER, "sub": "mmosley", "exp": NOW + 600 }));
+    let preflight = |n| preflight(&query("/", n));
+    for (what, most, more, otherwise) in [
+        (
+            "a token",
+            get(&query("/", 1_024)).bearer(&token()),
+            get(&query("/", 1_025)).bearer(&token()),
+            ("denied_by_rule", 403),
+        ),
+        ("no token", get(&query("/", 1_024)), get(&query("/", 1_025)), ("denied_by_rule", 403)),
+        (
+            "exempt",
+            get(&query("/healthz", 1_024)),
+            get(&query("/healthz", 1_025)),
+            ("allowed", 200),
+        ),
+        ("a preflight", preflight(1_024), preflight(1_025), ("denied_by_rule", 403)),
+    ] {
+        assert_eq!(core.ask(&most).outcome(), otherwise, "{what}: the last one counts");
+        assert_eq!(core.ask(&more).outcome(), COMPLEX, "{what}");
+        let forged = core.ask(&more.header("x_user", "forged"));
+        assert_eq!(forged.outcome(), COMPLEX, "{what}");
+        assert_eq!(forged.edited().lines("x_user").count(), 0, "{what}: scrubbed first");
+    }
+}
+
+#[test]
+fn what_nothing_reads_has_no_bound() {
+    let policies =
+        json!([{ "name": "p", "rules": [{ "to": [{ "operation": { "paths": ["/*"] }}]}]}]);
+    let core = Core::new(&json!({ "authorizationPolicies": policies }));
+    let cookies = "a=1; ".repeat(5_000);
+    let mut lines = get(&query("/", 20_000)).header("cookie", cookies);
+    lines.headers.extend(std::iter::repeat_n((b"x".to_vec(), b"1".to_vec()), 5_000));
+    assert_eq!(core.ask(&lines).outcome(), ("allowed", 200));
+
+    let header = with(&rule(&KEY), "fromHeaders", json!([{ "name": "x-token" }]));
+    let header = with(&header, "forwardOriginalToken", true);
+    let core = Core::new(&json!({ "jwtRules": [header], "missingToken": "allow" }));
+    assert_eq!(core.ask(&get(&query("/", 20_000))).outcome(), ("allowed", 200), "not the query");
+    assert_eq!(core.ask(&lines).outcome(), COMPLEX, "header lines");
+}
+
+#[test]
+fn each_kind_of_attribute_has_its_bound() {
+    let when = |key: &str| {
+        json!({ "authorizationPolicies": [{ "name": "p", "rules": [
+            { "when": [{ "key": key, "notValues": ["x"] }] },
+        ]}]})
+    };
+    let cookies = with(&rule(&KEY), "fromCookies", json!(["auth"]));
+    let cookies = json!({ "jwtRules": [cookies], "missingToken": "allow" });
+    let captures = json!({ "authorizationPolicies": [{ "name": "p", "action": "DENY", "rules": [
+        { "to": [{ "operation": { "paths": ["/files/{rest=**}"] } }],
+          "when": [{ "key": "request.headers[x-file]", "valuesFrom": ["path.rest"] }] },
+    ]}]});
+    let lines = |n: usize| {
+        let mut request = get("/");
+        request.headers.extend(std::iter::repeat_n((b"x".to_vec(), b"1".to_vec()), n - 4));
+        request
+    };
+    let peer = |sans: Vec<String>| {
+        let mut request = get("/");
+        request.connection.peer =
+            Some(usher::request::Peer { uri_sans: sans, ..usher::request::Peer::default() });
+        request
+    };
+    let names = |n: usize| peer((0..n).map(|i| format!("spiffe://td/ns/a/sa/{i}")).collect());
+    let long = |n: usize| peer(vec!["a".repeat(n)]);
+    let segments = |n: usize| get(&format!("/files{}", "/a".repeat(n - 1)));
+    let parameters = |n: usize| get(&query("/", n));
+    let cookie = |n: usize| get("/").header("cookie", "a=1;".repeat(n - 1));
+    type Make<'m> = &'m dyn Fn(usize) -> Request;
+    for (what, configuration, make, most) in [
+        ("query parameters", when("request.query[a]"), &parameters as Make<'_>, 1_024),
+        ("cookies", cookies, &cookie, 512),
+        ("header lines", when("request.headers[x-a]"), &lines, 1_024),
+        ("captured segments", captures, &segments, 256),
+        ("names of the peer", when("source.principal"), &names, 128),
+        ("a name of the peer", when("source.namespace"), &long, 4_096),
+    ] {
+        let core = Core::new(&configuration);
+        assert_eq!(core.ask(&make(most)).outcome(), ("allowed", 200), "{what}: {most}");
+        assert_eq!(core.ask(&make(most + 1)).outcome(), COMPLEX, "{what}: {most} and one");
+    }
+}
+
+#[test]
+fn a_dry_run_tells_of_the_bound_and_judges_all_that_is_there() {
+    let dry = Core::new(&with(&configuration(), "mode", "dryRun"));
+    let ask = request("GET", &query("/", 3_000));
+    let verdict = dry.ask(&ask);
+    assert_eq!(verdict.outcome(), ("request_too_complex", 200));
+    let line: Value = serde_json::from_str(&dry.log_line(&ask, &verdict)).unwrap();
+    assert_eq!(line["reason"], json!("request_too_complex"));
+    assert_eq!(line["enforced"], json!(false));
+    let judgement = verdict.decision.report.judgement.as_ref().expect("the policies were asked");
+    assert_eq!(
+        judgement.matched.as_deref(),
+        Some("ns[default]-policy[deny]-rule[0]"),
+        "the 3,000th"
+    );
+}
+
+static GATE: LazyLock<Gate> = LazyLock::new(|| {
+    let configuration = |mode: &str| {
+        let rule = json!({
+            "issuer": ISSUER,
+            "jwks": mint::jwks([&*KEY]),
+            "outputClaimToHeaders": [{ "header": "x-user", "claim": "sub" }],
+            "fromParams": ["t"],
+            "fromCookies": ["auth"],
+        });
+        Setup::plugin(json!({ "jwtRules": [rule], "missingToken": "allow", "mode": mode }))
+    };
+    Gate::plan().door("gate", configuration("enforce")).door("dry", configuration("dryRun")).start()
+});
+
+fn gate() -> Door<'static> {
+    GATE.door("gate")
+}
+
+#[test]
+fn the_wire_says_so_too() {
+    let cookies = |n: usize| Ask::get("/").header("cookie", "a=1; ".repeat(n - 1));
+    for (most, more) in [
+        (Ask::get(query("/", 1_024)), Ask::get(query("/", 1_025))),
+        (cookies(512), cookies(513)),
+        (cookies(512), cookies(10_000)),
+    ] {
+        for reply in gate().both(&most.header("x_user", "forged")) {
+            assert_eq!(reply.passed().header("x_user"), None, "{reply}");
+        }
+        for reply in gate().both(&more) {
+            gate().assert_denied(&reply, 400, "Bad Request", "request_too_complex");
+        }
+        for reply in GATE.door("dry").both(&more) {
+            reply.passed();
+        }
+    }
+    let grpc =
+        Ask::new("POST", query("/shop.Cart/Add", 1_025)).header("content-type", "application/grpc");
+    let reply = gate().http2(&grpc);
+    gate().assert_denied(&reply, 200, "", "request_too_complex");
+    assert_eq!(reply.header("grpc-status"), Some("13"), "{reply}");
+}
