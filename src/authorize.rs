@@ -16,6 +16,7 @@ use crate::request::Request;
 
 pub(crate) mod address;
 pub(crate) mod facts;
+pub(crate) mod host;
 mod index;
 mod no_token;
 pub(crate) mod peer;
@@ -25,9 +26,11 @@ pub(crate) mod rule;
 mod survey;
 pub(crate) mod template;
 pub(crate) mod text;
+pub(crate) mod values_from;
 
 use facts::{Facts, Scalars};
 use index::Index;
+use polarity::Polarity;
 use rule::Rule;
 pub use survey::{Miss, Surveyed, survey};
 
@@ -374,8 +377,9 @@ impl RuleSet {
             }));
         }
         rules.sort_by(|a, b| a.name.cmp(&b.name));
-        let index = Index::new(rules.iter().map(|named| &named.rule));
-        let by_path = Index::by_path(rules.iter().map(|named| &named.rule));
+        let polarity = Polarity::of_values(action);
+        let index = Index::new(rules.iter().map(|named| &named.rule), polarity);
+        let by_path = Index::by_path(rules.iter().map(|named| &named.rule), polarity);
         Self { exists, rules, index, by_path, reply }
     }
 

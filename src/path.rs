@@ -3,7 +3,7 @@
 //! Istio's mesh option `pathNormalization`, as Envoy does it (spec B8, measured): a rule about `/admin`
 //! must mean whatever the service reads as `/admin`. In one thing Usher is stricter: a path that a
 //! second pass would change again is no path to decide on, since the service may well be that second
-//! pass (`/a/%2e%2e;x/b`, spec F37).
+//! pass (`/a/%2e%2e;x/b`, spec F37); nor is one that is not UTF-8, which a regex such as `.+` passes by.
 
 use std::borrow::Cow;
 
@@ -21,23 +21,30 @@ pub enum Normalization {
     None,
 }
 
-/// The path cannot be decided on: it holds NUL, or has more than one reading.
+/// The path cannot be decided on: it holds NUL, is not UTF-8, or has more than one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathUnsafe;
 
 /// Normalises a `:path`. The query is left alone; a fragment, which no client should send, is cut off.
 ///
 /// # Errors
-/// NUL in the path, in every mode but `None`; a path that normalising once more would change.
+/// A path that is not UTF-8 before its query; NUL in it, in every mode but `None`; a path that normalising
+/// once more would change.
 pub fn normalize(path: &[u8], mode: Normalization) -> Result<Cow<'_, [u8]>, PathUnsafe> {
     let path = path.split(|b| *b == b'#').next().unwrap_or_default();
-    if mode == Normalization::None || is_plain(path) {
+    if is_plain(path) {
         return Ok(Cow::Borrowed(path));
     }
     let (before, query) = match path.iter().position(|b| *b == b'?') {
         Some(at) => path.split_at(at),
         None => (path, &[][..]),
     };
+    if std::str::from_utf8(before).is_err() {
+        return Err(PathUnsafe);
+    }
+    if mode == Normalization::None {
+        return Ok(Cow::Borrowed(path));
+    }
     if holds_nul(before) {
         return Err(PathUnsafe);
     }
@@ -331,6 +338,26 @@ mod tests {
         }
         assert_eq!(normalize(b"/a%5c..;x%5cb", DecodeAndMergeSlashes), Err(PathUnsafe));
         assert!(normalize(b"/a%00b", None).is_ok());
+        for mode in [Base, DecodeAndMergeSlashes, MergeSlashes, None] {
+            for (path, expected) in [
+                (&b"/x\xff"[..], Err(PathUnsafe)),
+                (b"/\xc3?q", Err(PathUnsafe)),
+                (b"/\xed\xa0\x80", Err(PathUnsafe)),
+                (b"/x\xff#y", Err(PathUnsafe)),
+                (b"/\xc3\xa9", Ok(&b"/\xc3\xa9"[..])),
+                (b"/x%FF", Ok(b"/x%FF")),
+                (b"/x?q=\xff", Ok(b"/x?q=\xff")),
+                (b"/x#\xff", Ok(b"/x")),
+            ] {
+                let found = normalize(path, mode);
+                assert_eq!(
+                    found.as_deref(),
+                    expected.as_ref().map(|p| *p),
+                    "{} {mode:?}",
+                    path.escape_ascii()
+                );
+            }
+        }
         assert!(normalize(b"/a?x=%00", Base).is_ok());
     }
 

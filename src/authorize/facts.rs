@@ -1,9 +1,11 @@
 //! What rules can ask about a request, and how each attribute is read.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use super::peer::{self, PeerName};
+use super::polarity::Polarity;
 use crate::claims::{ClaimPath, Identity, Segment};
 use crate::hash::FastMap;
 use crate::json::Value;
@@ -44,8 +46,6 @@ pub(crate) enum Scalars {
 pub(crate) enum Attribute {
     /// Usher's own: subject of the outermost `act` (RFC 8693 section 4.1).
     Actor,
-    /// `:authority`, port included, in lower case (Istio compares hosts so).
-    Authority,
     /// A claim: a string, or each string of a list.
     Claim(ClaimPath),
     /// Each line of a header.
@@ -71,6 +71,30 @@ pub(crate) enum Address {
     Remote,
     /// `source.ip`, `ipBlocks`.
     Source,
+}
+
+impl Attribute {
+    /// Whether a client writes it, and may write it more than once; the others are told by the token.
+    pub(crate) fn is_written_by_client(&self) -> bool {
+        match self {
+            Self::Header(_) | Self::Method | Self::Query(_) | Self::Sni => true,
+            Self::Actor | Self::Claim(_) | Self::Provider | Self::Scope => false,
+        }
+    }
+}
+
+/// A byte of a header's name to a service that takes `_` for `-`, as CGI and its heirs do.
+fn dash(byte: &u8) -> u8 {
+    if *byte == b'_' { b'-' } else { *byte }
+}
+
+fn is_same_name(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().map(dash).eq(b.iter().map(dash))
+}
+
+/// The one spelling that all names share which such a service takes for the same.
+pub(crate) fn with_dashes(name: &[u8]) -> Cow<'_, [u8]> {
+    if name.contains(&b'_') { name.iter().map(dash).collect() } else { Cow::Borrowed(name) }
 }
 
 impl<'r> Facts<'r> {
@@ -116,15 +140,17 @@ impl<'r> Facts<'r> {
         }
     }
 
-    /// Whether one of the attribute's texts satisfies `test`.
-    pub(crate) fn any(&self, attribute: &Attribute, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+    /// Whether one of the attribute's texts, as far as `polarity` reaches, satisfies `test`.
+    pub(crate) fn any(
+        &self,
+        attribute: &Attribute,
+        polarity: Polarity,
+        test: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> bool {
         match attribute {
-            Attribute::Authority => {
-                self.request.authority().is_some_and(|text| test(&text.to_ascii_lowercase()))
-            }
             Attribute::Method => self.request.method().is_some_and(test),
             Attribute::Sni => test(self.request.connection.sni.as_bytes()),
-            Attribute::Header(name) => self.any_line(name, test),
+            Attribute::Header(name) => self.any_line(name, polarity, test),
             Attribute::Query(name) => self.query(name).iter().any(|(_, text)| test(text)),
             Attribute::Claim(path) => self.identity.is_some_and(|i| self.claim(i, path, test)),
             Attribute::Scope => {
@@ -164,21 +190,32 @@ impl<'r> Facts<'r> {
         })
     }
 
-    fn any_line(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-        let headers = &self.request.headers;
+    fn any_line(
+        &self,
+        name: &str,
+        polarity: Polarity,
+        test: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> bool {
+        let (headers, name) = (&self.request.headers, name.as_bytes());
+        let mut matches = |(found, line): &(Vec<u8>, Vec<u8>)| {
+            (polarity.is_wide() && is_same_name(found, name) || found == name) && test(line)
+        };
         if headers.len() <= FEW_LINES {
-            return self.request.lines(name).any(test);
+            return headers.iter().any(matches);
         }
-        let name_at = |at: &usize| headers.get(*at).map(|(name, _)| name.as_slice());
+        // Names that differ in `_` for `-` alone stand together.
+        let order = |at: usize, name: &[u8]| {
+            let found = headers.get(at).map_or(&[][..], |(name, _)| name);
+            found.iter().map(dash).cmp(name.iter().map(dash))
+        };
         let lines = self.lines.get_or_init(|| {
             let mut lines: Vec<usize> = (0..headers.len()).collect();
-            lines.sort_by_key(name_at);
+            lines.sort_by(|a, b| order(*a, headers.get(*b).map_or(&[][..], |(name, _)| name)));
             lines
         });
-        let from = lines.partition_point(|at| name_at(at) < Some(name.as_bytes()));
-        let lines = lines.iter().skip(from).filter_map(|at| headers.get(*at));
-        let mut lines = lines.take_while(|(found, _)| found == name.as_bytes());
-        lines.any(|(_, line)| test(line))
+        let from = lines.partition_point(|at| order(*at, name).is_lt());
+        let mut same = lines.iter().skip(from).take_while(|at| order(**at, name).is_eq());
+        same.any(|at| headers.get(*at).is_some_and(&mut matches))
     }
 
     /// The parameters of this name, in their order.

@@ -8,9 +8,10 @@
 use std::borrow::Cow;
 
 use super::address::{masked, octets};
-use super::facts::{Address, Attribute, Facts};
-use super::principal;
+use super::facts::{Address, Attribute, Facts, with_dashes};
+use super::polarity::Polarity;
 use super::rule::Rule;
+use super::{host, principal};
 use crate::claims::Segment;
 use crate::hash::FastMap;
 use crate::json::{Map, Value};
@@ -30,10 +31,13 @@ const WORTH_FILING: usize = 8;
 /// Rules of one kind, in the byte order of their names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
+    /// Of the rules' values: how much of a request they see.
+    polarity: Polarity,
     always: Vec<usize>,
     /// Whether any rule is filed under anything.
     files: bool,
     paths: Table,
+    hosts: Table,
     /// By whole names of the peer, and by namespaces and service accounts in them.
     peers: Table,
     peer_parts: PeerParts,
@@ -41,6 +45,7 @@ pub(crate) struct Index {
     ports: Table,
     /// By blocks; the prefix lengths that occur.
     addresses: FastMap<Address, (Vec<u8>, Table)>,
+    /// By names; where a match refuses, with dashes.
     headers: FastMap<Box<[u8]>, Table>,
     claims: Claims,
     /// By any other attribute with texts.
@@ -57,22 +62,25 @@ struct Claims {
 
 impl Index {
     /// Files rules under whatever tells them apart best.
-    pub(crate) fn new<'r>(rules: impl ExactSizeIterator<Item = &'r Rule>) -> Self {
+    pub(crate) fn new<'r>(
+        rules: impl ExactSizeIterator<Item = &'r Rule>,
+        polarity: Polarity,
+    ) -> Self {
         if rules.len() < WORTH_FILING {
             return Self { always: (0..rules.len()).collect(), ..Self::default() };
         }
-        Self::of(filing::choose(rules.map(filing::of_rule)))
+        Self::of(filing::choose(rules.map(filing::of_rule)), polarity)
     }
 
     /// Files rules under their paths alone; one without is not in the index at all.
-    pub(crate) fn by_path<'r>(rules: impl Iterator<Item = &'r Rule>) -> Self {
-        let mut index = Self::of(filing::choose(rules.map(filing::of_paths)));
+    pub(crate) fn by_path<'r>(rules: impl Iterator<Item = &'r Rule>, polarity: Polarity) -> Self {
+        let mut index = Self::of(filing::choose(rules.map(filing::of_paths)), polarity);
         index.always.clear();
         index
     }
 
-    fn of(filed: Vec<Option<Vec<Slot>>>) -> Self {
-        let mut index = Self::default();
+    fn of(filed: Vec<Option<Vec<Slot>>>, polarity: Polarity) -> Self {
+        let mut index = Self { polarity, ..Self::default() };
         for (number, slots) in filed.into_iter().enumerate() {
             match slots {
                 Some(slots) => slots.into_iter().for_each(|slot| index.file(number, slot)),
@@ -89,6 +97,7 @@ impl Index {
         }
         let table = match kind {
             Kind::Path => &mut self.paths,
+            Kind::Host => &mut self.hosts,
             Kind::Peer => &mut self.peers,
             Kind::RequestPrincipal => &mut self.request_principals,
             Kind::Port => &mut self.ports,
@@ -101,7 +110,8 @@ impl Index {
             }
             Kind::Text(attribute) => match attribute {
                 Attribute::Header(name) => {
-                    self.headers.entry(name.into_bytes().into()).or_default()
+                    let name = self.header_name(name.as_bytes()).into_owned().into();
+                    self.headers.entry(name).or_default()
                 }
                 Attribute::Claim(_) => self.claims.table(attribute),
                 _ => self.texts.entry(attribute).or_default(),
@@ -119,6 +129,12 @@ impl Index {
         if let Some(path) = facts.path() {
             self.paths.look_up_path(path, &mut found);
         }
+        if self.hosts.is_used() {
+            host::spellings(facts.request, self.polarity, &mut |text, _| {
+                self.hosts.look_up(text, &mut found);
+                false
+            });
+        }
         if self.peers.is_used() || self.peer_parts.is_used() {
             for name in facts.peer() {
                 self.peers.look_up(name.text.as_bytes(), &mut found);
@@ -128,16 +144,16 @@ impl Index {
         self.look_up_connection(facts, &mut found);
         if !self.headers.is_empty() {
             for (name, value) in &facts.request.headers {
-                if let Some(table) = self.headers.get(name.as_slice()) {
+                if let Some(table) = self.headers.get(&*self.header_name(name)) {
                     table.look_up(value, &mut found);
                 }
             }
         }
         for (attribute, table) in &self.texts {
-            table.look_up_attribute(attribute, facts, &mut found);
+            table.look_up_attribute(attribute, facts, self.polarity, &mut found);
         }
         if let Some(identity) = facts.identity {
-            self.claims.look_up(&identity.claims.0, facts, &mut found);
+            self.claims.look_up(&identity.claims.0, facts, self.polarity, &mut found);
             if self.request_principals.is_used() {
                 for key in principal::names(identity) {
                     self.request_principals.look_up(&key, &mut found);
@@ -147,6 +163,11 @@ impl Index {
         found.sort_unstable();
         found.dedup();
         Cow::Owned(found)
+    }
+
+    /// What a header's name is filed under.
+    fn header_name<'n>(&self, name: &'n [u8]) -> Cow<'n, [u8]> {
+        if self.polarity.is_wide() { with_dashes(name) } else { Cow::Borrowed(name) }
     }
 
     fn look_up_connection(&self, facts: &Facts<'_>, found: &mut Vec<usize>) {
@@ -167,24 +188,33 @@ impl Claims {
     fn table(&mut self, attribute: Attribute) -> &mut Table {
         let mut node = self;
         if let Attribute::Claim(path) = &attribute {
-            for segment in path.segments() {
-                match segment {
-                    Segment::Name(name) => node = node.members.entry(name.clone()).or_default(),
+            for (place, segment) in path.segments().iter().enumerate() {
+                let name = match segment {
+                    Segment::Name(name) => name,
+                    // The claims are no list: there `[*]` is a member of that name.
+                    Segment::Each if place == 0 => "*",
                     Segment::Each => break,
-                }
+                };
+                node = node.members.entry(name.to_owned()).or_default();
             }
         }
         node.tables.entry(attribute).or_default()
     }
 
     /// Goes the ways that the claims have, or those of the rules where these are fewer.
-    fn look_up(&self, claims: &Map<String, Value>, facts: &Facts<'_>, found: &mut Vec<usize>) {
+    fn look_up(
+        &self,
+        claims: &Map<String, Value>,
+        facts: &Facts<'_>,
+        polarity: Polarity,
+        found: &mut Vec<usize>,
+    ) {
         let mut go = |node: &Self, value: &Value| {
             for (attribute, table) in &node.tables {
-                table.look_up_attribute(attribute, facts, found);
+                table.look_up_attribute(attribute, facts, polarity, found);
             }
             if let Value::Object(members) = value {
-                node.look_up(members, facts, found);
+                node.look_up(members, facts, polarity, found);
             }
         };
         if self.members.len() <= claims.len() {

@@ -4,11 +4,13 @@ use std::fmt;
 
 use super::address::AddressSet;
 use super::facts::{Address, Attribute, Facts, Scalars};
+use super::host::HostSet;
 use super::peer::PeerSet;
 use super::polarity::Polarity;
 use super::principal::RequestPrincipalSet;
 use super::template::Template;
 use super::text::TextSet;
+use super::values_from::ValuesFrom;
 use crate::claims::ClaimPath;
 use crate::hash::FastSet;
 use crate::request::{MetadataValue, Request};
@@ -48,6 +50,7 @@ pub(crate) struct Condition {
 #[derive(Clone, Debug)]
 pub(crate) enum Test {
     Address(Address, AddressSet),
+    Host(HostSet),
     Metadata { filter: String, key: String, text: TextSet, list: TextSet },
     Path(PathSet),
     Peer(PeerSet),
@@ -61,22 +64,6 @@ pub(crate) enum Test {
 pub(crate) struct PathSet {
     pub(crate) texts: TextSet,
     pub(crate) templates: Vec<Template>,
-}
-
-/// An attribute that must have a text which one of the sources has too.
-#[derive(Clone, Debug)]
-pub(crate) struct ValuesFrom {
-    pub(crate) attribute: Attribute,
-    pub(crate) sources: Vec<ValueSource>,
-}
-
-/// Where `valuesFrom` looks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ValueSource {
-    /// An attribute of the request.
-    Attribute(Attribute),
-    /// A capture of the rule's own path templates.
-    Path(String),
 }
 
 impl Rule {
@@ -108,14 +95,16 @@ impl Rule {
         first.map(|condition| Failure { condition, held })
     }
 
-    /// What the templates of the rule's paths captured under this name.
-    fn captured<'f>(&self, name: &str, facts: &Facts<'f>) -> Vec<&'f [u8]> {
+    /// What the path templates of the operations that match captured under this name.
+    pub(super) fn captured<'f>(&self, name: &str, facts: &Facts<'f>) -> Vec<&'f [u8]> {
         let Some(path) = facts.path() else {
             return Vec::new();
         };
-        let tests = self.to.iter().flatten().filter_map(|condition| condition.values.as_ref());
-        let templates = tests.flat_map(|test| match test {
-            Test::Path(set) => set.templates.as_slice(),
+        let matches =
+            |operand: &&Operand| operand.iter().all(|condition| condition.holds(self, facts));
+        let conditions = self.to.iter().filter(matches).flatten();
+        let templates = conditions.flat_map(|condition| match &condition.values {
+            Some(Test::Path(set)) => set.templates.as_slice(),
             _ => &[],
         });
         templates
@@ -181,21 +170,6 @@ impl Condition {
     }
 }
 
-impl ValuesFrom {
-    /// Absent on either side is no match.
-    fn matches(&self, rule: &Rule, facts: &Facts<'_>) -> bool {
-        self.sources.iter().any(|source| match source {
-            ValueSource::Attribute(other) => {
-                facts.any(&self.attribute, &mut |text| facts.any(other, &mut |value| value == text))
-            }
-            ValueSource::Path(name) => {
-                let captured = rule.captured(name, facts);
-                facts.any(&self.attribute, &mut |text| captured.contains(&text))
-            }
-        })
-    }
-}
-
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
@@ -208,6 +182,7 @@ impl Test {
         let connection = &facts.request.connection;
         match self {
             Self::Address(address, set) => facts.address(*address).is_some_and(|a| set.contains(a)),
+            Self::Host(set) => set.matches(facts.request, polarity),
             Self::Metadata { filter, key, text, list } => match facts.metadata(filter, key) {
                 Some(MetadataValue::Text(value)) => text.matches(value.as_bytes()),
                 Some(MetadataValue::List(items)) => {
@@ -219,7 +194,9 @@ impl Test {
             Self::Peer(set) => set.matches(facts.peer()),
             Self::Port(ports) => connection.destination_port.is_some_and(|p| ports.contains(&p)),
             Self::RequestPrincipal(set) => set.matches(facts.identity),
-            Self::Text(attribute, set) => facts.any(attribute, &mut |text| set.matches(text)),
+            Self::Text(attribute, set) => {
+                facts.any(attribute, polarity, &mut |text| set.matches(text))
+            }
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What each rule says of one request: for the trace of `usher explain` and the coverage of policy
 //! tests. The filter never asks.
 
-use super::Policies;
 use super::facts::Facts;
+use super::polarity::Polarity;
 use super::rule::{Condition, Operand, Rule, Test};
+use super::{Policies, host};
 use crate::claims::Identity;
 use crate::request::{MetadataValue, Request};
 
@@ -50,7 +51,7 @@ pub fn survey(
                 at: place(rule, failure.condition),
                 condition: failure.condition.to_string(),
                 passed: failure.held,
-                found: found(failure.condition, &facts),
+                found: found(failure.condition, rule, &facts),
             }),
         }));
     }
@@ -68,20 +69,22 @@ fn place(rule: &Rule, condition: &Condition) -> String {
     position(&rule.when).map_or_else(|| "when".to_owned(), |at| format!("when[{at}]"))
 }
 
-/// The texts that the request has where a condition looks.
-fn found(condition: &Condition, facts: &Facts<'_>) -> Vec<String> {
-    let tests = condition.values.iter().chain(&condition.all).chain(&condition.not_values);
+/// The texts that the request has where a condition looks, read as it reads them.
+fn found(condition: &Condition, rule: &Rule, facts: &Facts<'_>) -> Vec<String> {
+    let polarity = rule.polarity;
+    let values = condition.values.iter().chain(&condition.all).map(|test| (test, polarity));
+    let not_values = condition.not_values.iter().map(|test| (test, polarity.negated()));
     let mut texts = Vec::new();
     let attribute = condition.values_from.as_ref().map(|from| &from.attribute);
-    if let Some(test) = tests.into_iter().next() {
-        of_test(test, facts, &mut texts);
+    if let Some((test, polarity)) = values.chain(not_values).next() {
+        of_test(test, polarity, facts, &mut texts);
     } else if let Some(attribute) = attribute {
-        facts.any(attribute, &mut |text| note(&mut texts, text));
+        facts.any(attribute, polarity, &mut |text| note(&mut texts, text));
     }
     texts
 }
 
-fn of_test(test: &Test, facts: &Facts<'_>, texts: &mut Vec<String>) {
+fn of_test(test: &Test, polarity: Polarity, facts: &Facts<'_>, texts: &mut Vec<String>) {
     let connection = &facts.request.connection;
     match test {
         Test::Address(address, _) => texts.extend(facts.address(*address).map(|a| a.to_string())),
@@ -90,6 +93,9 @@ fn of_test(test: &Test, facts: &Facts<'_>, texts: &mut Vec<String>) {
             Some(MetadataValue::List(items)) => texts.extend(items.iter().cloned()),
             None => {}
         },
+        Test::Host(_) => {
+            host::spellings(facts.request, Polarity::LetsIn, &mut |text, _| note(texts, text));
+        }
         Test::Path(_) => {
             texts.extend(facts.path().map(|path| String::from_utf8_lossy(path).into_owned()));
         }
@@ -105,7 +111,7 @@ fn of_test(test: &Test, facts: &Facts<'_>, texts: &mut Vec<String>) {
             }
         }
         Test::Text(attribute, _) => {
-            facts.any(attribute, &mut |text| note(texts, text));
+            facts.any(attribute, polarity, &mut |text| note(texts, text));
         }
     }
 }

@@ -278,3 +278,8 @@ fn the_nearest_rule_explains_a_refusal() {
         assert_eq!((nearest.rule.to_string(), nearest.condition), expected, "{path} {caller:?}");
     }
 }
+
+mod differential;
+mod naive;
+mod polarity;
+mod values_from;

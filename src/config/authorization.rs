@@ -8,7 +8,8 @@ use std::collections::HashSet;
 
 use super::reader::{Node, Object, Problems};
 use crate::authorize::polarity::Polarity;
-use crate::authorize::rule::{Condition, Operand, Rule, Test, ValuesFrom};
+use crate::authorize::rule::{Condition, Operand, Rule, Test};
+use crate::authorize::values_from::{Quantifier, ValuesFrom};
 use crate::authorize::{Action, Context, Needs, Policies, Policy, PolicyReply};
 
 mod attribute;
@@ -124,7 +125,7 @@ fn rule(node: &Node<'_>, polarity: Polarity, reading: &mut Reading<'_>) -> Optio
     let rule = Rule {
         polarity,
         from: operands(&object, "from", "source", reading, source),
-        when: conditions(&object, &to, reading),
+        when: conditions(&object, &to, polarity, reading),
         to,
     };
     object.finish(problems);
@@ -241,12 +242,22 @@ fn both<'r>(
 }
 
 /// `when`.
-fn conditions(rule: &Object<'_>, to: &[Operand], reading: &mut Reading<'_>) -> Operand {
+fn conditions(
+    rule: &Object<'_>,
+    to: &[Operand],
+    polarity: Polarity,
+    reading: &mut Reading<'_>,
+) -> Operand {
     let items = rule.field("when").and_then(|n| n.list(reading.problems)).unwrap_or_default();
-    items.iter().filter_map(|item| condition(item, to, reading)).collect()
+    items.iter().filter_map(|item| condition(item, to, polarity, reading)).collect()
 }
 
-fn condition(node: &Node<'_>, to: &[Operand], reading: &mut Reading<'_>) -> Option<Condition> {
+fn condition(
+    node: &Node<'_>,
+    to: &[Operand],
+    polarity: Polarity,
+    reading: &mut Reading<'_>,
+) -> Option<Condition> {
     let problems = reading.problems;
     let object = node.object(problems)?;
     let name = object.required("key", problems).and_then(|n| n.filled_text(problems));
@@ -266,6 +277,8 @@ fn condition(node: &Node<'_>, to: &[Operand], reading: &mut Reading<'_>) -> Opti
     let field = |name| object.field(name).filter(|node| !super::is_empty(node.value));
     let (values, not_values) = (field("values"), field("notValues"));
     let (all, from) = (field("allValues"), field("valuesFrom"));
+    let quantifier = quantifier(&object, from.is_some(), problems);
+    let quantifier_at = object.path("valuesFromAll");
     object.finish(problems);
     if values.is_none() && not_values.is_none() && all.is_none() && from.is_none() {
         problems.error(&node.at, "expected `values` or `notValues`, found neither");
@@ -275,10 +288,28 @@ fn condition(node: &Node<'_>, to: &[Operand], reading: &mut Reading<'_>) -> Opti
         values: values.and_then(|n| key.test(reading, &n)),
         not_values: not_values.and_then(|n| key.test(reading, &n)),
         all: all.map(|n| all_values(&n, &key, reading)).unwrap_or_default(),
-        values_from: from.and_then(|n| values_from(&n, &key, to, reading)),
+        values_from: from.and_then(|n| values_from(&n, &key, to, quantifier, reading)),
         name: name.to_owned(),
     };
+    let from = condition.values_from.as_ref();
+    if from.is_some_and(|from| polarity.is_wide() && from.is_dodged_by_one_more()) {
+        problems.warning(
+            quantifier_at,
+            "in a DENY policy a client goes round this by adding one more value; without it a key of \
+             several values matches",
+        );
+    }
     Some(condition)
+}
+
+/// `valuesFromAll`.
+fn quantifier(object: &Object<'_>, has_sources: bool, problems: &Problems) -> Quantifier {
+    let all = object.field("valuesFromAll").and_then(|n| n.boolean(problems)).unwrap_or(false);
+    if all && !has_sources {
+        problems
+            .error(object.path("valuesFromAll"), "needs `valuesFrom`, whose values it is about");
+    }
+    if all { Quantifier::All } else { Quantifier::Any }
 }
 
 /// Each value is a test of its own, and all must hold.
@@ -296,6 +327,7 @@ fn values_from(
     node: &Node<'_>,
     key: &Key,
     to: &[Operand],
+    quantifier: Quantifier,
     reading: &mut Reading<'_>,
 ) -> Option<ValuesFrom> {
     let problems = reading.problems;
@@ -316,7 +348,7 @@ fn values_from(
             }
         }
     });
-    Some(ValuesFrom { attribute, sources: sources.collect() })
+    Some(ValuesFrom { attribute, sources: sources.collect(), quantifier })
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub mod prometheus;
 pub mod secrets;
 pub mod shared;
 pub mod sidecar;
+pub mod spelling;
 pub mod stats;
 pub mod tls;
 pub mod upstream;

@@ -20,7 +20,7 @@ struct Ask<'v> {
     key: String,
     values: Vec<Pattern<'v>>,
     not: Vec<Pattern<'v>>,
-    /// `allValues`, `valuesFrom`: compared as they are.
+    /// `allValues`, `valuesFrom`, `valuesFromAll`: compared as they are.
     more: Option<String>,
 }
 
@@ -279,7 +279,7 @@ fn fields<'v>(operand: &'v Value, namespace: &str) -> Vec<Ask<'v>> {
 fn condition<'v>(condition: &'v Value, namespace: &str) -> Option<Ask<'v>> {
     let key = condition.get("key")?.as_str()?;
     let list = |name: &str| condition.get(name).map(|list| patterns(key, list)).unwrap_or_default();
-    let more = ["allValues", "valuesFrom"].map(|name| condition.get(name));
+    let more = ["allValues", "valuesFrom", "valuesFromAll"].map(|name| condition.get(name));
     Some(Ask {
         key: homed(key, namespace),
         values: list("values"),

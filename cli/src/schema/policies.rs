@@ -164,6 +164,7 @@ fn condition() -> Value {
                 "valuesFrom",
                 some("Attributes, or `path.NAME`, one of which must have the same text"),
             ),
+            ("valuesFromAll", flag("Whether each text of the key must be there; default: false")),
         ],
     );
     let has = |name: &str| json!({ "required": [name], "properties": { name: { "minItems": 1 } } });

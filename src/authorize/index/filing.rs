@@ -18,6 +18,8 @@ pub(super) struct Slot {
 pub(super) enum Kind {
     /// An address, cut to a prefix of this length.
     Block(Address, u8),
+    /// What [`crate::authorize::host::spellings`] makes of the host.
+    Host,
     Path,
     /// Names of the peer, and what [`crate::authorize::peer::Parts`] holds of them.
     Peer,
@@ -117,6 +119,7 @@ fn condition(condition: &Condition) -> Need {
 fn test(test: &Test) -> Need {
     match test {
         Test::Text(attribute, set) => any(&Kind::Text(attribute.clone()), set.keys()),
+        Test::Host(set) => any(&Kind::Host, set.keys()),
         Test::Peer(set) => any(&Kind::Peer, set.keys()),
         Test::RequestPrincipal(set) => any(&Kind::RequestPrincipal, set.keys()),
         Test::Port(ports) => {

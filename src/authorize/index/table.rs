@@ -1,6 +1,7 @@
 //! Rules by a text, by its beginning or end, or by a segment of a path.
 
 use crate::authorize::facts::{Attribute, Facts};
+use crate::authorize::polarity::Polarity;
 use crate::hash::FastMap;
 use crate::prefix_tree::PrefixTree;
 
@@ -86,9 +87,10 @@ impl Table {
         &self,
         attribute: &Attribute,
         facts: &Facts<'_>,
+        polarity: Polarity,
         found: &mut Vec<usize>,
     ) {
-        facts.any(attribute, &mut |text| {
+        facts.any(attribute, polarity, &mut |text| {
             self.look_up(text, found);
             false
         });

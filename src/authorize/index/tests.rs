@@ -122,6 +122,38 @@ fn whatever_tells_rules_apart_keeps_them_apart() {
     }
 }
 
+#[test]
+fn a_rule_matches_however_many_stand_beside_it() {
+    let when = |key: &str| json!({"when": [{"key": key, "values": ["x"]}]});
+    let never = |i: usize| json!({"to": [{"operation": {"paths": [format!("/never/{i}")]}}]});
+    let account = json!({"from": [{"source": {"serviceAccounts": ["x"]}}]});
+    for (namespace, rule) in [
+        // At the top `[*]` is a claim of that name.
+        ("home", when("request.auth.claims[*]")),
+        ("home", when("request.auth.claims[*][g]")),
+        ("home", when("request.auth.claims[l][*]")),
+        ("home", when("request.auth.claims[l][*][g]")),
+        ("home", when("request.auth.claims[o][*]")),
+        ("a/b", account),
+    ] {
+        for count in [0, 6, 7, 30] {
+            let rules: Vec<Value> = (0..count).map(never).chain([rule.clone()]).collect();
+            let policy =
+                json!({"name": "p", "namespace": namespace, "action": "DENY", "rules": rules});
+            let loaded = Policy::from_value(&json!({"authorizationPolicies": [policy]})).unwrap();
+            let claims = json!({"*": ["x"], "l": ["x", {"g": "x"}], "o": {"*": "x"}});
+            let nested = json!({"*": {"g": "x"}, "l": [{"g": ["x"]}], "o": {"*": "x"}});
+            let request = request("/", &[], "spiffe://td/ns/a/b/sa/x");
+            let denied = [claims, nested].iter().any(|claims| {
+                let identity = identity(claims.clone());
+                let judgement = judge(&loaded.policy.authorization, &request, Some(&identity));
+                judgement.rule == Some(count)
+            });
+            assert!(denied, "{rule} beside {count} others");
+        }
+    }
+}
+
 /// Values that overlap, so that generated requests match now and then.
 fn any_rule() -> impl Strategy<Value = Value> {
     let path = prop::sample::select(vec![

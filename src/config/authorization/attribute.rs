@@ -2,7 +2,8 @@
 
 use super::values::Reading;
 use crate::authorize::facts::Attribute;
-use crate::authorize::rule::{Operand, Test, ValueSource};
+use crate::authorize::rule::{Operand, Test};
+use crate::authorize::values_from::ValueSource;
 use crate::claims::ClaimPath;
 use crate::config::reader::{Node, did_you_mean};
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::authorize::address::AddressSet;
 use crate::authorize::facts::{Address, Attribute};
+use crate::authorize::host::HostSet;
 use crate::authorize::peer::PeerSet;
 use crate::authorize::principal::RequestPrincipalSet;
 use crate::authorize::rule::{PathSet, Test};
@@ -61,7 +62,7 @@ impl<'r> Reading<'r> {
     /// Texts of an attribute, in Istio's forms.
     pub(super) fn texts(&mut self, attribute: Attribute, node: &Node<'_>) -> Option<Test> {
         let star = match &attribute {
-            Attribute::Header(_) | Attribute::Authority | Attribute::Method => Star::Present,
+            Attribute::Header(_) | Attribute::Method => Star::Present,
             _ => Star::Filled,
         };
         let values = self.checked(node, check_stars)?;
@@ -82,10 +83,7 @@ impl<'r> Reading<'r> {
 
     pub(super) fn hosts(&mut self, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, check_stars)?;
-        // Compared without case (Istio HostMatcher): both sides in lower case.
-        let lower: Vec<String> = values.iter().map(|v| v.to_ascii_lowercase()).collect();
-        let set = TextSet::new(lower.iter().map(String::as_str), Star::Present);
-        Some(Test::Text(Attribute::Authority, set))
+        Some(Test::Host(HostSet::new(values)))
     }
 
     pub(super) fn methods(&mut self, node: &Node<'_>) -> Option<Test> {

@@ -78,7 +78,9 @@ fn wanted(path: &str, config: &Value) -> String {
     if let Some(condition) = at(config, path).filter(|value| value.is_object()) {
         say("", condition.get("values"));
         say("all of ", condition.get("allValues"));
-        say("what is in ", condition.get("valuesFrom"));
+        let all = condition.get("valuesFromAll") == Some(&Value::Bool(true));
+        let from = if all { "nothing but what is in " } else { "what is in " };
+        say(from, condition.get("valuesFrom"));
         say("none of ", condition.get("notValues"));
     } else if let Some((operand, field)) = path.rsplit_once('.') {
         let operand = at(config, operand);

@@ -1,0 +1,169 @@
+//! Values of `hosts`, and the ways to write a host that mean the same.
+//!
+//! To the letter Istio compares `:authority` whole, without case (spec B7). A service reads `a.:80` as the
+//! host `a`, and of several Host lines, which Envoy joins with commas, perhaps the last: where a match
+//! refuses, each of these counts.
+
+use super::index::Key;
+use super::polarity::Polarity;
+use super::text::{Form, Star, TextSet, form};
+use crate::request::Request;
+
+/// Values, any of which may match.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HostSet {
+    with_port: TextSet,
+    without_port: TextSet,
+}
+
+/// Whether a spelling still has its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Port {
+    Kept,
+    Removed,
+}
+
+impl HostSet {
+    pub(crate) fn new<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
+        let lower: Vec<String> = values.into_iter().map(str::to_ascii_lowercase).collect();
+        let (with_port, without_port): (Vec<&str>, Vec<&str>) =
+            lower.iter().map(String::as_str).partition(|value| has_port(value));
+        Self {
+            with_port: TextSet::new(with_port, Star::Present),
+            without_port: TextSet::new(without_port, Star::Present),
+        }
+    }
+
+    pub(crate) fn matches(&self, request: &Request, polarity: Polarity) -> bool {
+        spellings(request, polarity, &mut |text, port| {
+            self.without_port.matches(text) || port == Port::Kept && self.with_port.matches(text)
+        })
+    }
+
+    /// Of the [`spellings`] those one of which a match must have; `None` where a `*` takes any.
+    pub(crate) fn keys(&self) -> Option<Vec<Key>> {
+        Some([self.with_port.keys()?, self.without_port.keys()?].concat())
+    }
+}
+
+/// Whether `test` takes the request's host, in lower case; where a match refuses, in any spelling.
+pub(crate) fn spellings(
+    request: &Request,
+    polarity: Polarity,
+    test: &mut dyn FnMut(&[u8], Port) -> bool,
+) -> bool {
+    let Some(authority) = request.authority().map(<[u8]>::to_ascii_lowercase) else {
+        return false;
+    };
+    if !polarity.is_wide() {
+        return test(&authority, Port::Kept);
+    }
+    if test(&authority, Port::Kept) {
+        return true;
+    }
+    // Over HTTP/1 Envoy joins several Host lines; over HTTP/2 it drops them beside `:authority`.
+    let joined = authority.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+    let own: Vec<Vec<u8>> = request.lines("host").map(<[u8]>::to_ascii_lowercase).collect();
+    joined.chain(own.iter().map(Vec::as_slice)).any(|host| each_spelling(host, test))
+}
+
+fn each_spelling(host: &[u8], test: &mut dyn FnMut(&[u8], Port) -> bool) -> bool {
+    let (name, port) = host.split_at_checked(port_at(host)).unwrap_or((host, b""));
+    let undotted = name.strip_suffix(b".");
+    test(host, Port::Kept)
+        || !port.is_empty() && test(name, Port::Removed)
+        || undotted.is_some_and(|name| {
+            test(&[name, port].concat(), Port::Kept)
+                || !port.is_empty() && test(name, Port::Removed)
+        })
+}
+
+fn has_port(value: &str) -> bool {
+    match form(value) {
+        Form::Any => false,
+        Form::Exact(text) | Form::Prefix(text) | Form::Suffix(text) => {
+            port_at(text.as_bytes()) < text.len()
+        }
+    }
+}
+
+/// Where the port begins, its colon included; the end where there is none (RFC 3986 section 3.2: digits,
+/// perhaps none, behind a name without colon or an address in brackets).
+fn port_at(host: &[u8]) -> usize {
+    let Some(at) = host.iter().rposition(|b| *b == b':') else {
+        return host.len();
+    };
+    let (name, port) = host.split_at_checked(at).unwrap_or((host, b""));
+    let digits = port.iter().skip(1).all(u8::is_ascii_digit);
+    let is_port = digits && (name.ends_with(b"]") || !name.contains(&b':'));
+    if is_port { at } else { host.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Polarity::{LetsIn, Notes, Refuses};
+
+    fn request(lines: &[(&str, &str)]) -> Request {
+        let line = |(n, v): &(&str, &str)| (n.as_bytes().to_vec(), v.as_bytes().to_vec());
+        Request { headers: lines.iter().map(line).collect(), ..Request::default() }
+    }
+
+    #[test]
+    fn where_a_match_refuses_a_host_is_meant_however_it_is_written() {
+        for (value, authority, to_the_letter, widely) in [
+            ("a", "a", true, true),
+            ("a", "A", true, true),
+            ("A", "a", true, true),
+            ("a", "b", false, false),
+            ("a", "a.", false, true),
+            ("a", "a..", false, false),
+            ("a", "a:80", false, true),
+            ("a", "a:", false, true),
+            ("a", "a:8x", false, false),
+            ("a", "a.:80", false, true),
+            ("a", "b,a", false, true),
+            ("a", "b, a.:80", false, true),
+            ("a", "a,b", false, true),
+            ("a", "ab,c", false, false),
+            ("a.", "a", false, false),
+            ("a.", "a.", true, true),
+            ("a.", "a.:80", false, true),
+            ("a:80", "a:80", true, true),
+            ("a:80", "a.:80", false, true),
+            ("a:80", "a", false, false),
+            ("a:80", "a:81", false, false),
+            ("a:80", "a:80,b", false, true),
+            ("a:", "a:", true, true),
+            ("a:", "a:80", false, false),
+            ("a*", "ab:80", true, true),
+            ("a*", "b,ab", false, true),
+            ("a:8*", "a:80", true, true),
+            ("a:8*", "a.:80", false, true),
+            ("*.b", "a.b", true, true),
+            ("*.b", "a.b:80", false, true),
+            ("*.b", "a.b.", false, true),
+            ("*.b", "a.b.:80", false, true),
+            ("*:80", "a:80", true, true),
+            ("*:80", "a", false, false),
+            ("*", "", true, true),
+            ("[::1]", "[::1]:80", false, true),
+            ("[::1]", "[::1]", true, true),
+            ("[::1]:80", "[::1]", false, false),
+            ("::1", "::1", true, true),
+        ] {
+            let set = HostSet::new([value]);
+            let of = |polarity| set.matches(&request(&[(":authority", authority)]), polarity);
+            let found = [LetsIn, Notes, Refuses].map(of);
+            assert_eq!(found, [to_the_letter, to_the_letter, widely], "{value} on {authority}");
+        }
+    }
+
+    #[test]
+    fn a_host_line_beside_the_authority_counts_where_a_match_refuses() {
+        let set = HostSet::new(["a"]);
+        let both = request(&[(":authority", "b"), ("host", "A.")]);
+        assert_eq!([LetsIn, Refuses].map(|p| set.matches(&both, p)), [false, true]);
+        assert!(![LetsIn, Refuses].iter().any(|p| set.matches(&request(&[]), *p)), "no authority");
+    }
+}

@@ -1,0 +1,141 @@
+//! `valuesFrom`: an attribute that must have a text which the request has elsewhere.
+//!
+//! Of what a client writes twice, nobody can say which the service will read: a side of header lines, query
+//! parameters or captures with several distinct texts is no match where a match lets in, and a match where
+//! a match refuses. The elements of a verified claim were written by its issuer, and any of them counts.
+//! Each side is read once, so that the work grows with the request alone.
+
+use super::facts::{Attribute, Facts};
+use super::rule::Rule;
+
+/// `valuesFrom` and `valuesFromAll`.
+#[derive(Clone, Debug)]
+pub(crate) struct ValuesFrom {
+    pub(crate) attribute: Attribute,
+    pub(crate) sources: Vec<ValueSource>,
+    pub(crate) quantifier: Quantifier,
+}
+
+/// How many of the attribute's texts must be among those of the sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quantifier {
+    /// Each, and one at least: `valuesFromAll: true`.
+    All,
+    /// One.
+    Any,
+}
+
+/// Where `valuesFrom` looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ValueSource {
+    /// An attribute of the request.
+    Attribute(Attribute),
+    /// A capture of the rule's own path templates.
+    Path(String),
+}
+
+/// The distinct texts that a client wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Written {
+    Many,
+    #[default]
+    None,
+    One(Vec<u8>),
+}
+
+impl ValuesFrom {
+    /// Whether a client that adds a text makes a match none.
+    pub(crate) fn is_dodged_by_one_more(&self) -> bool {
+        self.quantifier == Quantifier::All && self.attribute.is_written_by_client()
+    }
+
+    /// Absent on either side is no match.
+    pub(super) fn matches(&self, rule: &Rule, facts: &Facts<'_>) -> bool {
+        let of_many = rule.polarity.is_wide();
+        let written = match self.written_sources(rule, facts) {
+            Written::Many => return of_many,
+            Written::None => None,
+            Written::One(text) => Some(text),
+        };
+        let is_written = |text: &[u8]| written.as_deref() == Some(text);
+        if self.quantifier == Quantifier::Any && self.attribute.is_written_by_client() {
+            let mut key = Written::None;
+            facts.any(&self.attribute, rule.polarity, &mut |text| key.add(text));
+            return match key {
+                Written::Many => of_many,
+                Written::None => false,
+                Written::One(key) => {
+                    is_written(&key) || self.any_verified(rule, facts, &mut |text| text == key)
+                }
+            };
+        }
+        // Sorted, and not hashed: the keys are not the configuration's.
+        let mut verified = Vec::new();
+        self.any_verified(rule, facts, &mut |text| {
+            verified.push(text.to_vec());
+            false
+        });
+        verified.sort_unstable();
+        let is_source = |text: &[u8]| {
+            is_written(text)
+                || verified.binary_search_by(|known| known.as_slice().cmp(text)).is_ok()
+        };
+        let any =
+            |test: &mut dyn FnMut(&[u8]) -> bool| facts.any(&self.attribute, rule.polarity, test);
+        match self.quantifier {
+            Quantifier::Any => any(&mut |text| is_source(text)),
+            Quantifier::All => {
+                let mut is_there = false;
+                let is_strange = any(&mut |text| {
+                    is_there = true;
+                    !is_source(text)
+                });
+                is_there && !is_strange
+            }
+        }
+    }
+
+    /// What the client wrote, in all sources together.
+    fn written_sources(&self, rule: &Rule, facts: &Facts<'_>) -> Written {
+        let mut written = Written::None;
+        for source in &self.sources {
+            match source {
+                ValueSource::Attribute(other) if other.is_written_by_client() => {
+                    facts.any(other, rule.polarity, &mut |text| written.add(text));
+                }
+                ValueSource::Attribute(_) => {}
+                ValueSource::Path(name) => {
+                    rule.captured(name, facts).into_iter().any(|text| written.add(text));
+                }
+            }
+        }
+        written
+    }
+
+    fn any_verified(
+        &self,
+        rule: &Rule,
+        facts: &Facts<'_>,
+        test: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> bool {
+        self.sources.iter().any(|source| match source {
+            ValueSource::Attribute(other) if !other.is_written_by_client() => {
+                facts.any(other, rule.polarity, test)
+            }
+            ValueSource::Attribute(_) | ValueSource::Path(_) => false,
+        })
+    }
+}
+
+impl Written {
+    /// Takes a text down; whether there are many now.
+    fn add(&mut self, text: &[u8]) -> bool {
+        match self {
+            Self::Many => {}
+            Self::None => *self = Self::One(text.to_vec()),
+            Self::One(known) if known == text => {}
+            Self::One(_) => *self = Self::Many,
+        }
+        *self == Self::Many
+    }
+}
