@@ -18,20 +18,23 @@ use crate::path::Normalization;
 use crate::remote::Ring;
 use crate::reply::Responses;
 use crate::request::bounds;
+use crate::request::peer::PeerIdentity;
 use crate::token::Place;
 
 mod authorization;
 mod exempt;
 mod jwt_rule;
 mod keys;
+pub mod last_good;
 mod places;
 pub mod reader;
 mod settings;
 
 pub use exempt::{ExemptToken, Exemption};
+pub use last_good::OnInvalidConfig;
 pub use reader::InvalidConfig;
 use reader::{Node, Object, Problems};
-pub use settings::{CorsPreflight, DecisionLog, Emit, HashKey, OnInvalidConfig, SourceAddress};
+pub use settings::{CorsPreflight, DecisionLog, Emit, HashKey, SourceAddress};
 
 /// A configuration, checked and made ready: all that a decision depends on beside the request.
 #[derive(Debug)]
@@ -54,6 +57,10 @@ pub struct Policy {
     pub path_normalization: Normalization,
     /// `sourceAddress`.
     pub source_address: Option<SourceAddress>,
+    /// `peerIdentity`.
+    pub peer_identity: PeerIdentity,
+    /// `requireValidatedPeer`.
+    pub require_validated_peer: bool,
     /// `responses`.
     pub responses: Responses,
     /// `decisionLog`.
@@ -74,6 +81,8 @@ pub struct Policy {
     pub generation: cache::Generation,
     /// `onInvalidConfig`.
     pub on_invalid_config: OnInvalidConfig,
+    /// `instance`.
+    pub instance: Option<String>,
 }
 
 /// `filterState`: whether access logs can show what was decided.
@@ -251,6 +260,8 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Policy> {
         missing_token: settings::missing_token(&object, &jwt, &authorization, problems),
         cors_preflight: settings::cors_preflight(&object, problems),
         path_normalization: settings::path_normalization(&object, problems),
+        peer_identity: settings::peer_identity(&object, problems),
+        require_validated_peer: settings::require_validated_peer(&object, problems),
         responses: settings::responses(&object, problems),
         decision_log: settings::decision_log(&object, problems),
         limits,
@@ -260,7 +271,8 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Policy> {
         token_cache: settings::token_cache(&object, problems),
         generation: cache::Generation::new(),
         reads,
-        on_invalid_config: settings::on_invalid_config(&object, problems),
+        on_invalid_config: last_good::on_invalid_config(&object, problems),
+        instance: last_good::instance(&object, problems),
         jwt,
         authorization,
         firewall,

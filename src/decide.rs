@@ -212,8 +212,7 @@ impl Way<'_> {
         let keeps = |place: usize| rule.is_some_and(|rule| rule.places.contains(&place));
         self.forwarded.extend(self.found.iter().filter(|place| keeps(**place)));
         if self.forwarded.len() < self.found.len() {
-            let leaves =
-                |place, token: &[u8]| !keeps(place) && token::same(token, &first.token);
+            let leaves = |place, token: &[u8]| !keeps(place) && token::same(token, &first.token);
             self.withheld.take(&jwt.locations, request, &leaves);
         }
         let (identity, header) = verified.shared();
@@ -383,7 +382,8 @@ impl Way<'_> {
 
     /// Says which tokens enforcement would have taken out of the request, had it let it pass.
     fn note_withheld(&mut self) {
-        for index in self.found.iter().filter(|index| self.forwarded.binary_search(index).is_err()) {
+        for index in self.found.iter().filter(|index| self.forwarded.binary_search(index).is_err())
+        {
             self.report.would_withhold.extend(self.policy.jwt.places.get(*index).cloned());
         }
         if self.report.would_withhold.is_empty() {

@@ -11,6 +11,7 @@ use crate::config::{DecisionLog, Emit, HashKey};
 use crate::decide::Decision;
 use crate::denial::Denial;
 use crate::json::Value;
+use crate::request::peer::Certainty;
 use crate::request::{Connection, Request};
 
 mod line;
@@ -212,6 +213,9 @@ fn about(line: &mut Line, request: &Request, connection: &Connection) {
     if let Some(peer) = &connection.peer {
         let name = peer.uri_sans.first().or(peer.dns_sans.first()).unwrap_or(&peer.subject);
         line.text("peer", name, most::NAME);
+        if peer.certainty == Certainty::Doubtful {
+            line.boolean("peer_doubtful", true);
+        }
     }
     for (name, address) in
         [("source_ip", connection.source_ip), ("remote_ip", connection.remote_ip)]

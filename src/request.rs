@@ -8,6 +8,9 @@ use std::net::IpAddr;
 pub mod bounds;
 pub mod certificate;
 pub mod metadata;
+pub mod peer;
+
+pub use peer::Peer;
 
 /// One request, before anything was decided about it.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +26,7 @@ pub struct Request {
 /// The downstream connection and what other filters left on the stream.
 #[derive(Clone, Debug, Default)]
 pub struct Connection {
-    /// Whether the client presented a certificate (Envoy `connection.mtls`), and its names.
+    /// Who is at the other end, as far as the configuration's `peerIdentity` knows; see [`peer::find`].
     pub peer: Option<Peer>,
     /// TLS server name (Envoy `connection.requested_server_name`), empty without one.
     pub sni: String,
@@ -37,18 +40,6 @@ pub struct Connection {
     pub destination_port: Option<u16>,
     /// Dynamic metadata that rules ask for, see [`Metadatum`].
     pub metadata: Vec<Metadatum>,
-}
-
-/// Names in the client's certificate. Envoy source/extensions/filters/common/rbac/matchers.cc
-/// (AuthenticatedMatcher) compares each URI SAN, then each DNS SAN, then the subject.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Peer {
-    /// URI SANs, in certificate order; a mesh identity is `spiffe://td/ns/../sa/..`.
-    pub uri_sans: Vec<String>,
-    /// DNS SANs, in certificate order.
-    pub dns_sans: Vec<String>,
-    /// Subject in RFC 2253 form, may be empty.
-    pub subject: String,
 }
 
 /// Dynamic metadata `filter`/`key` (one level), as far as rules can see it.

@@ -8,7 +8,7 @@ use usher::json::Value;
 use crate::input::{Document, Mark};
 use crate::manifest::PluginConfig;
 use crate::report::{Problem, Severity};
-use crate::{input, manifest};
+use crate::{envoy, input, manifest};
 
 /// The one configuration of a file, and where its parts stand.
 pub(crate) struct Source {
@@ -130,12 +130,16 @@ fn errors(file: &str, number: usize, document: &Document, problems: Problems) ->
     found
 }
 
-/// The configurations of a document: itself, or those in the manifest that it is.
+/// The configurations of a document: itself, or those in the manifest or Envoy configuration that it is.
 pub(crate) fn configs(document: &input::Document, problems: &Problems) -> manifest::Checked {
     if manifest::is_manifest(&document.value) {
         return manifest::check(&document.value, problems);
     }
-    let bare = PluginConfig { at: String::new(), value: document.value.clone() };
+    if envoy::is_envoy(&document.value) {
+        let configs = envoy::configs(&document.value, problems);
+        return manifest::Checked { count: configs.len(), configs, resources: Vec::new() };
+    }
+    let bare = PluginConfig::new("", document.value.clone());
     manifest::Checked { count: 1, configs: vec![bare], resources: Vec::new() }
 }
 

@@ -9,26 +9,25 @@ pub(crate) mod earlier;
 mod jwt;
 mod keys;
 pub(crate) mod no_token;
+mod place;
 mod settings;
 mod shadow;
 mod view;
 
+use usher::Policy as Loaded;
 use usher::config::reader::Problems;
 use usher::json::Value;
 
 use crate::config::below;
-use crate::manifest::PluginConfig;
+use crate::manifest::{self, PluginConfig};
+pub(crate) use place::names;
 use view::{Policy, View};
 
 /// Notes what is doubtful in a pluginConfig.
-pub(crate) fn plugin_config(
-    config: &PluginConfig,
-    policy: &usher::Policy,
-    now: u64,
-    problems: &Problems,
-) {
+pub(crate) fn plugin_config(config: &PluginConfig, loaded: &Loaded, now: u64, problems: &Problems) {
+    place::check(config, loaded, problems);
     let mut view = View::of(&config.value, &config.at);
-    view.missing_token = Some(policy.missing_token);
+    view.missing_token = Some(loaded.missing_token);
     jwt::check(&view, problems);
     keys::check(&view, now, problems);
     settings::check(&view, problems);
@@ -46,6 +45,9 @@ pub(crate) fn authorization_policy(spec: &Value, at: &str, problems: &Problems) 
         complete: false,
         missing_token: None,
     };
+    if manifest::is_for_a_waypoint(spec) {
+        place::check_native(&view, problems);
+    }
     policies(&view, problems);
 }
 

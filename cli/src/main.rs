@@ -6,6 +6,7 @@ mod answer;
 mod command;
 mod config;
 mod convert;
+mod envoy;
 mod input;
 mod key;
 mod lint;

@@ -13,8 +13,13 @@ mod request_authentication;
 mod selector;
 mod url;
 
+pub(crate) use plugin::speaks_usher;
+pub(crate) use selector::is_for_a_waypoint;
+
 use usher::config::reader::{Node, Problems};
 use usher::json::Value;
+
+use crate::envoy::Filter;
 
 /// The kinds that are checked, each with the API group that it belongs to.
 const KINDS: [(&str, &str); 4] = [
@@ -33,12 +38,23 @@ pub(crate) fn is_manifest(document: &Value) -> bool {
 }
 
 /// A pluginConfig, where it stands in its document.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PluginConfig {
     /// JSON path in the document, empty for a bare one.
     pub(crate) at: String,
     /// What it says.
     pub(crate) value: Value,
+    /// Whether it is for a waypoint of Istio's.
+    pub(crate) at_a_waypoint: bool,
+    /// The filter that it is of, in an Envoy configuration.
+    pub(crate) filter: Option<Filter>,
+}
+
+impl PluginConfig {
+    /// One of which nothing is known but where it stands.
+    pub(crate) fn new(at: &str, value: Value) -> Self {
+        Self { at: at.to_owned(), value, at_a_waypoint: false, filter: None }
+    }
 }
 
 /// What a manifest turned out to be.

@@ -11,7 +11,8 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Deserialize;
 use usher::json::Value;
-use usher::request::{Connection, MetadataValue, Metadatum, Peer, Request};
+use usher::request::peer::{Certainty, Peer};
+use usher::request::{Connection, MetadataValue, Metadatum, Request};
 
 use crate::input;
 
@@ -39,7 +40,7 @@ pub(crate) struct Flags {
     /// The same from a file, `-` for standard input
     #[arg(long, value_name = "F")]
     token_file: Option<String>,
-    /// The client certificate's SPIFFE id, with or without `spiffe://`; implies TLS
+    /// The peer's SPIFFE id, with or without `spiffe://`, wherever `peerIdentity` finds it; implies TLS
     #[arg(long, value_name = "SPIFFE")]
     principal: Option<String>,
     /// The TCP peer, what `sourceAddress` stands for
@@ -128,12 +129,15 @@ pub(crate) struct Line {
     pub(crate) body: Option<bool>,
 }
 
-/// Names in the client's certificate.
+/// Names of the peer, wherever `peerIdentity` finds them.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct PeerLine {
     pub(crate) uri_sans: Option<Vec<String>>,
     pub(crate) dns_sans: Option<Vec<String>>,
     pub(crate) subject: Option<String>,
+    /// Whether they may refuse and not let in: a certificate that nobody validated, where
+    /// `requireValidatedPeer` is true, or one of several names in filter state.
+    pub(crate) doubtful: Option<bool>,
 }
 
 /// Reads one line of a file of requests.
@@ -173,6 +177,10 @@ impl Line {
             uri_sans: peer.uri_sans.unwrap_or_default(),
             dns_sans: peer.dns_sans.unwrap_or_default(),
             subject: peer.subject.unwrap_or_default(),
+            certainty: match peer.doubtful {
+                Some(true) => Certainty::Doubtful,
+                Some(false) | None => Certainty::Certain,
+            },
         });
         let connection = Connection {
             peer,
@@ -235,7 +243,11 @@ mod tests {
             [":method=GET", ":path=/a?b", ":scheme=https", ":authority=h:1", "x-a=1", "x-a=2"];
         assert_eq!(names(&request), expected);
         let connection = request.connection;
-        assert_eq!(connection.peer.unwrap().uri_sans, ["spiffe://a/b"]);
+        let peer = connection.peer.unwrap();
+        assert_eq!(
+            (peer.uri_sans[0].as_str(), peer.certainty),
+            ("spiffe://a/b", Certainty::Certain)
+        );
         assert_eq!(connection.source_ip.unwrap().to_string(), "127.0.0.1");
         assert_eq!(connection.remote_ip, None);
         assert_eq!(connection.metadata.len(), 2);
@@ -246,6 +258,8 @@ mod tests {
     fn method_and_path_are_enough() {
         let request = from_line(r#"{"method":"PUT","path":"/","peer":null,"sni":null}"#).unwrap();
         assert_eq!(names(&request), [":method=PUT", ":path=/", ":scheme=http"]);
+        let doubt = from_line(r#"{"method":"PUT","path":"/","peer":{"doubtful":true}}"#).unwrap();
+        assert_eq!(doubt.connection.peer.unwrap().certainty, Certainty::Doubtful);
         let host = from_line(r#"{"method":"PUT","path":"/","headers":[["Host","h"]]}"#).unwrap();
         assert_eq!(names(&host).last().unwrap(), ":authority=h");
     }

@@ -42,6 +42,14 @@ pub(crate) fn plugin_config() -> Value {
                 ),
             ),
             ("sourceAddress", source_address()),
+            ("peerIdentity", peer_identity()),
+            (
+                "requireValidatedPeer",
+                flag(
+                    "Whether a certificate lets in only where this handshake has validated it; \
+                     default: false",
+                ),
+            ),
             ("exempt", list("Requests that need no token and meet no policy", exemption())),
             (
                 "missingToken",
@@ -141,6 +149,7 @@ pub(crate) fn plugin_config() -> Value {
                     &["keepLast", "deny"],
                 ),
             ),
+            ("instance", text("What tells this plugin from others of its name and root id")),
             ("filterState", flag("Whether access logs can show what was decided; default: true")),
             (
                 "signatureEngine",
@@ -202,6 +211,19 @@ fn source_address() -> Value {
         "oneOf": [
             { "const": "connection" },
             object("", &["filterState"], vec![("filterState", text("The filter state key"))]),
+        ],
+    })
+}
+
+fn peer_identity() -> Value {
+    let filter_state = vec![("filterState", text("The filter state key"))];
+    json!({
+        "description": "Where the peer is known from; default: auto, its certificate, and without \
+                        TLS the filter state in which Istio hands it on",
+        "oneOf": [
+            { "const": "auto" },
+            { "const": "connection" },
+            object("", &["filterState"], filter_state),
         ],
     })
 }

@@ -31,6 +31,7 @@ fn is_of_token(test: &Test) -> bool {
         Test::RequestPrincipal(_) => true,
         Test::Text(attribute, _) => is_in_token(attribute),
         Test::Address(..)
+        | Test::Host(_)
         | Test::Metadata { .. }
         | Test::Path(_)
         | Test::Peer(_)
@@ -41,10 +42,6 @@ fn is_of_token(test: &Test) -> bool {
 fn is_in_token(attribute: &Attribute) -> bool {
     match attribute {
         Attribute::Actor | Attribute::Claim(_) | Attribute::Provider | Attribute::Scope => true,
-        Attribute::Authority
-        | Attribute::Header(_)
-        | Attribute::Method
-        | Attribute::Query(_)
-        | Attribute::Sni => false,
+        Attribute::Header(_) | Attribute::Method | Attribute::Query(_) | Attribute::Sni => false,
     }
 }

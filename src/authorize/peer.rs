@@ -6,9 +6,10 @@
 use std::cell::OnceCell;
 
 use super::index::Key;
+use super::polarity::Polarity;
 use super::text::{Form, Star, TextSet, form, is_dots};
 use crate::hash::{FastMap, FastSet};
-use crate::request::Peer;
+use crate::request::peer::{Certainty, Peer};
 
 /// Scheme of a SPIFFE ID.
 const SPIFFE: &str = "spiffe://";
@@ -35,6 +36,14 @@ enum MatchName {
     SpiffeSuffix(String),
     /// Regex `spiffe://<before>[^/]*<behind>/.*`.
     TrustDomain { before: String, behind: String },
+}
+
+/// Whether a match of the peer's names says anything: names in doubt let nobody in.
+pub(crate) fn counts(peer: &Peer, polarity: Polarity) -> bool {
+    match peer.certainty {
+        Certainty::Certain => true,
+        Certainty::Doubtful => polarity != Polarity::LetsIn,
+    }
 }
 
 impl PeerSet {
@@ -335,6 +344,7 @@ fn is_account(rest: &str, namespace: &str, account: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::Polarity::{LetsIn, Notes, Refuses};
     use super::*;
 
     /// istio/istio pilot/pkg/security/authz/model/generator_test.go (spec E-M).
@@ -438,6 +448,21 @@ mod tests {
         ] {
             let set = PeerSet::trust_domains([value]);
             assert_eq!(set.matches(&[PeerName::new(name)]), expected, "{value} on {name}");
+        }
+    }
+
+    #[test]
+    fn names_in_doubt_refuse_and_do_not_let_in() {
+        for (certainty, polarity, expected) in [
+            (Certainty::Certain, LetsIn, true),
+            (Certainty::Certain, Refuses, true),
+            (Certainty::Certain, Notes, true),
+            (Certainty::Doubtful, LetsIn, false),
+            (Certainty::Doubtful, Refuses, true),
+            (Certainty::Doubtful, Notes, true),
+        ] {
+            let peer = Peer { certainty, ..Peer::default() };
+            assert_eq!(counts(&peer, polarity), expected, "{certainty:?} {polarity:?}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::address::AddressSet;
 use super::facts::{Address, Attribute, Facts, Scalars};
 use super::host::HostSet;
-use super::peer::PeerSet;
+use super::peer::{self, PeerSet};
 use super::polarity::Polarity;
 use super::principal::RequestPrincipalSet;
 use super::template::Template;
@@ -191,7 +191,10 @@ impl Test {
                 None => false,
             },
             Self::Path(set) => facts.path().is_some_and(|path| set.matches(path, polarity)),
-            Self::Peer(set) => set.matches(facts.peer()),
+            Self::Peer(set) => {
+                connection.peer.as_ref().is_some_and(|peer| peer::counts(peer, polarity))
+                    && set.matches(facts.peer())
+            }
             Self::Port(ports) => connection.destination_port.is_some_and(|p| ports.contains(&p)),
             Self::RequestPrincipal(set) => set.matches(facts.identity),
             Self::Text(attribute, set) => {

@@ -2,15 +2,16 @@
 
 use super::jwt_rule::emitted_name;
 use super::reader::{Node, Object, Problems};
-use super::{CONFIG_DEPTH, Engine, FilterState, Limits, MissingToken, Mode, OnSpoof};
+use super::{Engine, FilterState, Limits, MissingToken, Mode, OnSpoof};
 use crate::authenticate::JwtRules;
 use crate::authorize::Policies;
 use crate::cache;
 use crate::compact;
 use crate::decimal::Decimal;
-use crate::json::{self, Value};
+use crate::json::Value;
 use crate::path::Normalization;
 use crate::reply::{Details, Format, Responses};
+use crate::request::peer::PeerIdentity;
 
 /// `sourceAddress`: where the TCP peer is known from (spec D5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,28 +61,6 @@ pub enum Emit {
     None,
 }
 
-/// `onInvalidConfig`: what is in force when a configuration comes that is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnInvalidConfig {
-    /// Nothing: every request is refused.
-    Deny,
-    /// The last good one, if there was one.
-    KeepLast,
-}
-
-const ON_INVALID_CONFIG: [(&str, OnInvalidConfig); 2] =
-    [("keepLast", OnInvalidConfig::KeepLast), ("deny", OnInvalidConfig::Deny)];
-
-impl OnInvalidConfig {
-    /// What a configuration wishes that is itself wrong, as far as it can be read.
-    pub fn of_invalid(text: &[u8]) -> Self {
-        let value = json::parse(text, CONFIG_DEPTH).ok();
-        let word = value.as_ref().and_then(|value| value.get("onInvalidConfig")?.as_str());
-        let known = ON_INVALID_CONFIG.iter().find(|(known, _)| Some(*known) == word);
-        known.map_or(Self::KeepLast, |(_, wish)| *wish)
-    }
-}
-
 /// Four times the keys that an issuer was seen to rotate through without `kid`; a check with Envoy's own
 /// cryptography costs 30 to 100 microseconds, so that no token costs more than 3 milliseconds.
 const SIGNATURE_CHECKS: usize = 32;
@@ -96,12 +75,6 @@ const MAX_JSON_DEPTH: u64 = 127;
 pub(super) fn mode(object: &Object<'_>, problems: &Problems) -> Mode {
     let words = [("enforce", Mode::Enforce), ("dryRun", Mode::DryRun)];
     object.field("mode").and_then(|n| n.one_of(&words, problems)).unwrap_or(Mode::Enforce)
-}
-
-pub(super) fn on_invalid_config(object: &Object<'_>, problems: &Problems) -> OnInvalidConfig {
-    let given = object.field("onInvalidConfig");
-    let given = given.and_then(|n| n.one_of(&ON_INVALID_CONFIG, problems));
-    given.unwrap_or(OnInvalidConfig::KeepLast)
 }
 
 pub(super) fn missing_token(
@@ -161,10 +134,31 @@ pub(super) fn source_address(object: &Object<'_>, problems: &Problems) -> Option
     if !node.value.is_object() {
         return node.expected("`connection` or `{filterState: KEY}`", problems);
     }
+    filter_state_key(&node, problems).map(SourceAddress::FilterState)
+}
+
+pub(super) fn peer_identity(object: &Object<'_>, problems: &Problems) -> PeerIdentity {
+    let given = object.field("peerIdentity").and_then(|node| match node.value.as_str() {
+        Some("auto") => Some(PeerIdentity::Auto),
+        Some("connection") => Some(PeerIdentity::Connection),
+        _ if node.value.is_object() => {
+            filter_state_key(&node, problems).map(PeerIdentity::FilterState)
+        }
+        _ => node.expected("`auto`, `connection` or `{filterState: KEY}`", problems),
+    });
+    given.unwrap_or_default()
+}
+
+fn filter_state_key(node: &Node<'_>, problems: &Problems) -> Option<String> {
     let inner = node.object(problems)?;
     let key = inner.required("filterState", problems).and_then(|n| n.filled_text(problems));
     inner.finish(problems);
-    Some(SourceAddress::FilterState(key?.to_owned()))
+    key.map(str::to_owned)
+}
+
+pub(super) fn require_validated_peer(object: &Object<'_>, problems: &Problems) -> bool {
+    let given = object.field("requireValidatedPeer").and_then(|n| n.boolean(problems));
+    given.unwrap_or(false)
 }
 
 pub(super) fn identity_headers(object: &Object<'_>, problems: &Problems) -> (Vec<String>, OnSpoof) {

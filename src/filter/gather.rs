@@ -4,13 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::host::property;
 use crate::config::{Policy, SourceAddress};
-use crate::request::{Connection, Peer, certificate, metadata};
+use crate::request::peer::{self, Peer, PeerIdentity};
+use crate::request::{Connection, metadata};
 
 /// Fills in what `policy` needs.
 pub(super) fn connection(policy: &Policy, connection: &mut Connection) {
     let needs = policy.needs();
     if needs.peer {
-        connection.peer = peer();
+        connection.peer = find_peer(Some(policy));
     }
     if needs.sni {
         connection.sni = text(&["connection", "requested_server_name"]).unwrap_or_default();
@@ -38,28 +39,15 @@ pub(super) fn connection(policy: &Policy, connection: &mut Connection) {
 }
 
 /// Fills in what the decision log tells of the connection and no rule has asked for.
-pub(super) fn for_log(connection: &mut Connection) {
-    connection.peer = connection.peer.take().or_else(peer);
+pub(super) fn for_log(policy: Option<&Policy>, connection: &mut Connection) {
+    connection.peer = connection.peer.take().or_else(|| find_peer(policy));
     connection.remote_ip = connection.remote_ip.or_else(|| address(&["source", "address"]));
 }
 
-fn peer() -> Option<Peer> {
-    let presented = property(&["connection", "mtls"])?;
-    if presented.first() != Some(&1) {
-        return None;
-    }
-    let subject = text(&["connection", "subject_peer_certificate"]).unwrap_or_default();
-    let encoded = property(&["connection", "peer_certificate"]);
-    if let Some(names) = encoded.and_then(|encoded| certificate::names(&encoded)) {
-        return Some(Peer { uri_sans: names.uris, dns_sans: names.dns, subject });
-    }
-    // Envoy before 1.38 tells the first name of either kind.
-    let first = |path| text(path).filter(|text| !text.is_empty()).into_iter().collect();
-    Some(Peer {
-        uri_sans: first(&["connection", "uri_san_peer_certificate"]),
-        dns_sans: first(&["connection", "dns_san_peer_certificate"]),
-        subject,
-    })
+fn find_peer(policy: Option<&Policy>) -> Option<Peer> {
+    let required = policy.is_some_and(|policy| policy.require_validated_peer);
+    let identity = policy.map_or(&PeerIdentity::Auto, |policy| &policy.peer_identity);
+    peer::find(identity, required, &property)
 }
 
 fn text(path: &[&str]) -> Option<String> {

@@ -73,10 +73,17 @@ impl Observer {
         for problem in &configured.problems {
             host::log(LogLevel::Warn, &format!("usher: invalid configuration: {problem}"));
         }
-        if configured.standing == Standing::Kept {
-            let problems = configured.problems.len();
-            let line = format!("usher: {problems} problems: the last good configuration stays");
-            host::log(LogLevel::Warn, &line);
+        let problems = configured.problems.len();
+        let outcome = match (configured.standing, configured.lacks) {
+            (Standing::Good, _) => None,
+            (Standing::Kept, _) => Some("the last good configuration stays".to_owned()),
+            (Standing::Invalid, None) => Some("every request is refused".to_owned()),
+            (Standing::Invalid, Some(lacks)) => Some(format!(
+                "every request is refused: without `{lacks}` no last good configuration is kept"
+            )),
+        };
+        if let Some(outcome) = outcome {
+            host::log(LogLevel::Warn, &format!("usher: {problems} problems: {outcome}"));
         }
         if let Gate::Open { policy, .. } = &configured.gate {
             for warning in &configured.warnings {
@@ -242,7 +249,7 @@ impl Observer {
         let log = policy.map_or(&standard, |policy| &policy.decision_log);
         if let Some(level) = log::wanted(log, decision, &mut self.sampler) {
             let mut connection = request.connection.clone();
-            gather::for_log(&mut connection);
+            gather::for_log(policy, &mut connection);
             let (generation, process_key) = (self.generation, self.process_key.as_slice());
             let connection = Some(&connection);
             let circumstances = Circumstances { now, generation, process_key, connection };

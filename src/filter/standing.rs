@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use super::host;
 use super::remote::{self, Refresh};
-use crate::config::{InvalidConfig, Loaded, OnInvalidConfig, Policy};
+use crate::config::last_good::Plugin;
+use crate::config::{InvalidConfig, Loaded, Policy};
 
 /// What decides about requests.
 pub(super) enum Gate {
@@ -39,25 +40,26 @@ pub(super) struct Configured {
     pub(super) problems: Vec<InvalidConfig>,
     /// What is worth a second look in the one in force.
     pub(super) warnings: Vec<InvalidConfig>,
+    /// What a wrong one lacks for a last good one to be known as its own.
+    pub(super) lacks: Option<&'static str>,
 }
 
 /// Reads the configuration that the host has for the root context of the call.
 pub(super) fn configure() -> Configured {
-    let text = host::plugin_configuration();
+    let (plugin, text) = (plugin(), host::plugin_configuration());
     let problems = match Policy::from_json(&text) {
         Ok(loaded) => {
-            remember(&text);
+            remember(&plugin, &loaded.policy, &text);
             return open(loaded, Standing::Good, text, Vec::new());
         }
         Err(problems) => problems,
     };
-    match last_good() {
-        Some((last, loaded)) if keeps(&loaded.policy, &text) => {
-            open(loaded, Standing::Kept, last, problems)
-        }
-        _ => Configured {
+    match last_good(&plugin, &text) {
+        Some((last, loaded)) => open(loaded, Standing::Kept, last, problems),
+        None => Configured {
             gate: Gate::Invalid,
             standing: Standing::Invalid,
+            lacks: plugin.lacks(&text),
             text: Vec::new(),
             problems,
             warnings: Vec::new(),
@@ -73,18 +75,11 @@ fn open(
 ) -> Configured {
     let refreshes = remote::adopt(&policy);
     let gate = Gate::Open { policy: Box::new(policy), refreshes };
-    Configured { gate, standing, text, problems, warnings }
+    Configured { gate, standing, text, problems, warnings, lacks: None }
 }
 
-/// Whether the last good policy stays in force in place of `text`. Either may say `deny`.
-fn keeps(last: &Policy, text: &[u8]) -> bool {
-    [last.on_invalid_config, OnInvalidConfig::of_invalid(text)]
-        .iter()
-        .all(|wish| *wish == OnInvalidConfig::KeepLast)
-}
-
-fn remember(text: &[u8]) {
-    let Some(key) = key() else { return };
+fn remember(plugin: &Plugin, policy: &Policy, text: &[u8]) {
+    let Some(key) = plugin.key(policy.instance.as_deref()) else { return };
     let same = host::shared_data(&key).is_some_and(|(known, _)| known == text);
     if !same {
         // Whichever of two workers comes last: both have the same text to write.
@@ -92,17 +87,21 @@ fn remember(text: &[u8]) {
     }
 }
 
-fn last_good() -> Option<(Vec<u8>, Loaded)> {
-    let (text, _) = host::shared_data(&key()?)?;
-    let loaded = Policy::from_json(&text).ok()?;
-    Some((text, loaded))
+/// The configuration that stays in force in place of `text`, which is wrong.
+fn last_good(plugin: &Plugin, text: &[u8]) -> Option<(Vec<u8>, Loaded)> {
+    let (last, _) = host::shared_data(&plugin.key_for_wrong(text)?)?;
+    let loaded = Policy::from_json(&last).ok()?;
+    plugin.keeps(&loaded.policy, text).then_some((last, loaded))
 }
 
-/// What the plugin is called, by its name and its root id. Without both it cannot be told from another,
-/// whose configuration must never be taken for its own: two listeners often have a filter of one name.
-fn key() -> Option<String> {
-    let text = |name| String::from_utf8(host::property(&[name])?).ok();
-    let filled = |name| text(name).filter(|text| !text.is_empty());
-    let (name, root) = (filled("plugin_name")?, filled("plugin_root_id")?);
-    Some(format!("usher.config {name} {root}"))
+/// The plugin that is being configured.
+fn plugin() -> Plugin {
+    let text = |path: &[&str]| String::from_utf8(host::property(path)?).ok();
+    Plugin {
+        name: text(&["plugin_name"]).unwrap_or_default(),
+        root_id: text(&["plugin_root_id"]).unwrap_or_default(),
+        // Not `node`: of the two Envoy answers for this one alone while it configures (1.36 and 1.40).
+        in_istio: text(&["xds", "node", "metadata", "ISTIO_VERSION"])
+            .is_some_and(|version| !version.is_empty()),
+    }
 }

@@ -13,6 +13,8 @@ use crate::upstream::Upstream;
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     plugin: Option<Value>,
+    called: Option<String>,
+    hop: Option<Vec<Value>>,
     ahead: Vec<Value>,
     behind: Vec<Value>,
     routes: Vec<Value>,
@@ -34,6 +36,8 @@ pub(crate) struct Site {
     pub(crate) directory: PathBuf,
     /// Clusters beside the service.
     pub(crate) clusters: Vec<Value>,
+    /// The node's metadata, by which a proxy of Istio's is known.
+    pub(crate) metadata: Value,
 }
 
 impl Site {
@@ -52,8 +56,8 @@ impl Site {
         for (name, setup) in doors.iter().filter(|(_, setup)| setup.discovered) {
             self.publish_plugin(name, setup);
         }
-        let listeners = doors.iter().map(|(name, setup)| setup.listener(name, self)).collect();
-        publish(&self.listeners(), listeners);
+        let listeners = doors.iter().flat_map(|(name, setup)| setup.listeners(name, self));
+        publish(&self.listeners(), listeners.collect());
     }
 
     /// The file that listener `name` discovers its Usher's configuration in (ECDS), see
@@ -68,7 +72,7 @@ impl Site {
         let resource = json!({
             "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
             "name": name,
-            "typed_config": usher(name, &self.module, plugin, setup),
+            "typed_config": usher(setup.plugin_name(name), &self.module, plugin, setup),
         });
         publish(&self.plugin(name), vec![resource]);
     }
@@ -177,18 +181,93 @@ impl Setup {
         self
     }
 
+    /// Gives the plugin this name and root id instead of its door's.
+    pub fn called(mut self, name: &str) -> Self {
+        self.called = Some(name.to_owned());
+        self
+    }
+
+    /// Puts a hop before it, as a waypoint has one: the door is the hop's, which ends TLS, has these
+    /// HTTP filters, and passes requests on to an internal listener in the same Envoy, where Usher is.
+    pub fn behind_a_hop(mut self, filters: Vec<Value>) -> Self {
+        self.hop = Some(filters);
+        self
+    }
+
+    fn plugin_name<'n>(&'n self, name: &'n str) -> &'n str {
+        self.called.as_deref().unwrap_or(name)
+    }
+
     pub(crate) fn has_plugin(&self) -> bool {
         self.plugin.is_some()
     }
 
+    /// The listener `name` on a free port, and the internal one behind it if it is a hop.
+    fn listeners(&self, name: &str, site: &Site) -> Vec<Value> {
+        let Some(filters) = &self.hop else { return vec![self.listener(name, site)] };
+        let inside = Self { transport_socket: None, hop: None, ..self.clone() };
+        let mut inside = inside.listener(name, site);
+        inside["name"] = json!(internal(name));
+        inside.as_object_mut().unwrap().remove("address");
+        inside["internal_listener"] = json!({});
+        let hop = Self {
+            ahead: filters.clone(),
+            transport_socket: self.transport_socket.clone(),
+            ..Self::default()
+        };
+        let mut hop = hop.listener(name, site);
+        let manager = &mut hop["filter_chains"][0]["filters"][0]["typed_config"];
+        let to = json!({ "cluster": internal(name) });
+        manager["route_config"]["virtual_hosts"][0]["routes"] =
+            json!([{ "match": { "prefix": "/" }, "route": to }]);
+        // The inner listener's says what was decided.
+        manager["access_log"] = json!([]);
+        vec![hop, inside]
+    }
+
+    /// The clusters that lead to its internal listener.
+    fn clusters(&self, name: &str) -> Option<Value> {
+        self.hop.as_ref()?;
+        let endpoint = json!({ "address": { "envoy_internal_address": {
+            "server_listener_name": internal(name),
+        }}});
+        Some(json!({
+            "name": internal(name),
+            "type": "STATIC",
+            "load_assignment": {
+                "cluster_name": internal(name),
+                "endpoints": [{ "lb_endpoints": [{ "endpoint": endpoint }] }],
+            },
+            "transport_socket": {
+                "name": "envoy.transport_sockets.internal_upstream",
+                "typed_config": {
+                    "@type": concat!(
+                        "type.googleapis.com/envoy.extensions.transport_sockets",
+                        ".internal_upstream.v3.InternalUpstreamTransport",
+                    ),
+                    "transport_socket": {
+                        "name": "envoy.transport_sockets.raw_buffer",
+                        "typed_config": {
+                            "@type": concat!(
+                                "type.googleapis.com/envoy.extensions.transport_sockets",
+                                ".raw_buffer.v3.RawBuffer",
+                            ),
+                        },
+                    },
+                },
+            },
+        }))
+    }
+
     /// The listener `name` on a free port.
-    pub(crate) fn listener(&self, name: &str, site: &Site) -> Value {
+    fn listener(&self, name: &str, site: &Site) -> Value {
         let mut filters = self.ahead.clone();
         filters.extend(self.plugin.as_ref().map(|plugin| {
             if self.discovered {
                 json!({ "name": name, "config_discovery": discovery(&site.plugin(name)) })
             } else {
-                json!({ "name": "usher", "typed_config": usher(name, &site.module, plugin, self) })
+                let typed = usher(self.plugin_name(name), &site.module, plugin, self);
+                json!({ "name": "usher", "typed_config": typed })
             }
         }));
         filters.extend(self.behind.iter().cloned());
@@ -224,11 +303,22 @@ impl Setup {
 }
 
 /// The whole configuration.
-pub(crate) fn envoy(site: &Site, tags: Tags) -> Value {
-    let clusters: Vec<Value> = std::iter::once(service()).chain(site.clusters.clone()).collect();
+pub(crate) fn envoy(site: &Site, tags: Tags, doors: &[(String, Setup)]) -> Value {
+    let clusters = std::iter::once(service()).chain(site.clusters.clone());
+    let inside = doors.iter().filter_map(|(name, setup)| setup.clusters(name));
+    let clusters: Vec<Value> = clusters.chain(inside).collect();
     json!({
         // Envoy takes discovered resources only with a name of its own.
-        "node": { "id": "gate", "cluster": "usher-tests" },
+        "node": { "id": "gate", "cluster": "usher-tests", "metadata": site.metadata },
+        "bootstrap_extensions": [{
+            "name": "envoy.bootstrap.internal_listener",
+            "typed_config": {
+                "@type": concat!(
+                    "type.googleapis.com/envoy.extensions.bootstrap",
+                    ".internal_listener.v3.InternalListener",
+                ),
+            },
+        }],
         "admin": { "address": address(0) },
         "stats_config": tags.config(),
         "dynamic_resources": { "lds_config": discovered_in(&site.listeners()) },
@@ -262,6 +352,11 @@ fn usher(name: &str, module: &Path, configuration: &Value, setup: &Setup) -> Val
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
         "config": config,
     })
+}
+
+/// The internal listener behind the door `name`.
+fn internal(name: &str) -> String {
+    format!("{name}-internal")
 }
 
 fn discovery(file: &Path) -> Value {

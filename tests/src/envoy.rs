@@ -88,13 +88,14 @@ impl Envoy {
     pub(crate) fn listeners(&self) -> HashMap<String, SocketAddr> {
         let listeners: Value = serde_json::from_str(&self.admin("/listeners?format=json")).unwrap();
         let listeners = listeners["listener_statuses"].as_array().unwrap();
+        // An internal listener has no address that a client could connect to.
         let entry = |listener: &Value| {
-            let address = &listener["local_address"]["socket_address"];
+            let address = listener["local_address"].get("socket_address")?;
             let port = address["port_value"].as_u64().unwrap();
             let address = format!("{}:{port}", address["address"].as_str().unwrap());
-            (listener["name"].as_str().unwrap().to_owned(), address.parse().unwrap())
+            Some((listener["name"].as_str().unwrap().to_owned(), address.parse().unwrap()))
         };
-        listeners.iter().map(entry).collect()
+        listeners.iter().filter_map(entry).collect()
     }
 
     /// The body of a GET of the admin interface.

@@ -19,7 +19,7 @@ use crate::envoy::Envoy;
 use crate::log::{Entry, Log};
 use crate::secrets;
 use crate::stats::{self, Series, Tags};
-use crate::tls::{Authority, Identity};
+use crate::tls::{Authority, Caller, Identity};
 use crate::upstream::Upstream;
 
 /// A gate that is being described.
@@ -28,6 +28,7 @@ pub struct Plan {
     module: Option<PathBuf>,
     workers: usize,
     clusters: Vec<Value>,
+    metadata: Value,
     doors: Vec<(String, Setup)>,
     tags: Tags,
 }
@@ -65,6 +66,7 @@ impl Gate {
             module: None,
             workers: 1,
             clusters: Vec::new(),
+            metadata: Value::Null,
             doors: Vec::new(),
             tags: Tags::default(),
         }
@@ -158,6 +160,12 @@ impl Plan {
         self
     }
 
+    /// Gives the node this metadata, such as the `ISTIO_VERSION` of a proxy of Istio's.
+    pub fn metadata(mut self, metadata: Value) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
     /// Lets Envoy have so many worker threads instead of one.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
@@ -193,9 +201,10 @@ impl Plan {
             None if guarded => module(),
             None => PathBuf::new(),
         };
-        let site = Site { module, directory: directory(), clusters: self.clusters };
+        let (clusters, metadata) = (self.clusters, self.metadata);
+        let site = Site { module, directory: directory(), clusters, metadata };
         site.publish(&self.doors);
-        let bootstrap = bootstrap::envoy(&site, self.tags);
+        let bootstrap = bootstrap::envoy(&site, self.tags, &self.doors);
         let envoy = Envoy::start(&self.envoy, &bootstrap, site.directory.clone(), self.workers);
         Gate {
             doors: envoy.listeners(),
@@ -258,6 +267,12 @@ impl Door<'_> {
         ask: &Ask,
     ) -> Reply {
         seen(authority.exchange(self.address, identity, sni, &Ask::case(), ask))
+    }
+
+    /// Sends `ask` over HTTP/1.1 in TLS as `caller`. Answers whether its session was resumed, too.
+    pub fn tls_as(&self, caller: &Caller, ask: &Ask) -> (Reply, bool) {
+        let (reply, resumed) = caller.exchange(self.address, &Ask::case(), ask);
+        (seen(reply), resumed)
     }
 
     /// Sends `ask` on a connection that was made to this door before.

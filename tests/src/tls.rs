@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
+    ALL_VERSIONS, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig,
+    StreamOwned, SupportedProtocolVersion,
 };
 
 use crate::client::{Ask, Reply, http1};
@@ -32,6 +33,23 @@ pub struct Identity {
     certificate: CertificateDer<'static>,
     certificate_pem: String,
     key: KeyPair,
+}
+
+/// A client that remembers its TLS sessions, and speaks one version of TLS.
+pub struct Caller {
+    config: Arc<ClientConfig>,
+}
+
+impl Caller {
+    /// Sends `ask` on a fresh connection. Answers whether its session was resumed, too.
+    pub(crate) fn exchange(&self, address: SocketAddr, case: &str, ask: &Ask) -> (Reply, bool) {
+        let server = ServerName::try_from(SERVER).unwrap();
+        let connection = ClientConnection::new(Arc::clone(&self.config), server).unwrap();
+        let mut stream = StreamOwned::new(connection, http1::connect(address));
+        let reply = http1::exchange(&mut stream, case, ask);
+        let resumed = stream.conn.handshake_kind() == Some(HandshakeKind::Resumed);
+        (reply, resumed)
+    }
 }
 
 impl Identity {
@@ -165,6 +183,15 @@ impl Authority {
         http1::exchange(self.wrap(http1::connect(address), identity, name), case, ask)
     }
 
+    /// A client of this authority's servers, with this certificate of whichever authority.
+    pub fn caller(
+        &self,
+        identity: Option<&Identity>,
+        version: &'static SupportedProtocolVersion,
+    ) -> Caller {
+        Caller { config: Arc::new(self.client_config(identity, &[version])) }
+    }
+
     /// TLS over `stream` as `identity`, to the server of this name; to an address no name is sent.
     pub fn wrap(
         &self,
@@ -172,16 +199,25 @@ impl Authority {
         identity: Option<&Identity>,
         server: ServerName<'static>,
     ) -> StreamOwned<ClientConnection, TcpStream> {
+        let config = Arc::new(self.client_config(identity, ALL_VERSIONS));
+        StreamOwned::new(ClientConnection::new(config, server).unwrap(), stream)
+    }
+
+    fn client_config(
+        &self,
+        identity: Option<&Identity>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).unwrap();
-        let config = ClientConfig::builder().with_root_certificates(roots);
-        let config = match identity {
+        let config = ClientConfig::builder_with_protocol_versions(versions);
+        let config = config.with_root_certificates(roots);
+        match identity {
             None => config.with_no_client_auth(),
             Some(identity) => {
                 let key = PrivateKeyDer::Pkcs8(identity.key.serialize_der().into());
                 config.with_client_auth_cert(vec![identity.certificate.clone()], key).unwrap()
             }
-        };
-        StreamOwned::new(ClientConnection::new(Arc::new(config), server).unwrap(), stream)
+        }
     }
 }

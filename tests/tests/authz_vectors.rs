@@ -40,6 +40,7 @@ fn request(case: &Value) -> Request {
         uri_sans: list(&peer["uri_sans"]),
         dns_sans: list(&peer["dns_sans"]),
         subject: peer["subject"].as_str().unwrap().to_owned(),
+        ..Peer::default()
     });
     let metadata = case["metadata"].as_object().unwrap().iter().flat_map(|(filter, keys)| {
         keys.as_object().unwrap().iter().map(|(key, value)| Metadatum {

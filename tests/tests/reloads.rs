@@ -17,7 +17,7 @@ static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
 
 /// A configuration that shows its `version` in what it emits.
 fn configuration(version: usize) -> Value {
-    json!({ "jwtRules": [{
+    json!({ "instance": "gate", "jwtRules": [{
         "issuer": ISSUER,
         "jwks": mint::jwks([&*KEY]),
         "outputClaimToHeaders": [{ "header": format!("x-version-{version}"), "claim": "sub" }],
@@ -26,7 +26,8 @@ fn configuration(version: usize) -> Value {
 
 /// Several things wrong, and its problems.
 fn wrong() -> (Value, [&'static str; 3]) {
-    let wrong = json!({ "jwtRule": [], "mode": "enforced", "missingToken": "allow" });
+    let wrong =
+        json!({ "instance": "gate", "jwtRule": [], "mode": "enforced", "missingToken": "allow" });
     let problems = [
         "nothing to check: give `jwtRules` or `authorizationPolicies`",
         "jwtRule: unknown field `jwtRule`; did you mean `jwtRules`?",
@@ -101,8 +102,8 @@ fn keep_last(envoy: &std::path::Path) {
     gate.log().line_with(&["[warning]", "wasm log keeping", kept]);
     assert_version(keeping, 1);
     // Another wrong one over the wrong one.
-    gate.reconfigure("keeping", Setup::plugin_text("jwtRules: []").discovered());
-    gate.log().line_with(&["[warning]", "wasm log keeping", "expected JSON"]);
+    gate.reconfigure("keeping", door(json!({ "instance": "gate", "jwtRules": "none" })));
+    gate.log().line_with(&["[warning]", "wasm log keeping", "expected a list"]);
     assert_version(keeping, 1);
     gate.reconfigure("keeping", door(configuration(2)));
     await_version(keeping, 2);

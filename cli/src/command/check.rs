@@ -19,8 +19,9 @@ use crate::{Exit, config, input, lint, manifest, style};
 /// Validates configurations and manifests; silent when they are good
 ///
 /// A file holds one or more YAML documents, or JSON: a pluginConfig, or manifests (WasmPlugin,
-/// TrafficExtension, RequestAuthentication, AuthorizationPolicy). In a manifest all is refused that
-/// Istio's own validation refuses. Warnings are about what is legal and dangerous.
+/// TrafficExtension, RequestAuthentication, AuthorizationPolicy), or an Envoy configuration with filters
+/// of Usher in it. In a manifest all is refused that Istio's own validation refuses. Warnings are about
+/// what is legal and dangerous.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// YAML or JSON files, `-` for standard input
@@ -98,14 +99,15 @@ impl<'f> Checked<'f> {
     fn of(file: &'f str, number: usize, document: Document, now: u64) -> Self {
         let problems = Problems::default();
         let judged = config::configs(&document, &problems);
-        let mut policies = Vec::new();
-        for plugin_config in &judged.configs {
-            let policy = config::read(plugin_config, &problems);
-            if let Some(policy) = &policy {
-                lint::plugin_config(plugin_config, policy, now, &problems);
-            }
-            policies.push(policy);
+        let policies: Vec<Option<Policy>> =
+            judged.configs.iter().map(|config| config::read(config, &problems)).collect();
+        let pairs = judged.configs.iter().zip(&policies);
+        let loaded: Vec<_> =
+            pairs.filter_map(|(config, policy)| Some((config, policy.as_ref()?))).collect();
+        for (plugin_config, policy) in &loaded {
+            lint::plugin_config(plugin_config, policy, now, &problems);
         }
+        lint::names(&loaded, &problems);
         if problems.is_valid() {
             for resource in &judged.resources {
                 let at = config::below(&resource.at, "spec");

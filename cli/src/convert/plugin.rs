@@ -10,6 +10,7 @@ use usher::remote::Location;
 use super::collect::{Item, Scope};
 use super::select::Group;
 use super::{Manifest, Notes, object};
+use crate::manifest;
 
 /// What the manifests do not say.
 #[derive(Clone, Debug)]
@@ -44,7 +45,19 @@ pub(crate) fn manifest(
         config.insert("missingToken".to_owned(), json!("allow"));
         config.insert("jwtRules".to_owned(), Value::Array(rules));
     }
-    if asks_for_peer(&policies) {
+    let asks_for_peer = asks_for_peer(&policies);
+    if let Scope::Targets(targets) = &group.scope
+        && asks_for_peer
+        && manifest::is_for_a_waypoint(&json!({ "targetRefs": targets }))
+    {
+        notes.lost(
+            &format!("{}/{}", group.namespace, group.name),
+            "`ipBlocks` and `source.ip` never match at a waypoint, where nobody knows the TCP peer's \
+             address: say what is meant by `remoteIpBlocks` or by the peer's identity",
+        );
+        return None;
+    }
+    if asks_for_peer {
         config.insert("sourceAddress".to_owned(), json!({ "filterState": SOURCE_IP }));
         notes.advice(
             &format!("{}/{}", group.namespace, group.name),

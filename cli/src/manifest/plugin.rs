@@ -4,26 +4,55 @@
 use std::collections::BTreeSet;
 
 use usher::config::reader::{Node, Object, Problems, did_you_mean};
-use usher::json::Value;
+use usher::json::{Map, Value};
 
 use super::{PluginConfig, proto, selector, url};
 
 /// Checks a WasmPlugin's spec; answers its pluginConfig where that is Usher's.
-pub(super) fn check_wasm_plugin(spec: &Node<'_>, problems: &Problems) -> Option<PluginConfig> {
-    let spec = spec.object(problems)?;
+pub(super) fn check_wasm_plugin(node: &Node<'_>, problems: &Problems) -> Option<PluginConfig> {
+    let spec = node.object(problems)?;
+    check_attachment(node, problems);
     selector::check(&spec, selector::TargetRef::Allowed, problems);
     check_place(&spec, &["UNSPECIFIED_PHASE", "AUTHN", "AUTHZ", "STATS"], problems);
     let config = check_module(&spec, problems);
     spec.finish(problems);
-    config
+    config.map(|config| placed(config, node.value))
+}
+
+/// A configuration with what is known of its place.
+fn placed(config: PluginConfig, spec: &Value) -> PluginConfig {
+    PluginConfig { at_a_waypoint: selector::is_for_a_waypoint(spec), ..config }
+}
+
+/// A plugin that Istio attaches nowhere lets everything pass, and nobody says so.
+/// Source: istio/istio pilot/pkg/model/extensions.go (a waypoint's listeners are of class SERVER and of no
+/// port, a gateway's of class CLIENT).
+fn check_attachment(spec: &Node<'_>, problems: &Problems) {
+    let matches = spec.value.get("match").and_then(Value::as_array).into_iter().flatten();
+    for (index, one) in matches.enumerate() {
+        let at = format!("{}.match[{index}]", spec.at);
+        let mode = one.get("mode").and_then(Value::as_str).unwrap_or_default();
+        let ports = one.get("ports").and_then(Value::as_array).is_some_and(|p| !p.is_empty());
+        if selector::is_for_a_waypoint(spec.value) && (mode == "CLIENT" || ports) {
+            let problem = "with ports or `mode: CLIENT` no waypoint attaches the plugin, and \
+                           everything passes unguarded; leave `match` out beside `targetRefs`";
+            problems.warning(at, problem);
+        } else if selector::is_for_a_gateway(spec.value) && mode == "SERVER" {
+            let problem = "to a plugin an ingress gateway is a CLIENT: with `mode: SERVER` it is not \
+                           attached there, and everything passes unguarded; leave `match` out beside \
+                           `targetRefs`";
+            problems.warning(at, problem);
+        }
+    }
 }
 
 /// Checks a TrafficExtension's spec; answers its pluginConfig where that is Usher's.
 pub(super) fn check_traffic_extension(
-    spec: &Node<'_>,
+    node: &Node<'_>,
     problems: &Problems,
 ) -> Option<PluginConfig> {
-    let spec = spec.object(problems)?;
+    let spec = node.object(problems)?;
+    check_attachment(node, problems);
     selector::check(&spec, selector::TargetRef::Unknown, problems);
     // Renamed once in istio/api; either spelling is some release's.
     let phases = [
@@ -55,7 +84,7 @@ pub(super) fn check_traffic_extension(
     let wasm = wasm?;
     let config = check_module(&wasm, problems);
     wasm.finish(problems);
-    config
+    config.map(|config| placed(config, node.value))
 }
 
 /// Where in the filter chain, and for which traffic.
@@ -162,13 +191,14 @@ fn check_vm(vm: Object<'_>, problems: &Problems) {
 }
 
 /// The fields of a pluginConfig of Usher (DESIGN section 2).
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 21] = [
     "authorizationPolicies",
     "corsPreflight",
     "decisionLog",
     "exempt",
     "filterState",
     "identityHeaders",
+    "instance",
     "jwtRules",
     "limits",
     "matchScalarClaims",
@@ -176,6 +206,8 @@ const FIELDS: [&str; 18] = [
     "mode",
     "onInvalidConfig",
     "pathNormalization",
+    "peerIdentity",
+    "requireValidatedPeer",
     "responses",
     "signatureEngine",
     "sourceAddress",
@@ -191,9 +223,8 @@ fn plugin_config(
     names: &[Option<&str>],
     problems: &Problems,
 ) -> Option<PluginConfig> {
-    let named = names.iter().flatten().any(|name| name.to_ascii_lowercase().contains("usher"));
     let Some(config) = config else {
-        if named {
+        if speaks_usher(&Map::new(), names) {
             let problem = "no pluginConfig: as it stands every request is answered 503 \
                            `config_invalid`";
             problems.warning(&module.at, problem);
@@ -203,13 +234,18 @@ fn plugin_config(
     let Value::Object(members) = config.value else {
         return config.expected("an object", problems);
     };
-    let speaks_usher = members.keys().any(|key| {
-        FIELDS.contains(&key.as_str()) || !did_you_mean(key, FIELDS.into_iter()).is_empty()
-    });
-    if !named && !speaks_usher {
+    if !speaks_usher(members, names) {
         let problem = "not checked: neither `url` nor `pluginName` nor a field of it is Usher's";
         problems.warning(&config.at, problem);
         return None;
     }
-    Some(PluginConfig { at: config.at, value: config.value.clone() })
+    Some(PluginConfig::new(&config.at, config.value.clone()))
+}
+
+/// Whether a module or a field of its configuration is called as Usher's.
+pub(crate) fn speaks_usher(members: &Map<String, Value>, names: &[Option<&str>]) -> bool {
+    names.iter().flatten().any(|name| name.to_ascii_lowercase().contains("usher"))
+        || members.keys().any(|key| {
+            FIELDS.contains(&key.as_str()) || !did_you_mean(key, FIELDS.into_iter()).is_empty()
+        })
 }

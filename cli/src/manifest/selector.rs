@@ -22,6 +22,28 @@ pub(super) enum TargetRef {
     Unknown,
 }
 
+/// Whether a spec is for a waypoint: these alone attach to one. A Gateway may be either.
+pub(crate) fn is_for_a_waypoint(spec: &Value) -> bool {
+    targets(spec).any(|target| {
+        let text = |name| target.get(name).and_then(Value::as_str).unwrap_or_default();
+        match text("kind") {
+            "Service" | "ServiceEntry" => true,
+            "GatewayClass" => text("name") == "istio-waypoint",
+            _ => false,
+        }
+    })
+}
+
+/// Whether a spec names a Gateway.
+pub(super) fn is_for_a_gateway(spec: &Value) -> bool {
+    targets(spec).any(|target| target.get("kind").and_then(Value::as_str) == Some("Gateway"))
+}
+
+fn targets(spec: &Value) -> impl Iterator<Item = &Value> {
+    let several = spec.get("targetRefs").and_then(Value::as_array).into_iter().flatten();
+    several.chain(spec.get("targetRef"))
+}
+
 /// Checks the three fields of a spec.
 pub(super) fn check(spec: &Object<'_>, single: TargetRef, problems: &Problems) {
     let mut given = Vec::new();

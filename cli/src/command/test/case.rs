@@ -277,6 +277,7 @@ fn peer_of(node: &Node<'_>, problems: &Problems) -> Option<PeerLine> {
         uri_sans: texts("uri_sans"),
         dns_sans: texts("dns_sans"),
         subject: object.field("subject").and_then(|n| n.text(problems)).map(str::to_owned),
+        doubtful: object.field("doubtful").and_then(|n| n.boolean(problems)),
     };
     object.finish(problems);
     Some(peer)

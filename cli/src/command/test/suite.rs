@@ -105,9 +105,7 @@ fn config_of(file: &str, node: &Node<'_>, problems: &Problems) -> Option<Config>
             let beside = Path::new(file).parent().unwrap_or(Path::new("")).join(name);
             Some(Config::File(beside.to_string_lossy().into_owned()))
         }
-        Value::Object(_) => {
-            Some(Config::Inline(PluginConfig { at: node.at.clone(), value: node.value.clone() }))
-        }
+        Value::Object(_) => Some(Config::Inline(PluginConfig::new(&node.at, node.value.clone()))),
         _ => node.expected("a file's name, or a configuration", problems),
     }
 }

@@ -1,0 +1,205 @@
+//! Which configuration stays in force while a wrong one stands in its place: a plugin's own last good
+//! one, and never another plugin's.
+//!
+//! What two plugins of one process are told apart by is their name and root id in Istio, which gives
+//! each plugin a name of its own, and in a plain Envoy, where two listeners often have a filter of one
+//! name, an `instance` that both texts carry.
+
+use super::reader::{Object, Problems};
+use super::{CONFIG_DEPTH, Policy};
+use crate::json::{self, Value};
+
+/// `onInvalidConfig`: what is in force when a configuration comes that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInvalidConfig {
+    /// Nothing: every request is refused.
+    Deny,
+    /// The last good one, if there was one.
+    KeepLast,
+}
+
+const ON_INVALID_CONFIG: [(&str, OnInvalidConfig); 2] =
+    [("keepLast", OnInvalidConfig::KeepLast), ("deny", OnInvalidConfig::Deny)];
+
+/// A plugin, as its host calls it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plugin {
+    /// Envoy `plugin_name`.
+    pub name: String,
+    /// Envoy `plugin_root_id`.
+    pub root_id: String,
+    /// Whether the proxy is Istio's, where no two plugins have one name.
+    pub in_istio: bool,
+}
+
+/// What can be read of a text that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wrong {
+    on_invalid_config: OnInvalidConfig,
+    instance: Option<String>,
+}
+
+impl Plugin {
+    /// The name in shared data under which a good configuration of this plugin is kept; `None` where it
+    /// could be taken for another plugin's.
+    pub fn key(&self, instance: Option<&str>) -> Option<String> {
+        if self.name.is_empty() || self.root_id.is_empty() {
+            return None;
+        }
+        let mut parts = vec![self.name.as_str(), &self.root_id];
+        if !self.in_istio {
+            parts.push(instance.filter(|instance| !instance.is_empty())?);
+        }
+        // A list in JSON: no two lists have one text, whatever is in the names.
+        let parts: Value = parts.into_iter().map(Value::from).collect();
+        Some(format!("usher.config {parts}"))
+    }
+
+    /// What a wrong `text` lacks for a last good configuration to be known as its own.
+    pub fn lacks(&self, text: &[u8]) -> Option<&'static str> {
+        match self {
+            Self { name, .. } if name.is_empty() => Some("name"),
+            Self { root_id, .. } if root_id.is_empty() => Some("root_id"),
+            _ if self.key(Wrong::read(text).instance.as_deref()).is_none() => Some("instance"),
+            _ => None,
+        }
+    }
+
+    /// The same as [`Self::key`] for the configuration that may stand in for `text`, which is wrong; `None` where there is none.
+    pub fn key_for_wrong(&self, text: &[u8]) -> Option<String> {
+        let wrong = Wrong::read(text);
+        match wrong.on_invalid_config {
+            OnInvalidConfig::KeepLast => self.key(wrong.instance.as_deref()),
+            OnInvalidConfig::Deny => None,
+        }
+    }
+
+    /// Whether `last`, once kept for this plugin, stays in force in place of `text`, which is wrong.
+    /// Either may say `deny`.
+    pub fn keeps(&self, last: &Policy, text: &[u8]) -> bool {
+        let key = self.key_for_wrong(text);
+        last.on_invalid_config == OnInvalidConfig::KeepLast
+            && key.is_some()
+            && key == self.key(last.instance.as_deref())
+    }
+}
+
+impl Wrong {
+    fn read(text: &[u8]) -> Self {
+        let value = json::parse(text, CONFIG_DEPTH).ok();
+        let word = |name| value.as_ref().and_then(|value| value.get(name)?.as_str());
+        let wish = word("onInvalidConfig");
+        let known = ON_INVALID_CONFIG.iter().find(|(known, _)| Some(*known) == wish);
+        Self {
+            on_invalid_config: known.map_or(OnInvalidConfig::KeepLast, |(_, wish)| *wish),
+            instance: word("instance").map(str::to_owned),
+        }
+    }
+}
+
+pub(super) fn on_invalid_config(object: &Object<'_>, problems: &Problems) -> OnInvalidConfig {
+    let given = object.field("onInvalidConfig");
+    let given = given.and_then(|n| n.one_of(&ON_INVALID_CONFIG, problems));
+    given.unwrap_or(OnInvalidConfig::KeepLast)
+}
+
+pub(super) fn instance(object: &Object<'_>, problems: &Problems) -> Option<String> {
+    let given = object.field("instance").and_then(|n| n.filled_text(problems));
+    given.map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn plugin(name: &str, root_id: &str, in_istio: bool) -> Plugin {
+        Plugin { name: name.to_owned(), root_id: root_id.to_owned(), in_istio }
+    }
+
+    /// A good configuration with these further fields.
+    fn good(fields: &Value) -> Policy {
+        let mut text = json!({ "authorizationPolicies": [{ "name": "all", "rules": [{}] }] });
+        text.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        Policy::from_json(text.to_string().as_bytes()).unwrap().policy
+    }
+
+    #[test]
+    fn no_text_stands_in_for_another_plugins() {
+        let a = json!({ "instance": "a" });
+        let denying = json!({ "instance": "a", "onInvalidConfig": "deny" });
+        for (in_istio, last, wrong, expected, what) in [
+            (true, json!({}), "{}", true, "Istio: name and root id suffice"),
+            (true, json!({}), "no JSON", true, "Istio: text that cannot be read"),
+            (true, a.clone(), "{}", true, "Istio: an instance is not needed"),
+            (true, json!({}), r#"{"onInvalidConfig":"deny"}"#, false, "Istio: the new one denies"),
+            (true, denying.clone(), "{}", false, "Istio: the old one denies"),
+            (false, json!({}), "{}", false, "neither has an instance"),
+            (false, json!({}), r#"{"instance":"a"}"#, false, "the last has none"),
+            (false, a.clone(), "{}", false, "the wrong one has none"),
+            (false, a.clone(), r#"{"instance":"b"}"#, false, "two instances"),
+            (false, a.clone(), r#"{"instance":"A"}"#, false, "another spelling"),
+            (false, a.clone(), r#"{"instance":["a"]}"#, false, "no text"),
+            (false, a.clone(), r#"{"x":{"instance":"a"}}"#, false, "not at the top"),
+            (false, a.clone(), r#"{"instance":"a""#, false, "no JSON"),
+            (false, a.clone(), r#"{"instance":"a","instance":"a"}"#, false, "twice"),
+            (false, a.clone(), "", false, "no text at all"),
+            (false, a.clone(), r#"{"instance":"a"}"#, true, "the same"),
+            (
+                false,
+                a.clone(),
+                r#"{"instance":"a","onInvalidConfig":"deny"}"#,
+                false,
+                "the new one denies",
+            ),
+            (false, denying, r#"{"instance":"a"}"#, false, "the old one denies"),
+            (
+                false,
+                a,
+                r#"{"instance":"a","onInvalidConfig":"denny"}"#,
+                true,
+                "a word that is unknown",
+            ),
+        ] {
+            let plugin = plugin("usher", "usher", in_istio);
+            assert_eq!(plugin.keeps(&good(&last), wrong.as_bytes()), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn no_two_plugins_have_one_key() {
+        let name =
+            |name, root_id, in_istio, instance| plugin(name, root_id, in_istio).key(instance);
+        for (key, what) in [
+            (name("", "r", true, Some("i")), "no name"),
+            (name("n", "", true, Some("i")), "no root id"),
+            (name("n", "r", false, None), "no instance"),
+            (name("n", "r", false, Some("")), "an empty instance"),
+        ] {
+            assert_eq!(key, None, "{what}");
+        }
+        let keys = [
+            name("a b", "c", true, None),
+            name("a", "b c", true, None),
+            name("a\",\"b", "c", true, None),
+            name("a", "b\",\"c", true, None),
+            name("a", "b", false, Some("c")),
+            name("a", "b", false, Some("d")),
+            name("a b", "c", false, Some("d")),
+        ];
+        let all: std::collections::BTreeSet<_> = keys.iter().flatten().collect();
+        assert_eq!(all.len(), keys.len(), "{keys:?}");
+        assert_eq!(name("n", "r", true, None), name("n", "r", true, Some("i")));
+        for (plugin, wrong, lacks) in [
+            (plugin("", "r", true), "{}", Some("name")),
+            (plugin("n", "", true), "{}", Some("root_id")),
+            (plugin("n", "r", false), "{}", Some("instance")),
+            (plugin("n", "r", false), r#"{"instance":""}"#, Some("instance")),
+            (plugin("n", "r", false), r#"{"instance":"i"}"#, None),
+            (plugin("n", "r", true), "{}", None),
+        ] {
+            assert_eq!(plugin.lacks(wrong.as_bytes()), lacks, "{plugin:?} {wrong}");
+        }
+    }
+}
