@@ -1,8 +1,8 @@
 //! Claims and the one language that addresses them, for rules and for headers.
 //!
 //! A path is Istio's brackets, each a literal member name (`[realm_access][roles]`,
-//! `[https://example.com/groups]`), with `[*]` over the elements of a list; headers may also use dots
-//! (`realm_access.roles`), where a member that is literally so named comes first.
+//! `[https://example.com/groups]`), with `[*]` over the elements of a list. `outputClaimToHeaders` and
+//! `requiredClaims` may also use dots, each of which leads into an object (`realm_access.roles`).
 
 use crate::heap;
 use crate::json::{Map, Value};
@@ -66,34 +66,78 @@ impl ClaimPath {
     }
 }
 
-/// A claim as `outputClaimToHeaders` and `requiredClaims` name it: in brackets, or a plain name, which
-/// may be a way through objects joined by dots (Istio) or hold dots itself (`kubernetes.io`).
+/// A claim as `outputClaimToHeaders` and `requiredClaims` name it: in brackets, or names joined by dots, as
+/// in Istio. One spelling leads to one claim: whether a token holds another one decides nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimName {
     /// The name as configured.
     pub text: String,
-    literal: Option<ClaimPath>,
     path: ClaimPath,
 }
 
 impl ClaimName {
     /// Reads a name. `None` where brackets are opened and not closed.
     pub fn new(text: &str) -> Option<Self> {
-        let (literal, path) = if text.starts_with('[') {
-            (None, ClaimPath::from_brackets(text)?)
+        let path = if text.starts_with('[') {
+            ClaimPath::from_brackets(text)?
         } else {
-            let steps = text.split('.').map(|name| Segment::Name(name.to_owned()));
-            (Some(ClaimPath::name(text)), ClaimPath(steps.collect()))
+            // Envoy splits at each dot (spec A14.3): a member whose name holds one has brackets.
+            ClaimPath(text.split('.').map(|name| Segment::Name(name.to_owned())).collect())
         };
-        Some(Self { text: text.to_owned(), literal, path })
+        Some(Self { text: text.to_owned(), path })
     }
 
-    /// The values, a member that is literally so named first.
+    /// The values.
     pub fn find<'c>(&self, claims: &'c Claims) -> Vec<&'c Value> {
-        let literal = self.literal.as_ref().map(|path| claims.find(path)).unwrap_or_default();
-        if literal.is_empty() { claims.find(&self.path) } else { literal }
+        claims.find(&self.path)
+    }
+
+    /// Whether it leads to elements of a list (`[*]`), which are a list even where there is one.
+    pub fn leads_to_elements(&self) -> bool {
+        self.path.segments().contains(&Segment::Each)
+    }
+
+    /// The name, if it is that of a top-level claim.
+    pub fn top_level(&self) -> Option<&str> {
+        match self.path.segments() {
+            [Segment::Name(name)] => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The name in Istio's own spelling, which knows no brackets; `None`: Istio cannot reach that claim.
+    pub fn dotted(&self) -> Option<String> {
+        let names = self.path.segments().iter().map(|segment| match segment {
+            Segment::Name(name) if !name.contains('.') => Some(name.as_str()),
+            Segment::Name(_) | Segment::Each => None,
+        });
+        Some(names.collect::<Option<Vec<&str>>>()?.join("."))
+    }
+
+    /// The bracket spelling that was probably meant, where dots split what looks like one name: a URL
+    /// (`https://example.com/roles`), a domain (`kubernetes.io`), or brackets that do not begin the name.
+    pub fn probably_meant(&self) -> Option<String> {
+        let text = self.text.as_str();
+        if text.starts_with('[') {
+            return None;
+        }
+        if let Some((name, rest)) = text.split_once('[')
+            && rest.ends_with(']')
+        {
+            return Some(format!("[{name}][{rest}"));
+        }
+        let (name, rest) = text.split_once('.')?;
+        if text.contains(['/', ':']) {
+            return Some(format!("[{text}]"));
+        }
+        let mut rest = rest.split('.');
+        let domain = rest.next().filter(|word| TOP_LEVEL_DOMAINS.contains(word))?;
+        Some(rest.fold(format!("[{name}.{domain}]"), |path, name| format!("{path}[{name}]")))
     }
 }
+
+/// Domains that claims were seen to be named after.
+const TOP_LEVEL_DOMAINS: [&str; 8] = ["app", "cloud", "com", "dev", "io", "local", "net", "org"];
 
 impl Claims {
     /// The values that `path` leads to: none where a step is missing, several after `[*]`.
@@ -232,14 +276,68 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_name_comes_before_a_way() {
-        let both = claims(r#"{"a.b":1,"a":{"b":2}}"#);
-        let way = claims(r#"{"a":{"b":2}}"#);
-        let name = ClaimName::new("a.b").unwrap();
-        assert_eq!(name.find(&both), [&Value::from(1)]);
-        assert_eq!(name.find(&way), [&Value::from(2)]);
-        assert_eq!(ClaimName::new("[a][b]").unwrap().find(&both), [&Value::from(2)]);
+    fn a_name_leads_to_one_claim_whatever_else_a_token_holds() {
+        let both = r#"{"a.b":1,"a":{"b":2,"c":{"d":3},"c.d":4},"a.c":{"d":5},"https://x.y/r":6}"#;
+        for (name, token, expected) in [
+            ("a.b", both, Some(2)),
+            ("a.b", r#"{"a.b":1}"#, None),
+            ("a.b", r#"{"a.b":1,"a":{}}"#, None),
+            ("a.b", r#"{"a.b":1,"a":7}"#, None),
+            ("[a.b]", both, Some(1)),
+            ("[a.b]", r#"{"a":{"b":2}}"#, None),
+            ("[a][b]", both, Some(2)),
+            ("[a][b]", r#"{"a.b":1}"#, None),
+            ("a.c.d", both, Some(3)),
+            ("[a][c.d]", both, Some(4)),
+            ("[a.c][d]", both, Some(5)),
+            ("https://x.y/r", both, None),
+            ("[https://x.y/r]", both, Some(6)),
+            ("a", r#"{"a":8}"#, Some(8)),
+            ("[a]", r#"{"a":8}"#, Some(8)),
+            ("a.", r#"{"a":8,"a.":9}"#, None),
+            (".a", r#"{"a":8,".a":9}"#, None),
+        ] {
+            let claims = claims(token);
+            let found = ClaimName::new(name).unwrap().find(&claims);
+            assert_eq!(
+                found,
+                expected.map(Value::from).iter().collect::<Vec<_>>(),
+                "{name} {token}"
+            );
+        }
+        for (name, dotted) in [
+            ("a", Some("a")),
+            ("a.b", Some("a.b")),
+            ("[a][b]", Some("a.b")),
+            ("[a.b]", None),
+            ("[a][*]", None),
+        ] {
+            assert_eq!(ClaimName::new(name).unwrap().dotted().as_deref(), dotted, "{name}");
+        }
         assert_eq!(ClaimName::new("[a"), None);
+        assert_eq!(ClaimName::new("[a].b"), None);
+    }
+
+    #[test]
+    fn names_that_probably_mean_another_claim_are_told() {
+        for (name, expected) in [
+            ("sub", None),
+            ("realm_access.roles", None),
+            ("resource_access.my-app.roles", None),
+            ("https://example.com/roles", Some("[https://example.com/roles]")),
+            ("urn:example.org", Some("[urn:example.org]")),
+            ("example.com/roles", Some("[example.com/roles]")),
+            ("https://roles", None),
+            ("kubernetes.io", Some("[kubernetes.io]")),
+            ("kubernetes.io.serviceaccount.name", Some("[kubernetes.io][serviceaccount][name]")),
+            ("realm_access[roles]", Some("[realm_access][roles]")),
+            ("realm_access[roles][0]", Some("[realm_access][roles][0]")),
+            ("[kubernetes.io]", None),
+            ("[https://example.com/roles]", None),
+        ] {
+            let name = ClaimName::new(name).unwrap();
+            assert_eq!(name.probably_meant().as_deref(), expected, "{}", name.text);
+        }
     }
 
     #[test]

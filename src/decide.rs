@@ -11,10 +11,11 @@ use crate::authorize::{self, Judgement, Permit, Verdict};
 use crate::cache::Answer;
 use crate::config::{CorsPreflight, ExemptToken, MissingToken, Mode, OnSpoof, Policy};
 use crate::denial::{Denial, Malformed};
+use crate::identity::Emitted;
 use crate::remote::Want;
 use crate::reply::Reply;
 use crate::request::{Request, bounds};
-use crate::token::{self, Edits, Found, Lines, Stands};
+use crate::token::{self, Edits, Found, Stands};
 use crate::verify::Counting;
 use crate::{compact, path};
 
@@ -307,7 +308,7 @@ impl Way<'_> {
         let mut edits = self.edits.clone();
         edits.add(self.withheld.clone());
         if let Some(verified) = verified {
-            edits.set_all(&*self.emission(verified)?);
+            edits.set_all(&self.emission(verified)?.lines);
         }
         Ok(Cow::Owned(edits.applied(request)))
     }
@@ -332,18 +333,22 @@ impl Way<'_> {
         let Some(verified) = permit.verified() else {
             return Ok(Passed);
         };
-        let emission = self.emission(verified)?;
-        for (name, _) in emission.iter() {
+        let emitted = self.emission(verified)?;
+        for (name, _) in &emitted.lines {
             self.step(|| format!("emit: `{}`", String::from_utf8_lossy(name)));
         }
-        self.edits.set_all(&emission);
+        self.edits.set_all(&emitted.lines);
+        for name in &emitted.withheld {
+            self.step(|| format!("emit: not `{name}`: `raw` cannot write white space at an end"));
+        }
+        self.report.withheld.clone_from(&emitted.withheld);
         Ok(Passed)
     }
 
-    fn emission(&self, verified: &Verified) -> Result<Rc<Lines>, Denial> {
+    fn emission(&self, verified: &Verified) -> Result<Rc<Emitted>, Denial> {
         verified.emission(|| {
             let rule = self.policy.jwt.rule(verified).ok_or(Denial::HostFailed)?;
-            rule.emission.lines(verified, self.policy.limits.emitted_bytes)
+            rule.emission.emitted(verified, self.policy.limits.emitted_bytes)
         })
     }
 

@@ -5,10 +5,9 @@
 //! emitted name. That holds in trailers too.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
 
 use crate::authenticate::Verified;
-use crate::claims::{ClaimName, Claims};
+use crate::claims::{ClaimName, Claims, Identity};
 use crate::denial::Denial;
 use crate::hash::FastSet;
 use crate::json::{Map, Value};
@@ -17,7 +16,7 @@ use crate::token::Lines;
 
 pub mod encode;
 
-use encode::{ClaimFormat, PayloadEncoding, TextEncoding};
+use encode::{ClaimFormat, PayloadEncoding, Shape, TextEncoding, Written};
 
 /// The headers that only Usher may set.
 #[derive(Clone, Debug, Default)]
@@ -115,10 +114,19 @@ pub struct ClaimHeader {
     pub name: String,
     /// The claim.
     pub claim: ClaimName,
-    /// How a list is written.
-    pub format: ClaimFormat,
+    /// How a list is written, and that a text is one; `None`: a text is no list.
+    pub format: Option<ClaimFormat>,
     /// How bytes that a header cannot hold are written.
     pub encoding: TextEncoding,
+}
+
+/// The headers for one verified token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Emitted {
+    /// The lines, by name.
+    pub lines: Lines,
+    /// Headers that are not emitted, because `raw` cannot write the claim.
+    pub withheld: Vec<String>,
 }
 
 impl Emission {
@@ -128,42 +136,62 @@ impl Emission {
         payload.chain(self.claims.iter().map(|header| header.name.as_str()))
     }
 
-    /// The header lines for a verified token, by name. Of two mappings to one name the last wins; a
+    /// The headers for a verified token. Of two mappings to one name the last wins; a
     /// claim that is absent, null or empty gives no header.
     ///
     /// # Errors
     /// [`Denial::IdentityTooLarge`] where names and values together exceed `limit` bytes: an identity
     /// is never cut.
-    pub fn lines(&self, verified: &Verified, limit: usize) -> Result<Lines, Denial> {
-        let claims = &verified.identity().claims;
-        let mut all: Lines = Vec::new();
-        let mut put = |name: &str, lines: Vec<Vec<u8>>| {
-            all.push((name.as_bytes().into(), lines.into()));
-        };
+    pub fn emitted(&self, verified: &Verified, limit: usize) -> Result<Emitted, Denial> {
+        let identity = verified.identity();
+        let mut all: Vec<(&str, Written)> = Vec::new();
         if let Some(header) = &self.payload {
-            put(&header.name, vec![header.value(verified.payload(), claims)]);
+            let value = header.value(verified.payload(), &identity.claims);
+            all.push((&header.name, Written::Lines(vec![value])));
         }
         for header in &self.claims {
-            let values = header.claim.find(claims);
-            put(&header.name, encode::claim(&values, header.format, header.encoding));
+            let values = header.claim.find(&identity.claims);
+            let shape = header.claim.shape(identity);
+            let written = encode::claim(&values, &shape, header.format, header.encoding);
+            all.push((&header.name, written));
         }
         let mut seen = FastSet::default();
         all.reverse();
-        all.retain(|(name, _)| seen.insert(Rc::clone(name)));
-        all.reverse();
-        all.retain(|(_, lines)| !lines.is_empty());
-        let bytes = all.iter().flat_map(|(name, lines)| {
+        all.retain(|(name, _)| seen.insert(*name));
+        let Emitted { mut lines, mut withheld } = Emitted::default();
+        for (name, written) in all.into_iter().rev() {
+            match written {
+                Written::Lines(texts) if texts.is_empty() => {}
+                Written::Lines(texts) => {
+                    let texts: Vec<Vec<u8>> = texts.into_iter().map(String::into_bytes).collect();
+                    lines.push((name.as_bytes().into(), texts.into()));
+                }
+                Written::Withheld => withheld.push(name.to_owned()),
+            }
+        }
+        let bytes = lines.iter().flat_map(|(name, lines)| {
             lines.iter().map(|line| line.len().saturating_add(name.len()))
         });
         if bytes.fold(0, usize::saturating_add) > limit {
             return Err(Denial::IdentityTooLarge);
         }
-        Ok(all)
+        Ok(Emitted { lines, withheld })
+    }
+}
+
+impl ClaimName {
+    /// Whether what it leads to is a list, whatever its JSON says.
+    fn shape<'i>(&self, identity: &'i Identity) -> Shape<'i> {
+        if self.leads_to_elements() {
+            return Shape::Elements;
+        }
+        let words = self.top_level().and_then(|name| identity.words(name));
+        words.map_or(Shape::Value, Shape::Words)
     }
 }
 
 impl PayloadHeader {
-    fn value(&self, signed: &str, claims: &Claims) -> Vec<u8> {
+    fn value(&self, signed: &str, claims: &Claims) -> String {
         let chosen = self.claims.as_ref().map(|names| {
             let chosen: Map<String, Value> = names
                 .iter()

@@ -14,11 +14,13 @@ use crate::json::Value;
 use crate::request::peer::Certainty;
 use crate::request::{Connection, Request};
 
+pub mod limit;
 mod line;
 #[cfg(test)]
 mod tests;
 pub mod words;
 
+use limit::Limiter;
 use line::Line;
 
 /// How loud a line is. A stock sidecar shows warnings and nothing below.
@@ -37,6 +39,8 @@ pub struct Circumstances<'c> {
     pub now: u64,
     /// How many configurations the plugin has put in force, this one included.
     pub generation: u64,
+    /// How many lines were left out since the last one.
+    pub suppressed: u64,
     /// The key for hashes where the configuration gives none.
     pub process_key: &'c [u8],
     /// What the host told of the connection for the line alone; `None`: what the request holds.
@@ -45,8 +49,26 @@ pub struct Circumstances<'c> {
 
 /// Which of the allowed decisions are written: each n-th, evenly.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Sampler {
+struct Sampler {
     owed: f64,
+}
+
+/// What chooses the lines of one plugin in one worker.
+#[derive(Clone, Debug, Default)]
+pub struct Throttle {
+    sampler: Sampler,
+    limiter: Limiter,
+}
+
+/// What becomes of the line for a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// It is written, this loud, and says that so many were left out before it.
+    Write(Level, u64),
+    /// It would be written, but there were too many in this second.
+    Suppress,
+    /// Nobody asked for it.
+    Skip,
 }
 
 /// Longest line, in bytes: what all its fields may have together.
@@ -66,8 +88,22 @@ mod most {
     pub(super) const SPOOFED: usize = 512;
 }
 
-/// Whether a decision is written, and how loud.
-pub fn wanted(log: &DecisionLog, decision: &Decision, sampler: &mut Sampler) -> Option<Level> {
+/// What becomes of the line for a decision of Unix time `now`, in seconds.
+pub fn choose(log: &DecisionLog, decision: &Decision, now: u64, throttle: &mut Throttle) -> Choice {
+    let Throttle { sampler, limiter } = throttle;
+    match wanted(log, decision, sampler) {
+        None => Choice::Skip,
+        // How many there may be of what was let through is `sample`'s to say.
+        Some(Level::Info) => Choice::Write(Level::Info, limiter.take_suppressed()),
+        Some(Level::Warn) if limiter.admits(log.refusals_per_second, decision, now) => {
+            Choice::Write(Level::Warn, limiter.take_suppressed())
+        }
+        Some(Level::Warn) => Choice::Suppress,
+    }
+}
+
+/// Whether a decision is worth a line, and how loud.
+fn wanted(log: &DecisionLog, decision: &Decision, sampler: &mut Sampler) -> Option<Level> {
     let judgement = decision.report.judgement.as_ref();
     let audited = judgement.is_some_and(|judgement| judgement.audit == Some(true));
     // Whoever tries a policy out waits for these.
@@ -106,6 +142,9 @@ pub fn line(
     let mut line = Line::new();
     line.number("time", circumstances.now);
     line.number("generation", circumstances.generation);
+    if circumstances.suppressed > 0 {
+        line.number("suppressed", circumstances.suppressed);
+    }
     outcome(&mut line, decision);
     if let Some(judgement) = &decision.report.judgement {
         policies(&mut line, judgement);

@@ -109,6 +109,9 @@ pub fn of_decision(decision: &Decision, mut add: impl FnMut(&Series<'_>)) {
         let header = String::from_utf8_lossy(&header);
         add(&Series::new(&family::IDENTITY_HEADERS_STRIPPED, [(&*header).into()]));
     }
+    for header in &report.withheld {
+        add(&Series::new(&family::IDENTITY_HEADERS_WITHHELD, [header.as_str().into()]));
+    }
     let dry_runs = judgement.map(|j| [("DENY", &j.dry_run_deny), ("ALLOW", &j.dry_run_allow)]);
     for (action, dry_run) in dry_runs.into_iter().flatten() {
         if let Some(dry_run) = dry_run {

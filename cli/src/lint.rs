@@ -65,6 +65,7 @@ pub(crate) fn request_authentication(spec: &Value, at: &str, now: u64, problems:
         missing_token: None,
     };
     jwt::check_audiences(&view, problems);
+    jwt::check_claim_names(&view, problems);
     keys::check(&view, now, problems);
 }
 

@@ -110,6 +110,7 @@ pub(crate) fn plugin_config() -> Value {
                                 "The share of allowed requests that have a line; default: 1",
                             ),
                         ),
+                        ("refusalsPerSecond", refusals_per_second()),
                         ("hash", flag("Whether claims are told as keyed SHA-256")),
                         (
                             "hashKey",
@@ -225,6 +226,13 @@ fn peer_identity() -> Value {
             { "const": "connection" },
             object("", &["filterState"], filter_state),
         ],
+    })
+}
+
+fn refusals_per_second() -> Value {
+    json!({
+        "description": "Lines about refusals that a worker writes in a second, at most; default: 50",
+        "oneOf": [{ "const": "unlimited" }, integer("", 0, 1_000_000)],
     })
 }
 

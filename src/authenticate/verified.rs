@@ -8,6 +8,7 @@ use crate::claims::Identity;
 use crate::compact::{Compact, Header};
 use crate::denial::Denial;
 use crate::heap;
+use crate::identity::Emitted;
 use crate::token::Lines;
 
 /// Proof that a token was verified, and what it says.
@@ -25,7 +26,7 @@ struct Token {
     payload: Box<str>,
     timing: Timing,
     reuse: Reuse,
-    emission: OnceCell<Result<Rc<Lines>, Denial>>,
+    emission: OnceCell<Result<Rc<Emitted>, Denial>>,
 }
 
 /// Whether the same token would come to the same rule again, as long as that rule accepts it.
@@ -91,8 +92,8 @@ impl Verified {
     /// What `make` refused.
     pub fn emission(
         &self,
-        make: impl FnOnce() -> Result<Lines, Denial>,
-    ) -> Result<Rc<Lines>, Denial> {
+        make: impl FnOnce() -> Result<Emitted, Denial>,
+    ) -> Result<Rc<Emitted>, Denial> {
         self.0.emission.get_or_init(|| make().map(Rc::new)).clone()
     }
 
@@ -118,7 +119,7 @@ impl Verified {
             heap::text(&identity.provider),
             heap::block(list),
             identity.claims.footprint(),
-            emitted.map_or(0, |lines| emission(lines)),
+            emitted.map_or(0, |emitted| emission(&emitted.lines)),
         ]
         .into_iter()
         .chain(words)

@@ -128,7 +128,7 @@ fn algorithms(object: &Object<'_>, problems: &Problems) -> Option<Vec<Algorithm>
 }
 
 fn space_delimited(object: &Object<'_>, problems: &Problems) -> Vec<String> {
-    let given = texts(object, "spaceDelimitedClaims", problems);
+    let given = top_level_claims(object, "spaceDelimitedClaims", problems).unwrap_or_default();
     let mut claims: Vec<String> =
         SPACE_DELIMITED.into_iter().chain(given).map(str::to_owned).collect();
     claims.sort_unstable();
@@ -179,10 +179,36 @@ fn required_claims(object: &Object<'_>, problems: &Problems) -> Vec<RequiredClai
 
 fn claim_name(node: &Node<'_>, problems: &Problems) -> Option<ClaimName> {
     let text = node.filled_text(problems)?;
-    match ClaimName::new(text) {
-        Some(name) => Some(name),
-        None => node.expected("a claim such as `groups`, `a.b` or `[a][b]`", problems),
+    let Some(name) = ClaimName::new(text) else {
+        return node.expected("a claim such as `groups`, `a.b` or `[a][b]`", problems);
+    };
+    if let Some(meant) = name.probably_meant() {
+        let problem = format!(
+            "`{text}` is split at its dots and nowhere else, as in Istio; did you mean the claim `{meant}`?"
+        );
+        problems.warning(&node.at, problem);
     }
+    Some(name)
+}
+
+/// A list of top-level claims, each by its literal name.
+pub(super) fn top_level_claims<'v>(
+    object: &Object<'v>,
+    field: &'static str,
+    problems: &Problems,
+) -> Option<Vec<&'v str>> {
+    let node = object.field(field)?;
+    let names = node.texts(problems)?;
+    for (index, name) in names.iter().enumerate() {
+        if name.starts_with('[') && name.ends_with(']') {
+            let problem = format!(
+                "names top-level claims as they are: no token has a claim `{name}` unless its brackets are part \
+                 of the name"
+            );
+            problems.warning(format!("{}[{index}]", node.at), problem);
+        }
+    }
+    Some(names)
 }
 
 fn emission(object: &Object<'_>, problems: &Problems) -> Emission {
@@ -200,7 +226,7 @@ fn payload_header(object: &Object<'_>, problems: &Problems) -> Option<PayloadHea
         ];
         n.one_of(&words, problems)
     });
-    let claims = object.field("outputPayloadClaims").and_then(|n| n.texts(problems));
+    let claims = top_level_claims(object, "outputPayloadClaims", problems);
     if !object.gives("outputPayloadToHeader") {
         for field in ["outputPayloadEncoding", "outputPayloadClaims"] {
             if object.gives(field) {
@@ -243,7 +269,7 @@ fn claim_headers(object: &Object<'_>, problems: &Problems) -> Vec<ClaimHeader> {
         Some(ClaimHeader {
             name: name?,
             claim: claim?,
-            format: format.unwrap_or_default(),
+            format,
             encoding: encoding.unwrap_or_default(),
         })
     };

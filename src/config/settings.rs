@@ -1,6 +1,6 @@
 //! The fields of a pluginConfig that are no rules.
 
-use super::jwt_rule::emitted_name;
+use super::jwt_rule::{emitted_name, top_level_claims};
 use super::reader::{Node, Object, Problems};
 use super::{Engine, FilterState, Limits, MissingToken, Mode, OnSpoof};
 use crate::authenticate::JwtRules;
@@ -9,6 +9,7 @@ use crate::cache;
 use crate::compact;
 use crate::decimal::Decimal;
 use crate::json::Value;
+use crate::log::limit::Rate;
 use crate::path::Normalization;
 use crate::reply::{Details, Format, Responses};
 use crate::request::peer::PeerIdentity;
@@ -29,6 +30,8 @@ pub struct DecisionLog {
     pub emit: Emit,
     /// Which part of the allowed ones, from 0 to 1.
     pub sample: f64,
+    /// How many of the others in a second, in each worker.
+    pub refusals_per_second: Rate,
     /// The claims that a line may name.
     pub claims: Vec<String>,
     /// Whether claims are shown as hashes.
@@ -37,7 +40,8 @@ pub struct DecisionLog {
 
 impl Default for DecisionLog {
     fn default() -> Self {
-        Self { emit: Emit::Denied, sample: 1.0, claims: vec!["sub".to_owned()], hash: None }
+        let (claims, rate) = (vec!["sub".to_owned()], Rate::default());
+        Self { emit: Emit::Denied, sample: 1.0, refusals_per_second: rate, claims, hash: None }
     }
 }
 
@@ -203,17 +207,37 @@ pub(super) fn decision_log(object: &Object<'_>, problems: &Problems) -> Decision
     if let Some(emit) = inner.field("emit").and_then(|n| n.one_of(&words, problems)) {
         log.emit = emit;
     }
-    if let Some(claims) = inner.field("claims").and_then(|n| n.texts(problems)) {
+    if let Some(claims) = top_level_claims(&inner, "claims", problems) {
         log.claims = claims.into_iter().map(str::to_owned).collect();
     }
     if let Some(sample) = inner.field("sample").and_then(|n| fraction(&n, problems)) {
         log.sample = sample;
+    }
+    if let Some(rate) = inner.field("refusalsPerSecond").and_then(|n| rate(&n, problems)) {
+        log.refusals_per_second = rate;
     }
     let hash = inner.field("hash").and_then(|n| n.boolean(problems)).unwrap_or(false);
     let key = inner.field("hashKey").and_then(|n| hash_key(&n, problems));
     log.hash = hash.then(|| key.map_or(HashKey::OfProcess, HashKey::Given));
     inner.finish(problems);
     log
+}
+
+/// More lines than a proxy can write.
+const MOST_REFUSALS: u64 = 1_000_000;
+
+fn rate(node: &Node<'_>, problems: &Problems) -> Option<Rate> {
+    if node.value.as_str() == Some("unlimited") {
+        return Some(Rate::Unlimited);
+    }
+    let number = node.integer(0..=MOST_REFUSALS, &Problems::default());
+    match number.and_then(|number| u32::try_from(number).ok()) {
+        Some(number) => Some(Rate::PerSecond(number)),
+        None => {
+            let expected = format!("`unlimited` or a whole number from 0 to {MOST_REFUSALS}");
+            node.expected(&expected, problems)
+        }
+    }
 }
 
 fn fraction(node: &Node<'_>, problems: &Problems) -> Option<f64> {

@@ -42,6 +42,8 @@ pub struct Report {
     pub preflight: bool,
     /// In a dry run: the places of tokens that enforcement would have taken out.
     pub would_withhold: Vec<Place>,
+    /// Identity headers that were not emitted, because their encoding cannot write the claim.
+    pub withheld: Vec<String>,
     /// Whether a token was there to be looked at.
     pub token_present: bool,
     /// The verified caller.

@@ -11,7 +11,7 @@ use crate::authenticate::crowd::{self, Crowd};
 use crate::cache::Answer;
 use crate::config::{HashKey, Policy};
 use crate::decide::{Decision, Session, Trace};
-use crate::log::{self, Circumstances, Level, Sampler, words};
+use crate::log::{self, Choice, Circumstances, Level, Throttle, words};
 use crate::metrics::{self, Series, family};
 use crate::remote::Ring;
 use crate::request::Request;
@@ -27,7 +27,7 @@ use super::{gather, host};
 #[derive(Default)]
 pub(super) struct Observer {
     stats: Stats,
-    sampler: Sampler,
+    throttle: Throttle,
     process_key: Vec<u8>,
     generation: u64,
     hash: String,
@@ -71,7 +71,7 @@ impl Observer {
         let valid = configured.standing == Standing::Good;
         self.stats.set(&family::CONFIG_VALID, [], u64::from(valid));
         for problem in &configured.problems {
-            host::log(LogLevel::Warn, &format!("usher: invalid configuration: {problem}"));
+            warn(&format!("usher: invalid configuration: {problem}"));
         }
         let problems = configured.problems.len();
         let outcome = match (configured.standing, configured.lacks) {
@@ -83,11 +83,11 @@ impl Observer {
             )),
         };
         if let Some(outcome) = outcome {
-            host::log(LogLevel::Warn, &format!("usher: {problems} problems: {outcome}"));
+            warn(&format!("usher: {problems} problems: {outcome}"));
         }
         if let Gate::Open { policy, .. } = &configured.gate {
             for warning in &configured.warnings {
-                host::log(LogLevel::Warn, &format!("usher: configuration: {warning}"));
+                warn(&format!("usher: configuration: {warning}"));
             }
             self.in_force(&configured.text, policy, session);
         }
@@ -125,7 +125,7 @@ impl Observer {
         }
         if let Ok(session) = session.try_borrow() {
             let line = start::line(policy, &self.hash, &session.ring, &*session.engine);
-            host::log(LogLevel::Warn, &line);
+            warn(&line);
         }
     }
 
@@ -247,19 +247,31 @@ impl Observer {
         }
         let standard = Default::default();
         let log = policy.map_or(&standard, |policy| &policy.decision_log);
-        if let Some(level) = log::wanted(log, decision, &mut self.sampler) {
-            let mut connection = request.connection.clone();
-            gather::for_log(policy, &mut connection);
-            let (generation, process_key) = (self.generation, self.process_key.as_slice());
-            let connection = Some(&connection);
-            let circumstances = Circumstances { now, generation, process_key, connection };
-            let level = match level {
-                Level::Info => LogLevel::Info,
-                Level::Warn => LogLevel::Warn,
-            };
-            host::log(level, &log::line(log, request, decision, &circumstances));
+        match log::choose(log, decision, now, &mut self.throttle) {
+            Choice::Skip => {}
+            Choice::Suppress => {
+                self.stats.add(&Series::new(&family::DECISION_LOG_SUPPRESSED, []), 1);
+            }
+            Choice::Write(level, suppressed) => {
+                let mut connection = request.connection.clone();
+                gather::for_log(policy, &mut connection);
+                let (generation, process_key) = (self.generation, self.process_key.as_slice());
+                let connection = Some(&connection);
+                let circumstances =
+                    Circumstances { now, generation, suppressed, process_key, connection };
+                let level = match level {
+                    Level::Info => LogLevel::Info,
+                    Level::Warn => LogLevel::Warn,
+                };
+                host::log(level, &log::line(log, request, decision, &circumstances));
+            }
         }
     }
+}
+
+/// A line for the operator. It may repeat words of a configuration or of a key server.
+fn warn(line: &str) {
+    host::log(LogLevel::Warn, &words::one_line(line));
 }
 
 /// The sources of a policy's keys by their ids, and the providers that each is for.

@@ -54,8 +54,12 @@ fn request(path: &[u8], lines: &[(&str, &[u8])]) -> Request {
 
 fn written(policy: &Policy, request: &Request) -> (Level, Map<String, Value>) {
     let decision = decide(policy, request, NOW, &mut Session::portable());
-    let circumstances =
-        Circumstances { now: NOW, generation: 3, process_key: b"process", connection: None };
+    let circumstances = Circumstances {
+        now: NOW,
+        generation: 3,
+        process_key: b"process",
+        ..Circumstances::default()
+    };
     let log = DecisionLog { emit: Emit::All, ..policy.decision_log.clone() };
     let level = wanted(&log, &decision, &mut Sampler::default()).unwrap();
     let line = line(&log, request, &decision, &circumstances);
@@ -163,6 +167,45 @@ fn which_decisions_are_written() {
 }
 
 #[test]
+fn a_line_that_follows_suppressed_ones_tells_how_many() {
+    let bearer = format!("Bearer {}", token(&claims()));
+    let good = request(b"/", &[("authorization", bearer.as_bytes())]);
+    let bad = request(b"/", &[]);
+    let policy = policy(|c| {
+        c["decisionLog"] = json!({ "emit": "all", "refusalsPerSecond": 2, "sample": 1 });
+    });
+    let mut throttle = Throttle::default();
+    let mut choice = |request: &Request, now| {
+        let decision = decide(&policy, request, now, &mut Session::portable());
+        choose(&policy.decision_log, &decision, now, &mut throttle)
+    };
+    let write = |level, suppressed| Choice::Write(level, suppressed);
+    for (request, now, expected, why) in [
+        (&bad, NOW, write(Level::Warn, 0), "the first of its reason"),
+        (&bad, NOW, write(Level::Warn, 0), "from the bucket"),
+        (&bad, NOW, write(Level::Warn, 0), "the last of the bucket"),
+        (&bad, NOW, Choice::Suppress, "the bucket is empty"),
+        (&bad, NOW, Choice::Suppress, "and stays so"),
+        (&good, NOW, write(Level::Info, 2), "what is let through is not limited, and tells"),
+        (&bad, NOW, Choice::Suppress, "it fills no bucket"),
+        (&bad, NOW + 1, write(Level::Warn, 1), "the next second"),
+        (&bad, NOW + 1, write(Level::Warn, 0), "told once"),
+    ] {
+        assert_eq!(choice(request, now), expected, "{why}");
+    }
+    let decision = decide(&policy, &bad, NOW, &mut Session::portable());
+    for (suppressed, told) in [(0, None), (7, Some("\"suppressed\":7"))] {
+        let circumstances = Circumstances { suppressed, ..Circumstances::default() };
+        let line = line(&policy.decision_log, &bad, &decision, &circumstances);
+        assert_eq!(
+            line.contains("suppressed"),
+            told.is_some_and(|told| line.contains(told)),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn a_sample_is_even() {
     for (sample, of_thousand) in [(0.0, 0), (0.1, 100), (0.25, 250), (1.0, 1000)] {
         let mut sampler = Sampler::default();
@@ -183,6 +226,14 @@ fn wrong_fields_are_told() {
             "decisionLog.sample: expected a number from 0 to 1, found `half`",
         ),
         (json!({ "hashKey": "short" }), "decisionLog.hashKey: expected at least 16 bytes, found 5"),
+        (
+            json!({ "refusalsPerSecond": "many" }),
+            "decisionLog.refusalsPerSecond: expected `unlimited` or a whole number from 0 to 1000000, found `many`",
+        ),
+        (
+            json!({ "refusalsPerSecond": -1 }),
+            "decisionLog.refusalsPerSecond: expected `unlimited` or a whole number from 0 to 1000000, found `-1`",
+        ),
         (
             json!({ "emitt": "all" }),
             "decisionLog.emitt: unknown field `emitt`; did you mean `emit`?",
@@ -211,8 +262,77 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(pieces, 0..6).prop_map(|pieces| pieces.concat())
 }
 
+/// Every spelling of a JOSE header that Usher reads: white space, members that it does not know, in any order.
+fn jose_header() -> impl Strategy<Value = String> {
+    let space = || "[ \\t\\r\\n]{0,3}";
+    let name = prop_oneof![
+        "[a-z]{1,8}",
+        "[\u{80}-\u{24f}\u{4e00}-\u{4e10}\u{1f600}-\u{1f610}]{1,3}",
+        Just("\\\\u0061".to_owned()),
+        "[ !#-9]{1,3}",
+        Just(String::new()),
+    ];
+    let member = name
+        .prop_filter("a name of its own", |name| {
+            !["alg", "crit", "b64", "kid", "typ", "a"].contains(&name.as_str())
+        })
+        .prop_map(|name| format!("\"{name}\":1"));
+    let alg = Just("\"alg\":\"HS256\"".to_owned());
+    (space(), space(), proptest::option::of(member), alg, any::<bool>()).prop_map(
+        |(before, between, member, alg, first)| {
+            let members: Vec<String> = match (member, first) {
+                (None, _) => vec![alg],
+                (Some(member), true) => vec![member, alg],
+                (Some(member), false) => vec![alg, member],
+            };
+            format!("{{{before}{}{between}}}", members.join(&format!("{between},{before}")))
+        },
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn no_token_that_usher_reads_stands_in_a_line(
+        header in jose_header(),
+        around in "[/a-df-zA-Z ;?]{0,8}",
+        coded in proptest::collection::vec(any::<bool>(), 400),
+    ) {
+        let payload = encode(br#"{"iss":"idp","sub":"mmosley","exp":1700000060}"#);
+        let signature = encode(&[0x5a; 32]);
+        let token = format!("{}.{payload}.{signature}", encode(header.as_bytes()));
+        let read = crate::compact::parse(token.as_bytes(), &crate::compact::Limits::default());
+        prop_assert!(read.is_ok(), "{header}: {read:?}");
+        // In a path some of its bytes may be percent-encoded.
+        let spelt: String = token.bytes().zip(coded.iter().chain(std::iter::repeat(&false)))
+            .map(|(byte, coded)| if *coded { format!("%{byte:02x}") } else { char::from(byte).to_string() })
+            .collect();
+        for spelt in [&token, &spelt] {
+            let text = format!("/x/{around}/{spelt}/y");
+            let redacted = words::redact(text.as_bytes());
+            let expected = format!("/x/{around}/[redacted]/y");
+            prop_assert_eq!(String::from_utf8_lossy(&redacted), expected, "{}", header);
+        }
+        let policy = policy(|c| c["decisionLog"] = json!({ "claims": ["sub"] }));
+        let text = format!("{around}/{token}");
+        let request = request(
+            format!("/x/{around}/{token}/y?t={token}&access_token={token}").as_bytes(),
+            &[("x-request-id", text.as_bytes()), ("traceparent", token.as_bytes()), ("authorization", text.as_bytes())],
+        );
+        let mut decision = decide(&policy, &request, NOW, &mut Session::portable());
+        decision.report.claimed_provider = Some(text.clone());
+        decision.report.spoofed = vec![text.clone()];
+        let Value::Object(members) = json!({ "sub": text, "act": { "sub": token } }) else { unreachable!() };
+        decision.report.identity = Some(std::rc::Rc::new(crate::claims::Identity {
+            claims: crate::claims::Claims(members),
+            ..Default::default()
+        }));
+        let line = line(&policy.decision_log, &request, &decision, &Circumstances::default());
+        for secret in [&payload[..16], &payload[payload.len() - 16..], &signature[..16]] {
+            prop_assert!(!line.contains(secret), "{secret}: {line}");
+        }
+    }
 
     #[test]
     fn any_bytes_give_one_bounded_object(

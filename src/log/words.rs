@@ -13,7 +13,7 @@ pub fn redact(text: &[u8]) -> Cow<'_, [u8]> {
     let mut clean: Vec<u8> = Vec::new();
     let mut rest = text;
     let mut at = 0_usize;
-    let begin = |text: &[u8]| text.iter().position(|byte| *byte == b'e');
+    let begin = |text: &[u8]| text.iter().position(|byte| matches!(byte, b'e' | b'%'));
     while let Some(skipped) = rest.get(at..).and_then(begin) {
         at = at.saturating_add(skipped);
         let tail = rest.get(at..).unwrap_or_default();
@@ -35,13 +35,31 @@ pub fn redact(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(clean)
 }
 
-/// How a JOSE header begins in base64url: a brace, and behind it a quote with the first letter of a name, of
-/// whatever alphabet, or white space (RFC 8259 section 2). Nothing else is read as one.
+/// How a JOSE header begins in base64url, percent-decoded: a brace, and behind it a quote with the first letter
+/// of a name, of whatever alphabet, or white space (RFC 8259 section 2). Nothing else is read as one.
 fn begins(text: &[u8]) -> bool {
+    let mut rest = text;
+    let mut next = || {
+        let (byte, tail) = decoded(rest)?;
+        rest = tail;
+        Some(byte)
+    };
     matches!(
-        text,
-        [b'e', b'y', b'A' | b'I'..=b'L', ..] | [b'e', b'w', b'o' | b'0' | b'k' | b'A', ..]
+        (next(), next(), next()),
+        (Some(b'e'), Some(b'y'), Some(b'A' | b'I'..=b'L'))
+            | (Some(b'e'), Some(b'w'), Some(b'o' | b'0' | b'k' | b'A'))
     )
+}
+
+/// The first byte of a text, percent-decoded, and what follows.
+fn decoded(text: &[u8]) -> Option<(u8, &[u8])> {
+    let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
+    if let [b'%', high, low, tail @ ..] = text
+        && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+    {
+        return Some((high << 4 | low, tail));
+    }
+    text.split_first().map(|(byte, tail)| (*byte, tail))
 }
 
 fn of_token(byte: u8) -> bool {
@@ -75,6 +93,23 @@ pub fn escape(text: &mut String, bytes: &[u8], most: usize) -> bool {
         text.push_str(&escaped);
     }
     within.len() < bytes.len()
+}
+
+/// A line of the proxy's log that repeats words of others, such as a key's name: without tokens, and without what
+/// ends a line or drives a terminal.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| {
+        !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}')
+    };
+    let text = match redact(text.as_bytes()) {
+        Cow::Borrowed(_) => Cow::Borrowed(text),
+        Cow::Owned(clean) => Cow::Owned(String::from_utf8_lossy(&clean).into_owned()),
+    };
+    if text.chars().all(plain) {
+        return text;
+    }
+    let escaped = |c: char| if plain(c) { c.to_string() } else { c.escape_unicode().to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
 }
 
 /// Others' words for a line of its own: without tokens, escaped, of at most `most` bytes.
@@ -129,9 +164,32 @@ mod tests {
             ),
             ("eyIiOjEsImFsZyI6IkVTMjU2In0.e30.c2ln".to_owned(), "[redacted]", "an empty name"),
             ("ewogImFsZyI6ICJFUzI1NiIKfQ.e30.c2ln".to_owned(), "[redacted]", "a pretty header"),
+            (
+                "eyLDqSI6MSwiYWxnIjoiSFMyNTYifQ.e30.c2ln".to_owned(),
+                "[redacted]",
+                "a member `\u{e9}`",
+            ),
+            (
+                "%65%79JhbGciOiJFUzI1NiJ9.e30.c2ln".to_owned(),
+                "[redacted]",
+                "percent-encoded letters",
+            ),
+            ("/%/%e/%%65y/100%25".to_owned(), "/%/%e/%%65y/100%25", "percent signs"),
         ] {
             let redacted = redact(text.as_bytes());
             assert_eq!(str::from_utf8(&redacted).unwrap(), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_line_stays_one_line() {
+        for (text, expected) in [
+            ("usher: a `b`: c\u{e9}", "usher: a `b`: c\u{e9}"),
+            ("a\nb\r\u{1b}[31m\u{85}", "a\\u{a}b\\u{d}\\u{1b}[31m\\u{85}"),
+            ("\u{202e}\u{2028}", "\\u{202e}\\u{2028}"),
+            ("key `eyJhbGciOiJFUzI1NiJ9.e30.c2ln`\n", "key `[redacted]`\\u{a}"),
+        ] {
+            assert_eq!(one_line(text), expected, "{text}");
         }
     }
 

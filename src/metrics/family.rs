@@ -80,6 +80,22 @@ pub static IDENTITY_HEADERS_STRIPPED: Family = counter(
     "Identity headers that a client sent and that were removed, by folded name.",
 );
 
+/// Identity headers that could not be written.
+pub static IDENTITY_HEADERS_WITHHELD: Family = counter(
+    "usher_identity_headers_withheld_total",
+    &["header"],
+    &["header"],
+    "Identity headers that were not emitted, because `encoding: raw` cannot write a claim with white space at an end.",
+);
+
+/// Lines of the decision log that were not written.
+pub static DECISION_LOG_SUPPRESSED: Family = counter(
+    "usher_decision_log_suppressed_total",
+    &[],
+    &[],
+    "Lines that the decision log left out, because there were more in a second than `decisionLog.refusalsPerSecond`.",
+);
+
 /// What dry-run policies would have done.
 pub static DRY_RUN_VERDICTS: Family = counter(
     "usher_dry_run_verdicts_total",
@@ -187,11 +203,13 @@ pub static BUILD_INFO: Family =
     gauge("usher_build_info", &["version"], "1, for the module's version.");
 
 /// Every metric there is.
-pub static ALL: [&Family; 19] = [
+pub static ALL: &[&Family] = &[
     &DECISIONS,
     &KEY_REQUESTS,
     &SIGNATURE_CHECKS,
     &IDENTITY_HEADERS_STRIPPED,
+    &IDENTITY_HEADERS_WITHHELD,
+    &DECISION_LOG_SUPPRESSED,
     &DRY_RUN_VERDICTS,
     &DRY_RUN_TOKENS,
     &CORS_PREFLIGHTS,

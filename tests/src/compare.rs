@@ -190,6 +190,7 @@ impl Tokens {
             ("tomorrow", key.token(&edited("iat", json!(now + 86_400)))),
             ("critical", key.sign(&critical, &edited("jti", json!("critical")))),
             ("rich", key.token(&rich)),
+            ("spaced", key.token(&edited("groups", json!("admin ")))),
             ("elsewhere", key.token(&edited("aud", json!("billing")))),
         ];
         Self { named }

@@ -74,8 +74,12 @@ impl Core {
 
     /// The line that the decision log has for an answer.
     pub fn log_line(&self, request: &Request, verdict: &Verdict) -> String {
-        let circumstances =
-            Circumstances { now: NOW, generation: 1, process_key: b"process", connection: None };
+        let circumstances = Circumstances {
+            now: NOW,
+            generation: 1,
+            process_key: b"process",
+            ..Default::default()
+        };
         log::line(&self.policy.decision_log, request, &verdict.decision, &circumstances)
     }
 

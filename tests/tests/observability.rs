@@ -51,7 +51,15 @@ fn with(edit: impl FnOnce(&mut Value)) -> Setup {
 static GATE: LazyLock<Gate> = LazyLock::new(|| {
     Gate::plan()
         .door("denied", with(|_| {}))
-        .door("all", with(|c| c["decisionLog"] = json!({ "emit": "all", "claims": ["sub", "n"] })))
+        .door(
+            "all",
+            with(|c| {
+                // Its tests send many refusals, and look for the line of each.
+                c["decisionLog"] = json!({
+                    "emit": "all", "claims": ["sub", "n"], "refusalsPerSecond": "unlimited",
+                });
+            }),
+        )
         .door("none", with(|c| c["decisionLog"] = json!({ "emit": "none" })))
         .door("tenth", with(|c| c["decisionLog"] = json!({ "emit": "all", "sample": 0.1 })))
         .door(

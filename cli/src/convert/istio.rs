@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use usher::Policy;
+use usher::claims::ClaimName;
 use usher::config::MissingToken;
 use usher::config::reader::Problems;
 use usher::json::{Map, Value};
@@ -184,7 +185,15 @@ fn claim_headers(value: &Value, at: &str, notes: &mut Notes) -> Value {
                 notes.lost(at, format!("`{name}`: a list or object is base64 of its JSON"));
             }
         }
-        outputs.push(object(["header", "claim"].map(|name| (name, output.get(name).cloned()))));
+        // Istio knows no brackets: there they would be part of a claim's name.
+        let claim = output.get("claim").and_then(Value::as_str).unwrap_or_default();
+        match ClaimName::new(claim).and_then(|name| name.dotted()) {
+            Some(dotted) => {
+                let header = output.get("header").cloned();
+                outputs.push(object([("header", header), ("claim", Some(json!(dotted)))]));
+            }
+            None => notes.lost(at, format!("left out: Istio cannot reach the claim `{claim}`")),
+        }
     }
     Value::Array(outputs)
 }

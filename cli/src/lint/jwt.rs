@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use usher::claims::ClaimName;
 use usher::config::reader::{Node, Problems};
 use usher::json::Value;
 
@@ -38,6 +39,27 @@ pub(super) fn check_audiences(view: &View<'_>, problems: &Problems) {
                 "no `audiences`: a token that the issuer made for any other service is accepted \
                  here too (RFC 8725 section 3.9)",
             );
+        }
+    }
+}
+
+/// Notes claims that Istio cannot reach. In a pluginConfig the parser says so, since there they have another
+/// spelling.
+pub(super) fn check_claim_names(view: &View<'_>, problems: &Problems) {
+    for (at, rule) in &view.rules {
+        let outputs = rule.get("outputClaimToHeaders").and_then(Value::as_array);
+        for (index, output) in outputs.into_iter().flatten().enumerate() {
+            let claim = output.get("claim").and_then(Value::as_str).unwrap_or_default();
+            let meant = ClaimName::new(claim).and_then(|name| name.probably_meant());
+            if let Some(meant) = meant {
+                problems.warning(
+                    format!("{at}.outputClaimToHeaders[{index}].claim"),
+                    format!(
+                        "Istio reads each dot of `{claim}` as a way into an object, so no header comes of a claim \
+                         of that name; in a pluginConfig of Usher it is `{meant}`"
+                    ),
+                );
+            }
         }
     }
 }

@@ -113,8 +113,17 @@ fn claim_header() -> Value {
         &["header", "claim"],
         vec![
             ("header", described(header(), "The header")),
-            ("claim", text("The claim: `sub`, `a.b`, `[a][b]`")),
-            ("format", words("How a list is written", &["csv", "space", "json", "repeat"])),
+            (
+                "claim",
+                text("The claim: `sub`, `a.b` (b in the object a), `[a][b]`, `[https://a.b/c]`"),
+            ),
+            (
+                "format",
+                words(
+                    "How a list is written; where it is given a text is a list of one",
+                    &["csv", "space", "json", "repeat"],
+                ),
+            ),
             ("encoding", words("How bytes are written", &["percent", "raw", "base64url"])),
         ],
     )

@@ -168,6 +168,14 @@ pub const CASES: &[Case] = &[
         usher: "200, user-info: <payload of rich>, x-groups: admin,dev, x-level: 9007199254740993",
     },
     Case {
+        class: "white-space-coded",
+        title: "a text claim with white space at its end, for a header",
+        rules: Rules::Corp,
+        ask: |t| Ask::get("/").bearer(t.named("spaced")),
+        native: "200, user-info: <payload of spaced>, x-groups: admin",
+        usher: "200, user-info: <payload of spaced>, x-groups: admin%20",
+    },
+    Case {
         class: "emitted-once",
         title: "one token in two places",
         rules: Rules::Corp,

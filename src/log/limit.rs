@@ -1,0 +1,194 @@
+//! How many lines refusals may write: a flood of them must not fill the log, nor hide what is new in it.
+//!
+//! The first refusal of each pair of reason and policy in a second is always written; all else at level
+//! warning comes from one bucket, which is full again each second. Both are the configuration's to bound: a
+//! client makes up neither reasons nor policies. What is left out is counted.
+
+use std::hash::BuildHasher as _;
+
+use crate::decide::Decision;
+use crate::hash::FastSet;
+
+/// `decisionLog.refusalsPerSecond`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// So many lines a second, beside the first ones.
+    PerSecond(u32),
+    /// As many as there are.
+    Unlimited,
+}
+
+impl Default for Rate {
+    /// Enough to see who is refused, and 12 KiB a second at most in a usual configuration.
+    fn default() -> Self {
+        Self::PerSecond(50)
+    }
+}
+
+/// The state of one plugin in one worker.
+#[derive(Clone, Debug, Default)]
+pub struct Limiter {
+    second: u64,
+    spent: u32,
+    /// Hashes of the pairs that were told in this second.
+    told: FastSet<u64>,
+    suppressed: u64,
+}
+
+/// Pairs that are told apart in a second: more than reasons and policies there are in any configuration that
+/// was seen, and 128 KiB of memory. Further ones come from the bucket.
+const MOST_PAIRS: usize = 8192;
+
+/// How far a decision's time may lie behind the newest: a request waits for keys so long (`timeout`). What
+/// lies further behind is a clock that was set back.
+const LONGEST_WAIT: u64 = 60;
+
+impl Limiter {
+    /// Whether a line about `decision` may be written at Unix time `now`, in seconds. One that may not is
+    /// counted.
+    pub fn admits(&mut self, rate: Rate, decision: &Decision, now: u64) -> bool {
+        let Rate::PerSecond(most) = rate else {
+            return true;
+        };
+        if now > self.second || now < self.second.saturating_sub(LONGEST_WAIT) {
+            self.second = now;
+            self.spent = 0;
+            self.told.clear();
+        }
+        if self.is_first(decision) {
+            return true;
+        }
+        if self.spent < most {
+            self.spent = self.spent.saturating_add(1);
+            return true;
+        }
+        self.suppressed = self.suppressed.saturating_add(1);
+        false
+    }
+
+    /// How many lines were left out since this was asked last.
+    pub fn take_suppressed(&mut self) -> u64 {
+        std::mem::take(&mut self.suppressed)
+    }
+
+    fn is_first(&mut self, decision: &Decision) -> bool {
+        if decision.denial.is_none() || self.told.len() >= MOST_PAIRS {
+            return false;
+        }
+        let judgement = decision.report.judgement.as_ref();
+        let policy = judgement.map(|judgement| (&judgement.namespace, &judgement.policy));
+        let pair = self.told.hasher().hash_one((decision.reason(), policy));
+        self.told.insert(pair)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authorize::{Judgement, Verdict};
+    use crate::denial::Denial;
+    use crate::request::Request;
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn allowed() -> Decision {
+        Decision { denial: None, ..Decision::host_failed(&Request::default()) }
+    }
+
+    fn refused(denial: Denial, policy: Option<&str>) -> Decision {
+        let mut decision = Decision { denial: Some(denial), ..allowed() };
+        decision.report.judgement = policy.map(|name| judgement("shop", name));
+        decision
+    }
+
+    fn judgement(namespace: &str, policy: &str) -> Judgement {
+        Judgement {
+            verdict: Verdict::Deny,
+            policy: Some(policy.into()),
+            namespace: Some(namespace.into()),
+            rule: Some(0),
+            matched: None,
+            audit: None,
+            dry_run_deny: None,
+            dry_run_allow: None,
+            nearest: None,
+            deny_status: None,
+            deny_message: None,
+            deny_when_unauthenticated: false,
+            scopes: Vec::new(),
+        }
+    }
+
+    /// How many of so many lines at `now` are written.
+    fn written(
+        limiter: &mut Limiter,
+        rate: u32,
+        decision: &Decision,
+        now: u64,
+        of: usize,
+    ) -> usize {
+        (0..of).filter(|_| limiter.admits(Rate::PerSecond(rate), decision, now)).count()
+    }
+
+    #[test]
+    fn a_flood_writes_its_first_line_and_a_bucket_full_each_second() {
+        let mut limiter = Limiter::default();
+        let flood = refused(Denial::TokenMissing, None);
+        for second in [NOW, NOW + 1, NOW + 5] {
+            assert_eq!(written(&mut limiter, 50, &flood, second, 1000), 51, "{second}");
+            assert_eq!(limiter.take_suppressed(), 949, "{second}");
+            assert_eq!(limiter.take_suppressed(), 0, "{second}: told once");
+        }
+        assert_eq!(written(&mut limiter, 0, &flood, NOW + 6, 1000), 1);
+        let unlimited = (0..1000).filter(|_| limiter.admits(Rate::Unlimited, &flood, NOW + 6));
+        assert_eq!(unlimited.count(), 1000);
+    }
+
+    #[test]
+    fn a_flood_hides_no_other_reason_and_no_other_policy() {
+        let mut limiter = Limiter::default();
+        let flood = refused(Denial::DeniedByRule, Some("no-admin"));
+        assert_eq!(written(&mut limiter, 3, &flood, NOW, 100), 4);
+        for (decision, why) in [
+            (refused(Denial::DeniedByRule, Some("no-debug")), "another policy"),
+            (refused(Denial::NoRuleMatched, Some("no-admin")), "another reason"),
+            (refused(Denial::TokenExpired, None), "another reason without a policy"),
+        ] {
+            assert_eq!(written(&mut limiter, 3, &decision, NOW, 100), 1, "{why}");
+        }
+        let mut namespace = flood;
+        namespace.report.judgement = Some(judgement("bank", "no-admin"));
+        assert_eq!(written(&mut limiter, 3, &namespace, NOW, 100), 1, "another namespace");
+    }
+
+    #[test]
+    fn what_is_let_through_comes_from_the_bucket_alone() {
+        // AUDIT matches, and what a dry-run policy would have refused.
+        let mut limiter = Limiter::default();
+        assert_eq!(written(&mut limiter, 50, &allowed(), NOW, 1000), 50);
+        assert_eq!(written(&mut limiter, 50, &refused(Denial::TokenMissing, None), NOW, 10), 1);
+    }
+
+    #[test]
+    fn time_that_jumps_opens_no_second_twice() {
+        let mut limiter = Limiter::default();
+        let flood = refused(Denial::KeyUnknown, None);
+        assert_eq!(written(&mut limiter, 5, &flood, NOW, 100), 6);
+        // Requests that have waited, and new ones, in turn.
+        let mixed = (0..100).map(|n| written(&mut limiter, 5, &flood, NOW - (n % 2) * 60, 1));
+        assert_eq!(mixed.sum::<usize>(), 0);
+        // A clock that was set back an hour.
+        assert_eq!(written(&mut limiter, 5, &flood, NOW - 3600, 100), 6);
+        assert_eq!(written(&mut limiter, 5, &flood, NOW - 3599, 100), 6);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut limiter = Limiter::default();
+        let all = MOST_PAIRS + 1000;
+        let flood = (0..all).map(|n| refused(Denial::DeniedByRule, Some(&n.to_string())));
+        let written = flood.filter(|decision| limiter.admits(Rate::PerSecond(50), decision, NOW));
+        assert_eq!(written.count(), MOST_PAIRS + 50);
+        assert_eq!(limiter.told.len(), MOST_PAIRS);
+    }
+}
