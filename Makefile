@@ -157,6 +157,10 @@ test-cargo: wasm wasm-fault envoy envoy-oldest prometheus test-packages istio-mo
 	$(RUN_ENV) cargo test $(LOCKED) --workspace
 	cargo test $(LOCKED) --package usher-tests --test logged -- --ignored --nocapture
 
+.PHONY: test-repeat
+test-repeat: toolchain wasm wasm-fault envoy envoy-oldest prometheus test-packages istio-models kubectl ## the built tests N=10 times, those with random values 200 times
+	$(RUN_ENV) tools/test-repeat $(or $(N),10)
+
 .PHONY: test-observability
 test-observability: wasm envoy prometheus ## the log, the metrics, and the alerts in a real Prometheus
 	$(RUN_ENV) cargo test $(LOCKED) --package usher-tests --test observability --test prometheus
