@@ -221,6 +221,7 @@ pub fn authenticate(
     // Rules behind the first that accepts have no say.
     let mut until = attempts.len();
     for turn in signatures.turns() {
+        signatures.begin();
         for (at, attempt) in attempts.iter_mut().enumerate().take(until) {
             attempt.take(*turn, &mut signatures, &token, now, engine);
             if attempt.verdict.is_ok() {

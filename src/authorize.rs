@@ -95,6 +95,8 @@ pub struct Needs {
     pub destination_port: bool,
     /// Header lines, beside the pseudo headers.
     pub headers: bool,
+    /// Hosts.
+    pub hosts: bool,
     /// Query parameters, where a token may stand too.
     pub query: bool,
     /// What path templates capture.

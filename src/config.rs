@@ -304,6 +304,7 @@ fn reads(jwt: &JwtRules, authorization: &Policies, firewall: &Firewall) -> bound
         captures: needs.captures,
         cookies: false,
         headers: needs.headers || !firewall.is_empty(),
+        hosts: needs.hosts,
         peer: needs.peer,
         query: needs.query,
     };

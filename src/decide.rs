@@ -176,16 +176,6 @@ impl Way<'_> {
         }
     }
 
-    /// Takes out tokens that nobody read, but from places that every reader forwards.
-    fn withhold_unread(&mut self, request: &Request) {
-        if self.found.is_empty() {
-            return;
-        }
-        let jwt = &self.policy.jwt;
-        self.forwarded.extend(self.found.iter().filter(|place| jwt.forwards_from(**place)));
-        self.withheld.take(&jwt.locations, request, &|place, _| !jwt.forwards_from(place));
-    }
-
     /// Verifies the request's one token, and takes it out but where its rule reads and forwards it.
     fn verify(
         &mut self,
@@ -383,20 +373,6 @@ impl Way<'_> {
         }
         let (edits, report, wants) = (self.edits, self.report, self.wants);
         Decision { reply, edits, denial, report, wants }
-    }
-
-    /// Says which tokens enforcement would have taken out of the request, had it let it pass.
-    fn note_withheld(&mut self) {
-        for index in self.found.iter().filter(|index| self.forwarded.binary_search(index).is_err())
-        {
-            self.report.would_withhold.extend(self.policy.jwt.places.get(*index).cloned());
-        }
-        if self.report.would_withhold.is_empty() {
-            return;
-        }
-        let places: Vec<String> =
-            self.report.would_withhold.iter().map(ToString::to_string).collect();
-        self.step(|| format!("token: would be withheld (dry run): {}", places.join(", ")));
     }
 
     fn step(&mut self, words: impl FnOnce() -> String) {

@@ -17,7 +17,8 @@ pub(crate) fn block(bytes: usize) -> usize {
 
 /// A counted value on the heap.
 pub(crate) fn shared(bytes: usize) -> usize {
-    block(bytes.saturating_add(2 * size_of::<usize>()))
+    const COUNTS: usize = 2 * size_of::<usize>();
+    block(bytes.saturating_add(COUNTS))
 }
 
 /// What a text holds beside itself.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::reader::Problems;
 use crate::verify::portable::PublicKey;
+pub(crate) use index::Fit;
 use index::Index;
 
 pub mod der;
@@ -203,7 +204,7 @@ impl KeySet {
         let indices = match turn {
             Turn::Named => kid.map_or(&[][..], |kid| self.index.named(kid)),
             Turn::Unnamed => self.index.unnamed(algorithm),
-            Turn::Every => self.index.fitting(algorithm),
+            Turn::Every => self.index.every(algorithm),
         };
         let keys = indices.iter().filter_map(|index| self.keys.get(*index));
         keys.filter(move |key| key.algorithms.contains(&algorithm))
@@ -216,10 +217,17 @@ impl KeySet {
         kid: Option<&str>,
         algorithm: Algorithm,
     ) -> bool {
-        let keys = self.index.of_material(material).filter_map(|index| self.keys.get(index));
-        let mut named =
-            keys.filter(|k| kid.is_none() || k.kid.is_none() || k.kid.as_deref() == kid);
-        named.any(|key| key.algorithms.contains(&algorithm))
+        let fits = |turn| self.index.fits(&(*material, algorithm, turn));
+        match kid {
+            None => fits(Turn::Every),
+            Some(_) if fits(Turn::Unnamed) => true,
+            Some(_) => self.of_turn(Turn::Named, kid, algorithm).any(|k| k.material == *material),
+        }
+    }
+
+    /// How many keys have one `kid`, at most.
+    pub(crate) fn most_of_a_kid(&self) -> usize {
+        self.index.most_of_a_kid()
     }
 
     /// Whether some key has this `kid`, whatever it may verify.
@@ -229,7 +237,7 @@ impl KeySet {
 
     /// Whether some key allows the algorithm.
     pub fn allows(&self, algorithm: Algorithm) -> bool {
-        !self.index.fitting(algorithm).is_empty()
+        !self.index.every(algorithm).is_empty()
     }
 
     /// All keys, in the set's order.

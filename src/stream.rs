@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn only_a_decision_releases_a_request_and_only_once() {
-        let refused = Decision::host_failed(&Request::default());
+        let refused = Decision::host_failed(None, &Request::default());
         let reply = refused.reply.as_ref().unwrap();
         let answer = || Some(Release::Reply(reply));
         for (before, denial, after, release, message) in [

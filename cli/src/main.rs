@@ -185,7 +185,7 @@ mod tests {
                     }
                     let taken = matches.get_raw(option.get_id().as_str());
                     let taken: Vec<_> = taken.into_iter().flatten().collect();
-                    let restricted = option.get_possible_values().len() > 0
+                    let restricted = !option.get_possible_values().is_empty()
                         || option.get_value_parser().type_id()
                             != clap::builder::ValueParser::string().type_id();
                     assert!(restricted || taken == [value], "{line:?}: {taken:?}");

@@ -1,10 +1,9 @@
 //! Where more keys fit one token than are tried for it (`limits.signatureChecks`): worth a word, since a token of the
 //! last of them may be refused.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{JwtRule, JwtRules};
-use crate::jwks::{Algorithm, Key, Material};
+use crate::hash::FastSet;
+use crate::jwks::{Algorithm, Fit, Turn};
 use crate::remote::Ring;
 
 /// More keys of one algorithm than are tried.
@@ -16,7 +15,7 @@ pub struct Crowd {
     pub algorithm: Algorithm,
     /// How many fit a token without `kid`.
     pub keys: usize,
-    /// How many fit a token of some `kid`: keys of that `kid` and keys without one.
+    /// How many fit a token of some `kid`, about: keys of that `kid` and keys without one.
     pub of_a_kid: usize,
 }
 
@@ -34,82 +33,88 @@ impl Crowd {
 
 /// The worst of each issuer's algorithms, as far as its keys are known.
 pub fn crowds(rules: &JwtRules, ring: &Ring) -> Vec<Crowd> {
+    let budget = rules.signature_checks;
     let all = rules.rules.iter().filter_map(|rule| rule.keys.known(ring));
-    if all.map(|set| set.keys().len()).sum::<usize>() <= rules.signature_checks {
+    if all.map(|set| set.keys().len()).sum::<usize>() <= budget {
         return Vec::new();
     }
-    let any = Group::of(rules, &rules.any_issuer, ring);
-    let none = Group::default();
-    let named = rules.by_issuer.values().map(|indices| Group::of(rules, indices, ring));
-    let mut crowds: Vec<Crowd> =
-        named.filter_map(|group| group.crowd(&any, rules.signature_checks)).collect();
-    crowds.extend(any.crowd(&none, rules.signature_checks));
-    crowds.sort_unstable_by_key(|crowd| crowd.rule);
-    crowds.dedup_by_key(|crowd| crowd.rule);
+    let any = Group::of(rules, &rules.any_issuer, None, ring);
+    let mut crowds = Vec::new();
+    // In file order: each issuer's with its first rule.
+    for (index, rule) in rules.rules.iter().enumerate() {
+        let indices = match &rule.issuer {
+            Some(issuer) => rules.by_issuer.get(issuer),
+            None => Some(&rules.any_issuer),
+        };
+        let Some(indices) = indices.filter(|indices| indices.first() == Some(&index)) else {
+            continue;
+        };
+        let own = rule.issuer.as_ref().map(|_| Group::of(rules, indices, Some(&any), ring));
+        crowds.extend(own.as_ref().unwrap_or(&any).worst(index, budget));
+    }
     crowds
 }
 
 /// The keys of rules for the same tokens.
 #[derive(Default)]
 struct Group {
-    first: Option<usize>,
-    by_algorithm: BTreeMap<Algorithm, Fitting>,
+    fits: FastSet<Fit>,
+    counts: Vec<Count>,
+    most_of_a_kid: usize,
 }
 
-#[derive(Default)]
-struct Fitting {
-    every: BTreeSet<Material>,
-    unnamed: BTreeSet<Material>,
-    by_kid: BTreeMap<String, BTreeSet<Material>>,
+#[derive(Clone, Copy)]
+struct Count {
+    algorithm: Algorithm,
+    every: usize,
+    unnamed: usize,
 }
 
 impl Group {
-    fn of(rules: &JwtRules, indices: &[usize], ring: &Ring) -> Self {
-        let mut group = Self { first: indices.first().copied(), ..Self::default() };
-        let mut seen = BTreeSet::new();
+    /// The keys of these rules, and of those for any issuer.
+    fn of(rules: &JwtRules, indices: &[usize], any: Option<&Self>, ring: &Ring) -> Self {
+        let mut group = Self {
+            counts: any.map(|any| any.counts.clone()).unwrap_or_default(),
+            most_of_a_kid: any.map_or(0, |any| any.most_of_a_kid),
+            ..Self::default()
+        };
         for rule in indices.iter().filter_map(|index| rules.rules.get(*index)) {
             let Some(set) = rule.keys.known(ring) else { continue };
-            // Rules that share their keys do not add to them.
-            if !seen.insert((set.generation(), rule.algorithms.clone())) {
-                continue;
-            }
+            group.most_of_a_kid = group.most_of_a_kid.max(set.most_of_a_kid());
             for key in set.keys() {
                 for algorithm in key.algorithms.iter().filter(|a| offers(rule, **a)) {
-                    group.by_algorithm.entry(*algorithm).or_default().add(key);
+                    let turns = [Some(Turn::Every), key.kid.is_none().then_some(Turn::Unnamed)];
+                    for turn in turns.into_iter().flatten() {
+                        group.add((key.material, *algorithm, turn), any);
+                    }
                 }
             }
         }
         group
     }
 
-    /// With the keys of the rules for any issuer.
-    fn crowd(&self, any: &Self, budget: usize) -> Option<Crowd> {
-        let rule = self.first?;
-        let none = Fitting::default();
-        let crowd = |(algorithm, own): (&Algorithm, &Fitting)| {
-            let any = any.by_algorithm.get(algorithm).unwrap_or(&none);
-            let new = own.every.iter().filter(|key| !any.every.contains(*key)).count();
-            let named = own.most_of_a_kid().max(any.most_of_a_kid());
-            let unnamed = own.unnamed.union(&any.unnamed).count();
-            let keys = any.every.len().saturating_add(new);
-            Crowd { rule, algorithm: *algorithm, keys, of_a_kid: named.saturating_add(unnamed) }
-        };
-        let crowds = self.by_algorithm.iter().map(crowd);
-        crowds.filter(|crowd| crowd.keys > budget).max_by_key(|crowd| crowd.keys)
-    }
-}
-
-impl Fitting {
-    fn add(&mut self, key: &Key) {
-        self.every.insert(key.material);
-        match &key.kid {
-            Some(kid) => self.by_kid.entry(kid.clone()).or_default().insert(key.material),
-            None => self.unnamed.insert(key.material),
-        };
+    fn add(&mut self, fit: Fit, any: Option<&Self>) {
+        if any.is_some_and(|any| any.fits.contains(&fit)) || !self.fits.insert(fit) {
+            return;
+        }
+        let (_, algorithm, turn) = fit;
+        if !self.counts.iter().any(|count| count.algorithm == algorithm) {
+            self.counts.push(Count { algorithm, every: 0, unnamed: 0 });
+        }
+        if let Some(count) = self.counts.iter_mut().find(|count| count.algorithm == algorithm) {
+            let count = match turn {
+                Turn::Unnamed => &mut count.unnamed,
+                Turn::Named | Turn::Every => &mut count.every,
+            };
+            *count = count.saturating_add(1);
+        }
     }
 
-    fn most_of_a_kid(&self) -> usize {
-        self.by_kid.values().map(BTreeSet::len).max().unwrap_or_default()
+    fn worst(&self, rule: usize, budget: usize) -> Option<Crowd> {
+        let worst = self.counts.iter().max_by_key(|count| count.every)?;
+        let Count { algorithm, every: keys, unnamed } = *worst;
+        let of_a_kid = self.most_of_a_kid.saturating_add(unnamed);
+        (keys > budget).then_some(Crowd { rule, algorithm, keys, of_a_kid })
     }
 }
 

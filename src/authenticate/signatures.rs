@@ -19,8 +19,9 @@ pub(super) struct Signatures<'t> {
     made: Vec<(Material, Result<bool, Denial>)>,
     /// The key whose signature it is.
     good: Option<Material>,
-    /// What became of a set, by its generation: rules that share their keys share the work.
-    sets: FastMap<(u64, Turn), Outcome>,
+    /// What became of a set in this turn, by its generation: rules that share their keys share the work.
+    sets: FastMap<u64, usize>,
+    outcomes: Vec<Outcome>,
     /// Whether a key was not tried since the budget was spent.
     cut: bool,
 }
@@ -36,8 +37,8 @@ pub(super) enum Outcome {
 
 impl<'t> Signatures<'t> {
     pub(super) fn new(token: &'t Compact<'t>, budget: usize) -> Self {
-        let (made, sets) = (Vec::new(), FastMap::default());
-        Self { token, budget, made, good: None, sets, cut: false }
+        let (made, sets, outcomes) = (Vec::new(), FastMap::default(), Vec::new());
+        Self { token, budget, made, good: None, sets, outcomes, cut: false }
     }
 
     /// In which turns keys are tried: a token without `kid` may be any key's.
@@ -61,13 +62,20 @@ impl<'t> Signatures<'t> {
         algorithm: Algorithm,
         engine: &mut dyn SignatureEngine,
     ) -> Outcome {
-        let known = (keys.generation(), turn);
-        if let Some(outcome) = self.sets.get(&known) {
+        let known = self.sets.get(&keys.generation());
+        if let Some(outcome) = known.and_then(|at| self.outcomes.get(*at)) {
             return outcome.clone();
         }
         let outcome = self.try_keys(keys, turn, algorithm, engine);
-        self.sets.insert(known, outcome.clone());
+        self.sets.insert(keys.generation(), self.outcomes.len());
+        self.outcomes.push(outcome.clone());
         outcome
+    }
+
+    /// The next turn begins.
+    pub(super) fn begin(&mut self) {
+        self.sets.clear();
+        self.outcomes.clear();
     }
 
     fn try_keys(

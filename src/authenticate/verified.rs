@@ -143,8 +143,7 @@ pub(super) const NO_CLOCK: u64 = 0;
 /// What emitted headers hold.
 fn emission(emitted: &Lines) -> usize {
     let list = size_of::<Lines>();
-    let names =
-        emitted.capacity().saturating_mul(size_of_val(emitted.as_slice()) / emitted.len().max(1));
+    let names = emitted.capacity().saturating_mul(size_of::<(Rc<[u8]>, Rc<[Vec<u8>]>)>());
     let header = |(name, lines): &(Rc<[u8]>, Rc<[Vec<u8>]>)| {
         let texts = lines.iter().map(|line| heap::block(line.capacity()));
         let header = heap::shared(name.len()).saturating_add(heap::shared(size_of_val(&**lines)));

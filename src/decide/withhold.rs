@@ -3,6 +3,7 @@
 //! What a rule does not forward reaches neither the service nor an access log (`%REQ(:PATH)%`). Of a
 //! refused request that holds whatever the reason, so a token that was never looked at goes too.
 
+use super::Way;
 use crate::config::{Mode, Policy};
 use crate::request::Request;
 use crate::token::{Edits, Locations, default_places};
@@ -27,6 +28,31 @@ pub fn while_pending(policy: &Policy, request: &Request) -> Edits {
     match policy.mode {
         Mode::DryRun => removal(policy, request, &|_| false),
         Mode::Enforce => removal(policy, request, &|place| !policy.jwt.is_forwarded_by_any(place)),
+    }
+}
+
+impl Way<'_> {
+    /// Takes out tokens that nobody read, but from places that every reader forwards.
+    pub(super) fn withhold_unread(&mut self, request: &Request) {
+        let jwt = &self.policy.jwt;
+        if !self.found.is_empty() {
+            self.forwarded = self.found.iter().copied().filter(|p| jwt.forwards_from(*p)).collect();
+            self.withheld.take(&jwt.locations, request, &|place, _| !jwt.forwards_from(place));
+        }
+    }
+
+    /// Says which tokens enforcement would have taken out of the request, had it let it pass.
+    pub(super) fn note_withheld(&mut self) {
+        for index in self.found.iter().filter(|index| self.forwarded.binary_search(index).is_err())
+        {
+            self.report.would_withhold.extend(self.policy.jwt.places.get(*index).cloned());
+        }
+        if self.report.would_withhold.is_empty() {
+            return;
+        }
+        let places: Vec<String> =
+            self.report.would_withhold.iter().map(ToString::to_string).collect();
+        self.step(|| format!("token: would be withheld (dry run): {}", places.join(", ")));
     }
 }
 

@@ -1,20 +1,23 @@
 //! Finding keys of a set by what a token says, without a look at each of them.
 
-use super::{Algorithm, Key, Material};
+use super::{Algorithm, Key, Material, Turn};
 use crate::hash::{FastMap, FastSet};
+
+/// What a key is, and the algorithm and the turn that it is tried for.
+pub(crate) type Fit = (Material, Algorithm, Turn);
 
 /// Where keys stand in their set.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     by_kid: FastMap<String, Vec<usize>>,
-    by_algorithm: FastMap<Algorithm, Fitting>,
-    /// Sorted, so that keys of one material stand together.
-    by_material: Vec<(Material, usize)>,
+    by_algorithm: Vec<Fitting>,
+    fits: FastSet<Fit>,
 }
 
 /// The keys that allow an algorithm, each material once.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Fitting {
+    algorithm: Algorithm,
     every: Vec<usize>,
     unnamed: Vec<usize>,
 }
@@ -22,24 +25,30 @@ struct Fitting {
 impl Index {
     pub(super) fn of(keys: &[Key]) -> Self {
         let mut index = Self::default();
-        let (mut every, mut unnamed) = (FastSet::default(), FastSet::default());
         for (at, key) in keys.iter().enumerate() {
             if let Some(kid) = &key.kid {
                 index.by_kid.entry(kid.clone()).or_default().push(at);
             }
             for algorithm in &key.algorithms {
-                let fitting = index.by_algorithm.entry(*algorithm).or_default();
-                if every.insert((key.material, *algorithm)) {
-                    fitting.every.push(at);
-                }
-                if key.kid.is_none() && unnamed.insert((key.material, *algorithm)) {
-                    fitting.unnamed.push(at);
-                }
+                index.add(at, key, *algorithm);
             }
-            index.by_material.push((key.material, at));
         }
-        index.by_material.sort_unstable();
         index
+    }
+
+    fn add(&mut self, at: usize, key: &Key, algorithm: Algorithm) {
+        let every = self.fits.insert((key.material, algorithm, Turn::Every));
+        let unnamed =
+            key.kid.is_none() && self.fits.insert((key.material, algorithm, Turn::Unnamed));
+        if !self.by_algorithm.iter().any(|fitting| fitting.algorithm == algorithm) {
+            let (every, unnamed) = (Vec::new(), Vec::new());
+            self.by_algorithm.push(Fitting { algorithm, every, unnamed });
+        }
+        let fitting = self.by_algorithm.iter_mut().find(|f| f.algorithm == algorithm);
+        if let Some(fitting) = fitting {
+            fitting.every.extend(every.then_some(at));
+            fitting.unnamed.extend(unnamed.then_some(at));
+        }
     }
 
     /// The keys of this `kid`.
@@ -47,21 +56,27 @@ impl Index {
         self.by_kid.get(kid).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// How many keys have one `kid`, at most.
+    pub(super) fn most_of_a_kid(&self) -> usize {
+        self.by_kid.values().map(Vec::len).max().unwrap_or_default()
+    }
+
     /// The keys without `kid` that allow the algorithm.
     pub(super) fn unnamed(&self, algorithm: Algorithm) -> &[usize] {
-        self.by_algorithm.get(&algorithm).map(|f| f.unnamed.as_slice()).unwrap_or_default()
+        self.fitting(algorithm).map(|fitting| fitting.unnamed.as_slice()).unwrap_or_default()
     }
 
     /// Every key that allows the algorithm.
-    pub(super) fn fitting(&self, algorithm: Algorithm) -> &[usize] {
-        self.by_algorithm.get(&algorithm).map(|f| f.every.as_slice()).unwrap_or_default()
+    pub(super) fn every(&self, algorithm: Algorithm) -> &[usize] {
+        self.fitting(algorithm).map(|fitting| fitting.every.as_slice()).unwrap_or_default()
     }
 
-    /// The keys of this material.
-    pub(super) fn of_material(&self, material: &Material) -> impl Iterator<Item = usize> {
-        let begin = self.by_material.partition_point(|(known, _)| known < material);
-        let same =
-            self.by_material.iter().skip(begin).take_while(move |(known, _)| known == material);
-        same.map(|(_, at)| *at)
+    /// Whether a key of this material is tried in this turn.
+    pub(super) fn fits(&self, fit: &Fit) -> bool {
+        self.fits.contains(fit)
+    }
+
+    fn fitting(&self, algorithm: Algorithm) -> Option<&Fitting> {
+        self.by_algorithm.iter().find(|fitting| fitting.algorithm == algorithm)
     }
 }

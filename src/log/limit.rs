@@ -92,7 +92,7 @@ mod tests {
     const NOW: u64 = 1_700_000_000;
 
     fn allowed() -> Decision {
-        Decision { denial: None, ..Decision::host_failed(&Request::default()) }
+        Decision { denial: None, ..Decision::host_failed(None, &Request::default()) }
     }
 
     fn refused(denial: Denial, policy: Option<&str>) -> Decision {

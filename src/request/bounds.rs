@@ -17,6 +17,8 @@ pub struct Reads {
     pub cookies: bool,
     /// Header lines, beside the pseudo headers.
     pub headers: bool,
+    /// Hosts.
+    pub hosts: bool,
     /// Names in the client's certificate.
     pub peer: bool,
     /// Query parameters.
@@ -30,6 +32,8 @@ pub enum Bound {
     Cookies,
     /// Header lines, pseudo headers among them.
     HeaderLines,
+    /// Values of Host lines, which Envoy joins with commas.
+    Hosts,
     /// Segments of the path.
     PathSegments,
     /// Bytes of one name in the client's certificate. SPIFFE-ID section 2.3 allows its URIs half of it.
@@ -45,7 +49,7 @@ impl Bound {
     pub fn most(self) -> usize {
         match self {
             Self::Cookies => 512,
-            Self::HeaderLines | Self::QueryParameters => 1_024,
+            Self::HeaderLines | Self::Hosts | Self::QueryParameters => 1_024,
             Self::PathSegments => 256,
             Self::PeerNameBytes => 4_096,
             Self::PeerNames => 128,
@@ -58,6 +62,7 @@ impl fmt::Display for Bound {
         f.write_str(match self {
             Self::Cookies => "cookies",
             Self::HeaderLines => "header lines",
+            Self::Hosts => "hosts",
             Self::PathSegments => "path segments",
             Self::PeerNameBytes => "bytes in a name of the client's certificate",
             Self::PeerNames => "names in the client's certificate",
@@ -76,6 +81,10 @@ pub fn check(reads: Reads, request: &Request) -> Result<(), Bound> {
     };
     if reads.headers {
         within(Bound::HeaderLines, request.headers.len())?;
+    }
+    if reads.hosts {
+        let hosts = request.lines(":authority").chain(request.lines("host"));
+        within(Bound::Hosts, hosts.map(|line| items(line, b',')).fold(0, usize::saturating_add))?;
     }
     if reads.cookies {
         let lines = request.lines("cookie");
@@ -134,7 +143,7 @@ mod tests {
         let plain = || "/".to_owned();
         let peer = |uri_sans: Vec<String>, dns_sans: Vec<String>, subject: String| {
             let mut request = request(plain(), 0, ("", plain()));
-            request.connection.peer = Some(Peer { uri_sans, dns_sans, subject });
+            request.connection.peer = Some(Peer { uri_sans, dns_sans, subject, ..Peer::default() });
             request
         };
         match bound {
@@ -146,6 +155,12 @@ mod tests {
                 cookies
             }
             Bound::HeaderLines => request(plain(), n - 1, ("x", plain())),
+            Bound::Hosts => {
+                let mut hosts = request(plain(), 1, (":authority", ",".repeat(n / 2 - 1)));
+                let rest = request(plain(), n - n / 2, ("host", "a".to_owned()));
+                hosts.headers.extend(rest.headers);
+                hosts
+            }
             Bound::PathSegments => request("/a".repeat(n) + "?/", 0, ("", plain())),
             Bound::PeerNameBytes => peer(vec![plain(), "a".repeat(n)], vec![], plain()),
             Bound::PeerNames => peer(vec![plain(); n / 2], vec![plain(); n - n / 2], plain()),
@@ -161,6 +176,7 @@ mod tests {
         for (bound, least, reads) in [
             (Bound::Cookies, 500, Reads { cookies: true, ..none }),
             (Bound::HeaderLines, 1_000, Reads { headers: true, ..none }),
+            (Bound::Hosts, 1_000, Reads { hosts: true, ..none }),
             (Bound::PathSegments, 64, Reads { captures: true, ..none }),
             (Bound::PeerNameBytes, 2_048, Reads { peer: true, ..none }),
             (Bound::PeerNames, 100, Reads { peer: true, ..none }),

@@ -106,16 +106,12 @@ fn in_certificate(require_validated: bool, property: Property<'_>) -> Peer {
 /// several with commas.
 fn in_filter_state(value: &[u8]) -> Option<Peer> {
     let text = String::from_utf8_lossy(value);
-    let uris = || text.split(',').map(str::to_owned);
-    if !uris().any(|uri| uri.starts_with(SPIFFE)) {
+    let uri_sans: Vec<String> = text.split(',').map(str::to_owned).collect();
+    if !uri_sans.iter().any(|uri| uri.starts_with(SPIFFE)) {
         return None;
     }
-    if !text.contains(',') {
-        return Some(Peer { uri_sans: vec![text.into_owned()], ..Peer::default() });
-    }
-    // One name with a comma in it looks like two: as a whole it is what Istio's own rules see.
-    let uri_sans = [text.clone().into_owned()].into_iter().chain(uris()).collect();
-    Some(Peer { uri_sans, certainty: Certainty::Doubtful, ..Peer::default() })
+    let certainty = if uri_sans.len() > 1 { Certainty::Doubtful } else { Certainty::Certain };
+    Some(Peer { uri_sans, certainty, ..Peer::default() })
 }
 
 #[cfg(test)]
@@ -203,15 +199,9 @@ mod tests {
             (b"\xff", None),
             (b"spiffe://", uris(&["spiffe://"], Certain)),
             (b"spiffe://a/\xff", uris(&["spiffe://a/\u{fffd}"], Certain)),
-            (
-                b"spiffe://a,spiffe://b",
-                uris(&["spiffe://a,spiffe://b", "spiffe://a", "spiffe://b"], Doubtful),
-            ),
-            (
-                b"https://a,spiffe://b",
-                uris(&["https://a,spiffe://b", "https://a", "spiffe://b"], Doubtful),
-            ),
-            (b"spiffe://a,", uris(&["spiffe://a,", "spiffe://a", ""], Doubtful)),
+            (b"spiffe://a,spiffe://b", uris(&["spiffe://a", "spiffe://b"], Doubtful)),
+            (b"https://a,spiffe://b", uris(&["https://a", "spiffe://b"], Doubtful)),
+            (b"spiffe://a,", uris(&["spiffe://a", ""], Doubtful)),
         ] {
             assert_eq!(in_filter_state(value), expected, "{}", value.escape_ascii());
         }

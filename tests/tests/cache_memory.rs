@@ -35,7 +35,10 @@ fn block(bytes: usize) -> isize {
 }
 
 const NOW: u64 = 1_000_000;
-const BOUND: usize = 8 << 20;
+const BOUND: usize = 2 << 20;
+
+/// What a session holds beside its tokens.
+const FIXED: usize = 16 << 10;
 
 /// Claims of about 12 KB, in one form each.
 fn forms() -> Vec<(&'static str, Value)> {
@@ -63,11 +66,11 @@ fn what_is_counted_is_held() {
                 "issuer": "i", "jwks": mint::jwks([&key]), "outputPayloadToHeader": "user-info",
                 "outputClaimToHeaders": [{ "header": "x-sub", "claim": "sub" }],
             }],
-            "tokenCache": { "entries": 400, "bytes": BOUND },
+            "tokenCache": { "entries": 150, "bytes": BOUND },
         });
         let policy = Policy::from_value(&config).unwrap().policy;
         let mut session = Session::portable();
-        let requests: Vec<usher::Request> = (0..400)
+        let requests: Vec<usher::Request> = (0..150)
             .map(|n| {
                 let claims =
                     json!({ "iss": "i", "sub": format!("s{n}"), "exp": NOW + 60, "more": value });
@@ -90,10 +93,10 @@ fn what_is_counted_is_held() {
         let held = usize::try_from(HELD.load(Ordering::Relaxed) - empty).unwrap();
         let (counted, entries) = (session.cache.bytes(), session.cache.len());
         println!("{form}: {entries} tokens, {held} bytes held, {counted} counted");
-        assert!(entries >= 5, "{form}: {entries}");
+        assert!(entries >= 2, "{form}: {entries}");
         assert!(counted <= BOUND, "{form}: {counted}");
         // Never too low, and not so high that the bound would mean little.
-        assert!(held <= counted, "{form}: {held} held, {counted} counted");
+        assert!(held <= counted + FIXED, "{form}: {held} held, {counted} counted");
         assert!(counted <= 3 * held, "{form}: {held} held, {counted} counted");
     }
 }

@@ -252,6 +252,7 @@ fn behind_a_dry_run_the_native_filter_decides_as_without_it() {
     }
 }
 
+/// `preflight-without-body` (docs/differences.md).
 #[test]
 fn a_preflight_has_no_body() {
     let preflight = |path: &str| {

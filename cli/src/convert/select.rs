@@ -88,7 +88,8 @@ fn by_workloads(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Gro
             })
         };
         let union = union(set, items);
-        if !strangers(&union) && !(gateway && union.is_empty()) {
+        let too_wide = strangers(&union) || gateway && union.is_empty();
+        if !too_wide {
             done.insert((namespace, gateway, set.clone()));
             let name = if let [only] = peers.as_slice() { only.name.as_str() } else { "" };
             groups.push(group(namespace, name, union, set.clone(), gateway));

@@ -307,7 +307,7 @@ impl Chance {
         let uri_sans = (0..self.below(3)).map(|_| self.pick(&uris).to_owned()).collect();
         let dns = self.one_in(3).then(|| self.pick(&["a.example", "x/ns/b/sa"]).to_owned());
         let subject = self.pick(&["", "CN=b"]).to_owned();
-        Peer { uri_sans, dns_sans: dns.into_iter().collect(), subject }
+        Peer { uri_sans, dns_sans: dns.into_iter().collect(), subject, ..Peer::default() }
     }
 
     fn request(&mut self) -> Request {
@@ -345,7 +345,7 @@ impl Chance {
             metadata: if self.one_in(3) { vec![metadatum] } else { Vec::new() },
             ..Connection::default()
         };
-        Request { headers, connection }
+        Request { headers, connection, ..Request::default() }
     }
 
     fn claim(&mut self) -> Value {

@@ -83,6 +83,7 @@ impl<'r> Reading<'r> {
 
     pub(super) fn hosts(&mut self, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, check_stars)?;
+        self.needs.hosts = true;
         Some(Test::Host(HostSet::new(values)))
     }
 

@@ -47,7 +47,9 @@ fn each_line_of_a_header_is_compared_by_itself() {
     let core = |action: &str, condition: Value| {
         let when = with(&condition, "key", "request.headers[x-role]");
         let policies = json!([{ "name": "p", "action": action, "rules": [{ "when": [when] }] }]);
-        Core::new(&json!({ "jwtRules": [rule(&KEY)], "authorizationPolicies": policies }))
+        Core::new(&json!({
+            "jwtRules": [rule(&KEY)], "authorizationPolicies": policies, "missingToken": "allow",
+        }))
     };
     let deny = core("DENY", json!({ "values": ["admin"] }));
     for (lines, expected) in [

@@ -203,3 +203,29 @@ fn a_remembered_verdict_is_never_anothers() {
         assert_eq!(code(&first, "/read", NOW - 7200), "token_not_yet_valid");
     }
 }
+
+/// The order less a number, both big-endian.
+fn less(order: &[u8], number: &[u8]) -> Vec<u8> {
+    let mut borrow = 0;
+    let mut difference = Vec::new();
+    for (a, b) in order.iter().zip(number).rev() {
+        let digit = i32::from(*a) - i32::from(*b) - borrow;
+        borrow = i32::from(digit < 0);
+        difference.insert(0, u8::try_from(digit.rem_euclid(256)).unwrap());
+    }
+    difference
+}
+
+// SEC 1 section 4.1.4: (r, s) and (r, n - s) verify alike; docs/differences.md tells it.
+#[test]
+fn an_ecdsa_signature_has_two_spellings() {
+    for (alg, order) in [("ES256", P256), ("ES384", P384)] {
+        let key = Key::new(alg, "one");
+        let core = Core::with_rule(rule(&key));
+        let (signed, good) = parts(&key.token(&claims()));
+        let (r, s) = good.split_at(good.len() / 2);
+        let other = [r, &less(&hex(order), s)].concat();
+        assert_ne!(other, good, "{alg}");
+        assert_eq!(core.code(&token(&signed, &other)), "allowed", "{alg}");
+    }
+}

@@ -26,7 +26,8 @@ fn policy(action: &str, rules: Value) -> Value {
     json!([{ "name": "p", "action": action, "rules": rules }])
 }
 
-/// No policy takes the demand for a token away but one that speaks about callers without one.
+/// `a-policy-does-not-open` (docs/differences.md): no policy takes the demand for a token away but one that
+/// speaks about callers without one.
 #[test]
 fn a_token_is_needed_unless_a_policy_speaks_about_callers_without_one() {
     let nobody = json!({ "source": { "notRequestPrincipals": ["*"] } });
