@@ -165,7 +165,7 @@ struct Held {
 
 impl Stream {
     fn on_request_headers(&self, end_of_stream: bool) -> HeadersStatus {
-        let headers = host::header_map(MapType::RequestHeaders);
+        let headers = host::header_map(MapType::HttpRequestHeaders);
         // Headers that nobody could read might hold a forged identity.
         let readable = headers.is_some();
         let headers = headers.unwrap_or_default();
@@ -271,7 +271,7 @@ impl Stream {
     /// access log is written then. What the host refuses here, it is asked for again.
     fn withhold(&self, request: &Request) {
         if let Some(policy) = self.policy() {
-            apply(MapType::RequestHeaders, &while_pending(policy, request));
+            apply(MapType::HttpRequestHeaders, &while_pending(policy, request));
         }
     }
 
@@ -287,11 +287,11 @@ impl Stream {
         decision: &'d Decision,
         now: u64,
     ) -> Option<Release<'d>> {
-        let applied = apply(MapType::RequestHeaders, &decision.edits);
+        let applied = apply(MapType::HttpRequestHeaders, &decision.edits);
         // What could not be applied might be a forged header that stayed.
         let failed = (!applied).then(|| self.host_failed(request));
         if let Some(failed) = &failed {
-            apply(MapType::RequestHeaders, &failed.edits);
+            apply(MapType::HttpRequestHeaders, &failed.edits);
         }
         let told = failed.as_ref().unwrap_or(decision);
         if self.tells_facts() {
@@ -325,7 +325,7 @@ impl Stream {
 
 /// Removes from the trailers what the headers lose too. Answers whether the host did all of it.
 fn scrub_trailers(policy: &Policy) -> bool {
-    let map = MapType::RequestTrailers;
+    let map = MapType::HttpRequestTrailers;
     host::header_map(map).is_some_and(|lines| apply(map, &trailers::edits(policy, lines)))
 }
 

@@ -1,6 +1,7 @@
 """Makes a module small with Binaryen's library: tools/optimize.py LIBRARY MODULE EXPORTS OUTPUT
 
-Of the exports those stay that the file EXPORTS names, and of the code what they reach.
+Of the exports those stay that the file EXPORTS names, and of the code what they reach. Where a line has a second name, the
+function that is exported by that one stands behind the first.
 """
 
 import ctypes
@@ -33,19 +34,26 @@ def run(module, *passes):
 
 
 with open(listed, encoding="utf-8") as lines:
-    wanted = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    # The names that stay, each with the one that the compiler has exported its function by.
+    wanted = {words[0]: words[-1] for words in map(str.split, lines) if words and not words[0].startswith("#")}
 with open(source, "rb") as file:
     data = file.read()
 module = ctypes.c_void_p(call("ModuleRead", data, ctypes.c_size_t(len(data)), returns=ctypes.c_void_p))
 
-exports = set()
+exports = {}
 for index in range(call("GetNumExports", module, returns=ctypes.c_uint32)):
     export = ctypes.c_void_p(call("GetExportByIndex", module, ctypes.c_uint32(index), returns=ctypes.c_void_p))
-    exports.add(call("ExportGetName", export, returns=ctypes.c_char_p).decode())
-if wanted - exports:
-    sys.exit(f"optimize: {source} does not export {', '.join(sorted(wanted - exports))}, which {listed} names")
-for name in exports - wanted:
-    call("RemoveExport", module, name.encode())
+    name = call("ExportGetName", export, returns=ctypes.c_char_p).decode()
+    exports[name] = call("ExportGetValue", export, returns=ctypes.c_char_p)
+lacking = (set(wanted) | set(wanted.values())) - set(exports)
+if lacking:
+    sys.exit(f"optimize: {source} does not export {', '.join(sorted(lacking))}, which {listed} names")
+for name in exports:
+    if wanted.get(name) != name:
+        call("RemoveExport", module, name.encode())
+for name, function in wanted.items():
+    if name != function:
+        call("AddFunctionExport", module, exports[function], name.encode(), returns=ctypes.c_void_p)
 
 features = 0
 for name in FEATURES:

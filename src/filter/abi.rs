@@ -1,31 +1,40 @@
 //! The ABI proxy-wasm 0.2.1: the host's functions, and the numbers that pass between it and us.
 //!
-//! Usher speaks it without the SDK for Rust, whose `Action` cannot say that a whole request is to be held
-//! ([`HeadersStatus`]), whose dispatcher owns every exported name, and which panics, and so takes the worker's VM down, at
-//! any context, call or status that it did not expect. The names are the specification's.
+//! The numbers are those of the SDK for Rust. Its calls and its dispatcher are not used: its `Action` cannot say that a whole
+//! request is to be held ([`HeadersStatus`]), and both panic, and so take the worker's VM down, at any context, call or
+//! status that they did not expect. Here a status is a number until [`Status::of`] has read it.
 
 #![expect(unsafe_code, reason = "the ABI is C functions over raw pointers")]
+
+pub(super) use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, StreamType};
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     pub(super) fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
-    pub(super) fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize)
-    -> u32;
+    pub(super) fn proxy_get_header_map_pairs(
+        map: MapType,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
     pub(super) fn proxy_replace_header_map_value(
-        map: u32,
+        map: MapType,
         key: *const u8,
         key_size: usize,
         value: *const u8,
         value_size: usize,
     ) -> u32;
     pub(super) fn proxy_add_header_map_value(
-        map: u32,
+        map: MapType,
         key: *const u8,
         key_size: usize,
         value: *const u8,
         value_size: usize,
     ) -> u32;
-    pub(super) fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
+    pub(super) fn proxy_remove_header_map_value(
+        map: MapType,
+        key: *const u8,
+        key_size: usize,
+    ) -> u32;
     pub(super) fn proxy_get_property(
         path: *const u8,
         path_size: usize,
@@ -46,10 +55,14 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
-    pub(super) fn proxy_log(level: i32, message: *const u8, size: usize) -> u32;
+    pub(super) fn proxy_log(level: LogLevel, message: *const u8, size: usize) -> u32;
     pub(super) fn proxy_get_log_level(level: *mut i32) -> u32;
-    pub(super) fn proxy_define_metric(kind: i32, name: *const u8, size: usize, id: *mut u32)
-    -> u32;
+    pub(super) fn proxy_define_metric(
+        kind: MetricType,
+        name: *const u8,
+        size: usize,
+        id: *mut u32,
+    ) -> u32;
     pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
     pub(super) fn proxy_send_local_response(
@@ -63,7 +76,7 @@ unsafe extern "C" {
         grpc_status: i32,
     ) -> u32;
     pub(super) fn proxy_get_buffer_bytes(
-        buffer: u32,
+        buffer: BufferType,
         start: usize,
         most: usize,
         data: *mut *mut u8,
@@ -85,7 +98,7 @@ unsafe extern "C" {
     ) -> u32;
     pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     pub(super) fn proxy_set_effective_context(context: u32) -> u32;
-    pub(super) fn proxy_continue_stream(stream: u32) -> u32;
+    pub(super) fn proxy_continue_stream(stream: StreamType) -> u32;
     pub(super) fn proxy_http_call(
         cluster: *const u8,
         cluster_size: usize,
@@ -121,66 +134,14 @@ impl Status {
     }
 }
 
-/// `proxy_map_type_t`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MapType {
-    RequestHeaders,
-    RequestTrailers,
-    CallResponseHeaders,
-}
-
-impl MapType {
-    pub(super) fn number(self) -> u32 {
-        match self {
-            Self::RequestHeaders => 0,
-            Self::RequestTrailers => 1,
-            Self::CallResponseHeaders => 6,
-        }
+/// `proxy_log_level_t`, to be compared with what the host has told.
+pub(super) fn level_number(level: LogLevel) -> i32 {
+    match level {
+        LogLevel::Trace => 0,
+        LogLevel::Debug => 1,
+        LogLevel::Info => 2,
+        LogLevel::Warn => 3,
+        LogLevel::Error => 4,
+        LogLevel::Critical => 5,
     }
 }
-
-/// `proxy_buffer_type_t`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BufferType {
-    CallResponseBody,
-    PluginConfiguration,
-}
-
-impl BufferType {
-    pub(super) fn number(self) -> u32 {
-        match self {
-            Self::CallResponseBody => 4,
-            Self::PluginConfiguration => 7,
-        }
-    }
-}
-
-/// `proxy_log_level_t`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LogLevel {
-    Debug,
-    Info,
-    Warn,
-    Error,
-    Critical,
-}
-
-impl LogLevel {
-    pub(super) fn number(self) -> i32 {
-        match self {
-            Self::Debug => 1,
-            Self::Info => 2,
-            Self::Warn => 3,
-            Self::Error => 4,
-            Self::Critical => 5,
-        }
-    }
-}
-
-/// `proxy_stream_type_t`, HTTP request.
-pub(super) const HTTP_REQUEST: u32 = 0;
-
-/// `proxy_metric_type_t`.
-pub(super) const COUNTER: i32 = 0;
-/// See [`COUNTER`].
-pub(super) const GAUGE: i32 = 1;

@@ -1,13 +1,13 @@
 //! What the host calls: the module's exports, and the contexts that it calls them for.
 //!
-//! `tools/exports` lists them. No borrow is held while a context is at work, so that a host that ends a stream
+//! The SDK owns the host's names for these functions, and its dispatcher stands behind them; the build
+//! puts ours there (`tools/exports`, `tools/optimize.py`). How memory is allocated is the SDK's. No borrow is held while a context is at work, so that a host that ends a stream
 //! from within another's call finds the table free. A context that is not known is no fault: a root is passed
 //! over, a stream is held, or refused.
 
 #![expect(unsafe_code, reason = "the ABI is C functions by their names")]
 
 use std::cell::RefCell;
-use std::mem::forget;
 use std::rc::Rc;
 
 use super::host::{self, LogLevel};
@@ -47,19 +47,7 @@ extern "C" fn _initialize() {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_abi_version_0_2_1() {}
-
-/// Memory that the host fills and hands over, see `host::returned`.
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    let mut bytes: Vec<u8> = Vec::with_capacity(size);
-    let pointer = bytes.as_mut_ptr();
-    forget(bytes);
-    pointer
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_context_create(id: u32, root_id: u32) {
+extern "C" fn usher_on_context_create(id: u32, root_id: u32) {
     if root_id == 0 {
         let root = Rc::new(Root::new(id));
         let former = ROOTS.with(|roots| roots.try_borrow_mut().ok()?.insert(id, root));
@@ -74,24 +62,24 @@ extern "C" fn proxy_on_context_create(id: u32, root_id: u32) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_vm_start(_id: u32, _size: usize) -> u32 {
+extern "C" fn usher_on_vm_start(_id: u32, _size: usize) -> u32 {
     1
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_configure(id: u32, _size: usize) -> u32 {
+extern "C" fn usher_on_configure(id: u32, _size: usize) -> u32 {
     root(id).is_some_and(|root| root.on_configure()).into()
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_tick(id: u32) {
+extern "C" fn usher_on_tick(id: u32) {
     if let Some(root) = root(id) {
         root.on_tick();
     }
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_http_call_response(
+extern "C" fn usher_on_http_call_response(
     id: u32,
     token: u32,
     headers: usize,
@@ -104,7 +92,7 @@ extern "C" fn proxy_on_http_call_response(
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_headers(id: u32, _count: usize, end_of_stream: u32) -> u32 {
+extern "C" fn usher_on_request_headers(id: u32, _count: usize, end_of_stream: u32) -> u32 {
     let status = match stream(id) {
         Some(stream) => stream.on_request_headers(end_of_stream != 0),
         None => HeadersStatus::StopAllIterationAndWatermark,
@@ -113,7 +101,7 @@ extern "C" fn proxy_on_request_headers(id: u32, _count: usize, end_of_stream: u3
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_trailers(id: u32, _count: usize) -> u32 {
+extern "C" fn usher_on_request_trailers(id: u32, _count: usize) -> u32 {
     let status = match stream(id) {
         Some(stream) => stream.on_request_trailers(),
         None => TrailersStatus::StopIteration,
@@ -122,7 +110,7 @@ extern "C" fn proxy_on_request_trailers(id: u32, _count: usize) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_delete(id: u32) {
+extern "C" fn usher_on_delete(id: u32) {
     // Each is dropped here, when the table is free again.
     let stream = STREAMS.with(|streams| streams.try_borrow_mut().ok()?.remove(&id));
     drop(stream);

@@ -53,13 +53,13 @@ pub(super) fn call_body(size: usize) -> Option<Vec<u8>> {
     if size == 0 {
         return Some(Vec::new());
     }
-    buffer(BufferType::CallResponseBody, size)
+    buffer(BufferType::HttpCallResponseBody, size)
 }
 
 fn buffer(buffer: BufferType, most: usize) -> Option<Vec<u8>> {
     returned(|data, size| {
         // SAFETY: the host writes a pointer from our allocator and its size.
-        unsafe { proxy_get_buffer_bytes(buffer.number(), 0, most, data, size) }
+        unsafe { proxy_get_buffer_bytes(buffer, 0, most, data, size) }
     })
 }
 
@@ -137,7 +137,7 @@ pub(super) fn http_call(cluster: &str, headers: &[(&str, &str)], timeout: Durati
 pub(super) fn continue_request() {
     // SAFETY: a number. Whatever the host answers, a request that does not go on reaches nothing.
     unsafe {
-        proxy_continue_stream(HTTP_REQUEST);
+        proxy_continue_stream(StreamType::HttpRequest);
     }
 }
 
@@ -146,7 +146,7 @@ pub(super) fn continue_request() {
 pub(super) fn header_map(map: MapType) -> Option<Lines> {
     let bytes = returned(|data, size| {
         // SAFETY: the host writes a pointer from our allocator and its size.
-        unsafe { proxy_get_header_map_pairs(map.number(), data, size) }
+        unsafe { proxy_get_header_map_pairs(map, data, size) }
     });
     pairs(&bytes?, SPARE.take())
 }
@@ -174,14 +174,14 @@ pub(super) fn recycle(lines: Lines) {
 
 /// Sets a header to one line. Answers whether the host did.
 pub(super) fn replace_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
-    let (m, n, v) = (map.number(), name, value);
+    let (m, n, v) = (map, name, value);
     // SAFETY: pointers and sizes of live slices.
     is_ok(unsafe { proxy_replace_header_map_value(m, n.as_ptr(), n.len(), v.as_ptr(), v.len()) })
 }
 
 /// Adds a line to a header. Answers whether the host did.
 pub(super) fn add_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
-    let (m, n, v) = (map.number(), name, value);
+    let (m, n, v) = (map, name, value);
     // SAFETY: pointers and sizes of live slices.
     is_ok(unsafe { proxy_add_header_map_value(m, n.as_ptr(), n.len(), v.as_ptr(), v.len()) })
 }
@@ -189,7 +189,7 @@ pub(super) fn add_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
 /// Removes a header with all its lines. Answers whether the host did.
 pub(super) fn remove_header(map: MapType, name: &[u8]) -> bool {
     // SAFETY: pointer and size of a live slice.
-    is_ok(unsafe { proxy_remove_header_map_value(map.number(), name.as_ptr(), name.len()) })
+    is_ok(unsafe { proxy_remove_header_map_value(map, name.as_ptr(), name.len()) })
 }
 
 /// A property (an Envoy attribute), by path; `None` where there is none.
@@ -223,7 +223,7 @@ pub(super) fn call_foreign_function(name: &str, arguments: &[u8]) -> Option<Vec<
 pub(super) fn log(level: LogLevel, line: &str) {
     // SAFETY: pointer and size of a live slice.
     unsafe {
-        proxy_log(level.number(), line.as_ptr(), line.len());
+        proxy_log(level, line.as_ptr(), line.len());
     }
 }
 
@@ -232,14 +232,14 @@ pub(super) fn logs(level: LogLevel) -> bool {
     let mut least = 0;
     // SAFETY: the host writes one i32.
     let status = unsafe { proxy_get_log_level(&mut least) };
-    is_ok(status) && least <= level.number()
+    is_ok(status) && least <= level_number(level)
 }
 
 /// The number of a stat, which is made if there is none of that name.
 pub(super) fn define_metric(kind: Kind, name: &str) -> Option<u32> {
     let kind = match kind {
-        Kind::Counter => COUNTER,
-        Kind::Gauge => GAUGE,
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
     };
     let mut id = 0;
     // SAFETY: a live slice goes in; the host writes one u32.
@@ -309,7 +309,7 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8
     let mut size: usize = 0;
     match Status::of(call(&mut data, &mut size)) {
         Status::Ok if data.is_null() => Some(Vec::new()),
-        // SAFETY: allocated by `exports` as a Vec<u8> of this capacity, and ours now.
+        // SAFETY: allocated by the SDK as a Vec<u8> of this capacity, and ours now.
         Status::Ok => Some(unsafe { Vec::from_raw_parts(data, size, size) }),
         Status::CasMismatch | Status::Failed => None,
     }

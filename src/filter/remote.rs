@@ -387,7 +387,7 @@ fn answer(body_size: usize) -> Result<Answer, Fault> {
     if body_size > MOST_BYTES {
         return Err(Fault::TooLarge(body_size));
     }
-    let headers = host::header_map(MapType::CallResponseHeaders);
+    let headers = host::header_map(MapType::HttpCallResponseHeaders);
     let body = host::call_body(body_size);
     let (headers, body) =
         headers.zip(body).ok_or(Fault::Unreachable("the host does not hand the answer over"))?;

@@ -124,7 +124,7 @@ mod tests {
             .iter()
             .map(|component| component["name"].as_str().unwrap())
             .collect();
-        for name in ["log", "jwt-simple", "serde_json", "p256"] {
+        for name in ["proxy-wasm", "jwt-simple", "serde_json", "p256"] {
             assert!(names.contains(&name), "{name} is linked: {names:?}");
         }
         // A dependency of tests, one of the command, one that only builds.
