@@ -7,7 +7,7 @@ mod common;
 
 use serde_json::Value;
 use usher::path::{Normalization, normalize};
-use usher_tests::shared;
+use usher_tests::{shared, spelling};
 
 use common::usher;
 
@@ -44,6 +44,14 @@ fn is_refused_for_two_readings(scenario: &Value, request: &Value, answer: &Value
     refused && normalize(seen, mode).as_deref() != Ok(seen)
 }
 
+/// Of classes in docs/differences.md: what refuses is matched in every spelling, so that Usher refuses, or
+/// names another rule that does.
+fn is_refused_in_another_spelling(policies: &Value, request: &Value, answer: &Value) -> bool {
+    let text = |field: &str| request[field].as_str().unwrap();
+    answer["status"] == 403
+        && spelling::class(policies, text("authority"), text("path_seen")).is_some()
+}
+
 #[test]
 fn explain_agrees_with_istio_and_envoy() {
     let Some(scenarios) = shared::text("vectors/authz/policies.jsonl") else { return };
@@ -55,7 +63,8 @@ fn explain_agrees_with_istio_and_envoy() {
     for line in scenarios.lines() {
         let scenario: Value = serde_json::from_str(line).unwrap();
         let id = scenario["id"].as_str().unwrap();
-        std::fs::write(&file, shared::plugin_config(&scenario, &jwks).to_string()).unwrap();
+        let config = shared::plugin_config(&scenario, &jwks);
+        std::fs::write(&file, config.to_string()).unwrap();
         let sent = scenario["requests"].as_array().unwrap();
         let lines: Vec<String> = sent.iter().map(Value::to_string).collect();
         let run = usher(
@@ -86,7 +95,9 @@ fn explain_agrees_with_istio_and_envoy() {
                 continue;
             }
             let differences = differences(request, answer);
-            if !differences.is_empty() {
+            let policies = &config["authorizationPolicies"];
+            if !differences.is_empty() && !is_refused_in_another_spelling(policies, request, answer)
+            {
                 failures.push(format!("{id}[{number}]: {}: {request}", differences.join("; ")));
             }
         }
