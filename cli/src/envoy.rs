@@ -74,12 +74,15 @@ fn named_field<'v>(value: &'v Value, name: &str) -> Option<(&'v str, &'v Value)>
     found.map(|(name, value)| (name.as_str(), value))
 }
 
-/// Visits each object with its path and the TLS context of the filter chain that it is in, with its path.
+/// The TLS context of a filter chain, with its path.
+type Socket<'v> = Option<(&'v Value, String)>;
+
+/// Visits each object with its path and the TLS context of the filter chain that it is in.
 fn walk<'v>(
     value: &'v Value,
     at: &str,
-    tls: Option<(&'v Value, String)>,
-    visit: &mut dyn FnMut(&'v Value, &str, Option<(&'v Value, String)>),
+    tls: Socket<'v>,
+    visit: &mut dyn FnMut(&'v Value, &str, Socket<'v>),
 ) {
     match value {
         Value::Object(members) => {
