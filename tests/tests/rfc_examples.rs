@@ -178,7 +178,7 @@ fn rfc_7515_and_7519_tokens_of_joe() {
             "allowPublishedKeys": true,
             "algorithms": [algorithm],
             "outputPayloadToHeader": "x-payload",
-            "outputClaimToHeaders": [{ "header": "x-root", "claim": "http://example.com/is_root" }],
+            "outputClaimToHeaders": [{ "header": "x-root", "claim": "[http://example.com/is_root]" }],
         });
         let core = Core::with_rule(rule.clone());
         let ask = get("/").bearer(token);

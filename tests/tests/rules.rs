@@ -212,7 +212,8 @@ fn each_item_of_a_list_gets_a_line_where_the_rule_says_repeat() {
         let lines = set.into_iter().flat_map(|(_, lines)| lines.iter());
         lines.map(|line| String::from_utf8(line.clone()).unwrap()).collect()
     };
-    assert_eq!(lines("x-each"), ["a,b", "1", "%C3%A9"]);
+    // Who joins the lines again still has three.
+    assert_eq!(lines("x-each"), ["a%2Cb", "1", "%C3%A9"]);
     assert_eq!(lines("x-json"), [r#"["a,b","",1,null,"\u00e9"]"#]);
     assert_eq!(lines("x-sub"), [r#""s""#]);
     assert!(decision.edits.remove.contains(&b"x_each".to_vec()));
