@@ -37,10 +37,16 @@ fn plugin_of(cluster: &str, timeout: &str) -> Setup {
         "timeout": timeout,
         "outputClaimToHeaders": [{ "header": "User-Info", "claim": "sub" }],
     });
-    Setup::plugin(json!({ "jwtRules": [rule] }))
+    behind_one_listener(Setup::plugin(json!({ "jwtRules": [rule] })))
+}
+
+/// What is the same for every plugin: Envoy replaces a listener that changes, and closes its connections.
+fn behind_one_listener(setup: Setup) -> Setup {
+    let http2 = json!({ "allow_connect": true, "max_concurrent_streams": 2000 });
+    setup
         .failure_policy("FAIL_CLOSED")
         .exact_balance()
-        .manager(json!({ "http2_protocol_options": { "allow_connect": true, "max_concurrent_streams": 2000 } }))
+        .manager(json!({ "http2_protocol_options": http2 }))
 }
 
 fn plan(server: &KeyServer, setup: Setup) -> Plan {
@@ -268,7 +274,7 @@ fn while_held(
                 scope.spawn(move || http2::exchange(address, &cases.1, ask)),
             ));
         }
-        wait_for_active(gate, sent.len(), "all wait");
+        wait_for_active(gate, sent.len(), "all wait: what is missing went on undecided");
         // Long enough for a body to go on by itself, if it did.
         std::thread::sleep(Duration::from_millis(300));
         for (form, protocol, case, _) in &sent {
@@ -399,7 +405,7 @@ fn a_request_that_waits_outlives_its_configuration() {
         wait_for_active(&gate, 100, "all wait");
         // No key of it comes from a server any more.
         let inline = json!({ "jwtRules": [{ "issuer": "http://other.example", "jwks": mint::jwks([&*KEY]) }] });
-        gate.reconfigure("usher", Setup::plugin(inline).discovered().failure_policy("FAIL_CLOSED"));
+        gate.reconfigure("usher", behind_one_listener(Setup::plugin(inline)).discovered());
         let in_force = log::wait(|| {
             let reply = door.http1(&bearer(&KEY));
             (reply.text() == "Jwt issuer is not configured").then_some(())
