@@ -19,7 +19,7 @@ export LOCKED
 # kubectl, where the machine has none.
 export PATH := $(PATH):$(abspath target/kubectl)
 
-# These targets install first what the machine lacks. All others install nothing, and say what does.
+# These targets install first what the machine lacks. All others install no tool of the build, and say what does.
 PREPARED := $(if $(filter run test test-repeat lint,$(MAKECMDGOALS)),toolchain)
 
 WASM := target/usher.wasm
@@ -28,7 +28,7 @@ RUN_ENV := USHER_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" ENVOY_OLD
 CONTAINERS := ENVOY="$(ENVOY)" ENVOY_VERSION=$(ENVOY_VERSION) PROMETHEUS=target/prometheus/bin/prometheus \
 	PROMETHEUS_VERSION=$(PROMETHEUS_VERSION) tools/containers
 # Folders too: a file that is gone makes the module stale as well.
-WASM_SOURCES := Cargo.toml Cargo.lock tools/wasm tools/wasm-cargo tools/exports tools/optimize.py tools/binaryen.lock \
+WASM_SOURCES := Cargo.toml Cargo.lock tools/wasm tools/wasm-cargo tools/exports tools/optimize.py tools/binaryen tools/binaryen.lock \
 	$(shell find src tools/arrange)
 
 .PHONY: help

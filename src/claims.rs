@@ -22,7 +22,7 @@ pub struct Identity {
     /// The claims, as signed.
     pub claims: Claims,
     /// Top-level claims whose string is a list of words (Istio: `scope`, `permission` and
-    /// `spaceDelimitedClaims`), for rules only.
+    /// `spaceDelimitedClaims`), for rules and for headers with a `format`.
     pub space_delimited: Vec<String>,
 }
 

@@ -44,7 +44,7 @@ pub enum Denial {
     LifetimeTooLong,
     /// ALLOW policies are in force, and no rule of any of them matched.
     NoRuleMatched,
-    /// The path holds NUL, or normalising it once more would change it.
+    /// The path holds NUL, is not UTF-8 before its `?`, or normalising it once more would change it.
     PathUnsafe,
     /// The request has more of an attribute that the configuration reads than is taken.
     RequestTooComplex(Bound),

@@ -229,7 +229,11 @@ impl Stream {
             && !answered
             && !scrub_trailers(policy)
         {
-            let failed = self.host_failed(&Request::default());
+            let request = Request::default();
+            let failed = self.host_failed(&request);
+            if let Ok(mut observer) = self.observer.try_borrow_mut() {
+                observer.decided(self.policy(), &request, &failed, host::unix_time());
+            }
             self.release(failed.reply.as_ref());
         }
         self.stage.try_borrow().map_or(TrailersStatus::StopIteration, |stage| stage.trailers())

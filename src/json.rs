@@ -176,7 +176,7 @@ impl<'de> Visitor<'de> for Key {
         f.write_str("a member name")
     }
 
-    // Only serde_json itself borrows the token: `parse` refused every text that holds it unescaped,
+    // Only serde_json itself borrows the token: `parse` refused every text with a member of that name,
     // and an escaped spelling is not borrowed.
     fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Member, E> {
         if name == NUMBER_TOKEN { Ok(Member::Number) } else { Ok(Member::Name(name.to_owned())) }

@@ -5,6 +5,7 @@
 
 use super::facts::Attribute;
 use super::rule::{Condition, Operand, Rule, Test};
+use super::values_from::{ValueSource, ValuesFrom};
 
 /// Whether the rule means callers without a token and nobody else: every `from` says
 /// `notRequestPrincipals: ["*"]`, or a `when` says the same of `request.auth.principal`. A rule that also
@@ -22,8 +23,17 @@ fn rules_out_every_token(condition: &Condition) -> bool {
 
 fn asks_for_a_token(condition: &Condition) -> bool {
     let tests = condition.values.iter().chain(&condition.all);
-    let from = condition.values_from.as_ref();
-    tests.into_iter().any(is_of_token) || from.is_some_and(|from| is_in_token(&from.attribute))
+    tests.into_iter().any(is_of_token)
+        || condition.values_from.as_ref().is_some_and(is_with_a_token)
+}
+
+/// Where the key, or every source, is in a token, nothing matches without one.
+fn is_with_a_token(from: &ValuesFrom) -> bool {
+    let in_token = |source: &ValueSource| match source {
+        ValueSource::Attribute(attribute) => is_in_token(attribute),
+        ValueSource::Path(_) => false,
+    };
+    is_in_token(&from.attribute) || from.sources.iter().all(in_token)
 }
 
 fn is_of_token(test: &Test) -> bool {

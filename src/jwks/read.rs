@@ -125,7 +125,8 @@ impl Reading<'_> {
 
     /// PEM blocks: public keys and certificates.
     fn certificates(&mut self, at: &str, kid: Option<&str>, text: &str) {
-        let Some(blocks) = pem::blocks(text) else {
+        // A text without a block is no key that was left out: `{"error": ""}` is no set of certificates.
+        let Some(blocks) = pem::blocks(text).filter(|blocks| !blocks.is_empty()) else {
             return self.skip_or_refuse_text(at, kid, "it is no well-formed PEM");
         };
         for block in blocks {

@@ -406,6 +406,23 @@ fn a_set_without_a_key_withdraws_the_last_one() {
     }
 }
 
+/// A 200 with something else than a set is a failed fetch: it withdraws nothing.
+#[test]
+fn what_is_no_set_withdraws_no_key() {
+    for other in [r#"{"error":""}"#, r#"{"a":"","b":"no PEM"}"#, r#"{"message":"try again"}"#, "{}"]
+    {
+        let mut process = Process::new(3, by_uri());
+        process.tick();
+        process.answer(&ok(&set(&["a"])));
+        while process.calls.is_empty() {
+            process.pass(1_000, 1_000);
+        }
+        process.answer(&ok(other));
+        let record = &process.record;
+        assert_eq!((record.generation, record.failures, record.empty), (1, 1, 0), "{other}");
+    }
+}
+
 #[test]
 fn a_server_without_a_key_is_asked_as_one_that_fails() {
     for before in [Some(set(&["a"])), None] {

@@ -115,7 +115,16 @@ fn config(filters: &[&Value], notes: &mut Notes) -> Option<Value> {
                 notes.lost("jwt_authn", "a second one in the same list of filters");
             }
             Some(JWT_AUTHN) => jwt_authn::convert(filter, &mut config, &mut policies, notes),
-            Some(_) => policies.extend(rbac::convert(filter, policies.len(), notes)),
+            Some(_) => {
+                let more = rbac::convert(filter, policies.len(), notes);
+                if policies.iter().any(allows) && more.iter().any(allows) {
+                    notes.lost(
+                        "rbac",
+                        "a second filter that allows: a request needs both, and of several ALLOW policies one suffices",
+                    );
+                }
+                policies.extend(more);
+            }
             None => {}
         }
     }
@@ -140,4 +149,9 @@ fn config(filters: &[&Value], notes: &mut Notes) -> Option<Value> {
             None
         }
     }
+}
+
+/// Whether a policy is an ALLOW that is enforced.
+fn allows(policy: &Value) -> bool {
+    policy.get("action") == Some(&json!("ALLOW")) && policy.get("dryRun").is_none()
 }

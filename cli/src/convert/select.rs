@@ -34,7 +34,7 @@ pub(crate) fn groups(collected: &Collected, root: &str, notes: &mut Notes) -> Ve
     } else {
         by_workloads(collected, root, notes)
     };
-    groups.extend(by_targets(&collected.items, notes));
+    groups.extend(by_targets(&collected.items, root, notes));
     groups
 }
 
@@ -249,7 +249,7 @@ fn shown(labels: &Labels) -> String {
 }
 
 /// A plugin for each gateway or service that is named.
-fn by_targets(items: &[Item], notes: &mut Notes) -> Vec<Group> {
+fn by_targets(items: &[Item], root: &str, notes: &mut Notes) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let Scope::Targets(Value::Array(targets)) = &item.scope else { continue };
@@ -263,11 +263,15 @@ fn by_targets(items: &[Item], notes: &mut Notes) -> Vec<Group> {
                 group.items.push(index);
                 continue;
             }
-            if text("kind") == "Gateway" {
-                notes.advice(
+            let holds_too = |other: &Item| {
+                let here = other.namespace == item.namespace || other.namespace == root;
+                here && other.scope == Scope::Everyone
+            };
+            if text("kind") == "Gateway" && items.iter().any(holds_too) {
+                notes.lost(
                     &item.place,
-                    "policies of the gateway's namespace without selector hold for a gateway as well; \
-                     they are not in its plugin",
+                    "policies without a selector hold for this gateway as well, and are not in its plugin: \
+                     give them the same `targetRefs`",
                 );
             }
             groups.push(Group {

@@ -60,6 +60,12 @@ fn a_token_is_needed_unless_a_policy_speaks_about_callers_without_one() {
             demanded,
         ),
         (
+            "the idiom, and a claim to compare with",
+            deny(json!({ "from": [nobody], "when": [
+                { "key": "request.headers[x-tenant]", "valuesFrom": ["request.auth.claims[tenant]"] }] })),
+            demanded,
+        ),
+        (
             "the idiom in both sources",
             deny(json!({ "from": [nobody, { "source": {
                 "notRequestPrincipals": ["*"], "namespaces": ["x"] } }] })),

@@ -20,7 +20,7 @@ pub(crate) const ENTER: (&str, &str) = ("arrange", "enter");
 
 type Outcome<T = ()> = Result<T, Error<Infallible>>;
 
-/// Numbers below this have one byte in the module, all others two. wasm-opt gave them to the functions that are named
+/// Numbers below this have one byte in the module, all others two. Binaryen gave them to the functions that are named
 /// most often, and they keep them.
 const SHORT: u32 = 128;
 

@@ -63,7 +63,9 @@ impl Alternative {
 pub(super) fn any(all: Vec<Alternatives>) -> Alternatives {
     let mut result: Alternatives = Vec::new();
     for alternative in all.into_iter().flatten() {
-        let same = alternative.single().and_then(|(kind, name, values)| {
+        // Two negations of one field are not one of both values: that would be neither.
+        let single = alternative.single().filter(|(_, name, _)| !name.starts_with("not"));
+        let same = single.and_then(|(kind, name, values)| {
             let at = result
                 .iter()
                 .position(|known| known.single().is_some_and(|(k, n, _)| k == kind && n == name))?;

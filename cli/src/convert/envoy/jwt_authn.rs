@@ -282,6 +282,10 @@ fn path(route: Option<&Value>, place: &str, notes: &mut Notes) -> Option<String>
     let other = other.map(|(name, _)| name).find(|name| !known.contains(&name.as_str()));
     match (of("prefix"), of("path"), other) {
         (Some(prefix), _, None) => Some(format!("{prefix}*")),
+        (None, Some(path), None) if path.starts_with('*') || path.ends_with('*') => {
+            notes.lost(place, "a path with a `*` at an end, which is a wildcard here");
+            None
+        }
         (None, Some(path), None) => Some(path.to_owned()),
         (_, _, Some(other)) => {
             notes.lost(place, format!("a match by `{other}`: only prefix and path"));

@@ -1,5 +1,6 @@
 //! Envoy's matchers of texts, headers and addresses -> Istio's forms of a value.
 
+use serde_json::json;
 use usher::json::Value;
 
 /// A text matcher (`envoy.type.matcher.v3.StringMatcher`): `a`, `a*`, `*a`, `*`.
@@ -42,7 +43,7 @@ pub(super) fn header(matcher: &Value) -> Result<Header, String> {
         let inverted = inverted != (*present == Value::Bool(false));
         return Ok(Header { name, value: "*".to_owned(), inverted });
     } else if let Some(exact) = old("exact_match") {
-        exact.to_owned()
+        text(&json!({ "exact": exact }))?
     } else if let Some(prefix) = old("prefix_match") {
         format!("{prefix}*")
     } else if let Some(suffix) = old("suffix_match") {

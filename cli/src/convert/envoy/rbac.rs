@@ -137,6 +137,14 @@ fn header(inner: &Value) -> Result<Alternatives, String> {
         ":authority" | "host" => (Kind::Operation, "hosts".to_owned()),
         name => (Kind::When, format!("request.headers[{name}]")),
     };
+    // Envoy source/common/http/header_utility.cc: a header that is missing matches nothing, inverted or not; a
+    // `not` value holds where it is missing.
+    if header.inverted && kind == Kind::When && header.value != "*" {
+        return Err(format!(
+            "`invert_match` of `{}`: Envoy matches nothing where the header is missing",
+            header.name
+        ));
+    }
     let one = vec![Alternative::one(kind, &name, header.value)];
     if header.inverted { alternatives::not(&one) } else { Ok(one) }
 }
