@@ -12,7 +12,7 @@ pub struct Session {
     pub cache: TokenCache,
     /// The key sets that were fetched.
     pub ring: Ring,
-    /// Whether decisions tell their steps in words ([`Report::steps`]).
+    /// Whether decisions tell their steps in words ([`super::Report::steps`]).
     pub trace: Trace,
 }
 
