@@ -258,7 +258,7 @@ pub fn judge(policies: &Policies, request: &Request, identity: Option<&Identity>
 }
 
 impl Judgement {
-    fn allowing() -> Self {
+    pub(crate) fn allowing() -> Self {
         Self {
             verdict: Verdict::Allow,
             policy: None,

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::authenticate::Verified;
 use crate::claims::{ClaimName, Claims, Identity};
 use crate::denial::Denial;
-use crate::hash::FastSet;
+use crate::hash::{FastSet, length_bit};
 use crate::json::{Map, Value};
 use crate::request::Request;
 use crate::token::Lines;
@@ -73,11 +73,6 @@ impl Firewall {
         let lines = request.lines("connection").map(|line| options(line).join(b", ".as_slice()));
         Some(lines.filter(|line| !line.is_empty()).collect())
     }
-}
-
-/// The bit of a name's length; all long ones share the last.
-fn length_bit(name: &[u8]) -> u64 {
-    1_u64.wrapping_shl(u32::try_from(name.len()).unwrap_or(u32::MAX).min(63))
 }
 
 /// Lower case, every byte that is no letter or digit a `-`.

@@ -14,7 +14,7 @@ mod selector;
 mod url;
 
 pub(crate) use plugin::speaks_usher;
-pub(crate) use selector::is_for_a_waypoint;
+pub(crate) use selector::{is_for_a_gateway, is_for_a_waypoint};
 
 use usher::config::reader::{Node, Problems};
 use usher::json::Value;

@@ -107,15 +107,7 @@ mod tests {
             policy: Some(policy.into()),
             namespace: Some(namespace.into()),
             rule: Some(0),
-            matched: None,
-            audit: None,
-            dry_run_deny: None,
-            dry_run_allow: None,
-            nearest: None,
-            deny_status: None,
-            deny_message: None,
-            deny_when_unauthenticated: false,
-            scopes: Vec::new(),
+            ..Judgement::allowing()
         }
     }
 

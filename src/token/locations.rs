@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::anywhere::Anywhere;
 use super::{Found, Place, Prefix, Stands, cookie_value, is, pair, query};
-use crate::hash::FastMap;
+use crate::hash::{FastMap, length_bit};
 use crate::prefix_tree::PrefixTree;
 use crate::request::Request;
 
@@ -209,9 +209,4 @@ impl HeaderPlaces {
             }
         }
     }
-}
-
-/// The bit of a name's length; all long ones share the last.
-fn length_bit(name: &[u8]) -> u64 {
-    1_u64.wrapping_shl(u32::try_from(name.len()).unwrap_or(u32::MAX).min(63))
 }

@@ -163,21 +163,19 @@ impl Edits {
     }
 
     fn edit_lines(&mut self, request: &Request, name: &[u8], edit: &dyn Fn(&[u8]) -> Line) {
-        let mut changed = false;
-        let mut after = Vec::new();
-        for line in self.lines(request, name) {
-            match edit(line) {
-                Line::Kept => after.push(line.to_vec()),
-                Line::Cut(rest) => {
-                    changed = true;
-                    after.push(rest);
-                }
-                Line::Gone => changed = true,
-            }
+        let edited: Vec<(&[u8], Line)> =
+            self.lines(request, name).map(|line| (line, edit(line))).collect();
+        // Most requests hold a token in one place, and lines of the others are not copied.
+        if edited.iter().all(|(_, line)| matches!(line, Line::Kept)) {
+            return;
         }
-        if changed {
-            self.set_lines(name.into(), after.into());
-        }
+        let after = edited.into_iter().filter_map(|(sent, line)| match line {
+            Line::Kept => Some(sent.to_vec()),
+            Line::Cut(rest) => Some(rest),
+            Line::Gone => None,
+        });
+        let after: Rc<[Vec<u8>]> = after.collect();
+        self.set_lines(name.into(), after);
     }
 }
 

@@ -9,7 +9,7 @@ use usher::config::reader::Problems;
 use usher::json::Value;
 
 use crate::input;
-use crate::manifest::{PluginConfig, Resource};
+use crate::manifest::{PluginConfig, Resource, is_for_a_gateway};
 
 /// Where Istio keeps what is for the whole mesh, unless told otherwise.
 const ROOT: &str = "istio-system";
@@ -202,9 +202,7 @@ fn is_ahead(other: &Plugin<'_>, plugin: &Plugin<'_>) -> bool {
 
 /// A gateway by `targetRefs`, or by the labels that Istio's own gateways have.
 fn is_at_gateway(manifest: &Value) -> bool {
-    let one = spec(Some(manifest), "targetRef").into_iter();
-    let many = spec(Some(manifest), "targetRefs").and_then(Value::as_array).into_iter().flatten();
-    let by_target = one.chain(many).any(|target| text(target, "kind") == "Gateway");
+    let by_target = manifest.get("spec").is_some_and(is_for_a_gateway);
     let labels = spec(Some(manifest), "selector").and_then(|selector| selector.get("matchLabels"));
     let labels = labels.and_then(Value::as_object).into_iter().flatten();
     let mut labels = labels.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or("")));

@@ -35,7 +35,7 @@ pub(crate) fn is_for_a_waypoint(spec: &Value) -> bool {
 }
 
 /// Whether a spec names a Gateway.
-pub(super) fn is_for_a_gateway(spec: &Value) -> bool {
+pub(crate) fn is_for_a_gateway(spec: &Value) -> bool {
     targets(spec).any(|target| target.get("kind").and_then(Value::as_str) == Some("Gateway"))
 }
 
