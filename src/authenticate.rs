@@ -15,7 +15,9 @@ use crate::hash::FastMap;
 use crate::identity::Emission;
 use crate::json::Value;
 use crate::jwks::{Algorithm, KeySet, Turn};
+use crate::lookup::Lookup;
 use crate::remote::{Keys, Ring, Unavailable, Want};
+use crate::token::{Locations, Place, Prefix};
 use crate::verify::SignatureEngine;
 
 pub mod crowd;
@@ -108,24 +110,22 @@ pub struct JwtRules {
     /// In file order.
     pub rules: Vec<JwtRule>,
     /// Every place that some rule reads, each once.
-    pub places: Vec<crate::token::Place>,
+    pub places: Vec<Place>,
     /// Signature checks of one token over all rules, at most (`limits.signatureChecks`).
     pub signature_checks: usize,
     /// The same places, to be found in a request.
-    pub locations: crate::token::Locations,
+    pub locations: Locations,
     /// Of each place who forwards its tokens.
     forwarded: Vec<Forwarded>,
+    /// Of each place the other one that reads the same lines, if there is one.
+    twins: Vec<Option<usize>>,
     by_issuer: FastMap<String, Vec<usize>>,
     any_issuer: Vec<usize>,
 }
 
 impl JwtRules {
     /// Builds the index over `rules`.
-    pub fn new(
-        rules: Vec<JwtRule>,
-        places: Vec<crate::token::Place>,
-        signature_checks: usize,
-    ) -> Self {
+    pub fn new(rules: Vec<JwtRule>, places: Vec<Place>, signature_checks: usize) -> Self {
         let mut by_issuer: FastMap<String, Vec<usize>> = FastMap::default();
         let mut any_issuer = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
@@ -134,19 +134,33 @@ impl JwtRules {
                 None => any_issuer.push(index),
             }
         }
+        let twins = twins(&places);
         let mut forwarded = vec![Forwarded::default(); places.len()];
         for rule in &rules {
             for place in &rule.places {
-                if let Some(of_place) = forwarded.get_mut(*place) {
-                    match rule.forward {
-                        Forward::Keep => of_place.by_some = true,
-                        Forward::Withhold => of_place.but_by_some = true,
+                match rule.forward {
+                    Forward::Keep => {
+                        let twin = twins.get(*place).copied().flatten();
+                        for place in twin.into_iter().chain([*place]) {
+                            forwarded.get_mut(place).into_iter().for_each(|f| f.by_some = true);
+                        }
+                    }
+                    Forward::Withhold => {
+                        forwarded.get_mut(*place).into_iter().for_each(|f| f.but_by_some = true);
                     }
                 }
             }
         }
-        let locations = crate::token::Locations::new(&places);
-        Self { rules, places, signature_checks, locations, forwarded, by_issuer, any_issuer }
+        let locations = Locations::new(&places);
+        Self { rules, places, signature_checks, locations, forwarded, twins, by_issuer, any_issuer }
+    }
+
+    /// Whether `rule`, having verified a token, forwards it where it stands: at one of its places, or at the twin of
+    /// one, which is the same token once more.
+    pub fn keeps(&self, rule: &JwtRule, place: usize) -> bool {
+        let twin = self.twins.get(place).copied().flatten();
+        rule.forward == Forward::Keep
+            && rule.places.iter().any(|read| *read == place || Some(*read) == twin)
     }
 
     /// Whether every rule that reads this place forwards its tokens.
@@ -179,6 +193,21 @@ impl JwtRules {
             .filter_map(|index| Some((index, self.rules.get(index)?)))
             .filter(|(_, rule)| rule.places.iter().any(|place| places.contains(place)))
     }
+}
+
+/// Of each place the one that finds the same token in the same line: `Bearer` with and without the space behind it.
+fn twins(places: &[Place]) -> Vec<Option<usize>> {
+    let mut twins = vec![None; places.len()];
+    let mut firsts: FastMap<&str, usize> = FastMap::default();
+    for (at, place) in places.iter().enumerate() {
+        if let Place::Header { name, prefix: Prefix::Bearer | Prefix::BearerOpen } = place
+            && let Some(first) = firsts.insert(name, at)
+        {
+            twins.get_mut(first).into_iter().for_each(|twin| *twin = Some(at));
+            twins.get_mut(at).into_iter().for_each(|twin| *twin = Some(first));
+        }
+    }
+    twins
 }
 
 /// What the rules that read a place do with its tokens.
@@ -395,9 +424,8 @@ fn may_offer(rule: &JwtRule, alg: &str) -> Result<Algorithm, Denial> {
 
 fn check_audience(rule: &JwtRule, token: &Compact<'_>) -> Result<(), Denial> {
     // In order, so that two long lists cost their sum and not their product.
-    let mut audiences: Vec<&str> = token.aud().map(normalize_audience).collect();
-    audiences.sort_unstable();
-    let is_there = |audience: &String| audiences.binary_search(&audience.as_str()).is_ok();
+    let audiences = Lookup::of(token.aud().map(|aud| normalize_audience(aud).as_bytes()));
+    let is_there = |audience: &String| audiences.has(audience.as_bytes());
     if rule.audiences.is_empty() || rule.audiences.iter().any(is_there) {
         Ok(())
     } else {
@@ -451,9 +479,9 @@ impl RequiredClaim {
             Value::Bool(_) | Value::Number(_) => Some(item.to_string()),
             Value::Null | Value::Array(_) | Value::Object(_) => None,
         };
-        let mut texts: Vec<String> = items.iter().filter_map(text).collect();
-        texts.sort_unstable();
-        self.values.iter().any(|value| texts.binary_search(value).is_ok())
+        let texts: Vec<String> = items.iter().filter_map(text).collect();
+        let texts = Lookup::of(texts.iter().map(String::as_bytes));
+        self.values.iter().any(|value| texts.has(value.as_bytes()))
     }
 }
 

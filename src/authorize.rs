@@ -5,7 +5,6 @@
 //! enforced. Absent attributes fail `values` and satisfy `notValues`. Only this module can make a
 //! [`Permit`], and without one no identity is emitted.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
@@ -97,12 +96,14 @@ pub struct Needs {
     pub headers: bool,
     /// Hosts.
     pub hosts: bool,
+    /// Paths.
+    pub paths: bool,
     /// Query parameters, where a token may stand too.
     pub query: bool,
     /// What path templates capture.
     pub captures: bool,
     /// Dynamic metadata, by filter and key.
-    pub metadata: BTreeSet<(String, String)>,
+    pub metadata: Vec<(String, String)>,
 }
 
 /// What the configuration says beside the policies themselves.

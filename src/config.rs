@@ -11,6 +11,7 @@ use crate::authenticate::{JwtRule, JwtRules, Verified, crowd};
 use crate::authorize::{self, Needs, Policies};
 use crate::cache;
 use crate::compact;
+use crate::hash::FastMap;
 use crate::identity::{Firewall, fold};
 use crate::json::{self, Value};
 use crate::jwks::{KeySet, Published};
@@ -228,7 +229,7 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Policy> {
     let mut context = Context {
         problems,
         places: Vec::new(),
-        places_by_form: HashMap::new(),
+        places_by_form: FastMap::default(),
         key_sets: HashMap::new(),
     };
     let rules = object.field("jwtRules").and_then(|n| jwt_rule::read_all(&n, &mut context));
@@ -254,9 +255,11 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Policy> {
         problems.warning(at, crowd.problem(limits.signature_checks));
     }
 
-    let reads = reads(&jwt, &authorization, &firewall);
+    let exempt = exempt::read_all(&object, problems);
+    let mut reads = reads(&jwt, &authorization, &firewall);
+    reads.path |= !exempt.is_empty();
     let policy = Policy {
-        exempt: exempt::read_all(&object, problems),
+        exempt,
         missing_token: settings::missing_token(&object, &jwt, &authorization, problems),
         cors_preflight: settings::cors_preflight(&object, problems),
         path_normalization: settings::path_normalization(&object, problems),
@@ -305,13 +308,16 @@ fn reads(jwt: &JwtRules, authorization: &Policies, firewall: &Firewall) -> bound
         cookies: false,
         headers: needs.headers || !firewall.is_empty(),
         hosts: needs.hosts,
+        path: needs.paths,
         peer: needs.peer,
+        protocols: false,
         query: needs.query,
     };
     for place in &jwt.places {
         match place {
             Place::Cookie(_) => (reads.cookies, reads.headers) = (true, true),
-            Place::Header { .. } | Place::WebSocketProtocol(_) => reads.headers = true,
+            Place::Header { .. } => reads.headers = true,
+            Place::WebSocketProtocol(_) => (reads.protocols, reads.headers) = (true, true),
             Place::Param(_) => reads.query = true,
         }
     }
@@ -346,7 +352,7 @@ pub(crate) struct Context<'p> {
     problems: &'p Problems,
     places: Vec<Place>,
     /// Where in the list each place stands.
-    places_by_form: HashMap<Place, usize>,
+    places_by_form: FastMap<Box<[u8]>, usize>,
     /// Key sets by their text, and whether symmetric and published keys count: rules with the same keys share them.
     key_sets: HashMap<(String, bool, Published), Rc<KeySet>>,
 }

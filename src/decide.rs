@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::authenticate::{Forward, Verified, authenticate};
+use crate::authenticate::{Verified, authenticate};
 use crate::authorize::{self, Judgement, Permit, Verdict};
 use crate::cache::Answer;
 use crate::config::{CorsPreflight, ExemptToken, MissingToken, Mode, OnSpoof, Policy};
@@ -199,8 +199,8 @@ impl Way<'_> {
         self.found = places;
         let verified = verified?;
         let jwt = &self.policy.jwt;
-        let rule = jwt.rule(&verified).filter(|rule| rule.forward == Forward::Keep);
-        let keeps = |place: usize| rule.is_some_and(|rule| rule.places.contains(&place));
+        let rule = jwt.rule(&verified);
+        let keeps = |place: usize| rule.is_some_and(|rule| jwt.keeps(rule, place));
         self.forwarded.extend(self.found.iter().filter(|place| keeps(**place)));
         if self.forwarded.len() < self.found.len() {
             let leaves = |place, token: &[u8]| !keeps(place) && token::same(token, &first.token);

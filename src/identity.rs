@@ -4,13 +4,12 @@
 //! variable (CGI and WSGI turn every other byte into `_`), so whatever folds to an emitted name is an
 //! emitted name. That holds in trailers too.
 
-use std::collections::BTreeSet;
-
 use crate::authenticate::Verified;
 use crate::claims::{ClaimName, Claims, Identity};
 use crate::denial::Denial;
 use crate::hash::{FastSet, length_bit};
 use crate::json::{Map, Value};
+use crate::lookup::Lookup;
 use crate::request::Request;
 use crate::token::Lines;
 
@@ -50,10 +49,16 @@ impl Firewall {
 
     /// The protected names among these, each once, as the client spelt them.
     pub fn forged<'h>(&self, headers: &'h [(Vec<u8>, Vec<u8>)]) -> Vec<&'h [u8]> {
-        // Names are the client's: a hash of them could be, too.
-        let mut seen = BTreeSet::new();
         let names = headers.iter().map(|(name, _)| name.as_slice());
-        names.filter(|name| self.protects(name) && seen.insert(*name)).collect()
+        let forged: Vec<&[u8]> = names.filter(|name| self.protects(name)).collect();
+        if forged.len() <= 1 {
+            return forged;
+        }
+        let mut is_first = vec![false; forged.len()];
+        for (_, at) in Lookup::of(forged.iter().copied()).each() {
+            is_first.get_mut(at).into_iter().for_each(|first| *first = true);
+        }
+        forged.into_iter().zip(is_first).filter(|(_, first)| *first).map(|(name, _)| name).collect()
     }
 
     /// The lines of `connection` without what nominates a protected header; `None` where none does. Envoy hands the

@@ -60,6 +60,7 @@ mod decimal;
 mod hash;
 mod heap;
 pub mod json;
+mod lookup;
 mod prefix_tree;
 
 // INVARIANT (pure core): the host is known to this module alone.

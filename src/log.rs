@@ -11,6 +11,7 @@ use crate::config::{DecisionLog, Emit, HashKey};
 use crate::decide::Decision;
 use crate::denial::Denial;
 use crate::json::Value;
+use crate::path::without_query;
 use crate::request::peer::Certainty;
 use crate::request::{Connection, Request};
 
@@ -248,6 +249,7 @@ pub fn hex(bytes: &[u8]) -> String {
 fn about(line: &mut Line, request: &Request, connection: &Connection) {
     line.bytes("method", request.method(), most::METHOD);
     line.bytes("host", request.authority(), most::HOST);
+    // A query may hold a token.
     line.bytes("path", request.path().map(without_query), most::PATH);
     if let Some(peer) = &connection.peer {
         let name = peer.uri_sans.first().or(peer.dns_sans.first()).unwrap_or(&peer.subject);
@@ -263,9 +265,4 @@ fn about(line: &mut Line, request: &Request, connection: &Connection) {
     }
     line.bytes("request_id", request.header("x-request-id"), most::ID);
     line.bytes("traceparent", request.header("traceparent"), most::ID);
-}
-
-/// A query may hold a token.
-fn without_query(path: &[u8]) -> &[u8] {
-    path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default()
 }

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use crate::token::split_once;
+
 /// `pathNormalization` (Istio MeshConfig `pathNormalization.normalization`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Normalization {
@@ -31,14 +33,12 @@ pub struct PathUnsafe;
 /// A path that is not UTF-8 before its query; NUL in it, in every mode but `None`; a path that normalising
 /// once more would change.
 pub fn normalize(path: &[u8], mode: Normalization) -> Result<Cow<'_, [u8]>, PathUnsafe> {
-    let path = path.split(|b| *b == b'#').next().unwrap_or_default();
+    let path = split_once(path, b'#').map_or(path, |(path, _)| path);
     if is_plain(path) {
         return Ok(Cow::Borrowed(path));
     }
-    let (before, query) = match path.iter().position(|b| *b == b'?') {
-        Some(at) => path.split_at(at),
-        None => (path, &[][..]),
-    };
+    let before = without_query(path);
+    let query = path.get(before.len()..).unwrap_or_default();
     if std::str::from_utf8(before).is_err() {
         return Err(PathUnsafe);
     }
@@ -51,7 +51,7 @@ pub fn normalize(path: &[u8], mode: Normalization) -> Result<Cow<'_, [u8]>, Path
     let Cow::Owned(normal) = pass(before, mode) else {
         return Ok(Cow::Borrowed(path));
     };
-    if matches!(pass(&normal, mode), Cow::Owned(_)) {
+    if is_open(&normal, mode) {
         return Err(PathUnsafe);
     }
     Ok(Cow::Owned([normal.as_slice(), query].concat()))
@@ -59,33 +59,72 @@ pub fn normalize(path: &[u8], mode: Normalization) -> Result<Cow<'_, [u8]>, Path
 
 /// Path without query: what rules on paths compare.
 pub fn without_query(path: &[u8]) -> &[u8] {
-    path.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default()
+    let end = memchr::memchr2(b'?', b'#', path).unwrap_or(path.len());
+    path.get(..end).unwrap_or_default()
 }
 
 /// Most paths need nothing done: letters, digits and a few marks, no slash or dot behind a slash.
 fn is_plain(path: &[u8]) -> bool {
     let mut previous = 0;
     path.first() == Some(&b'/')
-        && path.iter().all(|b| {
-            let plain = match *b {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => true,
-                b'/' | b'.' => previous != b'/',
+        && path.iter().all(|byte| {
+            let plain = match kind(*byte) {
+                Kind::Unreserved => true,
+                Kind::Slash | Kind::Dot => previous != b'/',
                 _ => false,
             };
-            previous = *b;
+            previous = *byte;
             plain
         })
 }
 
 /// NUL, bare or as a percent code.
 fn holds_nul(path: &[u8]) -> bool {
-    let is_nul = |(at, byte): (usize, &u8)| match byte {
-        0 => true,
-        b'%' => path.get(at..).is_some_and(|rest| rest.starts_with(b"%00")),
-        _ => false,
-    };
-    path.iter().enumerate().any(is_nul)
+    let is_nul = |at: usize| path.get(at..).is_some_and(|rest| rest.first_chunk() == Some(b"%00"));
+    memchr::memchr(0, path).is_some() || memchr::memchr_iter(b'%', path).any(is_nul)
 }
+
+/// What a byte asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// What else a segment may hold (RFC 3986 section 3.3).
+    Delimiter,
+    Dot,
+    Nul,
+    Other,
+    Percent,
+    /// No path may hold it raw, a backslash included.
+    Raw,
+    Slash,
+    /// RFC 3986 section 2.3, but for the dot.
+    Unreserved,
+}
+
+/// A look at a table costs less than a comparison with each of them.
+fn kind(byte: u8) -> Kind {
+    KINDS.get(usize::from(byte)).copied().unwrap_or(Kind::Other)
+}
+
+#[expect(clippy::indexing_slicing, reason = "done by the compiler")]
+static KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Other; 256];
+    let (mut at, mut byte) = (0, 0);
+    while at < kinds.len() {
+        kinds[at] = match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => Kind::Unreserved,
+            b'\\' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => Kind::Raw,
+            b'.' => Kind::Dot,
+            b'/' => Kind::Slash,
+            b'%' => Kind::Percent,
+            b'!' | b'$'..=b'.' | b':' | b';' | b'=' | b'@' => Kind::Delimiter,
+            0 => Kind::Nul,
+            _ => Kind::Other,
+        };
+        at += 1;
+        byte = byte.wrapping_add(1);
+    }
+    kinds
+};
 
 /// One pass. Borrowed is what no step has changed: most have nothing to do, and see that at little cost.
 fn pass(path: &[u8], mode: Normalization) -> Cow<'_, [u8]> {
@@ -107,8 +146,57 @@ fn pass(path: &[u8], mode: Normalization) -> Cow<'_, [u8]> {
     path
 }
 
+/// Whether a second pass would change what the first has made. Percent codes it would leave alone: one is neither
+/// decoded twice, nor made by what is decoded or cut out round it ([`complete`]).
+fn is_open(normal: &[u8], mode: Normalization) -> bool {
+    let merges = matches!(mode, Normalization::DecodeAndMergeSlashes | Normalization::MergeSlashes);
+    drop_dot_parameters(normal).is_some()
+        || resolve_dots(normal).is_some()
+        || merges && merge(normal).is_some()
+}
+
+/// Whether `first` and `second` stand side by side: a look that costs little, and mostly says no.
+fn has_pair(path: &[u8], first: u8, second: u8) -> bool {
+    if memchr::memchr(second, path).is_none() {
+        return false;
+    }
+    let mut last = 0;
+    for byte in path {
+        if *byte == second && last == first {
+            return true;
+        }
+        last = *byte;
+    }
+    false
+}
+
 /// What a step makes of a path; `None` where it changes nothing.
 type Step = fn(&[u8]) -> Option<Vec<u8>>;
+
+/// Writes into room that was made for it, a few bytes at a time.
+struct Writer<'w> {
+    room: &'w mut [u8],
+}
+
+impl Writer<'_> {
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        let room = std::mem::take(&mut self.room);
+        if let Some((first, rest)) = room.split_first_chunk_mut() {
+            *first = bytes;
+            self.room = rest;
+        }
+    }
+}
+
+/// At most `most` bytes, as `write` writes them.
+fn written(most: usize, write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    let mut out = vec![0; most];
+    let mut writer = Writer { room: &mut out };
+    write(&mut writer);
+    let left = writer.room.len();
+    out.truncate(most.saturating_sub(left));
+    out
+}
 
 /// `%2f` and `%5c`, in any case.
 fn decode_slashes(path: &[u8]) -> Option<Vec<u8>> {
@@ -117,101 +205,96 @@ fn decode_slashes(path: &[u8]) -> Option<Vec<u8>> {
         Some([b'%', b'5', b'c' | b'C']) => Some(b'\\'),
         _ => None,
     };
-    let is_code = |at: usize| path.get(at..).and_then(decoded).is_some();
-    let first = (0..path.len()).find(|at| path.get(*at) == Some(&b'%') && is_code(*at))?;
-    let (before, mut rest) = path.split_at_checked(first)?;
-    let mut out = Vec::with_capacity(path.len());
-    out.extend_from_slice(before);
-    while let Some((first, tail)) = rest.split_first() {
-        match decoded(rest) {
-            Some(byte) => {
-                out.push(byte);
-                rest = rest.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = tail;
+    let is_code = |at: &usize| path.get(*at..).and_then(decoded).is_some();
+    memchr::memchr_iter(b'%', path).find(is_code)?;
+    Some(written(path.len(), |out| {
+        let mut rest = path;
+        while let Some((first, tail)) = rest.split_first() {
+            match decoded(rest) {
+                Some(byte) => {
+                    out.put([byte]);
+                    rest = rest.get(3..).unwrap_or_default();
+                }
+                None => {
+                    out.put([*first]);
+                    rest = tail;
+                }
             }
         }
-    }
-    Some(out)
+    }))
 }
 
 /// `/..;x/` and `/.;x/` are `/../` and `/./`, as servlet containers read them.
 fn drop_dot_parameters(path: &[u8]) -> Option<Vec<u8>> {
-    if !path.contains(&b';') {
-        return None;
-    }
     let short = |segment: &[u8]| match segment {
         [b'.', b'.', b';', ..] => Some(&b".."[..]),
         [b'.', b';', ..] => Some(&b"."[..]),
         _ => None,
     };
-    if !path.split(|b| *b == b'/').any(|segment| short(segment).is_some()) {
+    // A parameter behind a dot is rare.
+    if !has_pair(path, b'.', b';') {
         return None;
     }
-    let segments: Vec<&[u8]> =
-        path.split(|b| *b == b'/').map(|segment| short(segment).unwrap_or(segment)).collect();
-    Some(segments.join(&b'/'))
+    let segments: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
+    if !segments.iter().any(|segment| short(segment).is_some()) {
+        return None;
+    }
+    let shortened = segments.iter().map(|segment| short(segment).unwrap_or(segment));
+    Some(shortened.collect::<Vec<&[u8]>>().join(&b'/'))
 }
 
 /// One pass over percent codes: those of unreserved characters (RFC 3986 section 2.3) are decoded, a
 /// backslash becomes a slash, and what no path may hold raw is encoded.
 fn unescape(path: &[u8]) -> Option<Vec<u8>> {
-    let changes = |(at, byte): (usize, &u8)| match byte {
-        b'%' => path.get(at.saturating_add(1)..).and_then(code).is_some_and(is_unreserved),
-        byte => *byte == b'\\' || encoded(*byte).is_some(),
-    };
-    let first = path.iter().enumerate().position(changes)?;
-    let (before, mut rest) = path.split_at_checked(first)?;
-    let mut out = Vec::with_capacity(path.len());
-    out.extend_from_slice(before);
-    // A `%` that is no code yet: before the first change too.
-    let is_stray = |at: &usize| {
-        path.get(*at) == Some(&b'%') && path.get(at.saturating_add(1)..).and_then(code).is_none()
-    };
-    let mut stray: Vec<usize> = (first.saturating_sub(2)..first).filter(is_stray).collect();
-    while let Some((first, tail)) = rest.split_first() {
-        rest = tail;
-        match *first {
-            b'%' => match code(tail) {
-                Some(byte) if is_unreserved(byte) => {
-                    out.push(byte);
-                    rest = tail.get(2..).unwrap_or_default();
-                }
-                Some(_) => {
-                    out.push(b'%');
-                    out.extend_from_slice(tail.get(..2).unwrap_or_default());
-                    rest = tail.get(2..).unwrap_or_default();
-                }
-                None => {
-                    stray.push(out.len());
-                    out.push(b'%');
-                }
-            },
-            b'\\' => out.push(b'/'),
-            byte => match encoded(byte) {
-                Some(code) => out.extend_from_slice(code),
-                None => out.push(byte),
-            },
+    let mut raw = 0_usize;
+    let mut changes = false;
+    for (at, byte) in path.iter().enumerate() {
+        match kind(*byte) {
+            Kind::Raw => raw = raw.saturating_add(1),
+            Kind::Percent if !changes => {
+                let code = path.get(at.saturating_add(1)..).and_then(code);
+                changes = code.is_some_and(is_unreserved);
+            }
+            _ => {}
         }
     }
+    if raw == 0 && !changes {
+        return None;
+    }
+    let mut stray = Vec::new();
+    let most = path.len().saturating_add(raw.saturating_mul(2));
+    let out = written(most, |out| {
+        let mut rest = path;
+        while let Some((first, tail)) = rest.split_first() {
+            rest = tail;
+            match kind(*first) {
+                Kind::Percent => match (code(tail), tail) {
+                    (Some(byte), [high, low, behind @ ..]) => {
+                        if is_unreserved(byte) {
+                            out.put([byte]);
+                        } else {
+                            out.put([b'%', *high, *low]);
+                        }
+                        rest = behind;
+                    }
+                    _ => {
+                        stray.push(most.saturating_sub(out.room.len()));
+                        out.put([b'%']);
+                    }
+                },
+                Kind::Raw if *first == b'\\' => out.put([b'/']),
+                Kind::Raw => out.put(encoded(*first)),
+                _ => out.put([*first]),
+            }
+        }
+    });
     Some(complete(out, &stray))
 }
 
-/// The percent code of a byte that no path may hold raw.
-fn encoded(byte: u8) -> Option<&'static [u8; 3]> {
-    Some(match byte {
-        b'"' => b"%22",
-        b'<' => b"%3C",
-        b'>' => b"%3E",
-        b'^' => b"%5E",
-        b'`' => b"%60",
-        b'{' => b"%7B",
-        b'|' => b"%7C",
-        b'}' => b"%7D",
-        _ => return None,
-    })
+/// The percent code of a byte.
+fn encoded(byte: u8) -> [u8; 3] {
+    let digit = |four: u8| b"0123456789ABCDEF".get(usize::from(four)).copied().unwrap_or(b'0');
+    [b'%', digit(byte >> 4), digit(byte & 15)]
 }
 
 /// A `%` that was no code and has become one by what was decoded behind it is no code either.
@@ -235,25 +318,53 @@ fn complete(text: Vec<u8>, stray: &[usize]) -> Vec<u8> {
 
 /// The byte of the two hex digits that come first.
 fn code(digits: &[u8]) -> Option<u8> {
-    let digit = |at: usize| char::from(*digits.get(at)?).to_digit(16);
-    u8::try_from(digit(0)? << 4 | digit(1)?).ok()
+    let [high, low] = digits.first_chunk()?;
+    let value = |digit: u8| DIGITS.get(usize::from(digit)).copied().unwrap_or(NO_DIGIT);
+    let (high, low) = (value(*high), value(*low));
+    ((high | low) < NO_DIGIT).then_some(high << 4 | low)
+}
+
+/// What [`DIGITS`] has for what is no hex digit.
+const NO_DIGIT: u8 = 16;
+
+/// The values of hex digits.
+#[expect(clippy::indexing_slicing, reason = "done by the compiler")]
+static DIGITS: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let (mut at, mut byte) = (0, 0_u8);
+    while at < values.len() {
+        values[at] = match byte {
+            b'0'..=b'9' => byte & 15,
+            b'A'..=b'F' | b'a'..=b'f' => (byte & 15) + 9,
+            _ => NO_DIGIT,
+        };
+        at += 1;
+        byte = byte.wrapping_add(1);
+    }
+    values
+};
+
+/// Class L of the spec (B8.4): what stands inside a segment.
+pub(crate) fn is_segment_byte(byte: u8) -> bool {
+    matches!(kind(byte), Kind::Unreserved | Kind::Dot | Kind::Percent | Kind::Delimiter)
 }
 
 fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+    matches!(kind(byte), Kind::Unreserved | Kind::Dot)
 }
 
 /// RFC 3986 section 5.2.4, never above the root.
 fn resolve_dots(path: &[u8]) -> Option<Vec<u8>> {
     let rest = path.strip_prefix(b"/")?;
-    let is_dots = |at: usize| {
-        let segment = path.get(at..).unwrap_or_default();
-        matches!(segment, [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
+    let are_dots = |at: usize| {
+        let rest = path.get(at..).unwrap_or_default();
+        matches!(rest, b"/." | b"/.." | [b'/', b'.', b'/', ..] | [b'/', b'.', b'.', b'/', ..])
     };
-    let mut slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-    if !slashes.any(|(at, _)| is_dots(at.saturating_add(1))) {
+    // So is a dot at the beginning of a segment.
+    if !has_pair(path, b'/', b'.') {
         return None;
     }
+    memchr::memchr_iter(b'/', path).find(|at| are_dots(*at))?;
     let mut kept: Vec<&[u8]> = Vec::new();
     let mut segments = rest.split(|b| *b == b'/').peekable();
     while let Some(segment) = segments.next() {
@@ -276,11 +387,11 @@ fn resolve_dots(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn merge(path: &[u8]) -> Option<Vec<u8>> {
-    if path.len() > 1 && path.iter().all(|b| *b == b'/') {
-        return (path != b"//").then(|| b"//".to_vec());
-    }
-    if !path.iter().zip(path.iter().skip(1)).any(|pair| pair == (&b'/', &b'/')) {
+    if !has_pair(path, b'/', b'/') {
         return None;
+    }
+    if path.iter().all(|b| *b == b'/') {
+        return (path != b"//").then(|| b"//".to_vec());
     }
     let mut merged = path.to_vec();
     merged.dedup_by(|a, b| (*a, *b) == (b'/', b'/'));
@@ -368,7 +479,7 @@ mod tests {
         reason = "of a few ASCII bytes"
     )]
     mod plainly {
-        use super::super::{code, encoded, is_unreserved};
+        use super::super::{code, is_unreserved};
         use super::*;
 
         pub(super) fn pass(path: &str, mode: Normalization) -> String {
@@ -413,10 +524,10 @@ mod tests {
                         out.push('%');
                     }
                     ('\\', _) => out.push('/'),
-                    (char, _) => match encoded(u8::try_from(char).unwrap()) {
-                        Some(code) => out.push_str(std::str::from_utf8(code).unwrap()),
-                        Option::None => out.push(char),
-                    },
+                    (char @ ('"' | '<' | '>' | '^' | '`' | '{' | '|' | '}'), _) => {
+                        out.push_str(&format!("%{:02X}", u32::from(char)));
+                    }
+                    (char, _) => out.push(char),
                 }
             }
             for at in stray.into_iter().rev() {

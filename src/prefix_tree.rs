@@ -1,50 +1,55 @@
-//! Values by the beginnings of texts: all that begin a text are found in one walk along it.
+//! Numbers by the beginnings of texts: all that begin a text are found in one walk along it.
 //!
 //! However many beginnings there are and however long, a walk costs no more than the text's length. Read
 //! backwards, the same tree is for endings.
 
-/// A radix tree.
+/// A radix tree. What stands at a text is a number of the caller's.
 #[derive(Clone, Debug)]
-pub(crate) struct PrefixTree<V> {
+pub(crate) struct PrefixTree {
     /// The root first; the others at whatever place they were made.
-    nodes: Vec<Node<V>>,
+    nodes: Vec<Node>,
+    direction: Direction,
 }
 
-#[derive(Clone, Debug)]
-struct Node<V> {
+/// From which end texts are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// For endings.
+    Backward,
+    /// For beginnings.
+    Forward,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Node {
     /// What stands between the node above and this one.
     label: Vec<u8>,
-    value: Option<V>,
+    number: Option<usize>,
     /// By the first byte of their labels, in order.
     children: Vec<(u8, usize)>,
 }
 
-impl<V> Default for PrefixTree<V> {
-    fn default() -> Self {
-        Self { nodes: vec![Node { label: Vec::new(), value: None, children: Vec::new() }] }
+impl PrefixTree {
+    pub(crate) fn new(direction: Direction) -> Self {
+        Self { nodes: vec![Node::default()], direction }
     }
-}
 
-impl<V> PrefixTree<V> {
     pub(crate) fn is_empty(&self) -> bool {
         let root = self.nodes.first();
-        root.is_none_or(|root| root.value.is_none() && root.children.is_empty())
+        root.is_none_or(|root| root.number.is_none() && root.children.is_empty())
     }
 
-    /// Puts `value` at a text, or what `merge` makes of the value that is there.
-    pub(crate) fn add(
-        &mut self,
-        text: impl Iterator<Item = u8>,
-        value: V,
-        merge: impl FnOnce(&mut V, V),
-    ) {
-        let text: Vec<u8> = text.collect();
+    /// Puts a number at a text, unless one is there: that which is there now.
+    pub(crate) fn add(&mut self, text: &[u8], number: usize) -> usize {
+        let mut text = text.to_vec();
+        if self.direction == Direction::Backward {
+            text.reverse();
+        }
         let (mut rest, mut at) = (text.as_slice(), 0);
         while let Some(first) = rest.first() {
-            let next = self.child(at, *first);
+            let next = self.nodes.get(at).and_then(|node| node.child(*first));
             let Some(next) = next else {
-                let node = Node { label: rest.to_vec(), value: None, children: Vec::new() };
-                at = self.attach(at, *first, node);
+                at = self.attach(at, *first, Node { label: rest.to_vec(), ..Node::default() });
                 break;
             };
             let shared = self.nodes.get(next).map_or(0, |node| shared(&node.label, rest));
@@ -52,43 +57,32 @@ impl<V> PrefixTree<V> {
             rest = rest.get(shared..).unwrap_or_default();
             at = next;
         }
-        if let Some(node) = self.nodes.get_mut(at) {
-            match &mut node.value {
-                Some(old) => merge(old, value),
-                None => node.value = Some(value),
-            }
-        }
+        self.nodes.get_mut(at).map_or(number, |node| *node.number.get_or_insert(number))
     }
 
-    /// Shows each value that stands at a beginning of `text`, the shortest first, with the beginning's
+    /// Shows each number that stands at a beginning of `text`, the shortest first, with the beginning's
     /// length, until `stop` says so. Says whether it did.
-    pub(crate) fn walk<'t>(
-        &'t self,
-        text: impl Iterator<Item = u8>,
-        mut stop: impl FnMut(usize, &'t V) -> bool,
-    ) -> bool {
-        let mut text = text.peekable();
-        let (mut node, mut length) = (self.nodes.first(), 0_usize);
+    pub(crate) fn walk(&self, text: &[u8], stop: &mut dyn FnMut(usize, usize) -> bool) -> bool {
+        let (mut node, mut rest) = (self.nodes.first(), text);
         while let Some(here) = node {
-            let mut label = here.label.iter();
-            if !label.all(|byte| text.next() == Some(*byte)) {
+            let Some(behind) = self.direction.strip(rest, &here.label) else {
                 return false;
-            }
-            length = length.saturating_add(here.label.len());
-            if here.value.as_ref().is_some_and(|value| stop(length, value)) {
+            };
+            rest = behind;
+            let length = text.len().saturating_sub(rest.len());
+            if here.number.is_some_and(|number| stop(length, number)) {
                 return true;
             }
-            node =
-                text.peek().and_then(|first| here.child(*first)).and_then(|at| self.nodes.get(at));
+            let next = match self.direction {
+                Direction::Forward => rest.first(),
+                Direction::Backward => rest.last(),
+            };
+            node = next.and_then(|first| here.child(*first)).and_then(|at| self.nodes.get(at));
         }
         false
     }
 
-    fn child(&self, at: usize, first: u8) -> Option<usize> {
-        self.nodes.get(at)?.child(first)
-    }
-
-    fn attach(&mut self, at: usize, first: u8, node: Node<V>) -> usize {
+    fn attach(&mut self, at: usize, first: u8, node: Node) -> usize {
         let number = self.nodes.len();
         self.nodes.push(node);
         if let Some(above) = self.nodes.get_mut(at) {
@@ -106,12 +100,25 @@ impl<V> PrefixTree<V> {
         }
         let label = node.label.split_off(length);
         let Some(first) = label.first().copied() else { return };
-        let (value, children) = (node.value.take(), std::mem::take(&mut node.children));
-        self.attach(at, first, Node { label, value, children });
+        let (number, children) = (node.number.take(), std::mem::take(&mut node.children));
+        self.attach(at, first, Node { label, number, children });
     }
 }
 
-impl<V> Node<V> {
+impl Direction {
+    /// What is left of a text behind a label, which is written in this direction.
+    fn strip<'t>(self, text: &'t [u8], label: &[u8]) -> Option<&'t [u8]> {
+        match self {
+            Self::Forward => text.strip_prefix(label),
+            Self::Backward => {
+                let (rest, end) = text.split_at_checked(text.len().checked_sub(label.len())?)?;
+                end.iter().rev().eq(label).then_some(rest)
+            }
+        }
+    }
+}
+
+impl Node {
     fn child(&self, first: u8) -> Option<usize> {
         let at = self.children.binary_search_by_key(&first, |(byte, _)| *byte).ok()?;
         self.children.get(at).map(|(_, node)| *node)
@@ -148,20 +155,28 @@ mod tests {
         for (i, first) in texts.iter().enumerate() {
             for (j, second) in texts.iter().enumerate() {
                 let third = &texts[(i * 7 + j * 3) % texts.len()];
-                let mut tree = PrefixTree::default();
-                for text in [first, second, third] {
-                    tree.add(text.iter().copied(), 1, |old, new| *old += new);
-                }
-                for text in &texts {
-                    let mut found = Vec::new();
-                    tree.walk(text.iter().copied(), |length, times| {
-                        found.extend(std::iter::repeat_n(length, *times));
-                        false
-                    });
-                    let begins = [first, second, third].into_iter().filter(|t| text.starts_with(t));
-                    let mut expected: Vec<usize> = begins.map(Vec::len).collect();
-                    expected.sort_unstable();
-                    assert_eq!(found, expected, "{first:?} {second:?} {third:?} in {text:?}");
+                for direction in [Direction::Forward, Direction::Backward] {
+                    let mut tree = PrefixTree::new(direction);
+                    for (number, text) in [first, second, third].into_iter().enumerate() {
+                        tree.add(text, number);
+                    }
+                    for text in &texts {
+                        let mut found = Vec::new();
+                        tree.walk(text, &mut |length, number| {
+                            found.push((length, number));
+                            false
+                        });
+                        let is_there = |other: &Vec<u8>| match direction {
+                            Direction::Forward => text.starts_with(other),
+                            Direction::Backward => text.ends_with(other),
+                        };
+                        let all = [first, second, third].into_iter().enumerate();
+                        let all = all.filter(|(_, other)| is_there(other));
+                        let mut expected: Vec<_> = all.map(|(n, other)| (other.len(), n)).collect();
+                        expected.sort_unstable();
+                        expected.dedup_by_key(|(length, _)| *length);
+                        assert_eq!(found, expected, "{first:?} {second:?} {third:?} in {text:?}");
+                    }
                 }
             }
         }
@@ -169,17 +184,18 @@ mod tests {
 
     #[test]
     fn a_walk_stops_where_it_is_told_to() {
-        let mut tree = PrefixTree::default();
-        assert!(tree.is_empty() && !tree.walk(b"a".iter().copied(), |_, ()| true));
-        for text in ["a", "ab", "abc"] {
-            tree.add(text.bytes(), (), |(), ()| ());
+        let mut tree = PrefixTree::new(Direction::Forward);
+        assert!(tree.is_empty() && !tree.walk(b"a", &mut |_, _| true));
+        for (number, text) in ["a", "ab", "abc"].into_iter().enumerate() {
+            assert_eq!(tree.add(text.as_bytes(), number), number);
         }
+        assert_eq!(tree.add(b"ab", 9), 1);
         let mut seen = 0;
-        assert!(tree.walk("abcd".bytes(), |length, ()| {
+        assert!(tree.walk(b"abcd", &mut |length, _| {
             seen += 1;
             length == 2
         }));
         assert_eq!(seen, 2);
-        assert!(!tree.is_empty() && !tree.walk("b".bytes(), |_, ()| true));
+        assert!(!tree.is_empty() && !tree.walk(b"b", &mut |_, _| true));
     }
 }

@@ -111,16 +111,20 @@ impl Prefix {
         }
     }
 
+    /// Whether the scheme stands anywhere in the line; of [`Prefix::Exact`] only whether it begins it.
     fn is_in(&self, line: &[u8]) -> bool {
-        let bearer = |window: &[u8]| {
-            matches!(window.first(), Some(b'b' | b'B')) && window.eq_ignore_ascii_case(b"bearer")
+        let is_scheme = |at: usize| {
+            let rest = line.get(at..).unwrap_or_default();
+            let (scheme, rest) = rest.split_at_checked("bearer".len()).unwrap_or_default();
+            let ends =
+                *self == Self::BearerOpen || rest.first().is_some_and(u8::is_ascii_whitespace);
+            ends && scheme.eq_ignore_ascii_case(b"bearer")
         };
         match self {
-            Self::Exact(text) => line.windows(text.len().max(1)).any(|w| w == text.as_bytes()),
-            Self::BearerOpen => line.windows("bearer".len()).any(bearer),
-            Self::Bearer => line.windows("bearer ".len()).any(|window| {
-                window.split_last().is_some_and(|(last, w)| bearer(w) && last.is_ascii_whitespace())
-            }),
+            Self::Exact(text) => line.starts_with(text.as_bytes()),
+            Self::Bearer | Self::BearerOpen => {
+                memchr::memchr2_iter(b'b', b'B', line).any(is_scheme)
+            }
         }
     }
 
@@ -195,8 +199,9 @@ pub(crate) fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(decoded)
 }
 
-fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let position = text.iter().position(|b| *b == at)?;
+/// What stands before and behind the first such byte.
+pub(crate) fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let position = memchr::memchr(at, text)?;
     let (before, rest) = text.split_at_checked(position)?;
     Some((before, rest.get(1..).unwrap_or_default()))
 }

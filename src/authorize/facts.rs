@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
+use super::host::{self, Spelling};
 use super::peer::{self, PeerName};
 use super::polarity::Polarity;
 use crate::claims::{ClaimPath, Identity, Segment};
-use crate::hash::FastMap;
 use crate::json::Value;
+use crate::lookup::Lookup;
 use crate::path;
 use crate::request::{MetadataValue, Request};
 use crate::token::{self, Param};
@@ -20,11 +21,15 @@ pub(crate) struct Facts<'r> {
     pub(crate) identity: Option<&'r Identity>,
     /// `matchScalarClaims`.
     pub(crate) scalars: Scalars,
+    /// The host as it is written.
+    host: OnceCell<Vec<Spelling>>,
+    /// The host as it may be meant.
+    host_spellings: OnceCell<Vec<Spelling>>,
     /// Where each line of a request with many stands, by name.
     lines: OnceCell<Vec<usize>>,
-    metadata: OnceCell<FastMap<(&'r str, &'r str), &'r MetadataValue>>,
+    /// Where each metadatum stands, by key.
+    metadata: OnceCell<Lookup<'r>>,
     peer: OnceCell<Vec<PeerName<'r>>>,
-    /// Names and values, decoded, by name; of one name in their order.
     query: OnceCell<Vec<Param<'r>>>,
 }
 
@@ -107,6 +112,8 @@ impl<'r> Facts<'r> {
             request,
             identity,
             scalars,
+            host: OnceCell::new(),
+            host_spellings: OnceCell::new(),
             lines: OnceCell::new(),
             metadata: OnceCell::new(),
             peer: OnceCell::new(),
@@ -124,6 +131,12 @@ impl<'r> Facts<'r> {
                 .map(|p| peer::names(p).collect())
                 .unwrap_or_default()
         })
+    }
+
+    /// The host, in the [`host::spellings`] that `polarity` reaches.
+    pub(crate) fn host(&self, polarity: Polarity) -> &[Spelling] {
+        let cell = if polarity.is_wide() { &self.host_spellings } else { &self.host };
+        cell.get_or_init(|| host::spellings(self.request, polarity))
     }
 
     /// `:path` without its query.
@@ -179,8 +192,11 @@ impl<'r> Facts<'r> {
         }
         let mut text = |value: &Value| match value {
             Value::String(text) => test(text.as_bytes()),
-            Value::Bool(_) | Value::Number(_) if self.scalars == Scalars::AsText => {
-                test(value.to_string().as_bytes())
+            Value::Number(number) if self.scalars == Scalars::AsText => {
+                test(number.as_str().as_bytes())
+            }
+            Value::Bool(flag) if self.scalars == Scalars::AsText => {
+                test(if *flag { b"true" } else { b"false" })
             }
             _ => false,
         };
@@ -233,10 +249,9 @@ impl<'r> Facts<'r> {
 
     /// Dynamic metadata that another filter left.
     pub(crate) fn metadata(&self, filter: &str, key: &str) -> Option<&'r MetadataValue> {
-        let all = self.metadata.get_or_init(|| {
-            let all = self.request.connection.metadata.iter().rev();
-            all.map(|m| ((m.filter.as_str(), m.key.as_str()), &m.value)).collect()
-        });
-        all.get(&(filter, key)).copied()
+        let all = &self.request.connection.metadata;
+        let keys = self.metadata.get_or_init(|| Lookup::of(all.iter().map(|m| m.key.as_bytes())));
+        let mut found = keys.all(key.as_bytes()).iter().filter_map(|(_, at)| all.get(*at));
+        found.find(|metadatum| metadatum.filter == filter).map(|metadatum| &metadatum.value)
     }
 }

@@ -34,9 +34,10 @@ impl HostSet {
         }
     }
 
-    pub(crate) fn matches(&self, request: &Request, polarity: Polarity) -> bool {
-        spellings(request, polarity, &mut |text, port| {
-            self.without_port.matches(text) || port == Port::Kept && self.with_port.matches(text)
+    /// Whether one of the [`spellings`] matches.
+    pub(crate) fn matches(&self, spellings: &[Spelling]) -> bool {
+        spellings.iter().any(|Spelling { text, port }| {
+            self.without_port.matches(text) || *port == Port::Kept && self.with_port.matches(text)
         })
     }
 
@@ -46,36 +47,45 @@ impl HostSet {
     }
 }
 
-/// Whether `test` takes the request's host, in lower case; where a match refuses, in any spelling.
-pub(crate) fn spellings(
-    request: &Request,
-    polarity: Polarity,
-    test: &mut dyn FnMut(&[u8], Port) -> bool,
-) -> bool {
-    let Some(authority) = request.authority().map(<[u8]>::to_ascii_lowercase) else {
-        return false;
-    };
-    if !polarity.is_wide() {
-        return test(&authority, Port::Kept);
-    }
-    if test(&authority, Port::Kept) {
-        return true;
-    }
-    // Over HTTP/1 Envoy joins several Host lines; over HTTP/2 it drops them beside `:authority`.
-    let joined = authority.split(|b| *b == b',').map(<[u8]>::trim_ascii);
-    let own: Vec<Vec<u8>> = request.lines("host").map(<[u8]>::to_ascii_lowercase).collect();
-    joined.chain(own.iter().map(Vec::as_slice)).any(|host| each_spelling(host, test))
+/// A way to write the request's host, in lower case.
+#[derive(Clone, Debug)]
+pub(crate) struct Spelling {
+    pub(crate) text: Vec<u8>,
+    pub(crate) port: Port,
 }
 
-fn each_spelling(host: &[u8], test: &mut dyn FnMut(&[u8], Port) -> bool) -> bool {
+/// The request's host as it is written; where a match refuses, in any spelling. None without an authority.
+pub(crate) fn spellings(request: &Request, polarity: Polarity) -> Vec<Spelling> {
+    let Some(authority) = request.authority().map(<[u8]>::to_ascii_lowercase) else {
+        return Vec::new();
+    };
+    let mut all = vec![Spelling { text: authority.clone(), port: Port::Kept }];
+    if polarity.is_wide() {
+        // Over HTTP/1 Envoy joins several Host lines; over HTTP/2 it drops them beside `:authority`.
+        let joined = authority.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+        let own: Vec<Vec<u8>> = request.lines("host").map(<[u8]>::to_ascii_lowercase).collect();
+        for host in joined.chain(own.iter().map(Vec::as_slice)) {
+            if *host != *authority {
+                all.push(Spelling { text: host.to_vec(), port: Port::Kept });
+            }
+            add_shorter(host, &mut all);
+        }
+    }
+    all
+}
+
+/// The host without its port, and each without the dot behind its name.
+fn add_shorter(host: &[u8], all: &mut Vec<Spelling>) {
     let (name, port) = host.split_at_checked(port_at(host)).unwrap_or((host, b""));
-    let undotted = name.strip_suffix(b".");
-    test(host, Port::Kept)
-        || !port.is_empty() && test(name, Port::Removed)
-        || undotted.is_some_and(|name| {
-            test(&[name, port].concat(), Port::Kept)
-                || !port.is_empty() && test(name, Port::Removed)
-        })
+    if !port.is_empty() {
+        all.push(Spelling { text: name.to_vec(), port: Port::Removed });
+    }
+    if let Some(name) = name.strip_suffix(b".") {
+        all.push(Spelling { text: [name, port].concat(), port: Port::Kept });
+        if !port.is_empty() {
+            all.push(Spelling { text: name.to_vec(), port: Port::Removed });
+        }
+    }
 }
 
 fn has_port(value: &str) -> bool {
@@ -153,7 +163,9 @@ mod tests {
             ("::1", "::1", true, true),
         ] {
             let set = HostSet::new([value]);
-            let of = |polarity| set.matches(&request(&[(":authority", authority)]), polarity);
+            let of = |polarity| {
+                set.matches(&spellings(&request(&[(":authority", authority)]), polarity))
+            };
             let found = [LetsIn, Notes, Refuses].map(of);
             assert_eq!(found, [to_the_letter, to_the_letter, widely], "{value} on {authority}");
         }
@@ -163,7 +175,10 @@ mod tests {
     fn a_host_line_beside_the_authority_counts_where_a_match_refuses() {
         let set = HostSet::new(["a"]);
         let both = request(&[(":authority", "b"), ("host", "A.")]);
-        assert_eq!([LetsIn, Refuses].map(|p| set.matches(&both, p)), [false, true]);
-        assert!(![LetsIn, Refuses].iter().any(|p| set.matches(&request(&[]), *p)), "no authority");
+        assert_eq!([LetsIn, Refuses].map(|p| set.matches(&spellings(&both, p))), [false, true]);
+        assert!(
+            ![LetsIn, Refuses].iter().any(|p| set.matches(&spellings(&request(&[]), *p))),
+            "no authority"
+        );
     }
 }

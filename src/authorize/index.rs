@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use super::address::{masked, octets};
 use super::facts::{Address, Attribute, Facts, with_dashes};
 use super::polarity::Polarity;
+use super::principal;
 use super::rule::Rule;
-use super::{host, principal};
 use crate::claims::Segment;
 use crate::hash::FastMap;
 use crate::json::{Map, Value};
@@ -130,10 +130,9 @@ impl Index {
             self.paths.look_up_path(path, &mut found);
         }
         if self.hosts.is_used() {
-            host::spellings(facts.request, self.polarity, &mut |text, _| {
-                self.hosts.look_up(text, &mut found);
-                false
-            });
+            for spelling in facts.host(self.polarity) {
+                self.hosts.look_up(&spelling.text, &mut found);
+            }
         }
         if self.peers.is_used() || self.peer_parts.is_used() {
             for name in facts.peer() {

@@ -9,7 +9,9 @@ use super::index::Key;
 use super::polarity::Polarity;
 use super::text::{Form, Star, TextSet, form, is_dots};
 use crate::hash::{FastMap, FastSet};
+use crate::lookup::Lookup;
 use crate::request::peer::{Certainty, Peer};
+use crate::token::split_once;
 
 /// Scheme of a SPIFFE ID.
 const SPIFFE: &str = "spiffe://";
@@ -19,9 +21,10 @@ const SPIFFE: &str = "spiffe://";
 pub(crate) struct PeerSet {
     texts: TextSet,
     /// Regex `.*/ns/<v>/.*` of values that are one segment.
-    namespaces: FastSet<Box<str>>,
-    /// Regex `spiffe://.+/ns/<ns>/(.+/|)sa/<sa>(/.+)?`: the namespaces by their accounts.
-    accounts: FastMap<Box<str>, Vec<Box<str>>>,
+    namespaces: FastSet<Box<[u8]>>,
+    /// Regex `spiffe://.+/ns/<ns>/(.+/|)sa/<sa>(/.+)?`: where in `homes` the namespaces of an account are.
+    accounts: FastMap<Box<[u8]>, usize>,
+    homes: Vec<Vec<Box<[u8]>>>,
     patterns: Vec<MatchName>,
 }
 
@@ -70,7 +73,7 @@ impl PeerSet {
                 let pieces = text.split('*').map(str::to_owned).collect();
                 set.patterns.push(MatchName::Namespace(pieces));
             } else {
-                set.namespaces.insert(value.into());
+                set.namespaces.insert(value.as_bytes().into());
             }
         }
         set
@@ -90,7 +93,12 @@ impl PeerSet {
                     account: format!("/sa/{account}"),
                 });
             } else {
-                set.accounts.entry(account.into()).or_default().push(namespace.into());
+                let next = set.homes.len();
+                let place = *set.accounts.entry(account.as_bytes().into()).or_insert(next);
+                match set.homes.get_mut(place) {
+                    Some(homes) => homes.push(namespace.as_bytes().into()),
+                    None => set.homes.push(vec![namespace.as_bytes().into()]),
+                }
             }
         }
         set
@@ -129,10 +137,12 @@ impl PeerSet {
             return false;
         }
         let parts = name.parts();
-        parts.namespaces().any(|namespace| self.namespaces.contains(namespace))
-            || parts.accounts.iter().any(|(account, place)| {
-                let mut homes = self.accounts.get(*account).into_iter().flatten();
-                homes.any(|namespace| parts.holds(namespace, *place))
+        parts.namespaces.each().any(|(namespace, _)| self.namespaces.contains(namespace))
+            || parts.accounts.each().any(|(account, place)| {
+                let homes = self.accounts.get(account).and_then(|at| self.homes.get(*at));
+                // Accounts stand in reverse, see there.
+                let place = usize::MAX.saturating_sub(place);
+                homes.into_iter().flatten().any(|namespace| parts.holds(namespace, place))
             })
     }
 
@@ -141,8 +151,9 @@ impl PeerSet {
     pub(crate) fn keys(&self) -> Option<Vec<Key>> {
         let mut keys = self.texts.keys()?;
         keys.extend(self.namespaces.iter().map(|namespace| exact(&[NAMESPACE, namespace])));
-        for (account, homes) in &self.accounts {
-            keys.extend(homes.iter().map(|home| exact(&[NAMESPACE, home, ACCOUNT, account])));
+        for (account, at) in &self.accounts {
+            let homes = self.homes.get(*at).into_iter().flatten();
+            keys.extend(homes.map(|home| exact(&[NAMESPACE, home, ACCOUNT, account])));
         }
         for pattern in &self.patterns {
             keys.push(pattern.key()?);
@@ -152,8 +163,8 @@ impl PeerSet {
 }
 
 /// What the keys of [`Parts`] begin with, and what stands between namespace and account in one.
-const NAMESPACE: &str = "/ns/";
-const ACCOUNT: &str = "/sa/";
+const NAMESPACE: &[u8] = b"/ns/";
+const ACCOUNT: &[u8] = b"/sa/";
 
 /// A name of the peer. What is asked of it more than once is found out once.
 #[derive(Debug)]
@@ -164,15 +175,19 @@ pub(crate) struct PeerName<'p> {
     parts: OnceCell<Parts<'p>>,
 }
 
-/// Namespaces and service accounts in a name, each once, in byte order: names are the client's, and a hash
-/// of them could be.
+/// Namespaces and service accounts in a name.
 #[derive(Debug, Default)]
 pub(crate) struct Parts<'p> {
-    /// Each namespace, and the slash behind it where an account may follow.
-    namespaces: Vec<(&'p str, Option<usize>)>,
-    /// Each account, and the slash before the last place where it stands.
-    accounts: Vec<(&'p str, usize)>,
+    /// Each namespace, with the slash behind it where an account may follow, else with [`NOWHERE`]. The
+    /// leftmost is the first, and leaves the most room.
+    pub(crate) namespaces: Lookup<'p>,
+    /// Each account, with the slash before it subtracted from the largest number: the rightmost is the first,
+    /// and stands behind the most.
+    pub(crate) accounts: Lookup<'p>,
 }
+
+/// No slash is here.
+const NOWHERE: usize = usize::MAX;
 
 /// The names of a peer in the order in which Envoy compares them: URI SANs, DNS SANs, subject.
 pub(crate) fn names(peer: &Peer) -> impl Iterator<Item = PeerName<'_>> {
@@ -192,74 +207,49 @@ impl<'p> PeerName<'p> {
 
 impl<'p> Parts<'p> {
     fn of(name: &'p str) -> Self {
-        let mut parts = Self::default();
+        let (mut namespaces, mut accounts) = (Vec::new(), Vec::new());
         // At least one character of trust domain stands before what an account belongs to.
         let earliest = name.strip_prefix(SPIFFE).and_then(|rest| rest.chars().next());
         let earliest = earliest.map(|first| SPIFFE.len().saturating_add(first.len_utf8()));
         // Each slash, and the segment behind it.
-        let mut slashes = name.match_indices('/').map(|(at, _)| at);
+        let name = name.as_bytes();
+        let mut slashes = memchr::memchr_iter(b'/', name);
         let mut current = slashes.next();
         let mut next = slashes.next();
         while let (Some(slash), Some(behind)) = (current, next) {
             let after = slashes.next();
             let end = after.unwrap_or(name.len());
-            let begin = behind.saturating_add(1);
-            let value = name.get(begin..end).unwrap_or_default();
+            let value = name.get(behind.saturating_add(1)..end).unwrap_or_default();
             match name.get(slash.saturating_add(1)..behind) {
-                Some("ns") if after.is_some() => {
+                Some(b"ns") if after.is_some() => {
                     let owns = earliest.is_some_and(|earliest| slash >= earliest);
-                    parts.namespaces.push((value, owns.then_some(end)));
+                    namespaces.push((value, if owns { end } else { NOWHERE }));
                 }
                 // The name ends here, or goes on with at least one character.
-                Some("sa") if end.saturating_add(1) != name.len() => {
-                    parts.accounts.push((value, slash));
+                Some(b"sa") if end.saturating_add(1) != name.len() => {
+                    accounts.push((value, usize::MAX.saturating_sub(slash)));
                 }
                 _ => {}
             }
             (current, next) = (next, after);
         }
-        // The leftmost namespace leaves the most room, the rightmost account stands behind the most.
-        parts.namespaces.sort_unstable_by_key(|(name, slash)| (*name, slash.unwrap_or(usize::MAX)));
-        parts.namespaces.dedup_by_key(|(name, _)| *name);
-        parts.accounts.sort_unstable_by_key(|(name, slash)| (*name, std::cmp::Reverse(*slash)));
-        parts.accounts.dedup_by_key(|(name, _)| *name);
-        parts
-    }
-
-    /// Each namespace once.
-    pub(crate) fn namespaces(&self) -> impl ExactSizeIterator<Item = &'p str> {
-        self.namespaces.iter().map(|(name, _)| *name)
-    }
-
-    /// Each account once.
-    pub(crate) fn accounts(&self) -> impl Iterator<Item = &'p str> {
-        self.accounts.iter().map(|(name, _)| *name)
-    }
-
-    fn slash_behind(&self, namespace: &str) -> Option<Option<usize>> {
-        let at = self.namespaces.binary_search_by_key(&namespace, |(name, _)| name).ok()?;
-        self.namespaces.get(at).map(|(_, slash)| *slash)
-    }
-
-    /// Whether there is such a namespace.
-    pub(crate) fn has(&self, namespace: &str) -> bool {
-        self.slash_behind(namespace).is_some()
+        Self { namespaces: Lookup::new(namespaces), accounts: Lookup::new(accounts) }
     }
 
     /// `.+/ns/<namespace>/(.+/|)` before the account whose slash is at `place`: directly behind the
     /// namespace, whose slash it shares, or with at least one character between the slashes.
-    fn holds(&self, namespace: &str, place: usize) -> bool {
-        let slash = self.slash_behind(namespace).flatten();
+    fn holds(&self, namespace: &[u8], place: usize) -> bool {
+        let slash = self.namespaces.first(namespace).filter(|slash| *slash != NOWHERE);
         slash.is_some_and(|slash| place == slash || place > slash.saturating_add(1))
     }
 }
 
 /// What a key of [`PeerSet::keys`] asks for, where it is no whole name.
-pub(crate) fn part(key: &Key) -> Option<(&str, Option<&str>)> {
+pub(crate) fn part(key: &Key) -> Option<(&[u8], Option<&[u8]>)> {
     let Key::Exact(text) = key else { return None };
-    let rest = std::str::from_utf8(text).ok()?.strip_prefix(NAMESPACE)?;
-    Some(match rest.split_once(ACCOUNT) {
-        Some((namespace, account)) => (namespace, Some(account)),
+    let rest = text.strip_prefix(NAMESPACE)?;
+    Some(match split_once(rest, b'/') {
+        Some((namespace, rest)) => (namespace, rest.strip_prefix(ACCOUNT.get(1..)?)),
         None => (rest, None),
     })
 }
@@ -294,8 +284,8 @@ impl MatchName {
     }
 }
 
-fn exact(pieces: &[&str]) -> Key {
-    Key::Exact(pieces.concat().into_bytes().into())
+fn exact(pieces: &[&[u8]]) -> Key {
+    Key::Exact(pieces.concat().into())
 }
 
 /// Whether the pieces stand in the text one behind the other. The leftmost place of each leaves the

@@ -182,7 +182,7 @@ impl Test {
         let connection = &facts.request.connection;
         match self {
             Self::Address(address, set) => facts.address(*address).is_some_and(|a| set.contains(a)),
-            Self::Host(set) => set.matches(facts.request, polarity),
+            Self::Host(set) => set.matches(facts.host(polarity)),
             Self::Metadata { filter, key, text, list } => match facts.metadata(filter, key) {
                 Some(MetadataValue::Text(value)) => text.matches(value.as_bytes()),
                 Some(MetadataValue::List(items)) => {

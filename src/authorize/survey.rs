@@ -1,10 +1,10 @@
 //! What each rule says of one request: for the trace of `usher explain` and the coverage of policy
 //! tests. The filter never asks.
 
+use super::Policies;
 use super::facts::Facts;
 use super::polarity::Polarity;
 use super::rule::{Condition, Operand, Rule, Test};
-use super::{Policies, host};
 use crate::claims::Identity;
 use crate::request::{MetadataValue, Request};
 
@@ -94,7 +94,9 @@ fn of_test(test: &Test, polarity: Polarity, facts: &Facts<'_>, texts: &mut Vec<S
             None => {}
         },
         Test::Host(_) => {
-            host::spellings(facts.request, Polarity::LetsIn, &mut |text, _| note(texts, text));
+            for spelling in facts.host(polarity) {
+                note(texts, &spelling.text);
+            }
         }
         Test::Path(_) => {
             texts.extend(facts.path().map(|path| String::from_utf8_lossy(path).into_owned()));

@@ -6,6 +6,7 @@
 
 use super::index::Key;
 use super::polarity::Polarity;
+use crate::path::is_segment_byte;
 
 /// A template, its outer slash included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,11 +253,6 @@ impl Template {
 fn first_place(run: &[u8], literal: &[u8]) -> Option<usize> {
     let mut places = run.get(1..)?.windows(literal.len());
     places.position(|place| place == literal).map(|at| at.saturating_add(1))
-}
-
-/// Class L of the spec (B8.4): what stands inside a segment, to the letter.
-fn is_segment_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;:@=".contains(&byte)
 }
 
 fn is_name(text: &str) -> bool {

@@ -4,8 +4,8 @@
 //! of the text it is asked about, however many values it holds; nothing is compiled to a regex.
 
 use super::index::Key;
-use crate::hash::FastSet;
-use crate::prefix_tree::PrefixTree;
+use crate::hash::{FastSet, length_bit};
+use crate::prefix_tree::{Direction, PrefixTree};
 
 /// What a lone `*` accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +39,22 @@ pub(crate) fn form(value: &str) -> Form<'_> {
 }
 
 /// Values, any of which may match.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct TextSet {
     any: Option<Star>,
     exact: FastSet<Box<[u8]>>,
+    /// Which lengths the exact ones have, a bit each.
+    lengths: u64,
     prefixes: Affixes,
     suffixes: Affixes,
+}
+
+impl Default for TextSet {
+    fn default() -> Self {
+        let (prefixes, suffixes) =
+            (Affixes::new(Direction::Forward), Affixes::new(Direction::Backward));
+        Self { any: None, exact: FastSet::default(), lengths: 0, prefixes, suffixes }
+    }
 }
 
 impl TextSet {
@@ -56,7 +66,7 @@ impl TextSet {
                 Form::Any => set.any = Some(star),
                 Form::Exact(text) => set.add_exact(text.as_bytes()),
                 Form::Prefix(text) => set.add_prefix(text.as_bytes()),
-                Form::Suffix(text) => set.suffixes.add(text.as_bytes(), text.bytes().rev()),
+                Form::Suffix(text) => set.suffixes.add(text.as_bytes()),
             }
         }
         set
@@ -67,18 +77,19 @@ impl TextSet {
     }
 
     pub(crate) fn add_exact(&mut self, text: &[u8]) {
+        self.lengths |= length_bit(text);
         self.exact.insert(text.into());
     }
 
     pub(crate) fn add_prefix(&mut self, text: &[u8]) {
-        self.prefixes.add(text, text.iter().copied());
+        self.prefixes.add(text);
     }
 
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
-        self.exact.contains(text)
+        self.lengths & length_bit(text) != 0 && self.exact.contains(text)
             || self.any.is_some_and(|star| star.accepts(text))
-            || self.prefixes.any(text.iter().copied())
-            || self.suffixes.any(text.iter().rev().copied())
+            || self.prefixes.any(text)
+            || self.suffixes.any(text)
     }
 
     /// What a match must be like, one of these; `None` where a `*` takes whatever is there.
@@ -115,22 +126,25 @@ pub(crate) fn is_dots(text: &[u8]) -> bool {
     !text.contains(&b'\n') && std::str::from_utf8(text).is_ok()
 }
 
-/// Prefixes, or suffixes read backwards: one walk along a text, however many there are.
-#[derive(Clone, Debug, Default)]
+/// Prefixes or suffixes: one walk along a text, however many there are.
+#[derive(Clone, Debug)]
 struct Affixes {
-    tree: PrefixTree<()>,
+    tree: PrefixTree,
     texts: FastSet<Box<[u8]>>,
 }
 
 impl Affixes {
-    fn add(&mut self, text: &[u8], bytes: impl Iterator<Item = u8>) {
-        if self.texts.insert(text.into()) {
-            self.tree.add(bytes, (), |(), ()| ());
-        }
+    fn new(direction: Direction) -> Self {
+        Self { tree: PrefixTree::new(direction), texts: FastSet::default() }
     }
 
-    fn any(&self, bytes: impl Iterator<Item = u8>) -> bool {
-        !self.texts.is_empty() && self.tree.walk(bytes, |_, ()| true)
+    fn add(&mut self, text: &[u8]) {
+        self.tree.add(text, 0);
+        self.texts.insert(text.into());
+    }
+
+    fn any(&self, text: &[u8]) -> bool {
+        !self.texts.is_empty() && self.tree.walk(text, &mut |_, _| true)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::authorize::polarity::Polarity;
 use crate::authorize::rule::{Condition, Operand, Rule, Test};
 use crate::authorize::values_from::{Quantifier, ValuesFrom};
 use crate::authorize::{Action, Context, Needs, Policies, Policy, PolicyReply};
+use crate::hash::FastSet;
 
 mod attribute;
 mod values;
@@ -36,6 +37,11 @@ impl Policies {
             }
             policies.push(policy);
         }
+        // Each key once; there are as many conditions on one as anybody likes.
+        let mut seen: FastSet<Box<[u8]>> = FastSet::default();
+        needs.metadata.retain(|(filter, key)| {
+            seen.insert([filter.as_bytes(), b"\0", key.as_bytes()].concat().into())
+        });
         Some(Self::new(policies, context, needs))
     }
 }

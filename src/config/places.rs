@@ -66,9 +66,27 @@ pub(super) fn header_name(node: &Node<'_>, problems: &Problems) -> Option<String
 }
 
 fn index_of(place: Place, context: &mut Context<'_>) -> usize {
-    let places = &mut context.places;
-    *context.places_by_form.entry(place).or_insert_with_key(|place| {
-        places.push(place.clone());
-        places.len().saturating_sub(1)
-    })
+    let next = context.places.len();
+    let index = *context.places_by_form.entry(form(&place)).or_insert(next);
+    if index == next {
+        context.places.push(place);
+    }
+    index
+}
+
+/// A text that no two places share: names of headers hold no NUL.
+fn form(place: &Place) -> Box<[u8]> {
+    let (kind, name, prefix) = match place {
+        Place::Cookie(name) => (b'c', name, None),
+        Place::Header { name, prefix } => (b'h', name, Some(prefix)),
+        Place::Param(name) => (b'p', name, None),
+        Place::WebSocketProtocol(prefix) => (b'w', prefix, None),
+    };
+    let prefix = match prefix {
+        Some(Prefix::Exact(text)) => ["\0e", text].concat(),
+        Some(Prefix::Bearer) => "\0b".to_owned(),
+        Some(Prefix::BearerOpen) => "\0o".to_owned(),
+        None => String::new(),
+    };
+    [&[kind], name.as_bytes(), prefix.as_bytes()].concat().into()
 }

@@ -13,7 +13,7 @@ pub fn redact(text: &[u8]) -> Cow<'_, [u8]> {
     let mut clean: Vec<u8> = Vec::new();
     let mut rest = text;
     let mut at = 0_usize;
-    let begin = |text: &[u8]| text.iter().position(|byte| matches!(byte, b'e' | b'%'));
+    let begin = |text: &[u8]| memchr::memchr2(b'e', b'%', text);
     while let Some(skipped) = rest.get(at..).and_then(begin) {
         at = at.saturating_add(skipped);
         let tail = rest.get(at..).unwrap_or_default();

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::{Peer, Request};
+use crate::token::split_once;
 
 /// Attributes with a bound, and whether the configuration reads them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub struct Reads {
     pub hosts: bool,
     /// Names in the client's certificate.
     pub peer: bool,
+    /// The path without its query: rules on paths, `exempt`.
+    pub path: bool,
+    /// Entries of `sec-websocket-protocol`.
+    pub protocols: bool,
     /// Query parameters.
     pub query: bool,
 }
@@ -34,12 +39,16 @@ pub enum Bound {
     HeaderLines,
     /// Values of Host lines, which Envoy joins with commas.
     Hosts,
+    /// Bytes of the path without its query.
+    PathBytes,
     /// Segments of the path.
     PathSegments,
     /// Bytes of one name in the client's certificate. SPIFFE-ID section 2.3 allows its URIs half of it.
     PeerNameBytes,
     /// Names in the client's certificate: URI SANs and DNS SANs.
     PeerNames,
+    /// Entries of `sec-websocket-protocol` lines (RFC 6455 section 11.3.4).
+    Protocols,
     /// Query parameters.
     QueryParameters,
 }
@@ -52,9 +61,12 @@ impl Bound {
             Self::HeaderLines | Self::QueryParameters => 1_024,
             // Each rule about hosts asks for each of them, in each of its spellings.
             Self::Hosts => 16,
+            // RFC 9110 section 4.1: everybody should support URIs of 8,000 octets.
+            Self::PathBytes => 8_192,
             Self::PathSegments => 256,
             Self::PeerNameBytes => 4_096,
             Self::PeerNames => 128,
+            Self::Protocols => 256,
         }
     }
 }
@@ -65,9 +77,11 @@ impl fmt::Display for Bound {
             Self::Cookies => "cookies",
             Self::HeaderLines => "header lines",
             Self::Hosts => "hosts",
+            Self::PathBytes => "bytes of path",
             Self::PathSegments => "path segments",
             Self::PeerNameBytes => "bytes in a name of the client's certificate",
             Self::PeerNames => "names in the client's certificate",
+            Self::Protocols => "WebSocket protocols",
             Self::QueryParameters => "query parameters",
         })
     }
@@ -92,12 +106,19 @@ pub fn check(reads: Reads, request: &Request) -> Result<(), Bound> {
         let lines = request.lines("cookie");
         within(Bound::Cookies, lines.map(|line| items(line, b';')).fold(0, usize::saturating_add))?;
     }
-    if reads.query || reads.captures {
+    if reads.protocols {
+        let lines = request.lines("sec-websocket-protocol");
+        let entries = lines.map(|line| items(line, b','));
+        within(Bound::Protocols, entries.fold(0, usize::saturating_add))?;
+    }
+    if reads.query || reads.captures || reads.path {
         let path = request.path().unwrap_or_default();
-        let end = path.iter().position(|b| *b == b'?').unwrap_or(path.len());
-        let (path, query) = path.split_at_checked(end).unwrap_or((path, b""));
+        let (path, query) = split_once(path, b'?').unwrap_or((path, b""));
         if reads.query && !query.is_empty() {
             within(Bound::QueryParameters, items(query, b'&'))?;
+        }
+        if reads.path {
+            within(Bound::PathBytes, path.len())?;
         }
         if reads.captures {
             within(Bound::PathSegments, count(path, b'/'))?;
@@ -125,7 +146,7 @@ fn items(list: &[u8], separator: u8) -> usize {
 }
 
 fn count(text: &[u8], byte: u8) -> usize {
-    text.iter().filter(|b| **b == byte).count()
+    memchr::memchr_iter(byte, text).count()
 }
 
 #[cfg(test)]
@@ -163,9 +184,11 @@ mod tests {
                 hosts.headers.extend(rest.headers);
                 hosts
             }
+            Bound::PathBytes => request("/".repeat(n) + "?/", 0, ("", plain())),
             Bound::PathSegments => request("/a".repeat(n) + "?/", 0, ("", plain())),
             Bound::PeerNameBytes => peer(vec![plain(), "a".repeat(n)], vec![], plain()),
             Bound::PeerNames => peer(vec![plain(); n / 2], vec![plain(); n - n / 2], plain()),
+            Bound::Protocols => request(plain(), 1, ("sec-websocket-protocol", ",".repeat(n - 1))),
             Bound::QueryParameters => {
                 request("/&?".to_owned() + &"&".repeat(n - 1), 0, ("", plain()))
             }
@@ -179,9 +202,11 @@ mod tests {
             (Bound::Cookies, 500, Reads { cookies: true, ..none }),
             (Bound::HeaderLines, 1_000, Reads { headers: true, ..none }),
             (Bound::Hosts, 16, Reads { hosts: true, ..none }),
+            (Bound::PathBytes, 8_000, Reads { path: true, ..none }),
             (Bound::PathSegments, 64, Reads { captures: true, ..none }),
             (Bound::PeerNameBytes, 2_048, Reads { peer: true, ..none }),
             (Bound::PeerNames, 100, Reads { peer: true, ..none }),
+            (Bound::Protocols, 100, Reads { protocols: true, ..none }),
             (Bound::QueryParameters, 1_000, Reads { query: true, ..none }),
         ] {
             let most = bound.most();

@@ -4,21 +4,24 @@
 //! for `metadata`, it answers with `envoy.config.core.v3.Metadata`, which says what is what. Read here
 //! is the little of protobuf that this takes; whatever else the message holds is skipped.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{MetadataValue, Metadatum};
+use crate::hash::FastMap;
+use crate::lookup::Lookup;
 
 /// The values that `message` has for the wanted filters and keys, in their order. Nothing where it cannot be read.
-pub fn read(message: &[u8], wanted: &BTreeSet<(String, String)>) -> Vec<Metadatum> {
+pub fn read(message: &[u8], wanted: &[(String, String)]) -> Vec<Metadatum> {
     // Metadata.filter_metadata, then Struct.fields; each map is read once.
-    let filters = entries(message, 1).unwrap_or_default();
-    let mut maps: BTreeMap<&str, Entries<'_>> = BTreeMap::new();
+    let filters = Entries::of(message);
+    let mut maps: FastMap<Box<[u8]>, usize> = FastMap::default();
+    let mut read: Vec<Entries<'_>> = Vec::new();
     let mut all = Vec::new();
     for (filter, key) in wanted {
-        let fields = maps.entry(filter).or_insert_with(|| {
-            filters.get(filter.as_bytes()).and_then(|fields| entries(fields, 1)).unwrap_or_default()
-        });
-        let value = fields.get(key.as_bytes()).and_then(|value| metadata_value(value));
+        let next = read.len();
+        let at = *maps.entry(filter.as_bytes().into()).or_insert(next);
+        if at == next {
+            read.push(filters.find(filter).map(Entries::of).unwrap_or_default());
+        }
+        let value = read.get(at).and_then(|fields| metadata_value(fields.find(key)?));
         all.extend(value.map(|value| Metadatum {
             filter: filter.clone(),
             key: key.clone(),
@@ -28,18 +31,32 @@ pub fn read(message: &[u8], wanted: &BTreeSet<(String, String)>) -> Vec<Metadatu
     all
 }
 
-/// A map's values by their keys. These are other filters' words, perhaps a client's: no hash of them.
-type Entries<'m> = BTreeMap<&'m [u8], &'m [u8]>;
+/// A map's keys, and its values.
+#[derive(Default)]
+struct Entries<'m> {
+    keys: Lookup<'m>,
+    values: Vec<&'m [u8]>,
+}
 
-/// The map that is field `number` (protobuf: the last of equal keys counts).
-fn entries(message: &[u8], number: u64) -> Option<Entries<'_>> {
-    let entries = fields(message)?.into_iter().filter(|field| field.0 == number);
-    let pair = |(_, entry)| {
-        let pair = fields(entry)?;
-        let part = |n| pair.iter().rev().find(|field| field.0 == n).map(|field| field.1);
-        Some((part(1).unwrap_or_default(), part(2).unwrap_or_default()))
-    };
-    Some(entries.filter_map(pair).collect())
+impl<'m> Entries<'m> {
+    /// The map that is field 1; empty where it cannot be read.
+    fn of(message: &'m [u8]) -> Self {
+        let pair = |(_, entry): (u64, &'m [u8])| {
+            let pair = fields(entry)?;
+            let part = |n| pair.iter().rev().find(|field| field.0 == n).map(|field| field.1);
+            Some((part(1).unwrap_or_default(), part(2).unwrap_or_default()))
+        };
+        let entries = fields(message).unwrap_or_default().into_iter();
+        let (keys, values): (Vec<&[u8]>, Vec<&[u8]>) =
+            entries.filter(|field| field.0 == 1).filter_map(pair).unzip();
+        Self { keys: Lookup::of(keys.into_iter()), values }
+    }
+
+    /// The value of a key; protobuf: the last of equal keys counts.
+    fn find(&self, key: &str) -> Option<&'m [u8]> {
+        let (_, at) = self.keys.all(key.as_bytes()).last()?;
+        self.values.get(*at).copied()
+    }
 }
 
 /// `google.protobuf.Value`: string_value is field 3, list_value field 6. Others match no rule.
@@ -133,7 +150,7 @@ mod tests {
     }
 
     fn find(message: &[u8], filter: &str, key: &str) -> Option<MetadataValue> {
-        let wanted = BTreeSet::from([(filter.to_owned(), key.to_owned())]);
+        let wanted = [(filter.to_owned(), key.to_owned())];
         let found = read(message, &wanted);
         found.into_iter().next().map(|metadatum| metadatum.value)
     }

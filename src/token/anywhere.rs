@@ -7,6 +7,8 @@
 #[derive(Clone, Debug)]
 pub(super) struct Anywhere {
     nodes: Vec<Node>,
+    /// Where the walk goes from the root by each byte.
+    root: Box<[usize]>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -15,30 +17,45 @@ struct Node {
     children: Vec<(u8, usize)>,
     /// The longest proper end of this node's text that begins a word.
     fallback: usize,
-    /// The nearest node along the fallbacks where a word ends.
-    shorter: Option<usize>,
+    /// The nearest node along the fallbacks where a word ends; the root for none.
+    shorter: usize,
+    /// The nearest where one ends, itself included.
+    ends: usize,
     /// The number of the word that ends here.
     word: Option<usize>,
 }
 
 impl Anywhere {
     /// Words with their numbers, none of them empty.
-    pub(super) fn new<'w>(words: impl Iterator<Item = (&'w [u8], usize)>) -> Self {
+    pub(super) fn new(words: &[(&[u8], usize)]) -> Self {
         let mut nodes = vec![Node::default()];
         for (word, number) in words {
             let mut at = 0;
-            for byte in word {
+            for byte in *word {
                 at = match child(&nodes, at, *byte) {
                     Some(next) => next,
                     None => attach(&mut nodes, at, *byte),
                 };
             }
             if let Some(node) = nodes.get_mut(at).filter(|_| at != 0) {
-                node.word = Some(number);
+                node.word = Some(*number);
             }
         }
-        link(&mut nodes);
-        Self { nodes }
+        let root = (0..=u8::MAX).map(|byte| child(&nodes, 0, byte).unwrap_or(0)).collect();
+        let mut all = Self { nodes, root };
+        all.link();
+        all
+    }
+
+    /// Where the walk goes from `at` by `byte`.
+    fn step(&self, mut at: usize, byte: u8) -> usize {
+        while at != 0 {
+            if let Some(next) = child(&self.nodes, at, byte) {
+                return next;
+            }
+            at = self.nodes.get(at).map_or(0, |node| node.fallback);
+        }
+        self.root.get(usize::from(byte)).copied().unwrap_or(0)
     }
 
     /// Shows the number of each word in the text, once.
@@ -46,9 +63,13 @@ impl Anywhere {
         let mut seen = Vec::new();
         let mut at = 0;
         for byte in text {
-            at = step(&self.nodes, at, *byte);
-            let mut ends = self.nodes.get(at).and_then(|n| n.word.map(|_| at).or(n.shorter));
-            while let Some(end) = ends {
+            // Mostly no word has begun.
+            at = self.step(at, *byte);
+            if at == 0 {
+                continue;
+            }
+            let mut end = self.nodes.get(at).map_or(0, |node| node.ends);
+            while end != 0 {
                 if seen.is_empty() {
                     seen.resize(self.nodes.len(), false);
                 }
@@ -59,14 +80,41 @@ impl Anywhere {
                 }
                 let node = self.nodes.get(end);
                 node.and_then(|node| node.word).into_iter().for_each(&mut *found);
-                ends = node.and_then(|node| node.shorter);
+                end = node.map_or(0, |node| node.shorter);
             }
+        }
+    }
+
+    /// Sets the fallbacks, those of shorter texts first.
+    fn link(&mut self) {
+        let mut level: Vec<usize> = vec![0];
+        while !level.is_empty() {
+            let mut below = Vec::new();
+            for at in level {
+                let (children, fallback) = match self.nodes.get(at) {
+                    Some(node) => (node.children.clone(), node.fallback),
+                    None => continue,
+                };
+                for (byte, number) in children {
+                    let fallback = if at == 0 { 0 } else { self.step(fallback, byte) };
+                    let shorter = self.nodes.get(fallback).map_or(0, |node| node.ends);
+                    if let Some(node) = self.nodes.get_mut(number) {
+                        (node.fallback, node.shorter) = (fallback, shorter);
+                        node.ends = if node.word.is_some() { number } else { shorter };
+                    }
+                    below.push(number);
+                }
+            }
+            level = below;
         }
     }
 }
 
 fn child(nodes: &[Node], at: usize, byte: u8) -> Option<usize> {
     let children = &nodes.get(at)?.children;
+    if let [(only, node)] = children.as_slice() {
+        return (*only == byte).then_some(*node);
+    }
     let place = children.binary_search_by_key(&byte, |(byte, _)| *byte).ok()?;
     children.get(place).map(|(_, node)| *node)
 }
@@ -79,43 +127,6 @@ fn attach(nodes: &mut Vec<Node>, at: usize, byte: u8) -> usize {
         above.children.insert(place, (byte, number));
     }
     number
-}
-
-/// Where the walk goes from `at` by `byte`.
-fn step(nodes: &[Node], mut at: usize, byte: u8) -> usize {
-    loop {
-        if let Some(next) = child(nodes, at, byte) {
-            return next;
-        }
-        if at == 0 {
-            return 0;
-        }
-        at = nodes.get(at).map_or(0, |node| node.fallback);
-    }
-}
-
-/// Sets the fallbacks, those of shorter texts first.
-fn link(nodes: &mut [Node]) {
-    let mut level: Vec<usize> = vec![0];
-    while !level.is_empty() {
-        let mut below = Vec::new();
-        for at in level {
-            let (children, fallback) = match nodes.get(at) {
-                Some(node) => (node.children.clone(), node.fallback),
-                None => continue,
-            };
-            for (byte, number) in children {
-                let fallback = if at == 0 { 0 } else { step(nodes, fallback, byte) };
-                let shorter =
-                    nodes.get(fallback).and_then(|n| n.word.map(|_| fallback).or(n.shorter));
-                if let Some(node) = nodes.get_mut(number) {
-                    (node.fallback, node.shorter) = (fallback, shorter);
-                }
-                below.push(number);
-            }
-        }
-        level = below;
-    }
 }
 
 #[cfg(test)]
@@ -131,7 +142,7 @@ mod tests {
             last = last.iter().flat_map(|t| ["a", "b", "c"].map(|l| format!("{t}{l}"))).collect();
             for chosen in [&words[..], &words[2..], &words[5..], &words[7..], &words[..0]] {
                 let numbered = chosen.iter().enumerate().map(|(number, w)| (w.as_bytes(), number));
-                let anywhere = Anywhere::new(numbered);
+                let anywhere = Anywhere::new(&numbered.collect::<Vec<_>>());
                 for text in &last {
                     let mut found = Vec::new();
                     anywhere.each(text.as_bytes(), &mut |number| found.push(chosen[number]));

@@ -5,25 +5,50 @@ use std::borrow::Cow;
 use super::anywhere::Anywhere;
 use super::{Found, Place, Prefix, Stands, cookie_value, is, pair, query};
 use crate::hash::{FastMap, length_bit};
-use crate::prefix_tree::PrefixTree;
+use crate::prefix_tree::{Direction, PrefixTree};
 use crate::request::Request;
 
 /// Places by what they are found by; each is known by its number in the list that they were made of.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Locations {
-    headers: FastMap<Box<[u8]>, HeaderPlaces>,
+    /// Where the places of each header are in `by_header`.
+    headers: FastMap<Box<[u8]>, usize>,
+    by_header: Vec<HeaderPlaces>,
     /// Which lengths the names of these headers have, a bit each: most headers are none of them at a glance.
     lengths: u64,
-    cookies: FastMap<Box<[u8]>, usize>,
-    params: FastMap<Box<[u8]>, usize>,
-    protocols: PrefixTree<usize>,
+    cookies: Names,
+    params: Names,
+    protocols: PrefixTree,
+}
+
+/// Places by name.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    places: FastMap<Box<[u8]>, usize>,
+    /// Which lengths the names have, a bit each.
+    lengths: u64,
+}
+
+impl Names {
+    fn add(&mut self, name: &str, place: usize) {
+        self.lengths |= length_bit(name.as_bytes());
+        self.places.insert(name.as_bytes().into(), place);
+    }
+
+    fn get(&self, name: &[u8]) -> Option<usize> {
+        if self.lengths & length_bit(name) == 0 { None } else { self.places.get(name).copied() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lengths == 0
+    }
 }
 
 /// The places of one header.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct HeaderPlaces {
     /// Prefixes that are compared exactly.
-    exact: PrefixTree<usize>,
+    exact: PrefixTree,
     /// `Bearer` and `BearerOpen`, as far as they are there.
     bearer: Vec<(Prefix, usize)>,
     /// The exact ones again; nothing where one of them is empty, since that one begins each line.
@@ -33,26 +58,37 @@ struct HeaderPlaces {
 impl Locations {
     /// Files a list of places in which none stands twice.
     pub fn new(places: &[Place]) -> Self {
-        let mut all = Self::default();
-        let mut exact: FastMap<&str, Vec<(&[u8], usize)>> = FastMap::default();
+        let mut all = Self {
+            headers: FastMap::default(),
+            by_header: Vec::new(),
+            lengths: 0,
+            cookies: Names::default(),
+            params: Names::default(),
+            protocols: PrefixTree::new(Direction::Forward),
+        };
+        // Of each header the prefixes that are compared exactly.
+        let mut exact: Vec<Vec<(&[u8], usize)>> = Vec::new();
         for (number, place) in places.iter().enumerate() {
             match place {
-                Place::Cookie(name) => {
-                    all.cookies.insert(name.as_bytes().into(), number);
-                }
-                Place::Param(name) => {
-                    all.params.insert(name.as_bytes().into(), number);
-                }
+                Place::Cookie(name) => all.cookies.add(name, number),
+                Place::Param(name) => all.params.add(name, number),
                 Place::WebSocketProtocol(prefix) => {
-                    all.protocols.add(prefix.bytes(), number, |_, _| ());
+                    all.protocols.add(prefix.as_bytes(), number);
                 }
                 Place::Header { name, prefix } => {
                     all.lengths |= length_bit(name.as_bytes());
-                    let header = all.headers.entry(name.as_bytes().into()).or_default();
+                    let next = all.by_header.len();
+                    let at = *all.headers.entry(name.as_bytes().into()).or_insert(next);
+                    if at == next {
+                        all.by_header.push(HeaderPlaces::new());
+                        exact.push(Vec::new());
+                    }
+                    let header = all.by_header.get_mut(at).zip(exact.get_mut(at));
+                    let Some((header, exact)) = header else { continue };
                     match prefix {
                         Prefix::Exact(text) => {
-                            header.exact.add(text.bytes(), number, |_, _| ());
-                            exact.entry(name).or_default().push((text.as_bytes(), number));
+                            header.exact.add(text.as_bytes(), number);
+                            exact.push((text.as_bytes(), number));
                         }
                         Prefix::Bearer | Prefix::BearerOpen => {
                             header.bearer.push((prefix.clone(), number));
@@ -61,16 +97,15 @@ impl Locations {
                 }
             }
         }
-        for (name, prefixes) in exact {
-            let header = all.headers.get_mut(name.as_bytes());
-            if let Some(header) = header.filter(|_| prefixes.iter().all(|(p, _)| !p.is_empty())) {
-                header.astray = Some(Anywhere::new(prefixes.into_iter()));
+        for (header, prefixes) in all.by_header.iter_mut().zip(exact) {
+            if prefixes.iter().all(|(prefix, _)| !prefix.is_empty()) {
+                header.astray = Some(Anywhere::new(&prefixes));
             }
         }
         all
     }
 
-    /// Every token at any of the places, place by place.
+    /// Every token at any of the places, header by header, then those of the query.
     pub fn find<'r>(&self, request: &'r Request) -> Vec<Found<'r>> {
         let mut all = Vec::new();
         for (name, line) in &request.headers {
@@ -98,8 +133,6 @@ impl Locations {
                 }
             }
         }
-        // Most requests have one, or none.
-        all.sort_by_key(|found| found.place);
         all
     }
 
@@ -143,14 +176,14 @@ impl Locations {
     /// The place of a cookie, and its value.
     pub(super) fn cookie<'l>(&self, cookie: &'l [u8]) -> Option<(usize, &'l [u8])> {
         let (name, value) = cookie_value(cookie)?;
-        self.cookies.get(name).map(|place| (*place, value))
+        self.cookies.get(name).map(|place| (place, value))
     }
 
     /// The place of a pair of a query, and its value, percent-decoded.
     pub(super) fn param<'q>(&self, text: &'q [u8]) -> Option<(usize, Cow<'q, [u8]>)> {
         let (name, value) = pair(text);
-        let place = self.params.get(&*name)?;
-        Some((*place, super::percent_decode(value)))
+        let place = self.params.get(&name)?;
+        Some((place, super::percent_decode(value)))
     }
 
     /// The places of an entry of `sec-websocket-protocol`, and what follows the prefix.
@@ -160,8 +193,8 @@ impl Locations {
         found: &mut dyn FnMut(usize, &'l [u8]),
     ) {
         let entry = entry.trim_ascii();
-        self.protocols.walk(entry.iter().copied(), |length, place| {
-            found(*place, entry.get(length..).unwrap_or_default());
+        self.protocols.walk(entry, &mut |length, place| {
+            found(place, entry.get(length..).unwrap_or_default());
             false
         });
     }
@@ -170,17 +203,28 @@ impl Locations {
         if self.lengths & length_bit(name) == 0 {
             return None;
         }
-        self.headers.get(name)
+        self.by_header.get(*self.headers.get(name)?)
+    }
+}
+
+impl Default for Locations {
+    fn default() -> Self {
+        Self::new(&[])
     }
 }
 
 impl HeaderPlaces {
+    fn new() -> Self {
+        let exact = PrefixTree::new(Direction::Forward);
+        Self { exact, bearer: Vec::new(), astray: None }
+    }
+
     /// A line is read behind the longest prefix that begins it. Where none does, those that stand elsewhere in
     /// it have gone astray.
     fn each<'l>(&self, line: &'l [u8], found: &mut dyn FnMut(usize, Stands, &'l [u8])) {
         let mut longest: Option<(usize, usize)> = None;
-        self.exact.walk(line.iter().copied(), |length, place| {
-            longest = Some((length, *place));
+        self.exact.walk(line, &mut |length, place| {
+            longest = Some((length, place));
             false
         });
         let bearer = self.bearer.iter().filter_map(|(prefix, place)| {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::{Locations, is, split_once};
+use crate::lookup::Lookup;
 use crate::request::Request;
 
 /// What happens to a request's headers. Names are lower-case and stand in one of the lists only.
@@ -31,11 +32,8 @@ impl Edits {
         request: &Request,
         taken: &dyn Fn(usize, &[u8]) -> bool,
     ) {
-        let read = request.headers.iter().map(|(name, _)| name.as_slice());
-        let mut names: Vec<&[u8]> = read.filter(|name| locations.reads_header(name)).collect();
-        names.sort_unstable();
-        names.dedup();
-        for name in names {
+        let names = request.headers.iter().map(|(name, _)| name.as_slice());
+        for (name, _) in Lookup::of(names.filter(|name| locations.reads_header(name))).each() {
             let held = |line: &[u8]| {
                 let mut held = false;
                 locations
@@ -110,10 +108,9 @@ impl Edits {
 
     /// Replaces all lines of these headers, of which none stands twice.
     pub fn set_all(&mut self, headers: &Lines) {
-        let mut names: Vec<&[u8]> = headers.iter().map(|(name, _)| &**name).collect();
-        names.sort_unstable();
-        self.remove.retain(|name| names.binary_search(&name.as_slice()).is_err());
-        self.set.retain(|(name, _)| names.binary_search(&&**name).is_err());
+        let names = Lookup::of(headers.iter().map(|(name, _)| &**name));
+        self.remove.retain(|name| !names.has(name));
+        self.set.retain(|(name, _)| !names.has(name));
         self.set.extend(headers.iter().cloned());
     }
 
@@ -151,11 +148,9 @@ impl Edits {
     /// The request as it is after the edits.
     pub fn applied(&self, request: &Request) -> Request {
         let removed = self.remove.iter().map(Vec::as_slice);
-        let mut names: Vec<&[u8]> =
-            removed.chain(self.set.iter().map(|(name, _)| &**name)).collect();
-        names.sort_unstable();
+        let names = Lookup::of(removed.chain(self.set.iter().map(|(name, _)| &**name)));
         let mut edited = request.clone();
-        edited.headers.retain(|(name, _)| names.binary_search(&name.as_slice()).is_err());
+        edited.headers.retain(|(name, _)| !names.has(name));
         for (name, lines) in &self.set {
             edited.headers.extend(lines.iter().map(|line| (name.to_vec(), line.clone())));
         }
@@ -198,10 +193,10 @@ enum Line {
 
 /// Cuts the chosen items out of a list; the others keep their bytes, the white space at the seam goes.
 fn cut(line: &[u8], separator: u8, chosen: &dyn Fn(&[u8]) -> bool) -> Line {
-    let kept: Vec<&[u8]> = line.split(is(separator)).filter(|item| !chosen(item)).collect();
-    if kept.len() == line.split(is(separator)).count() {
+    if !line.split(is(separator)).any(chosen) {
         return Line::Kept;
     }
+    let kept: Vec<&[u8]> = line.split(is(separator)).filter(|item| !chosen(item)).collect();
     let rest = kept.join(&separator).trim_ascii().to_vec();
     if rest.is_empty() { Line::Gone } else { Line::Cut(rest) }
 }
@@ -211,10 +206,10 @@ fn cut_query(path: &[u8], chosen: &dyn Fn(&[u8]) -> bool) -> Line {
     let Some((before, query)) = split_once(path, b'?') else {
         return Line::Kept;
     };
-    let kept: Vec<&[u8]> = query.split(is(b'&')).filter(|pair| !chosen(pair)).collect();
-    if kept.len() == query.split(is(b'&')).count() {
+    if !query.split(is(b'&')).any(chosen) {
         return Line::Kept;
     }
+    let kept: Vec<&[u8]> = query.split(is(b'&')).filter(|pair| !chosen(pair)).collect();
     if kept.is_empty() {
         return Line::Cut(before.to_vec());
     }

@@ -1,6 +1,7 @@
 //! Rules by the namespaces and service accounts that stand in a name of the peer.
 
 use super::Key;
+use super::table::Filed;
 use crate::authorize::peer::{self, PeerName};
 use crate::hash::FastMap;
 
@@ -8,27 +9,36 @@ use crate::hash::FastMap;
 /// many of both, and then the pairs would be their product.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PeerParts {
-    namespaces: ByText,
-    /// By account, then by namespace.
-    accounts: FastMap<Box<str>, ByText>,
+    by_namespace: Filed,
+    /// Where each account's rules are in `by_home`.
+    accounts: FastMap<Box<[u8]>, usize>,
+    /// The rules of each account, by namespace.
+    by_home: Vec<Filed>,
 }
-
-type ByText = FastMap<Box<str>, Vec<usize>>;
 
 impl PeerParts {
     /// Whether the key asks for such a part; then the rule is filed.
     pub(super) fn add(&mut self, number: usize, key: &Key) -> bool {
         let Some((namespace, account)) = peer::part(key) else { return false };
-        let by_namespace = match account {
-            Some(account) => self.accounts.entry(account.into()).or_default(),
-            None => &mut self.namespaces,
+        let filed = match account {
+            Some(account) => {
+                let next = self.by_home.len();
+                let place = *self.accounts.entry(account.into()).or_insert(next);
+                if place == next {
+                    self.by_home.push(Filed::default());
+                }
+                self.by_home.get_mut(place)
+            }
+            None => Some(&mut self.by_namespace),
         };
-        by_namespace.entry(namespace.into()).or_default().push(number);
+        if let Some(filed) = filed {
+            filed.entry(namespace.into()).or_default().push(number);
+        }
         true
     }
 
     pub(super) fn is_used(&self) -> bool {
-        !self.namespaces.is_empty() || !self.accounts.is_empty()
+        !self.by_namespace.is_empty() || !self.accounts.is_empty()
     }
 
     pub(super) fn look_up(&self, name: &PeerName<'_>, found: &mut Vec<usize>) {
@@ -36,17 +46,17 @@ impl PeerParts {
             return;
         }
         let parts = name.parts();
-        let mut take = |by_namespace: &ByText| {
+        let accounts = parts.accounts.each().filter_map(|(account, _)| self.accounts.get(account));
+        let by_home = accounts.filter_map(|place| self.by_home.get(*place));
+        for filed in by_home.chain([&self.by_namespace]) {
             // Whichever are fewer.
-            if by_namespace.len() < parts.namespaces().len() {
-                let held = by_namespace.iter().filter(|(namespace, _)| parts.has(namespace));
+            if filed.len() < parts.namespaces.len() {
+                let held = filed.iter().filter(|(namespace, _)| parts.namespaces.has(namespace));
                 found.extend(held.flat_map(|(_, rules)| rules));
             } else {
-                let filed = parts.namespaces().filter_map(|namespace| by_namespace.get(namespace));
-                found.extend(filed.flatten());
+                let named = parts.namespaces.each();
+                found.extend(named.filter_map(|(namespace, _)| filed.get(namespace)).flatten());
             }
-        };
-        take(&self.namespaces);
-        parts.accounts().filter_map(|account| self.accounts.get(account)).for_each(&mut take);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::authorize::facts::{Attribute, Facts};
 use crate::authorize::polarity::Polarity;
 use crate::hash::FastMap;
-use crate::prefix_tree::PrefixTree;
+use crate::prefix_tree::{Direction, PrefixTree};
 
 /// What a text must be like.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,29 +19,44 @@ pub(crate) enum Key {
 }
 
 /// Rules by keys: a look-up costs by the length of what is asked, whatever the number of rules.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Table {
     exact: Filed,
-    prefixes: PrefixTree<Vec<usize>>,
+    prefixes: PrefixTree,
     segments: FastMap<usize, Filed>,
-    /// Read backwards.
-    suffixes: PrefixTree<Vec<usize>>,
+    suffixes: PrefixTree,
+    /// The rules of each prefix and suffix, by its number in the trees.
+    affixed: Vec<Vec<usize>>,
     /// Places of segments end before this one.
     places: usize,
 }
 
-type Filed = FastMap<Box<[u8]>, Vec<usize>>;
+pub(super) type Filed = FastMap<Box<[u8]>, Vec<usize>>;
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            exact: Filed::default(),
+            prefixes: PrefixTree::new(Direction::Forward),
+            segments: FastMap::default(),
+            suffixes: PrefixTree::new(Direction::Backward),
+            affixed: Vec::new(),
+            places: 0,
+        }
+    }
+}
 
 impl Table {
     pub(super) fn add(&mut self, number: usize, key: Key) {
-        let merge = |old: &mut Vec<usize>, new: Vec<usize>| old.extend(new);
         let (filed, text) = match key {
             Key::Exact(text) => (&mut self.exact, text),
             Key::Prefix(text) => {
-                return self.prefixes.add(text.iter().copied(), vec![number], merge);
+                let place = self.prefixes.add(&text, self.affixed.len());
+                return self.affix(place, number);
             }
             Key::Suffix(text) => {
-                return self.suffixes.add(text.iter().rev().copied(), vec![number], merge);
+                let place = self.suffixes.add(&text, self.affixed.len());
+                return self.affix(place, number);
             }
             Key::Segment(place, text) => {
                 self.places = self.places.max(place.saturating_add(1));
@@ -49,6 +64,13 @@ impl Table {
             }
         };
         filed.entry(text).or_default().push(number);
+    }
+
+    fn affix(&mut self, place: usize, number: usize) {
+        match self.affixed.get_mut(place) {
+            Some(rules) => rules.push(number),
+            None => self.affixed.push(vec![number]),
+        }
     }
 
     pub(super) fn is_used(&self) -> bool {
@@ -62,15 +84,13 @@ impl Table {
         if !self.exact.is_empty() {
             found.extend(self.exact.get(text).into_iter().flatten());
         }
-        let mut take = |_, rules: &Vec<usize>| {
-            found.extend(rules);
-            false
-        };
-        if !self.prefixes.is_empty() {
-            self.prefixes.walk(text.iter().copied(), &mut take);
-        }
-        if !self.suffixes.is_empty() {
-            self.suffixes.walk(text.iter().rev().copied(), &mut take);
+        for tree in [&self.prefixes, &self.suffixes] {
+            if !tree.is_empty() {
+                tree.walk(text, &mut |_, place| {
+                    found.extend(self.affixed.get(place).into_iter().flatten());
+                    false
+                });
+            }
         }
     }
 

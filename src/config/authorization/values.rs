@@ -1,7 +1,5 @@
 //! The values of a field -> a test, each value checked.
 
-use std::collections::HashSet;
-
 use crate::authorize::address::AddressSet;
 use crate::authorize::facts::{Address, Attribute};
 use crate::authorize::host::HostSet;
@@ -118,6 +116,7 @@ impl<'r> Reading<'r> {
             }
         }
         set.texts = TextSet::new(texts, Star::Filled);
+        self.needs.paths = true;
         Some(Test::Path(set))
     }
 
@@ -288,7 +287,7 @@ impl<'r> Reading<'r> {
         let (lists, texts): (Vec<_>, Vec<_>) =
             values.into_iter().partition(|v| trimmed(v).is_some());
         let wanted = (filter.to_owned(), key.to_owned());
-        self.needs.metadata.insert(wanted);
+        self.needs.metadata.push(wanted);
         Some(Test::Metadata {
             filter: filter.to_owned(),
             key: key.to_owned(),
@@ -346,9 +345,9 @@ fn template_problem(value: &str, invalid: InvalidTemplate) -> String {
 /// Trust domain aliases (istio/istio pilot/pkg/security/trustdomain/bundle.go, spec B6).
 fn expand_principals(values: &[&str], known: &[String]) -> Vec<String> {
     let mut expanded: Vec<String> = Vec::new();
-    let mut seen = HashSet::new();
+    let mut seen: FastSet<Box<[u8]>> = FastSet::default();
     let mut add = |value: String| {
-        if seen.insert(value.clone()) {
+        if seen.insert(value.as_bytes().into()) {
             expanded.push(value);
         }
     };

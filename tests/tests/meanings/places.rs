@@ -49,6 +49,30 @@ fn a_prefix_is_compared_exactly_but_the_scheme_bearer_in_any_case() {
 }
 
 #[test]
+fn what_one_rule_forwards_another_that_reads_the_same_lines_does_not_take_out() {
+    let token = token();
+    let of = |issuer: &str, prefix: &str, forward: bool| {
+        let rule = with(&rule(&KEY), "forwardOriginalToken", forward);
+        let rule =
+            with(&rule, "fromHeaders", json!([{ "name": "authorization", "prefix": prefix }]));
+        if issuer.is_empty() { rule } else { with(&rule, "issuer", issuer) }
+    };
+    for (first, second) in [("Bearer ", "Bearer"), ("Bearer", "Bearer "), ("bearer", "BEARER ")] {
+        for forward in [true, false] {
+            let other = of("https://other.example", second, !forward);
+            for rules in [[of("", first, forward), other.clone()], [other, of("", first, forward)]]
+            {
+                let core = Core::new(&json!({ "jwtRules": rules }));
+                let verdict = core.ask(&get("/").bearer(&token));
+                assert_eq!(verdict.outcome(), ("allowed", 200));
+                let arrives = !verdict.lines("authorization").is_empty();
+                assert_eq!(arrives, forward, "{first:?} beside {second:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn with_any_place_of_its_own_a_rule_does_not_read_the_default_ones() {
     let token = token();
     for (field, places) in [
