@@ -142,7 +142,7 @@ bench: wasm envoy ## Usher beside the native filters: report and plots to target
 ##@ Check
 
 .PHONY: test
-test: toolchain test-cargo test-containers test-image ## every test, with everything that they need
+test: toolchain test-cargo linearity test-containers test-image ## every test, with everything that they need
 
 # Real programs that tests stand beside the filter: an identity provider with its database.
 TEST_PACKAGES := glewlwyd sqlite3
@@ -187,6 +187,13 @@ differential: wasm envoy ## native filters and Usher on generated policies and r
 .PHONY: authorization-cost
 authorization-cost: ## instructions a request among 5 rules and among 5,000 (valgrind counts them)
 	cargo run $(LOCKED) --release --package usher --example authorization_cost
+
+.PHONY: linearity
+linearity: ## instructions for growing requests and configurations (valgrind counts them): none grows faster than its input; ONLY="words of names"
+	tools/packages valgrind
+	@if command -v valgrind >/dev/null; then \
+		cargo run $(LOCKED) --quiet --profile linearity --package usher --example linearity -- $(ONLY); \
+	else echo "SKIPPED: linearity: no valgrind here, so nothing was counted"; fi
 
 .PHONY: test-istio
 test-istio: wasm envoy envoy-oldest istio-models kubectl ## the manifests of istio/: Istio's models, kustomize, and a sidecar's chain in Envoy

@@ -1,0 +1,162 @@
+//! Whether the cost of a request grows no faster than the request, and that of a configuration no faster than its
+//! lists: in instructions, which valgrind counts, and never in time.
+//!
+//! `make linearity`. For each kind of input n is a quarter of the largest that is taken (docs/configuration.md), or
+//! of what Envoy takes for all headers where Usher has no bound of its own. What 4n adds may be at most five times
+//! what n adds; what adds less than a twentieth of a plain request is flat. And no request may cost more than eight
+//! plain ones and 50 instructions for each byte above a plain one's; the kinds that do are listed ([`ABOVE`]). Plain is the demo's GET with a token of 1 KiB
+//! that is not in the cache. Signatures are checked by a stub, whose calls are counted apart: 32 at most.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a measurement stops at any surprise"
+)]
+
+use std::process::ExitCode;
+
+use measure::{Measured, Point};
+
+mod configurations;
+mod measure;
+mod requests;
+
+/// What 4n adds, in what n adds, at most.
+const RATIO: f64 = 5.0;
+/// What a request costs at most: so many plain ones, and so many instructions a byte.
+const PLAIN: f64 = 8.0;
+const PER_BYTE: f64 = 50.0;
+/// Kinds that cost more than that, by how their names begin, and how many times the limit they may cost: more than we
+/// want, each of them, but in proportion to its size, and never more than now. The first that fits counts.
+const ABOVE: [(&str, f64); 17] = [
+    ("path of `", 4.2),
+    ("query parameters", 4.8),
+    ("valuesFrom: query", 3.2),
+    ("tokens in the query", 1.2),
+    ("header lines", 5.7),
+    ("spoofed headers", 6.4),
+    ("authorization of `b`, default places", 5.0),
+    ("authorization", 3.6),
+    ("websocket protocols far beyond the bound", 3.0),
+    // A signed token says these, so an issuer does, and no client.
+    ("claims: a list of numbers", 31.0),
+    ("claims: a list of strings", 15.0),
+    ("claims: ", 7.5),
+    ("a header of a token", 3.1),
+    ("a certificate's name of distinct", 1.3),
+    // 4,000 of them, each of which this one request asks for.
+    ("ask beside: jwtRules of the same issuer", 16.0),
+    ("ask beside: outputClaimToHeaders", 9.2),
+    ("ask beside: ", 3.9),
+];
+/// Signature checks for one request, at most.
+const CHECKS: usize = 32;
+/// The part of a plain request that counts as nothing.
+const FLAT: f64 = 0.05;
+
+/// A kind of input, at a size.
+pub(crate) struct Case {
+    /// The kind.
+    pub(crate) name: String,
+    /// The largest size: 4n.
+    pub(crate) most: usize,
+    /// Whether sizes are of a request, which has a price for each byte, or of a configuration.
+    pub(crate) request: bool,
+    /// Makes what is to be counted.
+    pub(crate) make: Box<dyn Fn(usize) -> Input>,
+}
+
+/// What is to be counted.
+pub(crate) struct Input {
+    /// How many bytes it is of.
+    pub(crate) bytes: usize,
+    /// What it does. It says how many signature checks it made; what it was made of is dropped outside the count.
+    pub(crate) work: Box<dyn FnMut() -> usize>,
+}
+
+fn main() -> ExitCode {
+    let mut cases = requests::cases();
+    cases.extend(configurations::cases());
+    let chosen: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, part, parts, rest @ ..] = chosen.as_slice()
+        && word == measure::WORD
+    {
+        let (part, parts): (usize, usize) = (part.parse().unwrap(), parts.parse().unwrap());
+        let each = only(cases, rest).into_iter().enumerate();
+        let mine: Vec<Case> = each.filter(|(at, _)| at % parts == part).map(|(_, c)| c).collect();
+        measure::run(&mine);
+        return ExitCode::SUCCESS;
+    }
+    let cases = only(cases, &chosen);
+    let points = measure::count(&chosen, cases.len());
+    let (plain, points) = points.split_first().expect("the plain request is the first");
+    println!("a plain request: {} instructions, {} bytes", plain.instructions, plain.bytes);
+    println!("{:<58} {:>8} {:>12} {:>12} {:>6} {:>6}", "", "4n", "f(0)", "f(4n)", "ratio", "limit");
+    let (mut failed, mut above) = (0, 0);
+    for (case, points) in cases.iter().zip(points.chunks_exact(3)) {
+        let measured = Measured::new(plain, points);
+        let wrong = measured.wrong(case);
+        println!(
+            "{:<58} {:>8} {measured}{}",
+            case.name,
+            case.most,
+            wrong.as_deref().unwrap_or_default()
+        );
+        failed += usize::from(wrong.is_some());
+        above += usize::from(case.request && measured.limit > 1.0);
+    }
+    if failed > 0 {
+        println!("linearity: {failed} of {} kinds are not as they should be", cases.len());
+        return ExitCode::FAILURE;
+    }
+    println!(
+        "linearity: {} kinds, none grows faster than its input; {above} cost more than we want, as known",
+        cases.len()
+    );
+    ExitCode::SUCCESS
+}
+
+/// The cases whose names hold one of these words; all of them without any.
+fn only(mut cases: Vec<Case>, words: &[String]) -> Vec<Case> {
+    cases.retain(|case| {
+        words.is_empty() || words.iter().any(|word| case.name.contains(word.as_str()))
+    });
+    cases
+}
+
+impl Measured {
+    fn wrong(&self, case: &Case) -> Option<String> {
+        let mut wrong = Vec::new();
+        if self.ratio > RATIO {
+            wrong.push("grows too fast");
+        }
+        let above = ABOVE.iter().find(|(name, _)| case.name.starts_with(name));
+        if case.request && self.limit > above.map_or(1.0, |(_, limit)| *limit) {
+            wrong.push("costs too much");
+        }
+        if self.checks > CHECKS {
+            wrong.push("checks too many signatures");
+        }
+        (!wrong.is_empty()).then(|| format!("  <== {}", wrong.join(", ")))
+    }
+}
+
+impl Measured {
+    fn new(plain: &Point, points: &[Point]) -> Self {
+        let [zero, n, most] = points else { panic!("three points a case") };
+        let number =
+            |instructions: u64| f64::from(u32::try_from(instructions).expect("a small number"));
+        let (base, small, large) =
+            (number(zero.instructions), number(n.instructions), number(most.instructions));
+        let flat = number(plain.instructions) * FLAT;
+        let ratio =
+            if large - base < flat { 0.0 } else { (large - base) / (small - base).max(flat) };
+        let above = number(u64::try_from(most.bytes.saturating_sub(plain.bytes)).unwrap());
+        let limit = large / (number(plain.instructions) * PLAIN + above * PER_BYTE);
+        let checks = zero.checks.max(n.checks).max(most.checks);
+        Self { base, large, ratio, limit, checks }
+    }
+}
