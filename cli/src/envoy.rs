@@ -9,6 +9,7 @@ use usher::json::{self, Map, Value};
 
 use crate::config::below;
 use crate::input::DEPTH;
+use crate::lint::earlier::headers;
 use crate::manifest::{PluginConfig, speaks_usher};
 
 /// The wasm filter.
@@ -24,6 +25,17 @@ pub(crate) struct Filter {
     pub(crate) names: (String, String),
     /// Where `ACCEPT_UNTRUSTED` stands in the filter chain's TLS context, if it does.
     pub(crate) accepts_untrusted: Option<String>,
+    /// The filters that stand ahead of it in its chain and set headers.
+    pub(crate) ahead: Vec<Ahead>,
+}
+
+/// A filter that sets headers of requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ahead {
+    /// JSON path in the document.
+    pub(crate) at: String,
+    /// The headers, as they are written; `None` where another service says which.
+    pub(crate) sets: Option<Vec<String>>,
 }
 
 /// Whether a document is an Envoy configuration, or a part of one: no pluginConfig has such fields.
@@ -52,7 +64,59 @@ pub(crate) fn configs(document: &Value, problems: &Problems) -> Vec<PluginConfig
             found.extend(plugin_config(value, at, accepts, problems));
         }
     });
+    let chains = chains(document);
+    for config in &mut found {
+        let PluginConfig { at, filter: Some(filter), .. } = config else { continue };
+        let is_in = |ahead: &&Ahead| at.strip_prefix(&ahead.at).is_some_and(|r| r.starts_with('.'));
+        for chain in &chains {
+            if let Some(place) = chain.iter().position(|ahead| is_in(&ahead)) {
+                let earlier = chain.iter().take(place);
+                filter.ahead = earlier.filter(|a| a.sets != Some(Vec::new())).cloned().collect();
+            }
+        }
+    }
     found
+}
+
+/// The HTTP filters of each chain, with the headers that they set.
+fn chains(document: &Value) -> Vec<Vec<Ahead>> {
+    let mut chains = Vec::new();
+    walk(document, "", None, &mut |value, at, _| {
+        if let Some((name, Value::Array(filters))) = named_field(value, "http_filters") {
+            let at = below(at, name);
+            let ahead = |(index, filter)| Ahead {
+                at: below(&at, &format!("[{index}]")),
+                sets: field(filter, "typed_config").map_or(Some(Vec::new()), sets),
+            };
+            chains.push(filters.iter().enumerate().map(ahead).collect());
+        }
+    });
+    chains
+}
+
+/// The headers that a filter sets, of those that are known to: jwt_authn, ext_authz, and Usher.
+fn sets(config: &Value) -> Option<Vec<String>> {
+    let kind = config.get("@type").and_then(Value::as_str).unwrap_or_default();
+    if kind.ends_with("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz") {
+        return None;
+    }
+    let mut names = Vec::new();
+    if kind.ends_with("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication") {
+        let providers = field(config, "providers").and_then(Value::as_object);
+        for provider in providers.into_iter().flatten().map(|(_, provider)| provider) {
+            let claims = field(provider, "claim_to_headers").and_then(Value::as_array);
+            let claims = claims.into_iter().flatten().filter_map(|c| field(c, "header_name"));
+            let all = field(provider, "forward_payload_header").into_iter().chain(claims);
+            names.extend(all.filter_map(Value::as_str).map(str::to_owned));
+        }
+    }
+    if kind.ends_with(WASM)
+        && let Some(text) = config.pointer("/config/configuration/value").and_then(Value::as_str)
+        && let Ok(config) = json::parse(text.as_bytes(), DEPTH)
+    {
+        names = headers(&config);
+    }
+    Some(names)
 }
 
 /// A field in protobuf's own spelling, `root_id`, or in that of its JSON, `rootId`.
@@ -188,7 +252,7 @@ fn plugin_config(
     match json::parse(text.as_bytes(), DEPTH) {
         Ok(Value::Object(members)) if !speaks_usher(&members, &named) => None,
         Ok(value) => {
-            let filter = Some(Filter { names, accepts_untrusted });
+            let filter = Some(Filter { names, accepts_untrusted, ahead: Vec::new() });
             Some(PluginConfig { filter, ..PluginConfig::new(&at, value) })
         }
         Err(_) if speaks_usher(&Map::new(), &named) => {

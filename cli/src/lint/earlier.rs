@@ -1,8 +1,9 @@
 //! What stands ahead of a plugin, in the same input, and sets a header that the plugin takes for forged.
 //!
 //! A hop ahead (a gateway's plugin), an authorizer of a CUSTOM policy, which Istio runs before phase
-//! AUTHN, and in the later phases a RequestAuthentication: what they set is removed in every mode, a dry
-//! run's too, so that the service or what stands between misses it.
+//! AUTHN, in the later phases a RequestAuthentication, and in an Envoy configuration the filters ahead in
+//! the chain: what they set is removed in every mode, a dry run's too, so that the service or what stands
+//! between misses it.
 
 use usher::Policy;
 use usher::config::reader::Problems;
@@ -55,6 +56,19 @@ pub(crate) fn check(input: &Input<'_>, number: usize, problems: &Problems) {
             }
         }
     }
+    for ahead in plugin.config.filter.iter().flat_map(|filter| &filter.ahead) {
+        match &ahead.sets {
+            Some(set) => {
+                if let Some(names) = removed(set, plugin.policy) {
+                    say(format!("the filter at `{}` stands ahead and sets {names}", ahead.at));
+                }
+            }
+            None => {
+                let names = listed(&protected);
+                say(format!("the filter at `{}` stands ahead and may set {names}", ahead.at));
+            }
+        }
+    }
     for resource in &input.resources {
         if !plugin.manifest.is_none_or(|manifest| concerns(resource, manifest)) {
             continue;
@@ -93,7 +107,7 @@ pub(crate) fn check(input: &Input<'_>, number: usize, problems: &Problems) {
 }
 
 /// The headers that rules emit, as they are written.
-fn headers(config: &Value) -> Vec<String> {
+pub(crate) fn headers(config: &Value) -> Vec<String> {
     let rules = config.get("jwtRules").and_then(Value::as_array).into_iter().flatten();
     let mut names = Vec::new();
     for rule in rules {
