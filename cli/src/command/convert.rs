@@ -140,8 +140,9 @@ fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
     if notes.is_whole() && !manifests.is_empty() && !collected.items.is_empty() {
         notes.advice(
             "then",
-            "delete the manifests that were converted once the plugins run: behind a plugin a \
-             RequestAuthentication finds no token, and its policies no identity",
+            "delete the manifests that were converted once the plugins run, but keep those that are told \
+             above to stay: behind a plugin a RequestAuthentication finds no token, and its policies no \
+             identity",
         );
     }
     Ok(Ok(manifests))

@@ -130,11 +130,10 @@ fn config(filters: &[&Value], notes: &mut Notes) -> Option<Value> {
     }
     if !policies.is_empty() {
         if Value::Array(policies.clone()).to_string().contains("\"ipBlocks\"") {
-            config.insert("sourceAddress".to_owned(), json!({ "filterState": "usher.source_ip" }));
-            notes.advice(
+            notes.lost(
                 "rbac",
-                "`direct_remote_ip` needs a filter ahead that puts the peer's address into the filter \
-                 state `usher.source_ip`, see docs/configuration.md",
+                "`direct_remote_ip` needs the TCP peer's address, which a filter ahead would have to put into \
+                 filter state (`sourceAddress` in docs/configuration.md): without it a DENY never matches",
             );
         }
         config.insert("authorizationPolicies".to_owned(), Value::Array(policies));

@@ -58,14 +58,12 @@ pub(crate) fn manifest(
         return None;
     }
     if asks_for_peer {
-        config.insert("sourceAddress".to_owned(), json!({ "filterState": SOURCE_IP }));
-        notes.advice(
+        notes.lost(
             &format!("{}/{}", group.namespace, group.name),
-            format!(
-                "`ipBlocks` and `source.ip` need a filter ahead that puts the peer's address into the \
-                 filter state `{SOURCE_IP}`, see docs/configuration.md"
-            ),
+            "`ipBlocks` and `source.ip` need the TCP peer's address, which a filter ahead would have to put \
+             into filter state (`sourceAddress` in docs/configuration.md): without it a DENY never matches",
         );
+        return None;
     }
     if !policies.is_empty() {
         config.insert("authorizationPolicies".to_owned(), Value::Array(policies));

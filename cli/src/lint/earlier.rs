@@ -9,6 +9,7 @@ use usher::Policy;
 use usher::config::reader::Problems;
 use usher::json::Value;
 
+use crate::convert::collect::{self, is_gateway};
 use crate::input;
 use crate::manifest::{PluginConfig, Resource, is_for_a_gateway};
 
@@ -214,18 +215,11 @@ fn is_ahead(other: &Plugin<'_>, plugin: &Plugin<'_>) -> bool {
     }
 }
 
-/// A gateway by `targetRefs`, or by the labels that Istio's own gateways have.
+/// A gateway by `targetRefs`, or by labels of a gateway.
 fn is_at_gateway(manifest: &Value) -> bool {
     let by_target = manifest.get("spec").is_some_and(is_for_a_gateway);
     let labels = spec(Some(manifest), "selector").and_then(|selector| selector.get("matchLabels"));
-    let labels = labels.and_then(Value::as_object).into_iter().flatten();
-    let mut labels = labels.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or("")));
-    by_target
-        || labels.any(|(name, value)| match name {
-            "gateway.networking.k8s.io/gateway-name" => true,
-            "istio" | "app" | "app.kubernetes.io/name" => value.contains("gateway"),
-            _ => false,
-        })
+    by_target || is_gateway(&collect::labels(labels))
 }
 
 /// AUTHN, then RequestAuthentication, AUTHZ, STATS, and whatever names no phase.
