@@ -115,8 +115,8 @@ pub struct JwtRules {
     pub signature_checks: usize,
     /// The same places, to be found in a request.
     pub locations: Locations,
-    /// Of each place who forwards its tokens.
-    forwarded: Vec<Forwarded>,
+    /// Of each place whether a rule that reads it does not forward its tokens.
+    withheld: Vec<bool>,
     /// Of each place the other one that reads the same lines, if there is one.
     twins: Vec<Option<usize>>,
     by_issuer: FastMap<String, Vec<usize>>,
@@ -135,24 +135,14 @@ impl JwtRules {
             }
         }
         let twins = twins(&places);
-        let mut forwarded = vec![Forwarded::default(); places.len()];
-        for rule in &rules {
+        let mut withheld = vec![false; places.len()];
+        for rule in rules.iter().filter(|rule| rule.forward == Forward::Withhold) {
             for place in &rule.places {
-                match rule.forward {
-                    Forward::Keep => {
-                        let twin = twins.get(*place).copied().flatten();
-                        for place in twin.into_iter().chain([*place]) {
-                            forwarded.get_mut(place).into_iter().for_each(|f| f.by_some = true);
-                        }
-                    }
-                    Forward::Withhold => {
-                        forwarded.get_mut(*place).into_iter().for_each(|f| f.but_by_some = true);
-                    }
-                }
+                withheld.get_mut(*place).into_iter().for_each(|withheld| *withheld = true);
             }
         }
         let locations = Locations::new(&places);
-        Self { rules, places, signature_checks, locations, forwarded, twins, by_issuer, any_issuer }
+        Self { rules, places, signature_checks, locations, withheld, twins, by_issuer, any_issuer }
     }
 
     /// Whether `rule`, having verified a token, forwards it where it stands: at one of its places, or at the twin of
@@ -165,12 +155,7 @@ impl JwtRules {
 
     /// Whether every rule that reads this place forwards its tokens.
     pub fn forwards_from(&self, place: usize) -> bool {
-        self.forwarded.get(place).is_none_or(|of_place| !of_place.but_by_some)
-    }
-
-    /// Whether one of the rules that read this place forwards its tokens.
-    pub fn is_forwarded_by_any(&self, place: usize) -> bool {
-        self.forwarded.get(place).is_some_and(|of_place| of_place.by_some)
+        self.withheld.get(place) != Some(&true)
     }
 
     /// What logs call the first rule for an issuer.
@@ -208,15 +193,6 @@ fn twins(places: &[Place]) -> Vec<Option<usize>> {
         }
     }
     twins
-}
-
-/// What the rules that read a place do with its tokens.
-#[derive(Clone, Copy, Debug, Default)]
-struct Forwarded {
-    /// A rule forwards them.
-    by_some: bool,
-    /// A rule withholds them.
-    but_by_some: bool,
 }
 
 /// No rule accepted a token.

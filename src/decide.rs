@@ -14,7 +14,8 @@ use crate::denial::{Denial, Malformed};
 use crate::identity::Emitted;
 use crate::remote::Want;
 use crate::reply::Reply;
-use crate::request::{Request, bounds};
+use crate::request::Request;
+use crate::request::bounds::{self, Bound};
 use crate::token::{self, Edits, Found, Stands};
 use crate::verify::Counting;
 use crate::{compact, path};
@@ -25,7 +26,7 @@ mod withhold;
 
 pub use report::{Decision, Report};
 pub use session::{Session, Trace};
-pub use withhold::while_pending;
+pub use withhold::{after_pending, while_pending};
 
 /// Decides one request at Unix time `now` (seconds).
 pub fn decide(policy: &Policy, request: &Request, now: u64, session: &mut Session) -> Decision {
@@ -74,6 +75,7 @@ impl Way<'_> {
         let request = &*self.normalize_path(request)?;
         let tokens = self.policy.jwt.locations.find(request);
         self.found = tokens.iter().map(|found| found.place).collect();
+        self.found.sort_unstable();
         self.found.dedup();
         let permit = match self.passage(request) {
             Passage::Exempt(ExemptToken::Ignore) => {
@@ -133,7 +135,11 @@ impl Way<'_> {
     /// Refuses a request that has more of what is read than anybody should have to look at. A dry run notes it,
     /// and judges the request on all that it has.
     fn check_bounds(&mut self, request: &Request) -> Result<(), Denial> {
-        let Err(bound) = bounds::check(self.policy.reads, request) else {
+        self.within(bounds::check(self.policy.reads, request))
+    }
+
+    fn within(&mut self, checked: Result<(), Bound>) -> Result<(), Denial> {
+        let Err(bound) = checked else {
             return Ok(());
         };
         self.step(|| format!("bounds: more than {} {bound}", bound.most()));
@@ -152,6 +158,8 @@ impl Way<'_> {
         if *normal == *path {
             return Ok(Cow::Borrowed(request));
         }
+        // Rules see this one: escapes are longer, and slashes may be more.
+        self.within(bounds::check_path(self.policy.reads, &normal))?;
         self.edits.set(b":path", normal.into_owned());
         self.step(|| "path: normalised".to_owned());
         Ok(Cow::Owned(self.edits.applied(request)))

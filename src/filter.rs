@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::config::{FilterState, Policy};
-use crate::decide::{Decision, Session, decide, while_pending};
+use crate::decide::{Decision, Session, after_pending, decide, while_pending};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::stream::{HeadersStatus, Release, Stage, TrailersStatus};
@@ -213,9 +213,12 @@ impl Stream {
             Ok(Stage::Undecided | Stage::Permitted | Stage::Answered) | Err(_) => return,
         };
         let now = host::unix_time();
-        let decision = self.decide(&held.request, now);
+        let mut decision = self.decide(&held.request, now);
         if held.ticket.renew(&decision.wants) {
             return;
+        }
+        if let Some(policy) = self.policy() {
+            decision.edits = after_pending(policy, &held.request, decision.edits);
         }
         if let Some(Release::Permit) = self.finish(&held.request, &decision, now) {
             host::continue_request();

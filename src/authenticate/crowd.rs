@@ -15,7 +15,7 @@ pub struct Crowd {
     pub algorithm: Algorithm,
     /// How many fit a token without `kid`.
     pub keys: usize,
-    /// How many fit a token of some `kid`, about: keys of that `kid` and keys without one.
+    /// How many fit a token of some `kid`, at most: keys of that `kid` and keys without one.
     pub of_a_kid: usize,
 }
 
@@ -80,7 +80,8 @@ impl Group {
         };
         for rule in indices.iter().filter_map(|index| rules.rules.get(*index)) {
             let Some(set) = rule.keys.known(ring) else { continue };
-            group.most_of_a_kid = group.most_of_a_kid.max(set.most_of_a_kid());
+            // At worst the sets share that `kid`.
+            group.most_of_a_kid = group.most_of_a_kid.saturating_add(set.most_of_a_kid());
             for key in set.keys() {
                 for algorithm in key.algorithms.iter().filter(|a| offers(rule, **a)) {
                     let turns = [Some(Turn::Every), key.kid.is_none().then_some(Turn::Unnamed)];

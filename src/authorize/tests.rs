@@ -127,6 +127,11 @@ fn ushers_own_attributes() {
         (is("request.query[v]", "a b"), "/?x=&v=a%20b", json!({}), true),
         (is("request.query[v]", "2"), "/?v=1&v=2", json!({}), true),
         (is("request.query[v]", "*"), "/", json!({}), false),
+        (is("request.query[v]", "*"), "/?v=1", json!({}), true),
+        // To be there is enough.
+        (is("request.query[v]", "*"), "/?v", json!({}), true),
+        (is("request.query[v]", "*"), "/?v=%0a", json!({}), true),
+        (is("request.query[v]", "*"), "/?v=%ff", json!({}), true),
     ] {
         let found = holds(&condition, &[], &request(path, &[]), &claims);
         assert_eq!(found, expected, "{condition} {path} {claims}");

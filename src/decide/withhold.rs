@@ -22,13 +22,25 @@ pub(super) fn refusal(policy: Option<&Policy>, request: &Request, forwarded: &[u
     }
 }
 
-/// The edits of a request that waits for keys: what leaves it whatever the decision will be, since the
-/// client may go meanwhile, and the access log is written then.
+/// The edits of a request that waits for keys: no token is verified yet, so none stays, since the client may
+/// go meanwhile, or the host end the stream, and the access log is written then.
 pub fn while_pending(policy: &Policy, request: &Request) -> Edits {
-    match policy.mode {
-        Mode::DryRun => removal(policy, request, &|_| false),
-        Mode::Enforce => removal(policy, request, &|place| !policy.jwt.is_forwarded_by_any(place)),
+    removal(policy, request, &|_| policy.mode == Mode::Enforce)
+}
+
+/// The edits of a request that has waited, made of its decision's: what [`while_pending`] has taken out and the
+/// decision leaves stands there again.
+pub fn after_pending(policy: &Policy, request: &Request, decided: Edits) -> Edits {
+    let taken = while_pending(policy, request);
+    let names = taken.remove.iter().map(Vec::as_slice);
+    let names = names.chain(taken.set.iter().map(|(name, _)| &**name));
+    let mut edits = Edits::default();
+    for name in names.filter(|name| !policy.firewall.protects(name)) {
+        let sent = request.headers.iter().filter(|(other, _)| other == name);
+        edits.set_lines(name.into(), sent.map(|(_, line)| line.clone()).collect());
     }
+    edits.add(decided);
+    edits
 }
 
 impl Way<'_> {

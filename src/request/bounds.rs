@@ -92,9 +92,6 @@ impl fmt::Display for Bound {
 /// # Errors
 /// That bound.
 pub fn check(reads: Reads, request: &Request) -> Result<(), Bound> {
-    let within = |bound: Bound, number: usize| {
-        if number > bound.most() { Err(bound) } else { Ok(()) }
-    };
     if reads.headers {
         within(Bound::HeaderLines, request.headers.len())?;
     }
@@ -111,29 +108,39 @@ pub fn check(reads: Reads, request: &Request) -> Result<(), Bound> {
         let entries = lines.map(|line| items(line, b','));
         within(Bound::Protocols, entries.fold(0, usize::saturating_add))?;
     }
-    if reads.query || reads.captures || reads.path {
-        let path = request.path().unwrap_or_default();
-        let (path, query) = split_once(path, b'?').unwrap_or((path, b""));
-        if reads.query && !query.is_empty() {
-            within(Bound::QueryParameters, items(query, b'&'))?;
-        }
-        if reads.path {
-            within(Bound::PathBytes, path.len())?;
-        }
-        if reads.captures {
-            within(Bound::PathSegments, count(path, b'/'))?;
-        }
-    }
+    check_path(reads, request.path().unwrap_or_default())?;
     match &request.connection.peer {
-        Some(peer) if reads.peer => check_peer(peer, within),
+        Some(peer) if reads.peer => check_peer(peer),
         _ => Ok(()),
     }
 }
 
-fn check_peer(
-    peer: &Peer,
-    within: impl Fn(Bound, usize) -> Result<(), Bound>,
-) -> Result<(), Bound> {
+/// The first bound that a path exceeds, query and all: of one that was normalised once more.
+///
+/// # Errors
+/// That bound.
+pub fn check_path(reads: Reads, path: &[u8]) -> Result<(), Bound> {
+    if !(reads.query || reads.captures || reads.path) {
+        return Ok(());
+    }
+    let (path, query) = split_once(path, b'?').unwrap_or((path, b""));
+    if reads.query && !query.is_empty() {
+        within(Bound::QueryParameters, items(query, b'&'))?;
+    }
+    if reads.path {
+        within(Bound::PathBytes, path.len())?;
+    }
+    if reads.captures {
+        within(Bound::PathSegments, count(path, b'/'))?;
+    }
+    Ok(())
+}
+
+fn within(bound: Bound, number: usize) -> Result<(), Bound> {
+    if number > bound.most() { Err(bound) } else { Ok(()) }
+}
+
+fn check_peer(peer: &Peer) -> Result<(), Bound> {
     let sans = peer.uri_sans.iter().chain(&peer.dns_sans);
     within(Bound::PeerNames, sans.clone().count())?;
     let longest = sans.chain([&peer.subject]).map(String::len).max();

@@ -230,7 +230,9 @@ impl HeaderPlaces {
         let bearer = self.bearer.iter().filter_map(|(prefix, place)| {
             prefix.strip(line).map(|token| (prefix.len(), *place, token))
         });
-        let mut begins = longest.is_some();
+        // An empty prefix begins each line, and says nothing about what stands in it.
+        let mut begins = longest.is_some_and(|(length, _)| length > 0);
+        let is_anything = longest.is_some_and(|(length, _)| length == 0);
         for (length, place, token) in bearer {
             begins = true;
             match longest {
@@ -245,7 +247,10 @@ impl HeaderPlaces {
             found(place, Stands::Rightly, line.get(length..).unwrap_or_default().trim_ascii());
         }
         if !begins {
-            for (_, place) in self.bearer.iter().filter(|(prefix, _)| prefix.is_in(line)) {
+            // No token holds white space, but one may well hold these six letters.
+            let counts = |prefix: &Prefix| !is_anything || *prefix == Prefix::Bearer;
+            let bearer = self.bearer.iter().filter(|(prefix, _)| counts(prefix));
+            for (_, place) in bearer.filter(|(prefix, _)| prefix.is_in(line)) {
                 found(*place, Stands::Astray, line);
             }
             if let Some(astray) = &self.astray {

@@ -64,6 +64,7 @@ pub const TOLD_ELSEWHERE: &[(&str, &str)] = &[
     ("a-curve-is-named", "tests/tests/istio_cases/v.rs"),
     ("a-policy-does-not-open", "tests/tests/meanings/passage.rs"),
     ("any-byte-in-templates", "tests/tests/dodges.rs"),
+    ("bounds", "tests/tests/bounds.rs"),
     ("dashes-in-header-names", "tests/tests/dodges.rs"),
     ("paths-in-utf-8", "tests/tests/dodges.rs"),
     ("preflight-without-body", "tests/tests/redacted.rs"),

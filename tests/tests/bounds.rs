@@ -132,6 +132,25 @@ fn each_kind_of_attribute_has_its_bound() {
     }
 }
 
+/// `bounds` (docs/differences.md). Rules and service see the normalised path, which may be longer than the one that was sent.
+#[test]
+fn a_path_keeps_to_its_bounds_after_normalisation_too() {
+    let policy = |paths: &str| {
+        json!({ "pathNormalization": "DECODE_AND_MERGE_SLASHES", "authorizationPolicies": [{
+            "name": "p", "action": "DENY", "rules": [
+                { "to": [{ "operation": { "paths": [paths] } }],
+                  "when": [{ "key": "request.headers[x-file]", "valuesFrom": ["path.rest"] }] },
+            ] }] })
+    };
+    let core = Core::new(&policy("/files/{rest=**}"));
+    for (part, most) in [("/a", 255), ("\\a", 255), ("%2fa", 255), ("%5Ca", 255), ("|", 2_700)] {
+        let path = |n: usize| format!("/files{}", part.repeat(n));
+        let outcome = |n: usize| core.ask(&get(&path(n))).outcome();
+        assert_ne!(outcome(most), COMPLEX, "{part}");
+        assert_eq!(outcome(if part == "|" { 2_732 } else { most + 1 }), COMPLEX, "{part}");
+    }
+}
+
 #[test]
 fn a_dry_run_tells_of_the_bound_and_judges_all_that_is_there() {
     let dry = Core::new(&with(&configuration(), "mode", "dryRun"));

@@ -422,6 +422,62 @@ fn a_request_that_waits_outlives_its_configuration() {
 }
 
 /// Plugins share a VM and so a queue; each has a timer of its own.
+/// While it waits a request holds no token; what its rule forwards is there again when it goes on.
+#[test]
+fn a_forwarded_token_arrives_after_the_wait() {
+    let server = KeyServer::start(keys([&*KEY]));
+    let rule = |forward: bool| {
+        json!({
+            "issuer": ISSUER,
+            "jwksUri": "http://keys.example/jwks",
+            "jwksCluster": "keys",
+            "timeout": "20s",
+            "fromHeaders": [{ "name": "authorization", "prefix": "Bearer " }, { "name": "x-token" }],
+            "fromParams": ["t"],
+            "fromCookies": ["auth"],
+            "forwardOriginalToken": forward,
+        })
+    };
+    let plugin = |forward| {
+        behind_one_listener(Setup::plugin(json!({
+            "jwtRules": [rule(forward)], "pathNormalization": "BASE",
+        })))
+    };
+    let gate = Gate::plan()
+        .door("forwards", plugin(true))
+        .door("withholds", plugin(false))
+        .cluster("keys", server.address)
+        .start();
+    let paths = ["/a/../b?x=1&t=", "/b?x=1&t="];
+    for (round, door) in ["forwards", "withholds", "forwards"].into_iter().enumerate() {
+        let late = Key::new("ES256", &format!("late-{round}"));
+        let token = late.token(&mint::claims(ISSUER, "mmosley"));
+        std::thread::sleep(Duration::from_millis(1100));
+        let held = server.holds(keys([&*KEY, &late]));
+        let ask = Ask::get(format!("{}{token}", paths[0]))
+            .bearer(&token)
+            .header("x-token", &token)
+            .header("cookie", format!("a=1; auth={token}"));
+        let reply = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| gate.door(door).http1(&ask));
+            std::thread::sleep(Duration::from_millis(300));
+            held.send(true).unwrap();
+            waiting.join().unwrap()
+        });
+        let seen = reply.passed();
+        let line = |name: &str| seen.header(name).map(str::to_owned);
+        let forwards = door == "forwards";
+        let there = |text: String| forwards.then_some(text);
+        assert_eq!(line("authorization"), there(format!("Bearer {token}")), "{door}");
+        assert_eq!(line("x-token"), there(token.clone()), "{door}");
+        let cookie = if forwards { format!("a=1; auth={token}") } else { "a=1".to_owned() };
+        assert_eq!(line("cookie"), Some(cookie), "{door}");
+        let path = if forwards { format!("{}{token}", paths[1]) } else { "/b?x=1".to_owned() };
+        assert_eq!(seen.path, path, "{door}");
+    }
+    assert_sound(&gate);
+}
+
 #[test]
 fn requests_of_two_plugins_wait_side_by_side() {
     let servers = [(); 2].map(|()| KeyServer::start(keys([&*KEY])));

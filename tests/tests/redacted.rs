@@ -97,6 +97,12 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
     remote.remove("jwks");
     remote.insert("jwksUri".to_owned(), json!("http://keys.example/keys"));
     remote.insert("jwksCluster".to_owned(), json!("silent"));
+    // One beside that forwards from the same places changes nothing for a token that nobody has verified.
+    let mut beside = waiting["jwtRules"][0].clone();
+    beside["issuer"] = json!("https://beside.example");
+    beside["forwardOriginalToken"] = json!(true);
+    beside["outputClaimToHeaders"] = json!([]);
+    waiting["jwtRules"].as_array_mut().unwrap().push(beside);
     // Without the places, where a dry run leaves tokens.
     let told = json!({
         "mark": "%REQ(X-MARK)%",

@@ -151,7 +151,8 @@ impl<'r> Naive<'r> {
                 }
             }
             key => {
-                let present = key.starts_with("request.headers");
+                let present =
+                    ["request.headers", "request.query"].iter().any(|p| key.starts_with(p));
                 self.texts(key).iter().any(|found| text(value, found, present))
             }
         }

@@ -60,7 +60,7 @@ impl<'r> Reading<'r> {
     /// Texts of an attribute, in Istio's forms.
     pub(super) fn texts(&mut self, attribute: Attribute, node: &Node<'_>) -> Option<Test> {
         let star = match &attribute {
-            Attribute::Header(_) | Attribute::Method => Star::Present,
+            Attribute::Header(_) | Attribute::Method | Attribute::Query(_) => Star::Present,
             _ => Star::Filled,
         };
         let values = self.checked(node, check_stars)?;

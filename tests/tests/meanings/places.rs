@@ -49,6 +49,45 @@ fn a_prefix_is_compared_exactly_but_the_scheme_bearer_in_any_case() {
 }
 
 #[test]
+fn a_dry_run_tells_of_no_token_that_goes_on_in_whatever_order_it_is_sent() {
+    let token = token();
+    let rule = with(&rule(&KEY), "forwardOriginalToken", true);
+    let places = json!([{ "name": "x-a" }, { "name": "x-b" }, { "name": "x-c" }]);
+    let core =
+        Core::new(&json!({ "mode": "dryRun", "jwtRules": [with(&rule, "fromHeaders", places)] }));
+    for order in [["x-a", "x-b", "x-c"], ["x-b", "x-c", "x-a"], ["x-c", "x-b", "x-a"]] {
+        let ask = order.iter().fold(get("/"), |ask, name| ask.header(name, &token));
+        let verdict = core.ask(&ask);
+        assert_eq!(verdict.outcome(), ("allowed", 200));
+        assert_eq!(verdict.decision.report.would_withhold, [], "{order:?}");
+    }
+}
+
+/// Nobody reads it on an exempt path, so somebody has to see that it is one.
+#[test]
+fn beside_an_empty_prefix_a_token_gone_astray_is_withheld() {
+    let token = token();
+    let of = |issuer: &str, prefix: &str, forward: bool| {
+        let rule = with(&rule(&KEY), "forwardOriginalToken", forward);
+        let rule = with(&rule, "issuer", issuer);
+        with(&rule, "fromHeaders", json!([{ "name": "authorization", "prefix": prefix }]))
+    };
+    let core = Core::new(&json!({
+        "jwtRules": [of("https://a.example", "", true), of("https://b.example", "Bearer ", false)],
+        "exempt": [{ "paths": ["/open"] }],
+    }));
+    let lines =
+        |line: &str| core.ask(&get("/open").header("authorization", line)).lines("authorization");
+    assert_eq!(lines(&format!("x Bearer {token}")), Vec::<String>::new());
+    assert_eq!(lines(&format!("Bearer {token}")), Vec::<String>::new());
+    assert_eq!(
+        lines(&token),
+        std::slice::from_ref(&token),
+        "forwarded by the only rule that reads it"
+    );
+}
+
+#[test]
 fn what_one_rule_forwards_another_that_reads_the_same_lines_does_not_take_out() {
     let token = token();
     let of = |issuer: &str, prefix: &str, forward: bool| {
