@@ -3,9 +3,10 @@
 //!
 //! `make linearity`. For each kind of input n is a quarter of the largest that is taken (docs/configuration.md), or
 //! of what Envoy takes for all headers where Usher has no bound of its own. What 4n adds may be at most five times
-//! what n adds; what adds less than a twentieth of a plain request is flat. And no request may cost more than eight
-//! plain ones and 50 instructions for each byte above a plain one's; the kinds that do are listed ([`ABOVE`]). Plain is the demo's GET with a token of 1 KiB
-//! that is not in the cache. Signatures are checked by a stub, whose calls are counted apart: 32 at most.
+//! what n adds, a twentieth of a plain request aside, which counts as nothing. And no request may cost more than
+//! eight plain ones and 50 instructions for each byte above a plain one's; the kinds that do are listed ([`ABOVE`]).
+//! Plain is the demo's GET with a token of 1 KiB that is not in the cache. Signatures are checked by a stub, whose
+//! calls are counted apart: 32 at most.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -152,8 +153,8 @@ impl Measured {
         let (base, small, large) =
             (number(zero.instructions), number(n.instructions), number(most.instructions));
         let flat = number(plain.instructions) * FLAT;
-        let ratio =
-            if large - base < flat { 0.0 } else { (large - base) / (small - base).max(flat) };
+        let grown = (large - base - flat).max(0.0);
+        let ratio = grown / (small - base).max(flat);
         let above = number(u64::try_from(most.bytes.saturating_sub(plain.bytes)).unwrap());
         let limit = large / (number(plain.instructions) * PLAIN + above * PER_BYTE);
         let checks = zero.checks.max(n.checks).max(most.checks);
