@@ -23,6 +23,13 @@ pub enum Normalization {
     None,
 }
 
+impl Normalization {
+    /// Whether a run of slashes is one.
+    fn merges(self) -> bool {
+        matches!(self, Self::DecodeAndMergeSlashes | Self::MergeSlashes)
+    }
+}
+
 /// The path cannot be decided on: it holds NUL, is not UTF-8, or has more than one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathUnsafe;
@@ -90,7 +97,6 @@ enum Kind {
     /// What else a segment may hold (RFC 3986 section 3.3).
     Delimiter,
     Dot,
-    Nul,
     Other,
     Percent,
     /// No path may hold it raw, a backslash included.
@@ -117,7 +123,6 @@ static KINDS: [Kind; 256] = {
             b'/' => Kind::Slash,
             b'%' => Kind::Percent,
             b'!' | b'$'..=b'.' | b':' | b';' | b'=' | b'@' => Kind::Delimiter,
-            0 => Kind::Nul,
             _ => Kind::Other,
         };
         at += 1;
@@ -130,7 +135,7 @@ static KINDS: [Kind; 256] = {
 fn pass(path: &[u8], mode: Normalization) -> Cow<'_, [u8]> {
     let mut path = Cow::Borrowed(path);
     let decodes = mode == Normalization::DecodeAndMergeSlashes;
-    let merges = decodes || mode == Normalization::MergeSlashes;
+    let merges = mode.merges();
     let steps: [(bool, Step); 5] = [
         (decodes, decode_slashes),
         (true, drop_dot_parameters),
@@ -149,10 +154,9 @@ fn pass(path: &[u8], mode: Normalization) -> Cow<'_, [u8]> {
 /// Whether a second pass would change what the first has made. Percent codes it would leave alone: one is neither
 /// decoded twice, nor made by what is decoded or cut out round it ([`complete`]).
 fn is_open(normal: &[u8], mode: Normalization) -> bool {
-    let merges = matches!(mode, Normalization::DecodeAndMergeSlashes | Normalization::MergeSlashes);
     drop_dot_parameters(normal).is_some()
         || resolve_dots(normal).is_some()
-        || merges && merge(normal).is_some()
+        || mode.merges() && merge(normal).is_some()
 }
 
 /// Whether `first` and `second` stand side by side: a look that costs little, and mostly says no.
@@ -317,7 +321,7 @@ fn complete(text: Vec<u8>, stray: &[usize]) -> Vec<u8> {
 }
 
 /// The byte of the two hex digits that come first.
-fn code(digits: &[u8]) -> Option<u8> {
+pub(crate) fn code(digits: &[u8]) -> Option<u8> {
     let [high, low] = digits.first_chunk()?;
     let value = |digit: u8| DIGITS.get(usize::from(digit)).copied().unwrap_or(NO_DIGIT);
     let (high, low) = (value(*high), value(*low));

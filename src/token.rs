@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use crate::path::code;
 use crate::request::Request;
 
 mod anywhere;
@@ -182,21 +183,23 @@ pub(crate) fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'%') {
         return Cow::Borrowed(text);
     }
-    let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some((first, tail)) = rest.split_first() {
-        if let (b'%', Some(high), Some(low)) =
-            (*first, tail.first().and_then(digit), tail.get(1).and_then(digit))
-        {
-            decoded.push(high << 4 | low);
-            rest = tail.get(2..).unwrap_or_default();
-        } else {
-            decoded.push(*first);
-            rest = tail;
-        }
+    while let Some((byte, tail)) = first_decoded(rest) {
+        decoded.push(byte);
+        rest = tail;
     }
     Cow::Owned(decoded)
+}
+
+/// The first byte of a text, percent-decoded, and what follows.
+pub(crate) fn first_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
+    if let [b'%', tail @ ..] = text
+        && let Some(byte) = code(tail)
+    {
+        return Some((byte, tail.get(2..).unwrap_or_default()));
+    }
+    text.split_first().map(|(byte, tail)| (*byte, tail))
 }
 
 /// What stands before and behind the first such byte.

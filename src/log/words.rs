@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::token::first_decoded;
+
 /// Shorter than any header with an `alg`.
 const SHORTEST: usize = 16;
 
@@ -40,7 +42,7 @@ pub fn redact(text: &[u8]) -> Cow<'_, [u8]> {
 fn begins(text: &[u8]) -> bool {
     let mut rest = text;
     let mut next = || {
-        let (byte, tail) = decoded(rest)?;
+        let (byte, tail) = first_decoded(rest)?;
         rest = tail;
         Some(byte)
     };
@@ -49,17 +51,6 @@ fn begins(text: &[u8]) -> bool {
         (Some(b'e'), Some(b'y'), Some(b'A' | b'I'..=b'L'))
             | (Some(b'e'), Some(b'w'), Some(b'o' | b'0' | b'k' | b'A'))
     )
-}
-
-/// The first byte of a text, percent-decoded, and what follows.
-fn decoded(text: &[u8]) -> Option<(u8, &[u8])> {
-    let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
-    if let [b'%', high, low, tail @ ..] = text
-        && let (Some(high), Some(low)) = (hex(*high), hex(*low))
-    {
-        return Some((high << 4 | low, tail));
-    }
-    text.split_first().map(|(byte, tail)| (*byte, tail))
 }
 
 fn of_token(byte: u8) -> bool {
