@@ -3,6 +3,8 @@
 //! Whether a policy speaks about callers without a token is the filter's to say: a rule is asked about by
 //! a configuration that holds it alone.
 
+mod open;
+
 use usher::Policy;
 use usher::config::reader::Problems;
 use usher::config::{CorsPreflight, MissingToken, Mode};
@@ -14,38 +16,36 @@ use crate::manifest::PluginConfig;
 /// Notes DENY rules that leave paths without a token, and those that `missingToken` goes before.
 pub(super) fn check(view: &View<'_>, problems: &Problems) {
     let Some(missing_token) = view.missing_token else { return };
-    if view.rules.is_empty() || filled(view.config, "missingToken") {
+    if view.rules.is_empty() {
         return;
     }
-    let enforced = || view.policies.iter().filter(|policy| !policy.dry_run);
-    if enforced().any(|policy| policy.action == "ALLOW") {
-        // Then it is theirs to say who may enter.
-        return;
-    }
-    let denials = enforced().filter(|policy| policy.action == "DENY");
+    let enforced = view.policies.iter().filter(|policy| !policy.dry_run);
+    let denials = enforced.filter(|policy| policy.action == "DENY");
     let denials: Vec<&(String, &Value)> = denials.flat_map(|policy| &policy.rules).collect();
-    let idioms: Vec<&&(String, &Value)> = denials
-        .iter()
-        .filter(|(_, rule)| missing_token == MissingToken::Allow && is_idiom(view.config, rule))
-        .collect();
-    if !idioms.iter().any(|(at, rule)| is_everywhere(rule, at)) {
-        for (at, _) in idioms {
-            problems.warning(
-                at,
-                "asks for a token only where it matches: elsewhere a request without one passes, for \
-                 with such a rule `missingToken` is `allow`; give `missingToken: reject`, and \
-                 `exempt` for what needs no token",
-            );
+    match missing_token {
+        MissingToken::Allow => {
+            let is_one = |(_, rule): &&&(String, &Value)| is_idiom(view.config, rule);
+            let idioms: Vec<&(String, &Value)> = denials.iter().filter(is_one).copied().collect();
+            if let Some(open) = open::find(view, &idioms) {
+                for (at, _) in idioms {
+                    let problem = format!(
+                        "asks for a token only where it matches: elsewhere a request without one passes, {open}; \
+                         give `missingToken: reject`, and `exempt` for what needs no token"
+                    );
+                    problems.warning(at, problem);
+                }
+            }
         }
-    }
-    if missing_token == MissingToken::Reject {
-        for (at, _) in denials.into_iter().filter(|(at, rule)| rules_out_tokens(rule, at)) {
-            problems.warning(
-                at,
-                "is not asked about requests without a token: they are 401 `token_missing` before; \
-                 with `missingToken: allow` this rule would deny them with 403 where it matches, and \
-                 elsewhere they would pass unless another rule denies them",
-            );
+        MissingToken::Reject if filled(view.config, "missingToken") => {}
+        MissingToken::Reject => {
+            for (at, _) in denials.into_iter().filter(|(at, rule)| rules_out_tokens(rule, at)) {
+                problems.warning(
+                    at,
+                    "is not asked about requests without a token: they are 401 `token_missing` before; \
+                     with `missingToken: allow` this rule would deny them with 403 where it matches, and \
+                     elsewhere they would pass unless another rule denies them",
+                );
+            }
         }
     }
 }
@@ -59,23 +59,6 @@ fn is_idiom(config: &Value, rule: &Value) -> bool {
     alone.insert("authorizationPolicies".to_owned(), policy);
     let loaded = Policy::from_value(&json::Value::Object(alone));
     loaded.is_ok_and(|loaded| loaded.policy.missing_token == MissingToken::Allow)
-}
-
-/// Whether an idiom matches every request without a token.
-fn is_everywhere(rule: &Value, at: &str) -> bool {
-    let only = |object: &Value, names: &[&str]| {
-        let members = object.as_object().into_iter().flatten();
-        members
-            .filter(|(name, _)| filled(object, name))
-            .all(|(name, _)| names.contains(&name.as_str()))
-    };
-    let from = operands(rule, at, "from", "source");
-    let when = conditions(rule, at);
-    let any_source =
-        from.is_empty() || from.iter().any(|(_, source)| only(source, &["notRequestPrincipals"]));
-    operands(rule, at, "to", "operation").is_empty()
-        && any_source
-        && when.iter().all(|(_, condition)| rules_out(condition))
 }
 
 /// Whether the rule is about callers whose token does not say something.
