@@ -196,4 +196,31 @@ mod tests {
             }
         }
     }
+
+    /// The same of what is no option and no file: a token and an issuer. What is an option stays one, and a
+    /// verb that takes files refuses what is none.
+    #[test]
+    fn what_begins_with_a_hyphen_is_a_value_where_no_file_is_meant() {
+        let parsed = |line: &[&str]| command().try_get_matches_from([&["usher"], line].concat());
+        for (verbs, name) in [(["token", "inspect"], "token"), (["jwks", "fetch"], "from")] {
+            let option = if name == "token" { "--token-file" } else { "--ca-file" };
+            for value in ["-6hg.a.b", "-", "-hello", "--hello"] {
+                for line in [vec![value], vec!["--", value]] {
+                    let matches = parsed(&[&verbs[..], &line].concat()).expect("a value");
+                    let matches =
+                        verbs.iter().try_fold(&matches, |m, verb| m.subcommand_matches(verb));
+                    let taken: Vec<_> =
+                        matches.expect("the verb").get_raw(name).into_iter().flatten().collect();
+                    assert_eq!(taken, [value], "{line:?}");
+                }
+            }
+            let matches = parsed(&[&verbs[..], &[option, "f"]].concat());
+            let kind = matches.err().map(|error| error.kind());
+            assert_ne!(kind, Some(clap::error::ErrorKind::UnknownArgument), "{option}");
+        }
+        for line in [["check", "-X"], ["test", "--X"], ["convert", "-X"]] {
+            let kind = parsed(&line).err().map(|error| error.kind());
+            assert_eq!(kind, Some(clap::error::ErrorKind::UnknownArgument), "{line:?}");
+        }
+    }
 }

@@ -18,7 +18,7 @@ use crate::{Exit, input};
 /// The argument is the URL of a JWK set, or an issuer whose OpenID configuration says where that is.
 #[derive(Args)]
 pub(super) struct Arguments {
-    #[arg(value_name = "ISSUER-or-URL")]
+    #[arg(value_name = "ISSUER-or-URL", allow_hyphen_values = true)]
     from: String,
     /// Believe the certificate authorities in this PEM file, and no others
     #[arg(long, value_name = "F")]

@@ -20,6 +20,7 @@ use crate::{Exit, config, input, report, style};
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The token, with or without `Bearer `; `-` or none reads standard input
+    #[arg(allow_hyphen_values = true)]
     token: Option<String>,
     /// Read the token from this file
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
