@@ -6,7 +6,7 @@ use usher::config::reader::{InvalidConfig, Problems};
 use usher::json::Value;
 
 use crate::input::{Document, Mark};
-use crate::manifest::PluginConfig;
+use crate::manifest::{PluginConfig, Waypoints};
 use crate::report::{Problem, Severity};
 use crate::{envoy, input, manifest};
 
@@ -52,11 +52,12 @@ pub(crate) fn find(file: &str) -> anyhow::Result<Result<Source, Vec<Problem>>> {
         Ok(documents) => documents,
         Err(unreadable) => return Ok(Err(vec![Problem::unreadable(file, unreadable)])),
     };
+    let waypoints = Waypoints::of(documents.iter().map(|document| &document.value));
     let mut sources = Vec::new();
     let mut invalid = Vec::new();
     for (number, document) in documents.into_iter().enumerate() {
         let problems = Problems::default();
-        let found = configs(&document, &problems).configs;
+        let found = configs(&document, &waypoints, &problems).configs;
         if !problems.is_valid() {
             // What is wrong with the configurations belongs to the same list.
             for config in &found {
@@ -131,9 +132,13 @@ fn errors(file: &str, number: usize, document: &Document, problems: Problems) ->
 }
 
 /// The configurations of a document: itself, or those in the manifest or Envoy configuration that it is.
-pub(crate) fn configs(document: &input::Document, problems: &Problems) -> manifest::Checked {
+pub(crate) fn configs(
+    document: &input::Document,
+    waypoints: &Waypoints,
+    problems: &Problems,
+) -> manifest::Checked {
     if manifest::is_manifest(&document.value) {
-        return manifest::check(&document.value, problems);
+        return manifest::check(&document.value, waypoints, problems);
     }
     if envoy::is_envoy(&document.value) {
         let configs = envoy::configs(&document.value, problems);

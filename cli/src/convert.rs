@@ -5,7 +5,9 @@ pub(crate) mod collect;
 pub(crate) mod envoy;
 pub(crate) mod istio;
 pub(crate) mod plugin;
+pub(crate) mod readers;
 pub(crate) mod select;
+pub(crate) mod tcp;
 
 use usher::json::{Map, Value};
 

@@ -19,7 +19,7 @@ use usher::config::reader::Problems;
 use usher::json::Value;
 
 use crate::config::below;
-use crate::manifest::{self, PluginConfig};
+use crate::manifest::{PluginConfig, Resource};
 pub(crate) use place::names;
 use view::{Policy, View};
 
@@ -35,8 +35,9 @@ pub(crate) fn plugin_config(config: &PluginConfig, loaded: &Loaded, now: u64, pr
     policies(&view, problems);
 }
 
-/// Notes what is doubtful in the spec of an AuthorizationPolicy, which knows no jwt rules.
-pub(crate) fn authorization_policy(spec: &Value, at: &str, problems: &Problems) {
+/// Notes what is doubtful in an AuthorizationPolicy, which knows no jwt rules; `at`: its spec's place.
+pub(crate) fn authorization_policy(resource: &Resource, at: &str, problems: &Problems) {
+    let spec = &resource.spec;
     let view = View {
         config: spec,
         at: at.to_owned(),
@@ -45,7 +46,7 @@ pub(crate) fn authorization_policy(spec: &Value, at: &str, problems: &Problems) 
         complete: false,
         missing_token: None,
     };
-    if manifest::is_for_a_waypoint(spec) {
+    if resource.at_a_waypoint {
         place::check_native(&view, problems);
     }
     policies(&view, problems);

@@ -14,7 +14,7 @@ mod selector;
 mod url;
 
 pub(crate) use plugin::speaks_usher;
-pub(crate) use selector::{is_for_a_gateway, is_for_a_waypoint};
+pub(crate) use selector::{Waypoints, is_for_a_gateway, is_for_a_waypoint};
 
 use usher::config::reader::{Node, Problems};
 use usher::json::Value;
@@ -79,16 +79,18 @@ pub(crate) struct Resource {
     pub(crate) metadata: Value,
     /// `spec`, an empty object without.
     pub(crate) spec: Value,
+    /// Whether it is for a waypoint of Istio's.
+    pub(crate) at_a_waypoint: bool,
 }
 
-/// Checks a manifest, or each of a `List` of them.
-pub(crate) fn check(document: &Value, problems: &Problems) -> Checked {
+/// Checks a manifest, or each of a `List` of them, beside these waypoints.
+pub(crate) fn check(document: &Value, waypoints: &Waypoints, problems: &Problems) -> Checked {
     let mut checked = Checked::default();
-    check_node(&Node::root(document), problems, &mut checked);
+    check_node(&Node::root(document), waypoints, problems, &mut checked);
     checked
 }
 
-fn check_node(node: &Node<'_>, problems: &Problems, checked: &mut Checked) {
+fn check_node(node: &Node<'_>, waypoints: &Waypoints, problems: &Problems, checked: &mut Checked) {
     let Some(manifest) = node.object(problems) else { return };
     let Some(kind) = manifest.required("kind", problems).and_then(|kind| kind.text(problems))
     else {
@@ -98,7 +100,7 @@ fn check_node(node: &Node<'_>, problems: &Problems, checked: &mut Checked) {
         // `kubectl get -o yaml`
         let items = manifest.field("items").and_then(|items| items.list(problems));
         for item in items.unwrap_or_default() {
-            check_node(&item, problems, checked);
+            check_node(&item, waypoints, problems, checked);
         }
         return;
     }
@@ -132,20 +134,27 @@ fn check_node(node: &Node<'_>, problems: &Problems, checked: &mut Checked) {
     let empty = Value::Object(usher::json::Map::new());
     let spec = manifest.field("spec");
     let spec = spec.unwrap_or(Node { at: manifest.path("spec"), value: &empty });
+    let named = metadata.as_ref().map_or(&Value::Null, |metadata| metadata.value);
+    let at_a_waypoint = is_for_a_waypoint(spec.value, named, waypoints);
     if group.starts_with("security.") {
         checked.resources.push(Resource {
             kind: known,
             at: manifest.at.clone(),
-            metadata: metadata.as_ref().map_or(Value::Null, |metadata| metadata.value.clone()),
+            metadata: named.clone(),
             spec: spec.value.clone(),
+            at_a_waypoint,
         });
     }
     match kind {
         "RequestAuthentication" => request_authentication::check(&spec, problems),
         "TrafficExtension" => {
-            checked.configs.extend(plugin::check_traffic_extension(&spec, problems));
+            let config = plugin::check_traffic_extension(&spec, at_a_waypoint, problems);
+            checked.configs.extend(config);
         }
-        "WasmPlugin" => checked.configs.extend(plugin::check_wasm_plugin(&spec, problems)),
+        "WasmPlugin" => {
+            let config = plugin::check_wasm_plugin(&spec, at_a_waypoint, problems);
+            checked.configs.extend(config);
+        }
         _ => authorization_policy::check(&spec, metadata.as_ref(), problems),
     }
     manifest.finish(problems);

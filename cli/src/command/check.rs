@@ -12,7 +12,7 @@ use super::{Format, clock};
 use crate::input::Document;
 use crate::lint::earlier::{self, Input, Plugin};
 use crate::lint::no_token;
-use crate::manifest::PluginConfig;
+use crate::manifest::{PluginConfig, Waypoints};
 use crate::report::{self, Problem, Severity};
 use crate::{Exit, config, input, lint, manifest, style};
 
@@ -41,16 +41,14 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     let mut problems = Vec::new();
     let mut checked = 0_usize;
     let mut unread = None;
-    let mut all = Vec::new();
+    let mut read = Vec::new();
     for file in &arguments.files {
         match input::text(file) {
             Ok(text) => match input::documents(&text) {
-                Ok(documents) => all.extend(
-                    documents
-                        .into_iter()
-                        .enumerate()
-                        .map(|(n, d)| Checked::of(file, n, d, clock())),
-                ),
+                Ok(documents) => {
+                    let numbered = documents.into_iter().enumerate();
+                    read.extend(numbered.map(|(number, document)| (file, number, document)));
+                }
                 Err(unreadable) => {
                     problems.push(Problem::unreadable(file, unreadable));
                     checked = checked.saturating_add(1);
@@ -60,6 +58,11 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
             Err(error) => unread = unread.or(Some(error)),
         }
     }
+    let waypoints = Waypoints::of(read.iter().map(|(_, _, document)| &document.value));
+    let judged = read.into_iter().map(|(file, number, document): (&String, usize, Document)| {
+        Checked::of(file, number, document, &waypoints)
+    });
+    let all: Vec<Checked<'_>> = judged.collect();
     check_together(&all);
     if arguments.summary {
         write_summary(&all, arguments.format, out)?;
@@ -96,9 +99,9 @@ struct Checked<'f> {
 }
 
 impl<'f> Checked<'f> {
-    fn of(file: &'f str, number: usize, document: Document, now: u64) -> Self {
-        let problems = Problems::default();
-        let judged = config::configs(&document, &problems);
+    fn of(file: &'f str, number: usize, document: Document, waypoints: &Waypoints) -> Self {
+        let (now, problems) = (clock(), Problems::default());
+        let judged = config::configs(&document, waypoints, &problems);
         let policies: Vec<Option<Policy>> =
             judged.configs.iter().map(|config| config::read(config, &problems)).collect();
         let pairs = judged.configs.iter().zip(&policies);
@@ -112,7 +115,7 @@ impl<'f> Checked<'f> {
             for resource in &judged.resources {
                 let at = config::below(&resource.at, "spec");
                 if resource.kind == "AuthorizationPolicy" {
-                    lint::authorization_policy(&resource.spec, &at, &problems);
+                    lint::authorization_policy(resource, &at, &problems);
                 } else {
                     lint::request_authentication(&resource.spec, &at, now, &problems);
                 }

@@ -10,7 +10,9 @@ use super::Format;
 use crate::convert::collect::{Collected, Workload};
 use crate::convert::istio::{self, Home};
 use crate::convert::plugin::{self, Settings};
-use crate::convert::{Manifest, Notes, Weight, collect, envoy, select};
+use crate::convert::tcp::{self, Ports};
+use crate::convert::{Manifest, Notes, Weight, collect, envoy, readers, select};
+use crate::manifest::Waypoints;
 use crate::report::Problem;
 use crate::style::{BAD, FAINT, one_line};
 use crate::{Exit, config, input, output, report, style};
@@ -48,6 +50,9 @@ pub(crate) struct Arguments {
     /// The mesh's path normalisation; default: BASE
     #[arg(long, value_name = "MODE")]
     path_normalization: Option<String>,
+    /// No workload has a TCP port that policies guard, so that none of them need stay for those
+    #[arg(long)]
+    http_only: bool,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -97,18 +102,19 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
 type Converted = Result<Vec<Manifest>, Vec<Problem>>;
 
 fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converted> {
-    let mut collected = Collected::default();
     let mut manifests = Vec::new();
     let mut problems = Vec::new();
+    let mut read = Vec::new();
     for file in &arguments.files {
-        let text = input::text(file)?;
-        let documents = match input::documents(&text) {
-            Ok(documents) => documents,
-            Err(unreadable) => {
-                problems.push(Problem::unreadable(file, unreadable));
-                continue;
-            }
-        };
+        match input::documents(&input::text(file)?) {
+            Ok(documents) => read.push((file, documents)),
+            Err(unreadable) => problems.push(Problem::unreadable(file, unreadable)),
+        }
+    }
+    let all = read.iter().flat_map(|(_, documents)| documents);
+    let waypoints = Waypoints::of(all.map(|document| &document.value));
+    let mut collected = Collected { waypoints, ..Collected::default() };
+    for (file, documents) in &read {
         for (number, document) in documents.iter().enumerate() {
             if envoy::is_envoy(&document.value) {
                 manifests.extend(envoy::manifest(&document.value, file, notes));
@@ -135,8 +141,11 @@ fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
     };
     let groups = select::groups(&collected, &arguments.root_namespace, notes);
     for group in &groups {
-        manifests.extend(plugin::manifest(group, &collected.items, &settings, notes));
+        manifests.extend(plugin::manifest(group, &collected, &settings, notes));
     }
+    let ports = if arguments.http_only { Ports::Http } else { Ports::Any };
+    tcp::check(&groups, &collected, ports, notes);
+    readers::check(&groups, &collected, notes);
     if notes.is_whole() && !manifests.is_empty() && !collected.items.is_empty() {
         notes.advice(
             "then",
@@ -193,6 +202,8 @@ fn to_istio(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
             name: text("name").unwrap_or_else(|| "usher".to_owned()),
             selector: spec("selector"),
             targets: spec("targetRefs"),
+            path_normalization: arguments.path_normalization.clone(),
+            trust_domains: arguments.trust_domain.clone(),
         };
         let config = &source.config.value;
         manifests.extend(istio::manifests(config, policy.missing_token, &home, notes));

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use usher::config::reader::Problems;
 use usher::json::Value;
 
+use super::readers;
 use crate::input::Document;
-use crate::manifest::{self, Resource};
+use crate::manifest::{self, Resource, Waypoints};
 use crate::report::{Problem, Severity};
 
 pub(crate) type Labels = BTreeMap<String, String>;
@@ -45,6 +46,16 @@ pub(crate) struct Workload {
     pub(crate) gateway: bool,
 }
 
+/// A Service, as far as it shows ports without HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) selector: Labels,
+    /// What is said of the first of its TCP ports.
+    pub(crate) tcp: String,
+}
+
 /// All that the files hold.
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
@@ -52,6 +63,13 @@ pub(crate) struct Collected {
     pub(crate) workloads: Vec<Workload>,
     /// The selectors of Gateways (`networking.istio.io`): labels of gateways.
     pub(crate) gateways: Vec<Labels>,
+    /// The Services with TCP ports.
+    pub(crate) services: Vec<Service>,
+    /// Routes on claims, each with its place and what it is.
+    pub(crate) claim_routes: Vec<(String, String)>,
+    /// The places of what uses the metadata of a RequestAuthentication.
+    pub(crate) metadata: Vec<String>,
+    pub(crate) waypoints: Waypoints,
 }
 
 /// Takes over a document; answers what is wrong with it.
@@ -66,12 +84,18 @@ pub(crate) fn document(
         problems.error("", "expected a manifest, found no `kind` and no `apiVersion`");
     }
     workloads(&document.value, collected);
-    let checked = manifest::check(&document.value, &problems);
+    let checked = manifest::check(&document.value, &collected.waypoints, &problems);
+    let place = |at: &str| {
+        let line = document.locate(at).map(|mark| mark.line);
+        line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"))
+    };
     for resource in checked.resources {
-        let line = document.locate(&resource.at).map(|mark| mark.line);
-        let place = line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
+        let place = place(&resource.at);
         collected.items.push(item(resource, place));
     }
+    let routes = readers::claim_routes(&document.value).into_iter();
+    collected.claim_routes.extend(routes.map(|route| (place(&route.at), route.claim)));
+    collected.metadata.extend(readers::metadata(&document.value).iter().map(|at| place(at)));
     let mut found = Problem::all(file, number, document, problems);
     found.retain(|problem| problem.severity == Severity::Error);
     found
@@ -158,7 +182,7 @@ fn is_gateway_pod(pod: &Value, labels: &Labels) -> bool {
 }
 
 /// Pods, what makes pods, and whose labels are gateways'.
-fn workloads(value: &Value, collected: &mut Collected) {
+pub(crate) fn workloads(value: &Value, collected: &mut Collected) {
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
     if kind.ends_with("List") {
         for item in value.get("items").and_then(Value::as_array).into_iter().flatten() {
@@ -180,6 +204,9 @@ fn workloads(value: &Value, collected: &mut Collected) {
             collected.gateways.push(selector);
         }
     }
+    if kind == "Service" {
+        collected.services.extend(service(value));
+    }
     let found = &mut collected.workloads;
     let metadata = value.get("metadata");
     let text = |name: &str| metadata.and_then(|m| m.get(name)).and_then(Value::as_str);
@@ -199,4 +226,36 @@ fn workloads(value: &Value, collected: &mut Collected) {
             gateway,
         });
     }
+}
+
+/// A Service with a port that Istio takes for TCP by its `appProtocol` or by the first word of its name.
+/// One that says neither is guessed from its bytes, and shows nothing.
+/// Source: istio/istio pkg/config/protocol/instance.go (`https` and `tls` are passed on as they are).
+fn service(value: &Value) -> Option<Service> {
+    let http = ["http", "http2", "grpc", "grpc-web", "kubernetes.io/h2c", "kubernetes.io/ws"];
+    let spec = value.get("spec")?;
+    let ports = spec.get("ports").and_then(Value::as_array)?;
+    let tcp = ports.iter().find_map(|port| {
+        let text = |name: &str| port.get(name).and_then(Value::as_str).unwrap_or_default();
+        let name = text("name").to_ascii_lowercase();
+        let known =
+            ["grpc-web", "http", "http2", "grpc", "https", "tls", "tcp", "mongo", "mysql", "redis"];
+        let by_name = known.into_iter().find(|word| {
+            name.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        });
+        let protocol = match text("appProtocol") {
+            "" => by_name?.to_owned(),
+            word => word.to_ascii_lowercase(),
+        };
+        let is_tcp = !http.contains(&protocol.as_str()) && text("protocol") != "UDP";
+        is_tcp.then(|| format!("{} is {protocol}", port.get("port").unwrap_or(&Value::Null)))
+    })?;
+    let metadata = value.get("metadata");
+    let text = |name: &str| metadata.and_then(|m| m.get(name)).and_then(Value::as_str);
+    Some(Service {
+        namespace: text("namespace").unwrap_or("default").to_owned(),
+        name: text("name").unwrap_or("unnamed").to_owned(),
+        selector: labels(spec.get("selector")),
+        tcp,
+    })
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use usher::Policy;
 use usher::json::{Map, Value};
 
-use super::{Manifest, Notes};
+use super::{Manifest, Notes, readers};
 
 const JWT_AUTHN: &str = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication";
 const RBAC: &str = "envoy.extensions.filters.http.rbac.v3.RBAC";
@@ -64,6 +64,9 @@ fn unknown(value: &Value, known: &[&str], place: &str, notes: &mut Notes) {
 /// The configurations that mean the same as the filters in a document.
 pub(crate) fn manifest(value: &Value, file: &str, notes: &mut Notes) -> Vec<Manifest> {
     unread(value, file, notes);
+    for at in readers::metadata(value) {
+        notes.lost(&format!("{file}: {at}"), readers::NO_METADATA);
+    }
     let convert = |filters: Vec<&Value>| {
         let config = config(&filters, notes)?;
         let comment = vec![format!("from the filters jwt_authn and rbac of {file}")];
@@ -128,8 +131,21 @@ fn config(filters: &[&Value], notes: &mut Notes) -> Option<Value> {
             None => {}
         }
     }
+    let text = Value::Array(policies.clone()).to_string();
+    let filters = filters.iter().filter(|filter| kind(filter) == Some(JWT_AUTHN));
+    for claim in filters.flat_map(|filter| jwt_authn::whole_texts(filter)) {
+        if text.contains(&format!("\"request.auth.claims[{claim}]\"")) {
+            notes.lost(
+                "rbac",
+                format!(
+                    "`{claim}` is compared as one text, since a provider does not name it in \
+                     `normalize_payload_in_metadata`: Usher compares each of its words"
+                ),
+            );
+        }
+    }
     if !policies.is_empty() {
-        if Value::Array(policies.clone()).to_string().contains("\"ipBlocks\"") {
+        if text.contains("\"ipBlocks\"") {
             notes.lost(
                 "rbac",
                 "`direct_remote_ip` needs the TCP peer's address, which a filter ahead would have to put into \

@@ -1,5 +1,7 @@
 //! A pluginConfig -> RequestAuthentication and AuthorizationPolicy, as far as Istio has the words.
 
+mod looser;
+
 use serde_json::json;
 use usher::Policy;
 use usher::claims::ClaimName;
@@ -8,6 +10,7 @@ use usher::config::reader::Problems;
 use usher::json::{Map, Value};
 
 use super::{Manifest, Notes, object};
+use crate::manifest::Waypoints;
 use crate::output::set;
 
 /// Where the plugin stood.
@@ -18,6 +21,9 @@ pub(crate) struct Home {
     /// `selector` and `targetRefs` of the WasmPlugin, null without.
     pub(crate) selector: Value,
     pub(crate) targets: Value,
+    /// What the mesh has, where that is said: its path normalisation, its trust domains.
+    pub(crate) path_normalization: Option<String>,
+    pub(crate) trust_domains: Vec<String>,
 }
 
 /// The fields of a rule that RequestAuthentication has too.
@@ -90,12 +96,13 @@ pub(crate) fn manifests(
              whose token has no `sub`, which is no principal in Istio",
         );
     }
-    leftover(config, notes);
+    leftover(config, home, notes);
     manifests
 }
 
 /// The fields beside rules and policies.
-fn leftover(config: &Value, notes: &mut Notes) {
+fn leftover(config: &Value, home: &Home, notes: &mut Notes) {
+    let policies = list(config, "authorizationPolicies");
     for (name, value) in config.as_object().into_iter().flatten() {
         let why = match name.as_str() {
             "jwtRules" | "authorizationPolicies" | "missingToken" => continue,
@@ -105,6 +112,24 @@ fn leftover(config: &Value, notes: &mut Notes) {
             "corsPreflight" => "a preflight needs no token",
             "matchScalarClaims" => "a number or boolean claim never matches",
             "mode" => "a RequestAuthentication cannot run dry; annotate the policies",
+            "pathNormalization"
+                if value.as_str().is_some_and(|mode| mode.ends_with("MERGE_SLASHES"))
+                    && value.as_str() != home.path_normalization.as_deref()
+                    && looser::asks_for(&policies, &["paths", "notPaths"]) =>
+            {
+                "Istio has it for the whole mesh alone, and else another form of a path passes its DENY: say \
+                 `--path-normalization` if the mesh has it"
+            }
+            "trustDomains"
+                if *value != json!(home.trust_domains)
+                    && looser::asks_for(
+                        &policies,
+                        &["principals", "notPrincipals", "source.principal"],
+                    ) =>
+            {
+                "Istio has them for the whole mesh alone, and else a peer of another name passes its DENY: say \
+                 `--trust-domain` for each that the mesh has, in their order"
+            }
             "pathNormalization" | "trustDomains" => {
                 notes.advice(name, "it is the mesh configuration's to say");
                 continue;
@@ -213,6 +238,7 @@ fn authorization_policy(
         }
     }
     let action = text("action").unwrap_or("ALLOW");
+    let dry_run = policy.get("dryRun") == Some(&Value::Bool(true));
     let mut fields = vec![("action", json!(action))];
     if let Some(Value::Array(rules)) = policy.get("rules") {
         let mut kept = Vec::new();
@@ -221,7 +247,12 @@ fn authorization_policy(
                 Some(problem) => {
                     notes.lost(&format!("{at}.rules[{number}]"), format!("left out: {problem}"));
                 }
-                None => kept.push(rule.clone()),
+                None => {
+                    for problem in looser::of(rule, if dry_run { "" } else { action }) {
+                        notes.lost(&format!("{at}.rules[{number}]"), problem);
+                    }
+                    kept.push(rule.clone());
+                }
             }
         }
         // An ALLOW policy whose rules are all left out stays, and allows nothing: to let pass what the
@@ -231,7 +262,6 @@ fn authorization_policy(
         }
         fields.push(("rules", Value::Array(kept)));
     }
-    let dry_run = policy.get("dryRun") == Some(&Value::Bool(true));
     // A policy's `namespace` says whence it came. It holds where the plugin stood, and only there.
     let name = match (text("name").unwrap_or(&home.name), text("namespace")) {
         (name, Some(namespace)) if shared => format!("{name}-{namespace}"),
@@ -245,7 +275,7 @@ fn refused(rule: &Value, action: &str) -> Option<String> {
     let spec = json!({ "action": action, "rules": [rule] });
     let alone = manifest("AuthorizationPolicy", "alone", "default", spec, false);
     let problems = Problems::default();
-    crate::manifest::check(&alone.value, &problems);
+    crate::manifest::check(&alone.value, &Waypoints::default(), &problems);
     let (errors, _) = problems.into_parts();
     errors.first().map(|error| format!("Istio refuses it: {error}"))
 }

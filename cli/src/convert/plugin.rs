@@ -7,10 +7,9 @@ use usher::Policy;
 use usher::json::{self, Map, Value};
 use usher::remote::Location;
 
-use super::collect::{Item, Scope};
+use super::collect::{Collected, Item, Scope};
 use super::select::Group;
 use super::{Manifest, Notes, object};
-use crate::manifest;
 
 /// What the manifests do not say.
 #[derive(Clone, Debug)]
@@ -29,11 +28,12 @@ const SOURCE_IP: &str = "usher.source_ip";
 /// The plugin of a group; `None` where it could not mean the same.
 pub(crate) fn manifest(
     group: &Group,
-    items: &[Item],
+    collected: &Collected,
     settings: &Settings,
     notes: &mut Notes,
 ) -> Option<Manifest> {
-    let items: Vec<&Item> = group.items.iter().filter_map(|index| items.get(*index)).collect();
+    let items: Vec<&Item> =
+        group.items.iter().filter_map(|index| collected.items.get(*index)).collect();
     let rules = jwt_rules(&items, notes);
     let policies = policies(&items, settings, notes);
     let mut config = Map::new();
@@ -46,10 +46,7 @@ pub(crate) fn manifest(
         config.insert("jwtRules".to_owned(), Value::Array(rules));
     }
     let asks_for_peer = asks_for_peer(&policies);
-    if let Scope::Targets(targets) = &group.scope
-        && asks_for_peer
-        && manifest::is_for_a_waypoint(&json!({ "targetRefs": targets }))
-    {
+    if asks_for_peer && group.is_at_a_waypoint(&collected.waypoints) {
         notes.lost(
             &format!("{}/{}", group.namespace, group.name),
             "`ipBlocks` and `source.ip` never match at a waypoint, where nobody knows the TCP peer's \
@@ -145,9 +142,19 @@ fn jwt_rule(rule: &Value, place: &str, notes: &mut Notes) -> Option<Value> {
         _ => {}
     }
     if !converted.contains_key("jwks") {
-        // Without `jwksUri` the issuer is asked where its keys are (OpenID Connect Discovery 1.0).
-        let url = converted.get("jwksUri").or(converted.get("issuer")).and_then(Value::as_str);
-        match url.and_then(cluster) {
+        let Some(url) = converted.get("jwksUri").and_then(Value::as_str) else {
+            let issuer = converted.get("issuer").and_then(Value::as_str).unwrap_or_default();
+            notes.lost(
+                place,
+                format!(
+                    "`{issuer}` without `jwksUri`: istiod asks the issuer where its keys are, on whatever server; \
+                     the filter follows no `jwks_uri` to another one. Give the `jwks_uri` of \
+                     `{issuer}/.well-known/openid-configuration` as `jwksUri`"
+                ),
+            );
+            return None;
+        };
+        match cluster(url) {
             Some(cluster) => {
                 notes.advice(
                     place,
@@ -220,13 +227,6 @@ fn policies(items: &[&Item], settings: &Settings, notes: &mut Notes) -> Vec<Valu
         let policy = policy(item, action(item));
         let problems = problems(&policy, settings);
         if problems.is_empty() {
-            if is_for_tcp(&policy) {
-                notes.advice(
-                    &item.place,
-                    "it guards TCP ports too, where no HTTP filter runs: keep the AuthorizationPolicy \
-                     for those",
-                );
-            }
             policies.push(policy);
             continue;
         }
@@ -265,26 +265,4 @@ fn problems(policy: &Value, settings: &Settings) -> Vec<String> {
 fn asks_for_peer(policies: &[Value]) -> bool {
     let text = Value::Array(policies.to_vec()).to_string();
     ["\"ipBlocks\"", "\"notIpBlocks\"", "\"source.ip\""].iter().any(|word| text.contains(word))
-}
-
-/// Whether some rule holds on TCP ports: one without anything of HTTP.
-fn is_for_tcp(policy: &Value) -> bool {
-    let http = [
-        "hosts",
-        "notHosts",
-        "methods",
-        "notMethods",
-        "paths",
-        "notPaths",
-        "requestPrincipals",
-        "notRequestPrincipals",
-    ];
-    let rules = policy.get("rules").and_then(Value::as_array);
-    rules.into_iter().flatten().any(|rule| {
-        let text = rule.to_string();
-        let field = |name: &&str| text.contains(&format!("\"{name}\":"));
-        rule.as_object().is_some_and(|members| !members.is_empty())
-            && !http.iter().any(field)
-            && !text.contains("\"request.")
-    })
 }

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
 use usher::json::Value;
 
 use super::Notes;
 use super::collect::{Collected, Item, Labels, Scope, Workload, is_gateway, is_like};
+use crate::manifest::{Waypoints, is_for_a_waypoint};
 
 /// One plugin to be: where it applies, and the policies that it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,14 @@ pub(crate) struct Group {
     pub(crate) gateway: bool,
 }
 
+impl Group {
+    pub(crate) fn is_at_a_waypoint(&self, waypoints: &Waypoints) -> bool {
+        let Scope::Targets(targets) = &self.scope else { return false };
+        let metadata = json!({ "namespace": self.namespace });
+        is_for_a_waypoint(&json!({ "targetRefs": targets }), &metadata, waypoints)
+    }
+}
+
 /// What tells more than selectors do.
 const GIVE: &str = "give the workloads too (`kubectl get deployments -A -o yaml`), or name them with \
                     `--workload` and `--gateway`";
@@ -34,7 +44,7 @@ pub(crate) fn groups(collected: &Collected, root: &str, notes: &mut Notes) -> Ve
     } else {
         by_workloads(collected, root, notes)
     };
-    groups.extend(by_targets(&collected.items, root, notes));
+    groups.extend(by_targets(collected, root, notes));
     groups
 }
 
@@ -48,7 +58,7 @@ fn selects(item: &Item, namespace: &str, root: &str, pod: &Labels) -> bool {
     }
 }
 
-fn is_part(labels: &Labels, of: &Labels) -> bool {
+pub(super) fn is_part(labels: &Labels, of: &Labels) -> bool {
     labels.iter().all(|(name, value)| of.get(name) == Some(value))
 }
 
@@ -249,7 +259,8 @@ fn shown(labels: &Labels) -> String {
 }
 
 /// A plugin for each gateway or service that is named.
-fn by_targets(items: &[Item], root: &str, notes: &mut Notes) -> Vec<Group> {
+fn by_targets(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Group> {
+    let items = &collected.items;
     let mut groups: Vec<Group> = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let Scope::Targets(Value::Array(targets)) = &item.scope else { continue };
@@ -267,20 +278,23 @@ fn by_targets(items: &[Item], root: &str, notes: &mut Notes) -> Vec<Group> {
                 let here = other.namespace == item.namespace || other.namespace == root;
                 here && other.scope == Scope::Everyone
             };
-            if text("kind") == "Gateway" && items.iter().any(holds_too) {
+            let group = Group {
+                namespace: item.namespace.clone(),
+                name: format!("usher-{}", text("name")),
+                scope,
+                items: vec![index],
+                gateway: true,
+            };
+            // A waypoint has none but those that name it or its Services.
+            let is_waypoint = group.is_at_a_waypoint(&collected.waypoints);
+            if text("kind") == "Gateway" && !is_waypoint && items.iter().any(holds_too) {
                 notes.lost(
                     &item.place,
                     "policies without a selector hold for this gateway as well, and are not in its plugin: \
                      give them the same `targetRefs`",
                 );
             }
-            groups.push(Group {
-                namespace: item.namespace.clone(),
-                name: format!("usher-{}", text("name")),
-                scope,
-                items: vec![index],
-                gateway: true,
-            });
+            groups.push(group);
         }
     }
     groups

@@ -7,40 +7,41 @@ use usher::config::reader::{Node, Object, Problems, did_you_mean};
 use usher::json::{Map, Value};
 
 use super::{PluginConfig, proto, selector, url};
+use crate::convert::collect::{is_gateway, labels as labels_of};
 
 /// Checks a WasmPlugin's spec; answers its pluginConfig where that is Usher's.
-pub(super) fn check_wasm_plugin(node: &Node<'_>, problems: &Problems) -> Option<PluginConfig> {
+pub(super) fn check_wasm_plugin(
+    node: &Node<'_>,
+    at_a_waypoint: bool,
+    problems: &Problems,
+) -> Option<PluginConfig> {
     let spec = node.object(problems)?;
-    check_attachment(node, problems);
+    check_attachment(node, at_a_waypoint, problems);
     selector::check(&spec, selector::TargetRef::Allowed, problems);
     check_place(&spec, &["UNSPECIFIED_PHASE", "AUTHN", "AUTHZ", "STATS"], problems);
     let config = check_module(&spec, problems);
     spec.finish(problems);
-    config.map(|config| placed(config, node.value))
-}
-
-/// A configuration with what is known of its place.
-fn placed(config: PluginConfig, spec: &Value) -> PluginConfig {
-    PluginConfig { at_a_waypoint: selector::is_for_a_waypoint(spec), ..config }
+    config.map(|config| PluginConfig { at_a_waypoint, ..config })
 }
 
 /// A plugin that Istio attaches nowhere lets everything pass, and nobody says so.
 /// Source: istio/istio pilot/pkg/model/extensions.go (a waypoint's listeners are of class SERVER and of no
 /// port, a gateway's of class CLIENT).
-fn check_attachment(spec: &Node<'_>, problems: &Problems) {
+fn check_attachment(spec: &Node<'_>, at_a_waypoint: bool, problems: &Problems) {
+    let labels = spec.value.get("selector").and_then(|selector| selector.get("matchLabels"));
+    let at_a_gateway = selector::is_for_a_gateway(spec.value) || is_gateway(&labels_of(labels));
     let matches = spec.value.get("match").and_then(Value::as_array).into_iter().flatten();
     for (index, one) in matches.enumerate() {
         let at = format!("{}.match[{index}]", spec.at);
         let mode = one.get("mode").and_then(Value::as_str).unwrap_or_default();
         let ports = one.get("ports").and_then(Value::as_array).is_some_and(|p| !p.is_empty());
-        if selector::is_for_a_waypoint(spec.value) && (mode == "CLIENT" || ports) {
+        if at_a_waypoint && (mode == "CLIENT" || ports) {
             let problem = "with ports or `mode: CLIENT` no waypoint attaches the plugin, and \
                            everything passes unguarded; leave `match` out beside `targetRefs`";
             problems.warning(at, problem);
-        } else if selector::is_for_a_gateway(spec.value) && mode == "SERVER" {
+        } else if !at_a_waypoint && at_a_gateway && mode == "SERVER" {
             let problem = "to a plugin an ingress gateway is a CLIENT: with `mode: SERVER` it is not \
-                           attached there, and everything passes unguarded; leave `match` out beside \
-                           `targetRefs`";
+                           attached there, and everything passes unguarded; leave `match` out";
             problems.warning(at, problem);
         }
     }
@@ -49,10 +50,11 @@ fn check_attachment(spec: &Node<'_>, problems: &Problems) {
 /// Checks a TrafficExtension's spec; answers its pluginConfig where that is Usher's.
 pub(super) fn check_traffic_extension(
     node: &Node<'_>,
+    at_a_waypoint: bool,
     problems: &Problems,
 ) -> Option<PluginConfig> {
     let spec = node.object(problems)?;
-    check_attachment(node, problems);
+    check_attachment(node, at_a_waypoint, problems);
     selector::check(&spec, selector::TargetRef::Unknown, problems);
     // Renamed once in istio/api; either spelling is some release's.
     let phases = [
@@ -84,7 +86,7 @@ pub(super) fn check_traffic_extension(
     let wasm = wasm?;
     let config = check_module(&wasm, problems);
     wasm.finish(problems);
-    config.map(|config| placed(config, node.value))
+    config.map(|config| PluginConfig { at_a_waypoint, ..config })
 }
 
 /// Where in the filter chain, and for which traffic.

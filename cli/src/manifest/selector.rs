@@ -1,5 +1,7 @@
 //! Which workloads a resource is for: `selector`, `targetRef`, `targetRefs` (spec C0).
 
+use std::collections::BTreeSet;
+
 use usher::config::reader::{Node, Object, Problems};
 use usher::json::Value;
 
@@ -22,13 +24,54 @@ pub(super) enum TargetRef {
     Unknown,
 }
 
-/// Whether a spec is for a waypoint: these alone attach to one. A Gateway may be either.
-pub(crate) fn is_for_a_waypoint(spec: &Value) -> bool {
+/// The Gateways in the input that are waypoints, by `gatewayClassName`: namespace and name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waypoints(BTreeSet<(String, String)>);
+
+impl Waypoints {
+    /// Those in these documents.
+    pub(crate) fn of<'v>(documents: impl IntoIterator<Item = &'v Value>) -> Self {
+        let mut waypoints = Self::default();
+        documents.into_iter().for_each(|document| waypoints.add(document));
+        waypoints
+    }
+
+    fn add(&mut self, manifest: &Value) {
+        let text = |name| manifest.get(name).and_then(Value::as_str).unwrap_or_default();
+        if text("kind").ends_with("List") {
+            let items = manifest.get("items").and_then(Value::as_array);
+            items.into_iter().flatten().for_each(|item| self.add(item));
+        }
+        let class = manifest.get("spec").and_then(|spec| spec.get("gatewayClassName"));
+        let is_one = text("apiVersion").starts_with("gateway.networking.k8s.io/")
+            && class.and_then(Value::as_str) == Some("istio-waypoint");
+        if is_one && text("kind") == "Gateway" {
+            let metadata = manifest.get("metadata").unwrap_or(&Value::Null);
+            let name = metadata.get("name").and_then(Value::as_str).unwrap_or_default();
+            self.0.insert((namespace_of(metadata).to_owned(), name.to_owned()));
+        }
+    }
+
+    fn has(&self, namespace: &str, name: &str) -> bool {
+        self.0.contains(&(namespace.to_owned(), name.to_owned()))
+    }
+}
+
+/// The namespace in a manifest's metadata.
+fn namespace_of(metadata: &Value) -> &str {
+    metadata.get("namespace").and_then(Value::as_str).unwrap_or("default")
+}
+
+/// Whether the manifest's spec is for a waypoint: a Service and a ServiceEntry attach to nothing else, a
+/// Gateway may be either.
+pub(crate) fn is_for_a_waypoint(spec: &Value, metadata: &Value, waypoints: &Waypoints) -> bool {
     targets(spec).any(|target| {
         let text = |name| target.get(name).and_then(Value::as_str).unwrap_or_default();
         match text("kind") {
             "Service" | "ServiceEntry" => true,
             "GatewayClass" => text("name") == "istio-waypoint",
+            // A targetRef stays in its own namespace.
+            "Gateway" => waypoints.has(namespace_of(metadata), text("name")),
             _ => false,
         }
     })

@@ -100,8 +100,16 @@ fn jwt_rule(name: &str, provider: &Value, notes: &mut Notes) -> Value {
                     }
                 }
             }
-            "payload_in_metadata" | "header_in_metadata" | "failed_status_in_metadata"
-            | "normalize_payload_in_metadata" => notes.advice(
+            // Of rules alone in both: `claim_to_headers` has the claim as it is, and so has a header of
+            // Usher's without a `format`.
+            "normalize_payload_in_metadata" => {
+                let place = format!("{place}.{field}");
+                super::unknown(value, &["space_delimited_claims"], &place, notes);
+                if let Some(claims) = value.get("space_delimited_claims") {
+                    put("spaceDelimitedClaims", claims.clone());
+                }
+            }
+            "payload_in_metadata" | "header_in_metadata" | "failed_status_in_metadata" => notes.advice(
                 &format!("{place}.{field}"),
                 "a Wasm filter writes no dynamic metadata: filters behind it find the claims in headers",
             ),
@@ -116,6 +124,20 @@ fn jwt_rule(name: &str, provider: &Value, notes: &mut Notes) -> Value {
         rule.insert("requireExpiration".to_owned(), json!(false));
     }
     Value::Object(rule)
+}
+
+/// The claims that Usher always takes for lists of words, and Envoy only where a provider names them.
+pub(super) fn whole_texts(filter: &Value) -> Vec<&'static str> {
+    let providers = filter.get("providers").and_then(Value::as_object);
+    let is_named = |provider: &Value, claim: &str| {
+        let normal = provider.get("normalize_payload_in_metadata");
+        let names = normal.and_then(|n| n.get("space_delimited_claims")).and_then(Value::as_array);
+        names.into_iter().flatten().any(|name| name == claim)
+    };
+    let whole = |claim: &&str| {
+        providers.into_iter().flatten().any(|(_, provider)| !is_named(provider, claim))
+    };
+    ["permission", "scope"].into_iter().filter(whole).collect()
 }
 
 fn renamed(list: &Value, names: &[(&str, &str)]) -> Value {

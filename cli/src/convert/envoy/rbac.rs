@@ -1,5 +1,7 @@
 //! `rbac`: permissions and principals -> the rules of a policy.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use usher::json::Value;
 
@@ -60,6 +62,15 @@ fn policy(rules: &Value, number: usize, dry_run: bool, notes: &mut Notes) -> Opt
             if entry.get(field).is_some() {
                 notes.lost(&place, format!("`{field}`: an expression in CEL"));
             }
+        }
+        for claim in compared_one_way(entry) {
+            notes.lost(
+                &place,
+                format!(
+                    "`{claim}` is compared either as a text or as a list, and Usher compares both: let the filter \
+                     do so too, by `string_match` or `list_match` with the same values"
+                ),
+            );
         }
         match both(entry) {
             Ok(alternatives) => converted.extend(alternatives::rules(&alternatives)),
@@ -193,6 +204,36 @@ fn metadata(inner: &Value) -> Result<Alternatives, String> {
         return alternatives::not(&one);
     }
     Ok(one)
+}
+
+/// The claims that an entry compares with some text in one form alone; `iss` and `sub` are never lists.
+fn compared_one_way(entry: &Value) -> BTreeSet<String> {
+    let mut forms = BTreeSet::new();
+    claim_forms(entry, &mut forms);
+    let one_way = |(claim, text, is_list): &&(String, String, bool)| {
+        !forms.contains(&(claim.clone(), text.clone(), !is_list))
+    };
+    let claims = forms.iter().filter(one_way).map(|(claim, ..)| claim.clone());
+    claims.filter(|claim| !["iss", "sub"].contains(&claim.as_str())).collect()
+}
+
+/// Each claim with the text that it is compared with, and whether as one of a list.
+fn claim_forms(value: &Value, forms: &mut BTreeSet<(String, String, bool)>) {
+    match value {
+        Value::Object(members) => {
+            if members.get("filter").and_then(Value::as_str) == Some("envoy.filters.http.jwt_authn")
+                && let Some(Ok((text, is_list))) = members.get("value").map(value_of)
+            {
+                let path = members.get("path").and_then(Value::as_array).into_iter().flatten();
+                let keys = path.filter_map(|segment| segment.get("key")?.as_str());
+                let claim = keys.skip(1).collect::<Vec<_>>().join(".");
+                forms.insert((claim, text, is_list));
+            }
+            members.values().for_each(|inner| claim_forms(inner, forms));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| claim_forms(inner, forms)),
+        _ => {}
+    }
 }
 
 /// The text that metadata is compared with, and whether it is one of a list.
