@@ -3,6 +3,8 @@
 //! Looked for is the filter, wherever it stands: in a bootstrap, a listener, a discovery response or a
 //! configuration dump. Field names may be in either of protobuf's spellings.
 
+mod lua;
+
 use usher::Policy;
 use usher::config::reader::Problems;
 use usher::json::{self, Map, Value};
@@ -94,13 +96,23 @@ fn chains(document: &Value) -> Vec<Vec<Ahead>> {
     chains
 }
 
-/// The headers that a filter sets, of those that are known to: jwt_authn, ext_authz, and Usher.
+/// The headers that a filter sets, of those that are known to: jwt_authn, ext_authz, Lua, header_mutation,
+/// and Usher.
 fn sets(config: &Value) -> Option<Vec<String>> {
     let kind = config.get("@type").and_then(Value::as_str).unwrap_or_default();
     if kind.ends_with("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz") {
         return None;
     }
+    if kind.ends_with("envoy.extensions.filters.http.lua.v3.Lua") {
+        return lua::sets(config);
+    }
     let mut names = Vec::new();
+    if kind.ends_with("envoy.extensions.filters.http.header_mutation.v3.HeaderMutation") {
+        let mutations = field(config, "mutations").and_then(|m| field(m, "request_mutations"));
+        let mutations = mutations.and_then(Value::as_array).into_iter().flatten();
+        let header = |mutation| field(field(mutation, "append")?, "header")?.get("key")?.as_str();
+        names.extend(mutations.filter_map(header).map(str::to_owned));
+    }
     if kind.ends_with("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication") {
         let providers = field(config, "providers").and_then(Value::as_object);
         for provider in providers.into_iter().flatten().map(|(_, provider)| provider) {

@@ -70,8 +70,12 @@ pub(crate) fn check(input: &Input<'_>, number: usize, problems: &Problems) {
             }
         }
     }
+    let gateways = gateway_namespaces(&input.documents);
     for resource in &input.resources {
-        if !plugin.manifest.is_none_or(|manifest| concerns(resource, manifest)) {
+        let ahead = is_on_a_hop_ahead(resource, plugin, &gateways);
+        let here = !is_on_a_hop_behind(resource, plugin)
+            && plugin.manifest.is_none_or(|manifest| concerns(resource, manifest));
+        if !ahead && !here {
             continue;
         }
         let who = format!(
@@ -80,7 +84,7 @@ pub(crate) fn check(input: &Input<'_>, number: usize, problems: &Problems) {
             text(&resource.metadata, "name")
         );
         match resource.kind {
-            "RequestAuthentication" if is_behind_authentication(plugin.manifest) => {
+            "RequestAuthentication" if ahead || is_behind_authentication(plugin.manifest) => {
                 if let Some(names) = removed(&headers(&resource.spec), plugin.policy) {
                     say(format!("the RequestAuthentication {who} stands ahead and sets {names}"));
                 }
@@ -198,14 +202,16 @@ fn spec<'v>(manifest: Option<&'v Value>, field: &str) -> Option<&'v Value> {
 /// Whether `other` comes first: at a gateway where this one is at none, or earlier in the same chain.
 fn is_ahead(other: &Plugin<'_>, plugin: &Plugin<'_>) -> bool {
     let (Some(first), Some(second)) = (other.manifest, plugin.manifest) else { return false };
-    if is_at_gateway(first) != is_at_gateway(second) {
-        return is_at_gateway(first);
+    let here = near(metadata(Some(first), "namespace"), metadata(Some(second), "namespace"));
+    let hops = (other.hop(), plugin.hop());
+    if hops.0 != hops.1 {
+        return is_ahead_of(hops.0, hops.1, here);
     }
-    let near = |a: &Value, b: &Value| {
-        let (a, b) = (metadata(Some(a), "namespace"), metadata(Some(b), "namespace"));
-        a == b || a == ROOT || b == ROOT
-    };
-    near(first, second) && fit(spec(Some(first), "selector"), spec(Some(second), "selector")) && {
+    let (selector, targets) = (
+        (spec(Some(first), "selector"), spec(Some(second), "selector")),
+        (spec(Some(first), "targetRefs"), spec(Some(second), "targetRefs")),
+    );
+    here && fit(selector.0, selector.1) && share_a_target(targets.0, targets.1) && {
         let place = |manifest| {
             let priority = spec(Some(manifest), "priority").and_then(Value::as_i64);
             // A plugin without priority comes last in its phase.
@@ -215,11 +221,81 @@ fn is_ahead(other: &Plugin<'_>, plugin: &Plugin<'_>) -> bool {
     }
 }
 
-/// A gateway by `targetRefs`, or by labels of a gateway.
-fn is_at_gateway(manifest: &Value) -> bool {
-    let by_target = manifest.get("spec").is_some_and(is_for_a_gateway);
-    let labels = spec(Some(manifest), "selector").and_then(|selector| selector.get("matchLabels"));
-    by_target || is_gateway(&collect::labels(labels))
+/// The proxies on the way of a request, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Hop {
+    Gateway,
+    Waypoint,
+    Sidecar,
+}
+
+impl Plugin<'_> {
+    fn hop(&self) -> Hop {
+        let spec = self.manifest.and_then(|manifest| manifest.get("spec"));
+        spec.map_or(Hop::Sidecar, |spec| hop(spec, self.config.at_a_waypoint))
+    }
+}
+
+/// Where a spec holds: by `targetRefs`, or by labels of a gateway.
+fn hop(spec: &Value, at_a_waypoint: bool) -> Hop {
+    let labels = spec.get("selector").and_then(|selector| selector.get("matchLabels"));
+    if at_a_waypoint {
+        Hop::Waypoint
+    } else if is_for_a_gateway(spec) || is_gateway(&collect::labels(labels)) {
+        Hop::Gateway
+    } else {
+        Hop::Sidecar
+    }
+}
+
+/// A gateway leads to every namespace, a waypoint to the workloads of its own.
+fn is_ahead_of(one: Hop, other: Hop, near: bool) -> bool {
+    one < other && (one == Hop::Gateway || near)
+}
+
+fn near(one: &str, other: &str) -> bool {
+    one == other || one == ROOT || other == ROOT
+}
+
+/// Whether two plugins of one kind of place may be at the same: without `targetRefs` nobody can tell.
+fn share_a_target(one: Option<&Value>, other: Option<&Value>) -> bool {
+    let list =
+        |targets: Option<&Value>| targets.and_then(Value::as_array).cloned().unwrap_or_default();
+    let (one, other) = (list(one), list(other));
+    let same =
+        |a: &Value, b: &Value| a.get("kind") == b.get("kind") && a.get("name") == b.get("name");
+    one.is_empty() || other.is_empty() || one.iter().any(|a| other.iter().any(|b| same(a, b)))
+}
+
+/// The namespaces in which the input shows gateways at work.
+fn gateway_namespaces(documents: &[&Value]) -> Vec<String> {
+    let mut collected = collect::Collected::default();
+    documents.iter().for_each(|document| collect::workloads(document, &mut collected));
+    let gateways = collected.workloads.into_iter().filter(|workload| workload.gateway);
+    gateways.map(|workload| workload.namespace).collect()
+}
+
+/// Whether a spec names nobody: it holds at gateways and sidecars alike.
+fn is_for_everyone(spec: &Value) -> bool {
+    let labels = spec.get("selector").and_then(|selector| selector.get("matchLabels"));
+    let given = |name| spec.get(name).is_some_and(|value| *value != Value::Null);
+    collect::labels(labels).is_empty() && !given("targetRefs") && !given("targetRef")
+}
+
+/// Whether a resource holds at a gateway or waypoint that requests pass before they come to the plugin.
+fn is_on_a_hop_ahead(resource: &Resource, plugin: &Plugin<'_>, gateways: &[String]) -> bool {
+    let Some(manifest) = plugin.manifest else { return false };
+    let there = text(&resource.metadata, "namespace");
+    if is_for_everyone(&resource.spec) {
+        let at_one = gateways.iter().any(|gateway| gateway == there || there == ROOT);
+        return at_one && plugin.hop() != Hop::Gateway;
+    }
+    let hop = hop(&resource.spec, resource.at_a_waypoint);
+    is_ahead_of(hop, plugin.hop(), near(there, metadata(Some(manifest), "namespace")))
+}
+
+fn is_on_a_hop_behind(resource: &Resource, plugin: &Plugin<'_>) -> bool {
+    !is_for_everyone(&resource.spec) && plugin.hop() < hop(&resource.spec, resource.at_a_waypoint)
 }
 
 /// AUTHN, then RequestAuthentication, AUTHZ, STATS, and whatever names no phase.
@@ -241,8 +317,7 @@ fn is_behind_authentication(manifest: Option<&Value>) -> bool {
 fn concerns(resource: &Resource, manifest: &Value) -> bool {
     let (here, there) =
         (text(&resource.metadata, "namespace"), metadata(Some(manifest), "namespace"));
-    (here == there || here == ROOT || there == ROOT)
-        && fit(resource.spec.get("selector"), spec(Some(manifest), "selector"))
+    near(here, there) && fit(resource.spec.get("selector"), spec(Some(manifest), "selector"))
 }
 
 /// Whether a workload could have both selectors' labels.
