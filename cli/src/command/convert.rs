@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     /// The mesh's path normalisation; default: BASE
     #[arg(long, value_name = "MODE")]
     path_normalization: Option<String>,
-    /// No workload has a TCP port that policies guard, so that none of them need stay for those
+    /// Nothing but HTTP comes to the workloads, so that no policy need guard what is none
     #[arg(long)]
     http_only: bool,
     #[arg(long, value_enum, default_value_t)]
@@ -144,7 +144,7 @@ fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
         manifests.extend(plugin::manifest(group, &collected, &settings, notes));
     }
     let ports = if arguments.http_only { Ports::Http } else { Ports::Any };
-    tcp::check(&groups, &collected, ports, notes);
+    manifests.extend(tcp::guards(&groups, &collected, ports, notes));
     readers::check(&groups, &collected, notes);
     if notes.is_whole() && !manifests.is_empty() && !collected.items.is_empty() {
         notes.advice(

@@ -1,49 +1,64 @@
-//! Policies that guard TCP ports too, where no HTTP filter runs: without them these ports are open.
+//! What is no HTTP: a plugin does not see it, and without Istio's policies it is open.
 //!
-//! A policy that asks for nothing of the token decides the same behind a plugin, so it can stay, and of
-//! several ALLOW policies then all, since one must match. One that asks for the token would find none.
-//! What can neither go nor stay is not carried over.
+//! On a TCP chain Istio drops an ALLOW rule with HTTP fields, and widens a DENY rule by them (spec B4). Where that
+//! leaves nothing allowed, one policy with an HTTP field says the same beside the plugin. Else the policies
+//! themselves stay: one that asks for nothing of the token decides the same behind a plugin, and of several
+//! ALLOW policies then all stay, since one must match. One that asks for the token would find none: what can
+//! neither go nor stay is not carried over.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 use usher::json::Value;
 
-use super::Notes;
 use super::collect::{Collected, Item, Labels, Scope, Service};
 use super::select::{Group, is_part};
+use super::{Manifest, Notes, object};
 
 /// Which ports the workloads have, by the user's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ports {
-    /// Nothing is said, so there may be TCP ports.
+    /// Nothing is said: any port may take what is no HTTP.
     Any,
     /// `--http-only`.
     Http,
 }
 
-/// Notes the policies that stay, and those that can't and must.
-pub(crate) fn check(groups: &[Group], collected: &Collected, ports: Ports, notes: &mut Notes) {
+/// The policies that close what is no HTTP; notes those that stay, and those that must and cannot.
+pub(crate) fn guards(
+    groups: &[Group],
+    collected: &Collected,
+    ports: Ports,
+    notes: &mut Notes,
+) -> Vec<Manifest> {
     let items = &collected.items;
+    let mut closing = Vec::new();
     // Numbers of the policies that stay, each with the reason.
     let mut kept: BTreeMap<usize, String> = BTreeMap::new();
     for group in groups {
         let service = collected.services.iter().find(|service| has(group, service, collected));
-        let allows_all = enforced(group, items, "ALLOW").any(|(_, item)| has_empty_rule(item));
-        for (index, item) in enforced(group, items, "ALLOW").chain(enforced(group, items, "DENY")) {
-            if item.spec.get("action") != Some(&json!("DENY")) && allows_all {
-                continue;
-            }
-            let reason = match service {
-                Some(Service { namespace, name, tcp, .. }) => {
-                    format!("Service `{namespace}/{name}` has a port without HTTP ({tcp})")
-                }
-                None if ports == Ports::Any && is_for_tcp(item) => {
-                    "it holds on TCP ports, where no HTTP filter runs".to_owned()
-                }
-                None => continue,
-            };
-            kept.entry(index).or_insert(reason);
+        if let Some(Service { namespace, name, tcp, .. }) = service.filter(|_| ports == Ports::Http)
+        {
+            notes.advice(
+                &format!("{}/{}", group.namespace, group.name),
+                format!("is guarded in spite of `--http-only`: Service `{namespace}/{name}` has a port without \
+                         HTTP ({tcp})"),
+            );
+        } else if ports == Ports::Http {
+            continue;
+        }
+        let of = |action: &'static str| enforced(group, items, action);
+        let allowed = |(_, item): &(usize, &Item)| rules(item).any(holds_on_tcp);
+        let denies_all = of("DENY").any(|(_, item)| rules(item).any(denies_all_tcp));
+        if denies_all || of("ALLOW").next().is_some() && !of("ALLOW").any(|one| allowed(&one)) {
+            closing.push(closing_policy(group));
+            continue;
+        }
+        let allows_all = of("ALLOW").any(|(_, item)| has_empty_rule(item));
+        let allows = of("ALLOW").filter(|one| !allows_all && allowed(one));
+        for (index, _) in allows.chain(of("DENY")) {
+            let reason = "it holds on TCP ports too, where no HTTP filter runs";
+            kept.entry(index).or_insert_with(|| reason.to_owned());
         }
     }
     while let Some((index, reason)) = groups.iter().find_map(|group| drawn_in(group, items, &kept))
@@ -69,6 +84,31 @@ pub(crate) fn check(groups: &[Group], collected: &Collected, ports: Ports, notes
             notes.advice(&item.place, format!("`{name}` stays beside the plugin, since {reason}"));
         }
     }
+    closing
+}
+
+/// A DENY with an HTTP field, which on a TCP chain denies everything.
+fn closing_policy(group: &Group) -> Manifest {
+    let (selector, targets) = match &group.scope {
+        Scope::Everyone => (None, None),
+        Scope::Labels(labels) => (Some(json!({ "matchLabels": labels })), None),
+        Scope::Targets(targets) => (None, Some(targets.clone())),
+    };
+    let rule = json!({ "to": [{ "operation": { "paths": ["/usher-closes-what-is-no-http"] } }] });
+    let spec = object([
+        ("selector", selector),
+        ("targetRefs", targets),
+        ("action", Some(json!("DENY"))),
+        ("rules", Some(json!([rule]))),
+    ]);
+    let value = json!({
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": { "name": format!("{}-http-only", group.name), "namespace": group.namespace },
+        "spec": spec,
+    });
+    let comment = "what is no HTTP stays closed, as by the policies that are converted: a plugin does not see it";
+    Manifest { comment: vec![comment.to_owned()], value }
 }
 
 /// An ALLOW policy that must stay because another one of its group does: one of those there must match.
@@ -108,17 +148,35 @@ fn has_empty_rule(item: &Item) -> bool {
     rules(item).any(|rule| rule.as_object().is_some_and(serde_json::Map::is_empty))
 }
 
-/// Whether some rule holds on TCP ports: one without anything of HTTP. A policy without rules allows
-/// nothing, there too.
-fn is_for_tcp(item: &Item) -> bool {
+/// Whether a rule of ALLOW holds on TCP chains: one without anything of HTTP.
+fn holds_on_tcp(rule: &Value) -> bool {
     let http = ["hosts", "methods", "paths", "notHosts", "notMethods", "notPaths"];
-    let of_http = |rule: &Value| {
-        let text = rule.to_string();
-        http.iter().any(|field| text.contains(&format!("\"{field}\":")))
-            || text.contains("\"request.")
-            || text.contains("equestPrincipals\":")
+    let text = rule.to_string();
+    !http.iter().any(|field| text.contains(&format!("\"{field}\":")))
+        && !text.contains("\"request.")
+        && !text.contains("equestPrincipals\":")
+}
+
+/// Whether a rule of DENY denies all on TCP chains: what is left of it there asks for nothing.
+fn denies_all_tcp(rule: &Value) -> bool {
+    let list = |name: &str| rule.get(name).and_then(Value::as_array).into_iter().flatten();
+    let none_left = |name: &'static str, inner: &'static str| {
+        let asks = |entry: &Value| entry.get(inner).is_some_and(asks_on_tcp);
+        list(name).next().is_none() || list(name).any(|entry| !asks(entry))
     };
-    rules(item).next().is_none() || rules(item).any(|rule| !of_http(rule))
+    let of_http = |condition: &Value| {
+        let key = condition.get("key").and_then(Value::as_str).unwrap_or_default();
+        key.starts_with("request.")
+    };
+    none_left("from", "source") && none_left("to", "operation") && list("when").all(of_http)
+}
+
+/// Whether a source or an operation has a field that TCP chains know.
+fn asks_on_tcp(operand: &Value) -> bool {
+    operand.as_object().into_iter().flatten().any(|(name, value)| {
+        let single = json!({ name: value });
+        value.as_array().is_some_and(|values| !values.is_empty()) && holds_on_tcp(&single)
+    })
 }
 
 fn asks_for_a_token(item: &Item) -> bool {
