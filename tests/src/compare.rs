@@ -68,7 +68,6 @@ pub const TOLD_ELSEWHERE: &[(&str, &str)] = &[
     ("dashes-in-header-names", "tests/tests/dodges.rs"),
     ("paths-in-utf-8", "tests/tests/dodges.rs"),
     ("preflight-without-body", "tests/tests/redacted.rs"),
-    ("scheme-without-a-token", "tests/tests/meanings/places.rs"),
     ("spellings-of-hosts", "tests/tests/dodges.rs"),
     ("tokens-in-trailers", "tests/tests/pending.rs"),
     ("zero-is-a-time", "tests/tests/istio_cases/v.rs"),

@@ -87,6 +87,14 @@ pub const CASES: &[Case] = &[
         usher: "200, user-info: <payload of good>",
     },
     Case {
+        class: "scheme-without-a-token",
+        title: "the scheme `Bearer` and nothing behind it",
+        rules: Rules::Corp,
+        ask: |_| Ask::get("/").header("authorization", "Bearer"),
+        native: "200, authorization: Bearer",
+        usher: "401 `Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections`",
+    },
+    Case {
         class: "prefix-astray",
         title: "a token behind something else",
         rules: Rules::Corp,
