@@ -89,16 +89,18 @@ fn by_workloads(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Gro
         // a gateway; a gateway's would run at a sidecar, also for what the workload sends.
         let strangers = |labels: &Labels| {
             held.iter().any(|(other, items)| {
+                let here = other.namespace == namespace;
                 let stranger = if gateway {
                     !alike(other) || items != set
                 } else {
-                    alike(other) && items != set
+                    is_one(other, collected) == gateway && !(here && items == set)
                 };
-                other.namespace == namespace && stranger && is_part(labels, &other.labels)
+                // A plugin in the root namespace holds in every other one too.
+                (here || namespace == root) && stranger && is_part(labels, &other.labels)
             })
         };
         let union = union(set, items);
-        let too_wide = strangers(&union) || gateway && union.is_empty();
+        let too_wide = strangers(&union) || union.is_empty() && (gateway || namespace == root);
         if !too_wide {
             done.insert((namespace, gateway, set.clone()));
             let name = if let [only] = peers.as_slice() { only.name.as_str() } else { "" };
