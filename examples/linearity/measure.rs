@@ -76,8 +76,6 @@ fn count_part(chosen: &[String], part: usize, parts: usize) -> Vec<Point> {
         std::env::temp_dir().join(format!("usher-linearity-{}-{part}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let output = Command::new("valgrind")
-        // Without the bins whose emptying falls on whoever comes by.
-        .env("GLIBC_TUNABLES", "glibc.malloc.mxfast=0")
         .args([
             "--tool=callgrind",
             "--toggle-collect=linearity::measure::counted",

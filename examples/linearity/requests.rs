@@ -297,6 +297,11 @@ fn headers() -> Vec<Case> {
     cases.push(case("header lines of one name, many rules", &indexed, 1_015, move |n| {
         lines(n, |_| "x-a".to_owned(), "x")
     }));
+    let alike = json!({"when": [{"key": "request.headers[x-a]", "values": ["x"]}]});
+    let alike = allow((0..400).map(|_| alike.clone()).collect());
+    cases.push(case("header lines of one name, each for 400 rules", &alike, 1_015, move |n| {
+        lines(n, |_| "x-a".to_owned(), "x")
+    }));
     cases.push(case("spoofed headers, each spelt another way", &demo(), 1_015, move |n| {
         lines(n, spoofed, "x")
     }));
