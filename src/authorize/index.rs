@@ -23,7 +23,7 @@ mod table;
 use filing::{Kind, Slot};
 use peers::PeerParts;
 pub(crate) use table::Key;
-use table::Table;
+use table::{Found, Table};
 
 /// Fewer rules than this are tried one by one.
 const WORTH_FILING: usize = 8;
@@ -125,7 +125,8 @@ impl Index {
         if !self.files {
             return Cow::Borrowed(&self.always);
         }
-        let mut found = self.always.clone();
+        let mut found = Found::default();
+        found.rules.clone_from(&self.always);
         if let Some(path) = facts.path() {
             self.paths.look_up_path(path, &mut found);
         }
@@ -159,9 +160,10 @@ impl Index {
                 }
             }
         }
-        found.sort_unstable();
-        found.dedup();
-        Cow::Owned(found)
+        let mut rules = found.rules;
+        rules.sort_unstable();
+        rules.dedup();
+        Cow::Owned(rules)
     }
 
     /// What a header's name is filed under.
@@ -169,7 +171,7 @@ impl Index {
         if self.polarity.is_wide() { with_dashes(name) } else { Cow::Borrowed(name) }
     }
 
-    fn look_up_connection(&self, facts: &Facts<'_>, found: &mut Vec<usize>) {
+    fn look_up_connection(&self, facts: &Facts<'_>, found: &mut Found) {
         if let Some(port) = facts.request.connection.destination_port {
             self.ports.look_up(&port.to_be_bytes(), found);
         }
@@ -206,7 +208,7 @@ impl Claims {
         claims: &Map<String, Value>,
         facts: &Facts<'_>,
         polarity: Polarity,
-        found: &mut Vec<usize>,
+        found: &mut Found,
     ) {
         let mut go = |node: &Self, value: &Value| {
             for (attribute, table) in &node.tables {

@@ -1,7 +1,7 @@
 //! Rules by the namespaces and service accounts that stand in a name of the peer.
 
 use super::Key;
-use super::table::Filed;
+use super::table::{Filed, Found};
 use crate::authorize::peer::{self, PeerName};
 use crate::hash::FastMap;
 
@@ -41,7 +41,7 @@ impl PeerParts {
         !self.by_namespace.is_empty() || !self.accounts.is_empty()
     }
 
-    pub(super) fn look_up(&self, name: &PeerName<'_>, found: &mut Vec<usize>) {
+    pub(super) fn look_up(&self, name: &PeerName<'_>, found: &mut Found) {
         if !self.is_used() {
             return;
         }
@@ -52,10 +52,11 @@ impl PeerParts {
             // Whichever are fewer.
             if filed.len() < parts.namespaces.len() {
                 let held = filed.iter().filter(|(namespace, _)| parts.namespaces.has(namespace));
-                found.extend(held.flat_map(|(_, rules)| rules));
+                held.for_each(|(_, list)| found.add(list));
             } else {
                 let named = parts.namespaces.each();
-                found.extend(named.filter_map(|(namespace, _)| filed.get(namespace)).flatten());
+                let lists = named.filter_map(|(namespace, _)| filed.get(namespace));
+                lists.for_each(|list| found.add(list));
             }
         }
     }

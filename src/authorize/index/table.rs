@@ -2,7 +2,7 @@
 
 use crate::authorize::facts::{Attribute, Facts};
 use crate::authorize::polarity::Polarity;
-use crate::hash::FastMap;
+use crate::hash::{FastMap, FastSet};
 use crate::prefix_tree::{Direction, PrefixTree};
 
 /// What a text must be like.
@@ -29,6 +29,24 @@ pub(super) struct Table {
     affixed: Vec<Vec<usize>>,
     /// Places of segments end before this one.
     places: usize,
+}
+
+/// The rules that were looked up so far.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) rules: Vec<usize>,
+    /// Where the lists of rules stand that were added. A request may say a thing a thousand times, and a thousand rules
+    /// be about it.
+    lists: FastSet<*const usize>,
+}
+
+impl Found {
+    /// Adds a list of the index.
+    pub(super) fn add(&mut self, list: &[usize]) {
+        if self.lists.insert(list.as_ptr()) {
+            self.rules.extend(list);
+        }
+    }
 }
 
 pub(super) type Filed = FastMap<Box<[u8]>, Vec<usize>>;
@@ -80,26 +98,26 @@ impl Table {
             || !self.suffixes.is_empty()
     }
 
-    pub(super) fn look_up(&self, text: &[u8], found: &mut Vec<usize>) {
+    pub(super) fn look_up(&self, text: &[u8], found: &mut Found) {
         if !self.exact.is_empty() {
-            found.extend(self.exact.get(text).into_iter().flatten());
+            self.exact.get(text).into_iter().for_each(|list| found.add(list));
         }
         for tree in [&self.prefixes, &self.suffixes] {
             if !tree.is_empty() {
                 tree.walk(text, &mut |_, place| {
-                    found.extend(self.affixed.get(place).into_iter().flatten());
+                    self.affixed.get(place).into_iter().for_each(|list| found.add(list));
                     false
                 });
             }
         }
     }
 
-    pub(super) fn look_up_path(&self, path: &[u8], found: &mut Vec<usize>) {
+    pub(super) fn look_up_path(&self, path: &[u8], found: &mut Found) {
         self.look_up(path, found);
         let segments = path.split(|b| *b == b'/').skip(1).take(self.places);
         for (place, segment) in segments.enumerate() {
             let filed = self.segments.get(&place).and_then(|filed| filed.get(segment));
-            found.extend(filed.into_iter().flatten());
+            filed.into_iter().for_each(|list| found.add(list));
         }
     }
 
@@ -108,7 +126,7 @@ impl Table {
         attribute: &Attribute,
         facts: &Facts<'_>,
         polarity: Polarity,
-        found: &mut Vec<usize>,
+        found: &mut Found,
     ) {
         facts.any(attribute, polarity, &mut |text| {
             self.look_up(text, found);
