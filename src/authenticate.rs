@@ -6,6 +6,7 @@
 //! spec A5, F10). Several rules may be for one issuer: the first in file order that accepts wins, and
 //! of their refusals the one that came furthest is told.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use crate::claims::{ClaimName, Claims};
@@ -45,8 +46,8 @@ pub struct JwtRule {
     pub forward: Forward,
     /// The headers to emit.
     pub emission: Emission,
-    /// Claims that rules read as lists of words.
-    pub space_delimited: Vec<String>,
+    /// Claims that rules read as lists of words, in order.
+    pub space_delimited: Rc<[String]>,
     /// `algorithms`; `None`: what the keys allow, symmetric ones aside.
     pub algorithms: Option<Vec<Algorithm>>,
     /// Seconds by which clocks may differ.
@@ -219,6 +220,8 @@ pub fn authenticate(
     engine: &mut dyn SignatureEngine,
 ) -> Result<Verified, Refused> {
     let issuer = token.iss().unwrap_or_default();
+    let audiences = OnceCell::new();
+    let claimed = Claimed { token: &token, audiences: &audiences };
     let eligible = rules.eligible(issuer, places);
     let mut attempts: Vec<Attempt<'_>> =
         eligible.map(|(index, rule)| Attempt::new(index, rule, &token, ring, now)).collect();
@@ -228,7 +231,7 @@ pub fn authenticate(
     for turn in signatures.turns() {
         signatures.begin();
         for (at, attempt) in attempts.iter_mut().enumerate().take(until) {
-            attempt.take(*turn, &mut signatures, &token, now, engine);
+            attempt.take(*turn, &mut signatures, &claimed, now, engine);
             if attempt.verdict.is_ok() {
                 until = at;
                 break;
@@ -237,6 +240,13 @@ pub fn authenticate(
     }
     let cut = signatures.is_cut();
     conclude(rules, token, attempts, cut)
+}
+
+/// A token under judgement. What takes reading is read once for all rules.
+struct Claimed<'t> {
+    token: &'t Compact<'t>,
+    /// Normalised; in order, so that two long lists cost their sum and not their product.
+    audiences: &'t OnceCell<Lookup<'t>>,
 }
 
 /// What one rule makes of a token.
@@ -254,13 +264,12 @@ impl<'r> Attempt<'r> {
     /// Up to the signature.
     fn new(index: usize, rule: &'r JwtRule, token: &Compact<'_>, ring: &Ring, now: u64) -> Self {
         let keys = rule.keys.current(ring, now);
-        let alg = &token.header.alg;
         let may_verify = check_type(rule, token.header.typ.as_deref()).and_then(|()| match &keys {
             // How old fetched keys are, and whether to fetch, cannot be told either.
             _ if now == NO_CLOCK && rule.keys.remote().is_some() => Err(Denial::HostFailed),
-            Ok(keys) => offered(rule, keys, alg),
+            Ok(keys) => offered(rule, keys, token.algorithm),
             Err(unavailable) => {
-                may_offer(rule, alg)?;
+                may_offer(rule, token.algorithm)?;
                 Err(Denial::KeysUnavailable { retry_after: unavailable.retry_after })
             }
         });
@@ -276,7 +285,7 @@ impl<'r> Attempt<'r> {
         &mut self,
         turn: Turn,
         signatures: &mut Signatures<'_>,
-        token: &Compact<'_>,
+        claimed: &Claimed<'_>,
         now: u64,
         engine: &mut dyn SignatureEngine,
     ) {
@@ -284,7 +293,7 @@ impl<'r> Attempt<'r> {
         match signatures.check(keys, turn, algorithm, engine) {
             Outcome::Verified => {
                 self.open = None;
-                self.verdict = check_claims(self.rule, token, now);
+                self.verdict = check_claims(self.rule, claimed, now);
             }
             // An earlier turn may have come further.
             Outcome::Not(Denial::KeyUnknown) => {}
@@ -344,7 +353,7 @@ fn want(
         (Err(_), Denial::KeysUnavailable { .. }) => Some(Want { remote, kid: None }),
         // A new key may bring a new algorithm along.
         (Ok(keys), Denial::KeyUnknown | Denial::AlgorithmNotAllowed) => {
-            may_offer(rule, &token.header.alg).ok()?;
+            may_offer(rule, token.algorithm).ok()?;
             let kid = kid.filter(|kid| !keys.lists(kid))?;
             Some(Want { remote, kid: Some(kid.to_owned()) })
         }
@@ -353,9 +362,10 @@ fn want(
 }
 
 /// Everything that one rule asks of a token whose issuer is the rule's, and which somebody signed.
-fn check_claims(rule: &JwtRule, token: &Compact<'_>, now: u64) -> Result<(), Denial> {
+fn check_claims(rule: &JwtRule, claimed: &Claimed<'_>, now: u64) -> Result<(), Denial> {
+    let token = claimed.token;
     Timing::of(token).check(rule, now)?;
-    check_audience(rule, token)?;
+    check_audience(rule, claimed)?;
     check_subject(rule, token.sub())?;
     check_required_claims(rule, &token.claims)
 }
@@ -378,8 +388,8 @@ pub fn normalize_type(typ: &str) -> String {
 
 /// The token's algorithm, if the rule offers it: an algorithm is the key's and the operator's to
 /// choose, never the token's (RFC 8725 section 3.1).
-fn offered(rule: &JwtRule, keys: &KeySet, alg: &str) -> Result<Algorithm, Denial> {
-    let algorithm = may_offer(rule, alg)?;
+fn offered(rule: &JwtRule, keys: &KeySet, algorithm: Algorithm) -> Result<Algorithm, Denial> {
+    let algorithm = may_offer(rule, algorithm)?;
     if keys.keys().is_empty() {
         // Its issuer has withdrawn the last key: nothing is wrong with the algorithm.
         return Err(Denial::KeyUnknown);
@@ -389,8 +399,7 @@ fn offered(rule: &JwtRule, keys: &KeySet, alg: &str) -> Result<Algorithm, Denial
 }
 
 /// As [`offered`], whatever the keys are.
-fn may_offer(rule: &JwtRule, alg: &str) -> Result<Algorithm, Denial> {
-    let algorithm = Algorithm::parse(alg).ok_or(Denial::AlgorithmNotAllowed)?;
+fn may_offer(rule: &JwtRule, algorithm: Algorithm) -> Result<Algorithm, Denial> {
     let offers = match &rule.algorithms {
         Some(listed) => listed.contains(&algorithm),
         None => !algorithm.is_symmetric(),
@@ -398,14 +407,15 @@ fn may_offer(rule: &JwtRule, alg: &str) -> Result<Algorithm, Denial> {
     if offers { Ok(algorithm) } else { Err(Denial::AlgorithmNotAllowed) }
 }
 
-fn check_audience(rule: &JwtRule, token: &Compact<'_>) -> Result<(), Denial> {
-    // In order, so that two long lists cost their sum and not their product.
-    let audiences = Lookup::of(token.aud().map(|aud| normalize_audience(aud).as_bytes()));
-    let is_there = |audience: &String| audiences.has(audience.as_bytes());
-    if rule.audiences.is_empty() || rule.audiences.iter().any(is_there) {
-        Ok(())
-    } else {
-        Err(Denial::AudienceMismatch)
+fn check_audience(rule: &JwtRule, claimed: &Claimed<'_>) -> Result<(), Denial> {
+    if rule.audiences.is_empty() {
+        return Ok(());
+    }
+    let of_token = || claimed.token.aud().map(|aud| normalize_audience(aud).as_bytes());
+    let audiences = claimed.audiences.get_or_init(|| Lookup::of(of_token()));
+    match rule.audiences.iter().any(|audience| audiences.has(audience.as_bytes())) {
+        true => Ok(()),
+        false => Err(Denial::AudienceMismatch),
     }
 }
 

@@ -4,6 +4,8 @@
 //! `[https://example.com/groups]`), with `[*]` over the elements of a list. `outputClaimToHeaders` and
 //! `requiredClaims` may also use dots, each of which leads into an object (`realm_access.roles`).
 
+use std::rc::Rc;
+
 use crate::heap;
 use crate::json::{Map, Value};
 
@@ -22,8 +24,8 @@ pub struct Identity {
     /// The claims, as signed.
     pub claims: Claims,
     /// Top-level claims whose string is a list of words (Istio: `scope`, `permission` and
-    /// `spaceDelimitedClaims`), for rules and for headers with a `format`.
-    pub space_delimited: Vec<String>,
+    /// `spaceDelimitedClaims`), for rules and for headers with a `format`. In order.
+    pub space_delimited: Rc<[String]>,
 }
 
 /// A way to a claim.
@@ -198,7 +200,7 @@ impl Identity {
     /// The words of a top-level string claim that is space-delimited for this identity. `None` where
     /// it is not, or where no word remains: then the string stays a string (spec A14.5).
     pub fn words(&self, name: &str) -> Option<Vec<&str>> {
-        if !self.space_delimited.iter().any(|n| n == name) {
+        if self.space_delimited.binary_search_by(|known| known.as_str().cmp(name)).is_err() {
             return None;
         }
         let words: Vec<&str> =

@@ -14,6 +14,7 @@ use crate::claims::Claims;
 use crate::decimal::Decimal;
 use crate::denial::{Denial, Malformed};
 use crate::json::{self, Map, Value};
+use crate::jwks::Algorithm;
 
 /// How much of a token is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ impl Default for Limits {
 pub struct Compact<'t> {
     /// What the header says.
     pub header: Rc<Header>,
+    /// What its `alg` is.
+    pub algorithm: Algorithm,
     /// The payload.
     pub claims: Claims,
     /// The payload's part as it stands: unpadded base64url.
@@ -102,7 +105,7 @@ pub fn parse<'t>(token: &'t [u8], limits: &Limits) -> Result<Compact<'t>, Denial
         return Err(malformed(Malformed::HeaderJson));
     }
     let header = object(header, Malformed::HeaderBase64, Malformed::HeaderJson, limits)?;
-    let header = read_header(&header)?;
+    let (header, algorithm) = read_header(&header)?;
     let claims = object(payload, Malformed::PayloadBase64, Malformed::PayloadJson, limits)?;
     string(&claims, "iss", Malformed::Iss)?;
     string(&claims, "sub", Malformed::Sub)?;
@@ -115,6 +118,7 @@ pub fn parse<'t>(token: &'t [u8], limits: &Limits) -> Result<Compact<'t>, Denial
 
     Ok(Compact {
         header: Rc::new(header),
+        algorithm,
         claims: Claims(claims),
         payload,
         signed: signed.as_bytes(),
@@ -163,19 +167,17 @@ fn object(
     }
 }
 
-fn read_header(header: &Map<String, Value>) -> Result<Header, Denial> {
+fn read_header(header: &Map<String, Value>) -> Result<(Header, Algorithm), Denial> {
     // RFC 7515 section 4.1.11: what is critical must be understood, and Usher understands no
     // extension; RFC 7797 section 7: an unencoded payload changes what was signed.
     if header.contains_key("crit") || header.contains_key("b64") {
         return Err(Denial::HeaderUnsupported);
     }
     let alg = string(header, "alg", Malformed::Alg)?.ok_or(malformed(Malformed::Alg))?;
-    if crate::jwks::Algorithm::parse(alg).is_none() {
-        return Err(Denial::AlgorithmNotAllowed);
-    }
+    let algorithm = Algorithm::parse(alg).ok_or(Denial::AlgorithmNotAllowed)?;
     let kid = string(header, "kid", Malformed::Kid)?.map(str::to_owned);
     let typ = string(header, "typ", Malformed::Typ)?.map(str::to_owned);
-    Ok(Header { alg: alg.to_owned(), kid, typ })
+    Ok((Header { alg: alg.to_owned(), kid, typ }, algorithm))
 }
 
 fn string<'o>(

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::authenticate::{Verified, authenticate};
 use crate::authorize::{self, Judgement, Permit, Verdict};
 use crate::cache::Answer;
-use crate::config::{CorsPreflight, ExemptToken, MissingToken, Mode, OnSpoof, Policy};
+use crate::config::{CorsPreflight, ExemptToken, Exemption, MissingToken, Mode, OnSpoof, Policy};
 use crate::denial::{Denial, Malformed};
 use crate::identity::Emitted;
 use crate::remote::Want;
@@ -167,7 +167,7 @@ impl Way<'_> {
 
     /// By which way the request may pass.
     fn passage(&mut self, request: &Request) -> Passage {
-        let exemption = self.policy.exempt.iter().position(|entry| entry.covers(request));
+        let exemption = Exemption::first(&self.policy.exempt, request);
         if let Some(index) = exemption {
             self.step(|| format!("exempt: exempt[{index}] covers the request"));
         }

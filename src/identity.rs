@@ -151,6 +151,10 @@ impl Emission {
         }
         for header in &self.claims {
             let values = header.claim.find(&identity.claims);
+            if values.is_empty() {
+                all.push((&header.name, Written::Lines(Vec::new())));
+                continue;
+            }
             let shape = header.claim.shape(identity);
             let written = encode::claim(&values, &shape, header.format, header.encoding);
             all.push((&header.name, written));

@@ -87,8 +87,8 @@ fn is_plain(path: &[u8]) -> bool {
 
 /// NUL, bare or as a percent code.
 fn holds_nul(path: &[u8]) -> bool {
-    let is_nul = |at: usize| path.get(at..).is_some_and(|rest| rest.first_chunk() == Some(b"%00"));
-    memchr::memchr(0, path).is_some() || memchr::memchr_iter(b'%', path).any(is_nul)
+    memchr::memchr(0, path).is_some()
+        || has_pair(path, b'%', b'0') && path.windows(3).any(|code| code == b"%00")
 }
 
 /// What a byte asks for.
@@ -209,8 +209,10 @@ fn decode_slashes(path: &[u8]) -> Option<Vec<u8>> {
         Some([b'%', b'5', b'c' | b'C']) => Some(b'\\'),
         _ => None,
     };
-    let is_code = |at: &usize| path.get(*at..).and_then(decoded).is_some();
-    memchr::memchr_iter(b'%', path).find(is_code)?;
+    let may_be = has_pair(path, b'%', b'2') || has_pair(path, b'%', b'5');
+    if !may_be || !path.windows(3).any(|code| decoded(code).is_some()) {
+        return None;
+    }
     Some(written(path.len(), |out| {
         let mut rest = path;
         while let Some((first, tail)) = rest.split_first() {
@@ -295,11 +297,22 @@ fn unescape(path: &[u8]) -> Option<Vec<u8>> {
     Some(complete(out, &stray))
 }
 
-/// The percent code of a byte.
+/// The percent code of a byte that no path may hold raw, all of which are below 128.
 fn encoded(byte: u8) -> [u8; 3] {
-    let digit = |four: u8| b"0123456789ABCDEF".get(usize::from(four)).copied().unwrap_or(b'0');
-    [b'%', digit(byte >> 4), digit(byte & 15)]
+    CODES.get(usize::from(byte)).copied().unwrap_or_default()
 }
+
+#[expect(clippy::indexing_slicing, reason = "done by the compiler")]
+static CODES: [[u8; 3]; 128] = {
+    let mut codes = [*b"%00"; 128];
+    let mut at = 0;
+    while at < codes.len() {
+        codes[at][1] = b"0123456789ABCDEF"[at >> 4];
+        codes[at][2] = b"0123456789ABCDEF"[at & 15];
+        at += 1;
+    }
+    codes
+};
 
 /// A `%` that was no code and has become one by what was decoded behind it is no code either.
 fn complete(text: Vec<u8>, stray: &[usize]) -> Vec<u8> {

@@ -9,6 +9,10 @@ pub(crate) struct PrefixTree {
     /// The root first; the others at whatever place they were made.
     nodes: Vec<Node>,
     direction: Direction,
+    /// The bytes that some text begins with, a bit each: most others are known to begin with none at a glance.
+    firsts: [u64; 4],
+    /// Whether a number stands at the empty text, which begins each.
+    has_empty: bool,
 }
 
 /// From which end texts are read.
@@ -31,12 +35,11 @@ struct Node {
 
 impl PrefixTree {
     pub(crate) fn new(direction: Direction) -> Self {
-        Self { nodes: vec![Node::default()], direction }
+        Self { nodes: vec![Node::default()], direction, firsts: [0; 4], has_empty: false }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        let root = self.nodes.first();
-        root.is_none_or(|root| root.number.is_none() && root.children.is_empty())
+        !self.has_empty && self.firsts == [0; 4]
     }
 
     /// Puts a number at a text, unless one is there: that which is there now.
@@ -44,6 +47,13 @@ impl PrefixTree {
         let mut text = text.to_vec();
         if self.direction == Direction::Backward {
             text.reverse();
+        }
+        match text.first() {
+            Some(first) => {
+                let (word, bit) = place(*first);
+                self.firsts.get_mut(word).into_iter().for_each(|bits| *bits |= bit);
+            }
+            None => self.has_empty = true,
         }
         let (mut rest, mut at) = (text.as_slice(), 0);
         while let Some(first) = rest.first() {
@@ -63,6 +73,9 @@ impl PrefixTree {
     /// Shows each number that stands at a beginning of `text`, the shortest first, with the beginning's
     /// length, until `stop` says so. Says whether it did.
     pub(crate) fn walk(&self, text: &[u8], stop: &mut dyn FnMut(usize, usize) -> bool) -> bool {
+        if !self.has_empty && !self.direction.first(text).is_some_and(|first| self.begins(first)) {
+            return false;
+        }
         let (mut node, mut rest) = (self.nodes.first(), text);
         while let Some(here) = node {
             let Some(behind) = self.direction.strip(rest, &here.label) else {
@@ -73,13 +86,16 @@ impl PrefixTree {
             if here.number.is_some_and(|number| stop(length, number)) {
                 return true;
             }
-            let next = match self.direction {
-                Direction::Forward => rest.first(),
-                Direction::Backward => rest.last(),
-            };
-            node = next.and_then(|first| here.child(*first)).and_then(|at| self.nodes.get(at));
+            let next = self.direction.first(rest);
+            node = next.and_then(|first| here.child(first)).and_then(|at| self.nodes.get(at));
         }
         false
+    }
+
+    /// Whether a text begins with this byte.
+    fn begins(&self, first: u8) -> bool {
+        let (word, bit) = place(first);
+        self.firsts.get(word).is_some_and(|bits| bits & bit != 0)
     }
 
     fn attach(&mut self, at: usize, first: u8, node: Node) -> usize {
@@ -105,7 +121,20 @@ impl PrefixTree {
     }
 }
 
+/// Where a byte's bit stands.
+fn place(byte: u8) -> (usize, u64) {
+    (usize::from(byte >> 6), 1_u64.wrapping_shl(u32::from(byte)))
+}
+
 impl Direction {
+    /// The byte that is read first.
+    fn first(self, text: &[u8]) -> Option<u8> {
+        match self {
+            Self::Forward => text.first().copied(),
+            Self::Backward => text.last().copied(),
+        }
+    }
+
     /// What is left of a text behind a label, which is written in this direction.
     fn strip<'t>(self, text: &'t [u8], label: &[u8]) -> Option<&'t [u8]> {
         match self {

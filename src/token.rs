@@ -114,8 +114,7 @@ impl Prefix {
 
     /// Whether the scheme stands anywhere in the line; of [`Prefix::Exact`] only whether it begins it.
     fn is_in(&self, line: &[u8]) -> bool {
-        let is_scheme = |at: usize| {
-            let rest = line.get(at..).unwrap_or_default();
+        let is_scheme = |rest: &[u8]| {
             let (scheme, rest) = rest.split_at_checked("bearer".len()).unwrap_or_default();
             let ends =
                 *self == Self::BearerOpen || rest.first().is_some_and(u8::is_ascii_whitespace);
@@ -124,7 +123,18 @@ impl Prefix {
         match self {
             Self::Exact(text) => line.starts_with(text.as_bytes()),
             Self::Bearer | Self::BearerOpen => {
-                memchr::memchr2_iter(b'b', b'B', line).any(is_scheme)
+                // Two letters at a time: a line may be full of the first one.
+                let mut rest = line;
+                while let [first, tail @ ..] = rest {
+                    if matches!(first, b'b' | b'B')
+                        && matches!(tail.first(), Some(b'e' | b'E'))
+                        && is_scheme(rest)
+                    {
+                        return true;
+                    }
+                    rest = tail;
+                }
+                false
             }
         }
     }

@@ -53,7 +53,7 @@ impl Verified {
         let identity = Identity {
             provider: rule.provider.clone(),
             claims: token.claims,
-            space_delimited: rule.space_delimited.clone(),
+            space_delimited: Rc::clone(&rule.space_delimited),
         };
         Self(Rc::new(Token {
             identity: Rc::new(identity),
@@ -106,8 +106,6 @@ impl Verified {
     pub fn footprint(&self) -> usize {
         let token = &self.0;
         let (identity, header) = (&token.identity, &token.header);
-        let words = identity.space_delimited.iter().map(heap::text);
-        let list = identity.space_delimited.capacity().saturating_mul(size_of::<String>());
         let named = [&header.kid, &header.typ].into_iter().flatten().map(heap::text);
         let emitted = token.emission.get().and_then(|made| made.as_ref().ok());
         [
@@ -117,12 +115,10 @@ impl Verified {
             heap::text(&header.alg),
             heap::shared(size_of::<Identity>()),
             heap::text(&identity.provider),
-            heap::block(list),
             identity.claims.footprint(),
             emitted.map_or(0, |emitted| emission(&emitted.lines)),
         ]
         .into_iter()
-        .chain(words)
         .chain(named)
         .fold(0, usize::saturating_add)
     }

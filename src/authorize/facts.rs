@@ -1,7 +1,7 @@
 //! What rules can ask about a request, and how each attribute is read.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::net::IpAddr;
 
 use super::host::{self, Spelling};
@@ -27,14 +27,18 @@ pub(crate) struct Facts<'r> {
     host_spellings: OnceCell<Vec<Spelling>>,
     /// Where each line of a request with many stands, by name.
     lines: OnceCell<Vec<usize>>,
+    /// How many conditions have asked for header lines.
+    asked: Cell<usize>,
     /// Where each metadatum stands, by key.
     metadata: OnceCell<Lookup<'r>>,
     peer: OnceCell<Vec<PeerName<'r>>>,
     query: OnceCell<Vec<Param<'r>>>,
 }
 
-/// So many header lines are looked through for each rule that asks.
+/// So many header lines are looked through by each condition that asks.
 const FEW_LINES: usize = 64;
+/// So many conditions look through all header lines, however many; for the others these are put in order.
+const FEW_ASK: usize = 8;
 
 /// Whether a number or boolean claim can match.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,6 +119,7 @@ impl<'r> Facts<'r> {
             host: OnceCell::new(),
             host_spellings: OnceCell::new(),
             lines: OnceCell::new(),
+            asked: Cell::new(0),
             metadata: OnceCell::new(),
             peer: OnceCell::new(),
             query: OnceCell::new(),
@@ -216,7 +221,9 @@ impl<'r> Facts<'r> {
         let mut matches = |(found, line): &(Vec<u8>, Vec<u8>)| {
             (polarity.is_wide() && is_same_name(found, name) || found == name) && test(line)
         };
-        if headers.len() <= FEW_LINES {
+        let asked = self.asked.get();
+        self.asked.set(asked.saturating_add(1));
+        if headers.len() <= FEW_LINES || asked < FEW_ASK {
             return headers.iter().any(matches);
         }
         // Names that differ in `_` for `-` alone stand together.

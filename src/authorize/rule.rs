@@ -124,12 +124,16 @@ pub(crate) struct Failure<'r> {
     pub(crate) held: usize,
 }
 
-/// Whether all conditions of an operation hold, outside any rule.
-pub(crate) fn operand_matches(operand: &Operand, request: &Request) -> bool {
+/// The first operation all whose conditions hold, outside any rule.
+pub(crate) fn first_operation<'o>(
+    operands: impl Iterator<Item = &'o Operand>,
+    request: &Request,
+) -> Option<usize> {
     let facts = Facts::new(request, None, Scalars::Never);
     // `exempt` lets in.
     let rule = Rule { polarity: Polarity::LetsIn, ..Rule::default() };
-    operand.iter().all(|condition| condition.holds(&rule, &facts))
+    let holds = |operand: &Operand| operand.iter().all(|c| c.holds(&rule, &facts));
+    operands.map(holds).position(|holds| holds)
 }
 
 impl Condition {

@@ -2,7 +2,7 @@
 
 use super::authorization;
 use super::reader::{Node, Object, Problems};
-use crate::authorize::rule::{Operand, operand_matches};
+use crate::authorize::rule::{Operand, first_operation};
 use crate::request::Request;
 
 /// One entry of `exempt`.
@@ -23,9 +23,12 @@ pub enum ExemptToken {
 }
 
 impl Exemption {
-    /// Whether the entry's paths and methods match.
-    pub fn covers(&self, request: &Request) -> bool {
-        operand_matches(&self.operation, request)
+    /// The first entry whose paths and methods match.
+    pub fn first(entries: &[Self], request: &Request) -> Option<usize> {
+        if entries.is_empty() {
+            return None;
+        }
+        first_operation(entries.iter().map(|entry| &entry.operation), request)
     }
 }
 

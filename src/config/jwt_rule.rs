@@ -127,13 +127,13 @@ fn algorithms(object: &Object<'_>, problems: &Problems) -> Option<Vec<Algorithm>
     items.iter().map(|item| item.one_of(&words, problems)).collect()
 }
 
-fn space_delimited(object: &Object<'_>, problems: &Problems) -> Vec<String> {
+fn space_delimited(object: &Object<'_>, problems: &Problems) -> Rc<[String]> {
     let given = top_level_claims(object, "spaceDelimitedClaims", problems).unwrap_or_default();
     let mut claims: Vec<String> =
         SPACE_DELIMITED.into_iter().chain(given).map(str::to_owned).collect();
     claims.sort_unstable();
     claims.dedup();
-    claims
+    claims.into()
 }
 
 fn subjects(object: &Object<'_>, problems: &Problems) -> Vec<MatchSubject> {

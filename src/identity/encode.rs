@@ -1,5 +1,6 @@
 //! How claims are written into headers: no control character ever, numbers as they were signed.
 
+use std::borrow::Cow;
 use std::io;
 
 use base64::Engine as _;
@@ -107,14 +108,14 @@ pub fn claim(
         ([] | [Value::Null], ..) => Vec::new(),
         ([Value::String(text)], _, Some(Json)) if text.is_empty() => Vec::new(),
         ([Value::Array(items)], _, Some(Json)) if items.is_empty() => Vec::new(),
-        ([value], _, Some(Json)) => return lines([ascii_json(value)], None, encoding),
-        (many, _, Some(Json)) => return lines([ascii_json(&many)], None, encoding),
+        ([value], _, Some(Json)) => return lines([ascii_json(value).into()], None, encoding),
+        (many, _, Some(Json)) => return lines([ascii_json(&many).into()], None, encoding),
         // What Istio sends: a text is no list unless the configuration says so.
         ([value @ (Value::String(_) | Value::Object(_))], Shape::Value | Shape::Words(_), None) => {
             return lines([scalar_or_json(value)], None, encoding);
         }
         (_, Shape::Words(words), Some(Csv | Space)) => {
-            words.iter().map(|word| (*word).to_owned()).collect()
+            words.iter().map(|word| Cow::Borrowed(*word)).collect()
         }
         ([Value::Array(items)], ..) => elements(items.iter()),
         (many, ..) => elements(many.iter().copied()),
@@ -128,35 +129,46 @@ pub fn claim(
 }
 
 /// The elements of a list. RFC 9110 section 5.6.1: a reader skips those that are empty.
-fn elements<'v>(items: impl Iterator<Item = &'v Value>) -> Vec<String> {
+fn elements<'v>(items: impl Iterator<Item = &'v Value>) -> Vec<Cow<'v, str>> {
     let texts = items.filter(|item| !item.is_null()).map(scalar_or_json);
     texts.filter(|text| !text.is_empty()).collect()
 }
 
 /// A line for each text that is not empty.
-fn lines(
-    texts: impl IntoIterator<Item = String>,
+fn lines<'t>(
+    texts: impl IntoIterator<Item = Cow<'t, str>>,
     separator: Option<char>,
     encoding: TextEncoding,
 ) -> Written {
-    let texts = texts.into_iter().filter(|text| !text.is_empty());
-    let lines: Option<Vec<String>> = texts.map(|text| write(&text, encoding, separator)).collect();
-    lines.map_or(Written::Withheld, Written::Lines)
+    let mut lines = Vec::new();
+    for text in texts.into_iter().filter(|text| !text.is_empty()) {
+        let mut line = String::with_capacity(text.len());
+        if !write(&mut line, &text, encoding, separator) {
+            return Written::Withheld;
+        }
+        lines.push(line);
+    }
+    Written::Lines(lines)
 }
 
 /// One line of all texts.
-fn list(texts: &[String], separator: char, encoding: TextEncoding) -> Written {
+fn list(texts: &[Cow<'_, str>], separator: char, encoding: TextEncoding) -> Written {
     // base64url hides the separators, so it is put round the list, not into it.
     let inner = match encoding {
         TextEncoding::Base64Url => TextEncoding::Percent,
         TextEncoding::Percent | TextEncoding::Raw => encoding,
     };
-    let items: Option<Vec<String>> =
-        texts.iter().map(|text| write(text, inner, Some(separator))).collect();
-    let Some(items) = items else { return Written::Withheld };
-    let joined = items.join(separator.encode_utf8(&mut [0; 4]));
+    let mut joined = String::new();
+    for (at, text) in texts.iter().enumerate() {
+        if at > 0 {
+            joined.push(separator);
+        }
+        if !write(&mut joined, text, inner, Some(separator)) {
+            return Written::Withheld;
+        }
+    }
     match encoding {
-        TextEncoding::Base64Url => lines([joined], None, encoding),
+        TextEncoding::Base64Url => lines([joined.into()], None, encoding),
         TextEncoding::Percent | TextEncoding::Raw if joined.is_empty() => {
             Written::Lines(Vec::new())
         }
@@ -164,17 +176,25 @@ fn list(texts: &[String], separator: char, encoding: TextEncoding) -> Written {
     }
 }
 
-fn scalar_or_json(value: &Value) -> String {
+fn scalar_or_json(value: &Value) -> Cow<'_, str> {
     match value {
-        Value::String(text) => text.clone(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::Array(_) | Value::Object(_) => ascii_json(value),
+        Value::String(text) => Cow::Borrowed(text),
+        Value::Number(number) => Cow::Borrowed(number.as_str()),
+        Value::Bool(true) => Cow::Borrowed("true"),
+        Value::Bool(false) => Cow::Borrowed("false"),
+        Value::Null => Cow::Borrowed("null"),
+        Value::Array(_) | Value::Object(_) => ascii_json(value).into(),
     }
 }
 
-/// Writes a text so that a header can hold it, as an element of a list where there is a separator. `None`
+/// Writes a text so that a header can hold it, as an element of a list where there is a separator. `false`
 /// where `raw` cannot.
-fn write(text: &str, encoding: TextEncoding, separator: Option<char>) -> Option<String> {
+fn write(
+    written: &mut String,
+    text: &str,
+    encoding: TextEncoding,
+    separator: Option<char>,
+) -> bool {
     // What stands between the separators of a list is told apart by percent codes, in `raw` too.
     let coded = |c: char| separator.is_some_and(|separator| c == separator || c == '%');
     let escaped = |c: char| match encoding {
@@ -183,16 +203,23 @@ fn write(text: &str, encoding: TextEncoding, separator: Option<char>) -> Option<
         TextEncoding::Base64Url | TextEncoding::Raw => c.is_control() || coded(c),
     };
     match encoding {
-        TextEncoding::Base64Url => return Some(URL_SAFE_NO_PAD.encode(text)),
-        TextEncoding::Raw if trim(text) != text => return None,
+        TextEncoding::Base64Url => {
+            URL_SAFE_NO_PAD.encode_string(text, written);
+            return true;
+        }
+        TextEncoding::Raw if trim(text) != text => return false,
         TextEncoding::Raw | TextEncoding::Percent => {}
+    }
+    // Most texts need nothing done.
+    if text.bytes().all(|byte| matches!(byte, b'!'..=b'~') && !escaped(char::from(byte))) {
+        written.push_str(text);
+        return true;
     }
     // RFC 9110 section 5.5: a reader strips white space at both ends of a value, and section 5.6.1: of each
     // element of a list. `admin ` must not become `admin`.
     let kept = trim(text).len();
     let begin = text.len().saturating_sub(text.trim_start_matches(is_stripped).len());
     let inside = begin..begin.saturating_add(kept);
-    let mut written = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {
         if escaped(c) || !inside.contains(&at) {
             for byte in c.encode_utf8(&mut [0; 4]).bytes() {
@@ -203,7 +230,7 @@ fn write(text: &str, encoding: TextEncoding, separator: Option<char>) -> Option<
             written.push(c);
         }
     }
-    Some(written)
+    true
 }
 
 fn trim(text: &str) -> &str {
@@ -218,6 +245,13 @@ fn is_stripped(c: char) -> bool {
 
 fn hex_digit(nibble: u8) -> char {
     char::from_digit(u32::from(nibble), 16).unwrap_or('0').to_ascii_uppercase()
+}
+
+/// `\u` and four digits (RFC 8259 section 7).
+fn unicode_escape(unit: u16) -> [u8; 6] {
+    let [high, low] = unit.to_be_bytes();
+    let digit = |four: u8| b"0123456789abcdef".get(usize::from(four & 15)).copied().unwrap_or(b'0');
+    [b'\\', b'u', digit(high >> 4), digit(high), digit(low >> 4), digit(low)]
 }
 
 /// Compact JSON in printable ASCII.
@@ -238,12 +272,16 @@ impl Formatter for Ascii {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
+        // Most are printable from end to end.
+        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return writer.write_all(fragment.as_bytes());
+        }
         for c in fragment.chars() {
             if matches!(c, ' '..='~') {
                 writer.write_all(c.encode_utf8(&mut [0; 4]).as_bytes())?;
             } else {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(writer, "\\u{unit:04x}")?;
+                    writer.write_all(&unicode_escape(*unit))?;
                 }
             }
         }

@@ -64,7 +64,10 @@ impl Anywhere {
         let mut at = 0;
         for byte in text {
             // Mostly no word has begun.
-            at = self.step(at, *byte);
+            at = match at {
+                0 => self.root.get(usize::from(*byte)).copied().unwrap_or(0),
+                _ => self.step(at, *byte),
+            };
             if at == 0 {
                 continue;
             }

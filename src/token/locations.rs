@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use super::anywhere::Anywhere;
-use super::{Found, Place, Prefix, Stands, cookie_value, is, pair, query};
+use super::{
+    Found, Place, Prefix, Stands, cookie_value, first_decoded, is, percent_decode, query,
+    split_once,
+};
 use crate::hash::{FastMap, length_bit};
 use crate::prefix_tree::{Direction, PrefixTree};
 use crate::request::Request;
@@ -37,6 +40,17 @@ impl Names {
 
     fn get(&self, name: &[u8]) -> Option<usize> {
         if self.lengths & length_bit(name) == 0 { None } else { self.places.get(name).copied() }
+    }
+
+    /// Whether one has the length of this one, which is percent-encoded.
+    fn may_be(&self, encoded: &[u8]) -> bool {
+        let mut length = 0_usize;
+        let mut rest = encoded;
+        while let Some((_, tail)) = first_decoded(rest) {
+            length = length.saturating_add(1);
+            rest = tail;
+        }
+        self.lengths & length_bit(encoded.get(..length).unwrap_or_default()) != 0
     }
 
     fn is_empty(&self) -> bool {
@@ -181,9 +195,13 @@ impl Locations {
 
     /// The place of a pair of a query, and its value, percent-decoded.
     pub(super) fn param<'q>(&self, text: &'q [u8]) -> Option<(usize, Cow<'q, [u8]>)> {
-        let (name, value) = pair(text);
-        let place = self.params.get(&name)?;
-        Some((place, super::percent_decode(value)))
+        let (name, value) = split_once(text, b'=').unwrap_or((text, b""));
+        // Most names have another length than any that is looked for.
+        if !self.params.may_be(name) {
+            return None;
+        }
+        let place = self.params.get(&percent_decode(name))?;
+        Some((place, percent_decode(value)))
     }
 
     /// The places of an entry of `sec-websocket-protocol`, and what follows the prefix.

@@ -149,8 +149,12 @@ impl Edits {
     pub fn applied(&self, request: &Request) -> Request {
         let removed = self.remove.iter().map(Vec::as_slice);
         let names = Lookup::of(removed.chain(self.set.iter().map(|(name, _)| &**name)));
-        let mut edited = request.clone();
-        edited.headers.retain(|(name, _)| !names.has(name));
+        let kept = request.headers.iter().filter(|(name, _)| !names.has(name));
+        let mut edited = Request {
+            headers: kept.cloned().collect(),
+            connection: request.connection.clone(),
+            end_of_stream: request.end_of_stream,
+        };
         for (name, lines) in &self.set {
             edited.headers.extend(lines.iter().map(|line| (name.to_vec(), line.clone())));
         }

@@ -396,7 +396,7 @@ impl Chance {
         if self.one_in(3) {
             claims.insert("act".to_owned(), json!({"sub": self.pick(&["g", "x"])}));
         }
-        let space_delimited = ["permission", "roles", "scope"].map(str::to_owned).to_vec();
+        let space_delimited = ["permission", "roles", "scope"].map(str::to_owned).into();
         let provider = self.pick(&["g", "prov"]).to_owned();
         Identity { claims: Claims(claims), provider, space_delimited }
     }

@@ -6,13 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, Write};
+use std::rc::Rc;
 
 use anyhow::Context as _;
 use serde_json::json;
 use usher::Policy;
 use usher::authorize::{self, Verdict};
 use usher::claims::{Claims, Identity};
-use usher::config::{CorsPreflight, MissingToken};
+use usher::config::{CorsPreflight, Exemption, MissingToken};
 use usher::json::{self, Value};
 use usher::request::Request;
 
@@ -188,7 +189,7 @@ fn recorded(line: &str) -> anyhow::Result<Option<Recorded>> {
 
 /// What a configuration says of a recorded request: the outcome, and why.
 fn judge(policy: &Policy, recorded: &Recorded) -> (String, String) {
-    if policy.exempt.iter().any(|entry| entry.covers(&recorded.request)) {
+    if Exemption::first(&policy.exempt, &recorded.request).is_some() {
         return ("allow".to_owned(), "an `exempt` entry covers it".to_owned());
     }
     let identity = recorded.provider.as_ref().map(|provider| {
@@ -196,7 +197,7 @@ fn judge(policy: &Policy, recorded: &Recorded) -> (String, String) {
         Identity {
             provider: provider.clone(),
             claims: recorded.claims.clone(),
-            space_delimited: rule.map(|rule| rule.space_delimited.clone()).unwrap_or_default(),
+            space_delimited: rule.map(|rule| Rc::clone(&rule.space_delimited)).unwrap_or_default(),
         }
     });
     match &recorded.provider {
