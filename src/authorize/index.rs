@@ -23,7 +23,7 @@ mod table;
 use filing::{Kind, Slot};
 use peers::PeerParts;
 pub(crate) use table::Key;
-use table::{Found, Table};
+use table::{Candidates, Table};
 
 /// Fewer rules than this are tried one by one.
 const WORTH_FILING: usize = 8;
@@ -125,7 +125,7 @@ impl Index {
         if !self.files {
             return Cow::Borrowed(&self.always);
         }
-        let mut found = Found::default();
+        let mut found = Candidates::default();
         found.rules.clone_from(&self.always);
         if let Some(path) = facts.path() {
             self.paths.look_up_path(path, &mut found);
@@ -171,7 +171,7 @@ impl Index {
         if self.polarity.is_wide() { with_dashes(name) } else { Cow::Borrowed(name) }
     }
 
-    fn look_up_connection(&self, facts: &Facts<'_>, found: &mut Found) {
+    fn look_up_connection(&self, facts: &Facts<'_>, found: &mut Candidates) {
         if let Some(port) = facts.request.connection.destination_port {
             self.ports.look_up(&port.to_be_bytes(), found);
         }
@@ -208,7 +208,7 @@ impl Claims {
         claims: &Map<String, Value>,
         facts: &Facts<'_>,
         polarity: Polarity,
-        found: &mut Found,
+        found: &mut Candidates,
     ) {
         let mut go = |node: &Self, value: &Value| {
             for (attribute, table) in &node.tables {

@@ -1,7 +1,7 @@
 //! Rules by the namespaces and service accounts that stand in a name of the peer.
 
 use super::Key;
-use super::table::{Filed, Found};
+use super::table::{Candidates, Filed};
 use crate::authorize::peer::{self, PeerName};
 use crate::hash::FastMap;
 
@@ -41,7 +41,7 @@ impl PeerParts {
         !self.by_namespace.is_empty() || !self.accounts.is_empty()
     }
 
-    pub(super) fn look_up(&self, name: &PeerName<'_>, found: &mut Found) {
+    pub(super) fn look_up(&self, name: &PeerName<'_>, found: &mut Candidates) {
         if !self.is_used() {
             return;
         }

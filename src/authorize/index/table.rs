@@ -33,14 +33,14 @@ pub(super) struct Table {
 
 /// The rules that were looked up so far.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Candidates {
     pub(super) rules: Vec<usize>,
     /// Where the lists of rules stand that were added. A request may say a thing a thousand times, and a thousand rules
     /// be about it.
     lists: FastSet<*const usize>,
 }
 
-impl Found {
+impl Candidates {
     /// Adds a list of the index.
     pub(super) fn add(&mut self, list: &[usize]) {
         if self.lists.insert(list.as_ptr()) {
@@ -98,7 +98,7 @@ impl Table {
             || !self.suffixes.is_empty()
     }
 
-    pub(super) fn look_up(&self, text: &[u8], found: &mut Found) {
+    pub(super) fn look_up(&self, text: &[u8], found: &mut Candidates) {
         if !self.exact.is_empty() {
             self.exact.get(text).into_iter().for_each(|list| found.add(list));
         }
@@ -112,7 +112,7 @@ impl Table {
         }
     }
 
-    pub(super) fn look_up_path(&self, path: &[u8], found: &mut Found) {
+    pub(super) fn look_up_path(&self, path: &[u8], found: &mut Candidates) {
         self.look_up(path, found);
         let segments = path.split(|b| *b == b'/').skip(1).take(self.places);
         for (place, segment) in segments.enumerate() {
@@ -126,7 +126,7 @@ impl Table {
         attribute: &Attribute,
         facts: &Facts<'_>,
         polarity: Polarity,
-        found: &mut Found,
+        found: &mut Candidates,
     ) {
         facts.any(attribute, polarity, &mut |text| {
             self.look_up(text, found);
