@@ -1,10 +1,10 @@
 //! jwtRules: issuer, type, algorithm, key, signature, then time, lifetime, audience, subject and
 //! claims -> [`Verified`].
 //!
-//! Only this module can make a [`Verified`]. The signature is checked before any claim is judged, so
-//! that a reason about a claim is about a claim that somebody signed (Envoy judges claims first,
-//! spec A5, F10). Several rules may be for one issuer: the first in file order that accepts wins, and
-//! of their refusals the one that came furthest is told.
+//! Only this module can make a [`Verified`]. The signature is checked before any claim is judged,
+//! so that a reason about a claim is about a claim that somebody signed (Envoy judges claims first:
+//! docs/semantics.md, "Order of the checks on a token"). Several rules may be for one issuer: the
+//! first in file order that accepts wins, and of their refusals the one that came furthest is told.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -419,7 +419,8 @@ fn check_audience(rule: &JwtRule, claimed: &Claimed<'_>) -> Result<(), Denial> {
     }
 }
 
-/// One leading `http://` or `https://` and one trailing `/` aside (spec A8, check_audience.cc).
+/// One leading `http://` or `https://` and one trailing `/` aside (google/jwt_verify_lib
+/// src/check_audience.cc).
 pub fn normalize_audience(audience: &str) -> &str {
     let rest = audience.strip_prefix("http://").or_else(|| audience.strip_prefix("https://"));
     let rest = rest.unwrap_or(audience);

@@ -1,9 +1,9 @@
 //! AuthorizationPolicy: policies and a request -> [`Judgement`], and perhaps a [`Permit`].
 //!
-//! Istio's language to the letter (spec part B): any DENY rule that matches denies; if there is an
-//! ALLOW policy, one of its rules must match; AUDIT only notes; a dry-run policy is judged and never
-//! enforced. Absent attributes fail `values` and satisfy `notValues`. Only this module can make a
-//! [`Permit`], and without one no identity is emitted.
+//! Istio's language to the letter (docs/semantics.md, "AuthorizationPolicy"): any DENY rule that
+//! matches denies; if there is an ALLOW policy, one of its rules must match; AUDIT only notes; a
+//! dry-run policy is judged and never enforced. Absent attributes fail `values` and satisfy
+//! `notValues`. Only this module can make a [`Permit`], and without one no identity is emitted.
 
 use std::fmt;
 use std::rc::Rc;
@@ -122,7 +122,8 @@ pub struct Context {
 struct RuleSet {
     /// Whether there is a policy at all: an ALLOW policy without rules denies everything.
     exists: bool,
-    /// Policy and number of each rule, in byte order of the names (spec B1).
+    /// Policy and number of each rule, in byte order of the names (docs/semantics.md, "Filter order and
+    /// decision").
     rules: Vec<Named>,
     index: Index,
     /// For the nearest rule: which are about the request's path.

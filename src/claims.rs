@@ -48,8 +48,8 @@ impl ClaimPath {
     }
 
     /// Istio's bracket form, `[a][b]`. Where the text does not split cleanly into groups it is one
-    /// name, all between the first and the last bracket (pilot/pkg/security/authz/model/util.go,
-    /// spec B9). `None` where it does not begin with `[` and end with `]`.
+    /// name, all between the first and the last bracket (istio/istio
+    /// pilot/pkg/security/authz/model/util.go). `None` where it does not begin with `[` and end with `]`.
     pub fn from_brackets(text: &str) -> Option<Self> {
         let inner = text.strip_prefix('[')?.strip_suffix(']')?;
         let mut segments = Vec::new();
@@ -83,7 +83,8 @@ impl ClaimName {
         let path = if text.starts_with('[') {
             ClaimPath::from_brackets(text)?
         } else {
-            // Envoy splits at each dot (spec A14.3): a member whose name holds one has brackets.
+            // Envoy splits at each dot (google/jwt_verify_lib src/struct_utils.cc): a member whose name
+            // holds one has brackets.
             ClaimPath(text.split('.').map(|name| Segment::Name(name.to_owned())).collect())
         };
         Some(Self { text: text.to_owned(), path })
@@ -198,7 +199,8 @@ fn leads<'c>(
 
 impl Identity {
     /// The words of a top-level string claim that is space-delimited for this identity. `None` where
-    /// it is not, or where no word remains: then the string stays a string (spec A14.5).
+    /// it is not, or where no word remains: then the string stays a string (docs/semantics.md,
+    /// "Space-delimited claims").
     pub fn words(&self, name: &str) -> Option<Vec<&str>> {
         if self.space_delimited.binary_search_by(|known| known.as_str().cmp(name)).is_err() {
             return None;
@@ -247,7 +249,7 @@ mod tests {
                     .collect::<Vec<_>>()
             })
         };
-        // istio/istio pilot/pkg/security/authz/model/util_test.go, spec E-M.
+        // istio/istio pilot/pkg/security/authz/model/util_test.go.
         for (text, expected) in [
             ("[good]", Some(vec!["good"])),
             ("[good][abc][xyz]", Some(vec!["good", "abc", "xyz"])),

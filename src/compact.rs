@@ -2,8 +2,9 @@
 //!
 //! One token has one spelling: three non-empty parts, canonical unpadded base64url, JSON objects
 //! without a repeated member. Envoy drops empty parts, skips white space and ignores unused bits
-//! (spec A6, F12, F15), so several spellings of a token pass there, and caches and deny lists can be
-//! evaded. Errors are found in Envoy's order. Nothing read here is verified yet.
+//! (docs/semantics.md, "The form of a token"), so several spellings of a token pass there, and
+//! caches and deny lists can be evaded. Errors are found in Envoy's order. Nothing read here is
+//! verified yet.
 
 use std::rc::Rc;
 

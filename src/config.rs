@@ -156,7 +156,8 @@ pub struct Loaded {
 const CONFIG_DEPTH: usize = 32;
 
 impl Policy {
-    /// Reads a pluginConfig as Envoy hands it over; no bytes at all is an empty one (spec D2).
+    /// Reads a pluginConfig as Envoy hands it over; no bytes at all is an empty one
+    /// (docs/semantics.md, "How pluginConfig reaches the plugin").
     ///
     /// # Errors
     /// Everything that is wrong with it.

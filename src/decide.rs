@@ -198,7 +198,8 @@ impl Way<'_> {
         if tokens.iter().any(|found| found.stands == Stands::Astray) {
             return Err(Denial::TokenMalformed(Malformed::Prefix));
         }
-        // Which of two tokens a request speaks with, nobody can say (spec A4, F9).
+        // Two different tokens leave it open who the caller is; Envoy goes by the order of places and
+        // rules (docs/semantics.md, "Several tokens for one provider").
         if tokens.iter().any(|found| !token::same(&found.token, &first.token)) {
             return Err(Denial::TokenAmbiguous);
         }

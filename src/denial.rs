@@ -71,7 +71,7 @@ pub enum Denial {
 }
 
 /// What exactly is wrong with a malformed token. The texts are Envoy's where Envoy has the case
-/// (jwt_verify_lib status.cc, spec A11).
+/// (google/jwt_verify_lib src/status.cc).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// `alg` is absent or no string.

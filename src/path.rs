@@ -1,9 +1,10 @@
 //! The one form of a path that is matched and forwarded alike.
 //!
-//! Istio's mesh option `pathNormalization`, as Envoy does it (spec B8, measured): a rule about `/admin`
-//! must mean whatever the service reads as `/admin`. In one thing Usher is stricter: a path that a
-//! second pass would change again is no path to decide on, since the service may well be that second
-//! pass (`/a/%2e%2e;x/b`, spec F37); nor is one that is not UTF-8, which a regex such as `.+` passes by.
+//! Istio's mesh option `pathNormalization`, as Envoy does it (measured: docs/semantics.md, "Path
+//! normalization"): a rule about `/admin` must mean whatever the service reads as `/admin`. In one thing
+//! Usher is stricter: a path that a second pass would change again is no path to decide on, since the
+//! service may well be that second pass (`/a/%2e%2e;x/b`); nor is one that is not UTF-8, which a regex
+//! such as `.+` passes by.
 
 use std::borrow::Cow;
 
@@ -361,7 +362,7 @@ static DIGITS: [u8; 256] = {
     values
 };
 
-/// Class L of the spec (B8.4): what stands inside a segment.
+/// What stands inside a segment (docs/semantics.md, "Path templates").
 pub(crate) fn is_segment_byte(byte: u8) -> bool {
     matches!(kind(byte), Kind::Unreserved | Kind::Dot | Kind::Percent | Kind::Delimiter)
 }
@@ -420,7 +421,7 @@ mod tests {
     use super::*;
     use Normalization::{Base, DecodeAndMergeSlashes, MergeSlashes, None};
 
-    /// Spec E-N (istio/istio tests/integration/security/normalization_test.go).
+    /// istio/istio tests/integration/security/normalization_test.go.
     #[test]
     fn istios_table() {
         for (input, base, merged, decoded) in [

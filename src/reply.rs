@@ -1,7 +1,7 @@
 //! What a refused client is told: status, body, challenge.
 //!
 //! Nothing of the request is repeated but scheme and authority: Envoy's challenge holds path and query,
-//! and with them a token that was sent there (spec F39).
+//! and with them a token that was sent there (docs/semantics.md, "The response to a refused token").
 
 use std::borrow::Cow;
 

@@ -1,8 +1,9 @@
 //! Where a token may stand in a request, which ones stand there, and how one is taken out.
 //!
-//! Envoy looks for a prefix anywhere in a value, leaves cookies in place and rewrites a query when it
-//! takes a token out (spec F5 to F8). Here a prefix is where the value begins, every place can be
-//! emptied, and what remains keeps its bytes and its order. The tokens themselves are read by
+//! Envoy looks for a prefix anywhere in a value, leaves cookies in place and rewrites a query when
+//! it takes a token out (source/extensions/filters/http/jwt_authn/extractor.cc; docs/semantics.md,
+//! "How a token is removed"). Here a prefix is where the value begins, every place can be emptied,
+//! and what remains keeps its bytes and its order. The tokens themselves are read by
 //! [`crate::compact`].
 
 use std::borrow::Cow;
@@ -64,13 +65,14 @@ pub struct Found<'r> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stands {
     /// The prefix is in the header line, but not where it begins. Envoy would take what follows for a
-    /// token, and take it out (spec A3.3): here it is neither used nor handed on.
+    /// token, and take it out (docs/semantics.md, "The prefix of a header"): here it is neither used
+    /// nor handed on.
     Astray,
     /// There it is.
     Rightly,
 }
 
-/// The default places (spec A3.1).
+/// The default places (docs/semantics.md, "Where tokens are read").
 pub fn default_places() -> Vec<Place> {
     vec![
         Place::Header { name: "authorization".to_owned(), prefix: Prefix::Bearer },
@@ -170,7 +172,7 @@ pub(crate) fn params(request: &Request) -> Vec<Param<'_>> {
     decoded.collect()
 }
 
-/// The query of `:path`: from the first `?` (spec A3.5).
+/// The query of `:path`: from the first `?` (docs/semantics.md, "Query parameters").
 fn query(request: &Request) -> Option<&[u8]> {
     split_once(request.path()?, b'?').map(|(_, query)| query)
 }
@@ -181,7 +183,8 @@ fn pair(pair: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     (percent_decode(key), value)
 }
 
-/// A cookie's name and value; one pair of double quotes round the value is no part of it (spec A3.6).
+/// A cookie's name and value; one pair of double quotes round the value is no part of it
+/// (docs/semantics.md, "Cookies").
 fn cookie_value(pair: &[u8]) -> Option<(&[u8], &[u8])> {
     let (key, value) = split_once(pair.trim_ascii(), b'=')?;
     let quoted = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));

@@ -39,8 +39,8 @@ impl Way {
         Self { name: "no filter".to_owned(), emits: false, filters: Vec::new() }
     }
 
-    /// `jwt_authn` and `rbac` as istiod compiles them (spec A1, A2, B6); `cache`: entries of
-    /// jwt_authn's own cache, which istiod does not turn on.
+    /// `jwt_authn` and `rbac` as istiod compiles them (docs/semantics.md, "How rules become
+    /// providers"); `cache`: entries of jwt_authn's own cache, which istiod does not turn on.
     pub(crate) fn native(name: &str, rules: &Rules, cache: Option<u32>) -> Self {
         let mut filters = vec![jwt_authn(rules, cache)];
         if !rules.allow.is_empty() {

@@ -84,7 +84,8 @@ pub(crate) fn text(name: &str) -> anyhow::Result<String> {
 }
 
 /// The documents of a text. Empty ones (a stray `---`, nothing but comments) are left out, but a text
-/// with nothing else is one empty object: what an empty pluginConfig means (spec D2).
+/// with nothing else is one empty object: what an empty pluginConfig means (docs/semantics.md, "How
+/// pluginConfig reaches the plugin").
 ///
 /// # Errors
 /// The first place where the text is no YAML, or says something twice.
@@ -123,7 +124,8 @@ pub(crate) fn is_plain(text: &str) -> bool {
     scalar::plain(text).is_ok_and(|value| value == text)
 }
 
-/// What a number is after it went through a double and Go's JSON encoder (spec D2).
+/// What a number is after it went through a double and Go's JSON encoder (docs/semantics.md, "How
+/// pluginConfig reaches the plugin").
 fn through_doubles(value: &mut Value) {
     match value {
         Value::Number(number) => {

@@ -2,7 +2,7 @@
 //!
 //! The order of Istio itself: the form (protobuf JSON: unknown fields, wrong types, unknown enum
 //! words, null items), then the schema of the custom resource where it is stricter, then the checks of
-//! istio/istio pkg/config/validation/validation.go. Spec C0, C1, C2, D1.
+//! istio/istio pkg/config/validation/validation.go (docs/semantics.md, "Validation").
 
 mod attribute;
 mod authorization_policy;
@@ -29,7 +29,7 @@ const KINDS: [(&str, &str); 4] = [
     ("WasmPlugin", "extensions.istio.io"),
 ];
 
-/// `istio.io/dry-run`, meant for AuthorizationPolicy alone (spec C1).
+/// `istio.io/dry-run`, meant for AuthorizationPolicy alone (docs/semantics.md, "Dry run").
 const DRY_RUN: &str = "istio.io/dry-run";
 
 /// Whether a document is a manifest, and not a bare pluginConfig: no field of that is so named.

@@ -1,4 +1,5 @@
-//! Every error of spec part C about an AuthorizationPolicy: where `usher check` sees it and what it says.
+//! Every error of docs/semantics.md, "Validation of an AuthorizationPolicy": where `usher check` sees it
+//! and what it says.
 
 #![expect(
     clippy::unwrap_used,
@@ -61,7 +62,7 @@ fn each_error_has_its_place_and_its_words() {
     let many: Vec<Value> = vec![json!({}); 513];
     let mut wrong = Vec::new();
     for (spec, expected) in [
-        // C0
+        // Selectors and targets
         (
             json!({"selector": {"matchLabels": {"a": "b"}}, "targetRef": {"kind": "Service", "name": "x"}}),
             "spec: only one of selector and targetRefs, found `selector` and `targetRef`",
@@ -87,7 +88,7 @@ fn each_error_has_its_place_and_its_words() {
             "spec.targetRefs[0]: expected a targetRef to Service, ServiceEntry (networking.istio.io), \
              Gateway or GatewayClass (gateway.networking.k8s.io), found `/Pod`",
         ),
-        // C1, in the order of the table
+        // The policy, in the order of the table
         (
             json!({"action": "CUSTOM", "provider": {"name": "x"}}),
             "spec.rules: CUSTOM without rules does nothing; an empty rule `{}` is for every request",

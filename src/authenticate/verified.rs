@@ -154,7 +154,7 @@ impl Timing {
         Self { exp: token.exp, nbf: token.nbf, iat: token.iat }
     }
 
-    /// RFC 7519 sections 4.1.4 to 4.1.6, and Envoy's 60 s of skew (spec A7) where none is configured.
+    /// RFC 7519 sections 4.1.4 to 4.1.6, and Envoy's 60 s of skew where none is configured.
     pub(super) fn check(self, rule: &JwtRule, now: u64) -> Result<(), Denial> {
         if now == NO_CLOCK {
             return Err(Denial::HostFailed);

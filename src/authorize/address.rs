@@ -10,7 +10,8 @@ pub(crate) struct AddressSet(Vec<(u8, FastSet<IpAddr>)>);
 
 impl AddressSet {
     /// Adds `a.b.c.d`, an IPv6 address, or a CIDR block; host bits are ignored. `None` where the text
-    /// is none of them (Go netip.ParseAddr and ParsePrefix, spec C1).
+    /// is none of them (Go netip.ParseAddr and ParsePrefix, as in istio/istio
+    /// pkg/config/security/security.go).
     pub(crate) fn add(&mut self, text: &str) -> Option<()> {
         let (address, length) = match text.split_once('/') {
             None => (text.parse().ok()?, None),

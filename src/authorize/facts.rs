@@ -182,8 +182,8 @@ impl<'r> Facts<'r> {
         }
     }
 
-    /// Istio's claim rule (spec B9): a string, or a list with one string that matches; for rules, a
-    /// top-level string may be a list of words.
+    /// How a claim matches (istio/istio pilot/pkg/security/authz/matcher/metadata.go): a string, or a
+    /// list with one string that matches; for rules, a top-level string may be a list of words.
     fn claim(
         &self,
         identity: &Identity,

@@ -1,8 +1,9 @@
 //! Values of `hosts`, and the ways to write a host that mean the same.
 //!
-//! To the letter Istio compares `:authority` whole, without case (spec B7). A service reads `a.:80` as the
-//! host `a`, and of several Host lines, which Envoy joins with commas, perhaps the last: where a match
-//! refuses, each of these counts.
+//! To the letter Istio compares `:authority` whole, without case (istio/istio
+//! pilot/pkg/security/authz/matcher/header.go, `HostMatcher`). A service reads `a.:80` as the host `a`,
+//! and of several Host lines, which Envoy joins with commas, perhaps the last: where a match refuses,
+//! each of these counts.
 
 use super::index::Key;
 use super::polarity::Polarity;

@@ -1,6 +1,7 @@
 //! Who is on the other end of the connection: principals, namespaces, service accounts, trust domains.
 //!
-//! Istio compiles these to regexes over every name in the client's certificate (spec B6); here each is
+//! Istio compiles these to regexes over every name in the client's certificate (istio/istio
+//! pilot/pkg/security/authz/model/generator.go; docs/semantics.md, "Peer identity"); here each is
 //! matched by hand, piece by piece, with the same answers, the known false matches included.
 
 use std::cell::OnceCell;
@@ -337,7 +338,7 @@ mod tests {
     use super::Polarity::{LetsIn, Notes, Refuses};
     use super::*;
 
-    /// istio/istio pilot/pkg/security/authz/model/generator_test.go (spec E-M).
+    /// istio/istio pilot/pkg/security/authz/model/generator_test.go.
     #[test]
     fn service_accounts_are_istios() {
         let set = PeerSet::service_accounts(["my-ns/my-sa"], "home");

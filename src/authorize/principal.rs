@@ -1,7 +1,7 @@
 //! Request principals: `iss/sub` of the verified token.
 //!
-//! Source: istio/istio pilot/pkg/security/authz/model/generator.go (requestPrincipalGenerator), spec
-//! B6. Both claims must be strings; they are matched apart, the slash is only notation.
+//! Source: istio/istio pilot/pkg/security/authz/model/generator.go (requestPrincipalGenerator). Both
+//! claims must be strings; they are matched apart, the slash is only notation.
 
 use super::index::Key;
 use super::text::{Star, TextSet};
@@ -92,7 +92,7 @@ fn only(claim: &str, value: &str) -> Vec<u8> {
     [claim, "=", value].concat().into_bytes()
 }
 
-/// The table of spec B6, in its order.
+/// The table of docs/semantics.md, "Request principals", in its order.
 fn pair(value: &str) -> MatchPair {
     let exact = |text: &str| Part::Exact(text.to_owned());
     let split = value.rsplit_once('/');

@@ -1,8 +1,8 @@
 //! Path templates: `{*}` for a segment, `{**}` for any number of them.
 //!
-//! Source: envoyproxy/envoy source/extensions/path/uri_template_lib (spec B8.4, B8.5, measured). A
-//! template is matched from the left, then what follows `{**}` from the right: no choice is ever made
-//! twice, so a path of any length costs its length.
+//! Source: envoyproxy/envoy source/extensions/path/uri_template_lib, and what was measured
+//! (docs/semantics.md, "Path templates"). A template is matched from the left, then what follows `{**}`
+//! from the right: no choice is ever made twice, so a path of any length costs its length.
 
 use super::index::Key;
 use super::polarity::Polarity;
@@ -124,7 +124,8 @@ impl Template {
     }
 
     fn literal(&mut self, text: &str) -> Result<(), InvalidTemplate> {
-        // Istio's check of a template's literal segments (spec C1); a star is not among them.
+        // Istio's check of a template's literal segments (istio/istio pkg/config/security/security.go,
+        // `CheckValidPathTemplate`); a star is not among them.
         let allowed = |b: u8| is_segment_byte(b) && b != b'*';
         if text.is_empty() || !text.bytes().all(allowed) {
             return Err(InvalidTemplate::Literal);

@@ -1,7 +1,8 @@
 //! Istio's forms of a text value, compiled: exact, `prefix*`, `*suffix`, `*`.
 //!
-//! Source: istio/istio pilot/pkg/security/authz/matcher/string.go (spec B5). A set answers in the time
-//! of the text it is asked about, however many values it holds; nothing is compiled to a regex.
+//! Source: istio/istio pilot/pkg/security/authz/matcher/string.go; docs/semantics.md, "How a value
+//! matches". A set answers in the time of the text it is asked about, however many values it holds;
+//! nothing is compiled to a regex.
 
 use super::index::Key;
 use crate::hash::{FastSet, length_bit};

@@ -2,7 +2,8 @@
 //!
 //! The fields are AuthorizationPolicy's. What Istio drops or widens in silence is an error here, with
 //! its place: a DENY rule that lost a value, or an ALLOW policy that lost a rule, is not the policy
-//! that was written (spec B4, F28, F29, F31, F33).
+//! that was written (docs/semantics.md, "What the compiler drops", and docs/authorization.md, "Stricter
+//! than Istio").
 
 use std::collections::HashSet;
 

@@ -15,10 +15,11 @@ use crate::identity::{ClaimHeader, Emission, PayloadHeader};
 use crate::jwks::Algorithm;
 use crate::remote::Keys;
 
-/// Envoy's default (spec A7).
+/// Envoy's default (docs/semantics.md, "Expiration and clock skew").
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// Claims that Istio always reads as lists of words (spec A1.3).
+/// Claims that Istio always reads as lists of words (istio/istio
+/// pilot/pkg/security/authn/policy_applier.go, `buildSpaceDelimitedClaims`).
 const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
 
 /// Headers that frame the message or name the host: to set or strip one breaks the request.

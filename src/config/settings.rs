@@ -14,7 +14,7 @@ use crate::path::Normalization;
 use crate::reply::{Details, Format, Responses};
 use crate::request::peer::PeerIdentity;
 
-/// `sourceAddress`: where the TCP peer is known from (spec D5).
+/// `sourceAddress`: where the TCP peer is known from (docs/semantics.md, "What a plugin can see").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceAddress {
     /// Envoy's `source.address`, where the operator vouches that no header can change it.

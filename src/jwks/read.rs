@@ -108,7 +108,7 @@ impl Reading<'_> {
             Some(_) => self.refuse(at, "expected `keys` to be a list"),
             None if members.contains_key("kty") => self
                 .refuse(at, "expected a JWK set, found a single key: a set is `{\"keys\": [..]}`"),
-            // The map that Google publishes and Envoy accepts (spec A9).
+            // The map that Google publishes and Envoy accepts (google/jwt_verify_lib src/jwks.cc).
             None if !members.is_empty() && members.values().all(Value::is_string) => {
                 for (kid, certificate) in members {
                     let text = certificate.as_str().unwrap_or_default();

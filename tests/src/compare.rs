@@ -180,7 +180,8 @@ impl Tokens {
         );
         let critical = json!({ "alg": "ES256", "kid": "corp", "crit": ["x"], "x": 1 });
         let token = key.token(&good);
-        // 65 bytes: Envoy halves the length and ignores what is left over (spec A10).
+        // 65 bytes: Envoy halves the length and ignores what is left over (google/jwt_verify_lib
+        // src/verify.cc, `verifySignatureEC`).
         let (signed, signature) = token.rsplit_once('.').expect("a token has dots");
         let longer =
             format!("{signed}.{}", mint::encode([mint::decode(signature), vec![7]].concat()));

@@ -23,7 +23,7 @@ pub struct Plugin {
     module: Value,
 }
 
-/// Where in the chain; in the order of the chain (spec B1).
+/// Where in the chain; in the order of the chain (docs/semantics.md, "Filter order and decision").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Authn,
@@ -101,7 +101,8 @@ impl Plugin {
     /// The text that the plugin gets.
     pub fn configuration(&self) -> Option<String> {
         let config = &self.module["pluginConfig"];
-        // An empty Struct is an empty Any: zero bytes (spec D2).
+        // An empty Struct is an empty Any: zero bytes (docs/semantics.md, "How pluginConfig reaches the
+        // plugin").
         config.as_object().filter(|members| !members.is_empty()).map(|_| protobuf_json(config))
     }
 
@@ -148,7 +149,8 @@ pub fn plugins(manifests: &[Value]) -> Vec<Plugin> {
     plugins
 }
 
-/// The inbound chain up to the router (spec B1); `discovery` is the filter of a discovered plugin.
+/// The inbound chain up to the router (docs/semantics.md, "Filter order and decision"); `discovery` is
+/// the filter of a discovered plugin.
 pub fn inbound_chain(manifests: &[Value], discovery: impl Fn(&Plugin) -> Value) -> Vec<Value> {
     let plugins = plugins(manifests);
     let of = |phase| plugins.iter().filter(move |plugin| plugin.phase == phase).map(&discovery);
@@ -326,7 +328,8 @@ pub fn outbound_cluster(manifests: &[Value], endpoint: SocketAddr, authorities: 
     cluster
 }
 
-/// A protobuf Struct as JSON text: sorted names, and every number once a double (spec D2).
+/// A protobuf Struct as JSON text: sorted names, and every number once a double (docs/semantics.md,
+/// "How pluginConfig reaches the plugin").
 pub fn protobuf_json(value: &Value) -> String {
     let mut text = String::new();
     write_json(value, &mut text);

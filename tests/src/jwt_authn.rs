@@ -60,7 +60,8 @@ fn provider(rule: &Value) -> Value {
     })
 }
 
-/// Any of the providers, or each of them unless its token is missing (spec A2).
+/// Any of the providers, or each of them unless its token is missing (docs/semantics.md, "How several
+/// rules combine").
 fn requirement(providers: usize) -> Value {
     let one = |index| json!({ "provider_name": name(index) });
     let missing = json!({ "allow_missing": {} });

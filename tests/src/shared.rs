@@ -56,7 +56,7 @@ pub fn plugin_config(scenario: &Value, jwks: &Value) -> Value {
         entry["name"] = policy["name"].clone();
         entry["namespace"] = policy["namespace"].clone();
         let dry_run = policy["annotations"]["istio.io/dry-run"].as_str();
-        // Go's ParseBool; what it cannot parse is no dry run (spec B12).
+        // Go's ParseBool; what it cannot parse is no dry run (docs/semantics.md, "Dry run").
         let dry_run = dry_run.is_some_and(|v| ["1", "t", "T", "TRUE", "true", "True"].contains(&v));
         entry["dryRun"] = dry_run.into();
         entry

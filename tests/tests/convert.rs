@@ -164,7 +164,7 @@ fn converted(scenario: &Scenario) -> Value {
     plugin["spec"]["pluginConfig"].clone()
 }
 
-/// What istiod makes of the rules (spec A1, A2).
+/// What istiod makes of the rules (docs/semantics.md, "How several rules combine").
 fn jwt_authn(rules: &Value) -> Value {
     let mut rules = rules.as_array().unwrap().clone();
     rules.sort_by_key(|rule| rule["issuer"].as_str().unwrap().to_owned());
@@ -212,7 +212,8 @@ fn jwt_authn(rules: &Value) -> Value {
     })
 }
 
-/// What istiod makes of the policies of one action (spec B), as far as the scenarios go.
+/// What istiod makes of the policies of one action (docs/semantics.md, "AuthorizationPolicy"), as far as
+/// the scenarios go.
 fn rbac(policies: &[(&str, Value)], action: &str) -> Option<Value> {
     let mut compiled = json!({});
     let of_action = |spec: &Value| spec["action"].as_str().unwrap_or("ALLOW") == action;

@@ -1,5 +1,6 @@
 //! Policies that users have, as they have them, in a real Envoy: those of the guides, Istio's own
-//! integration tests (spec E-Z) and those of Envoy's RBAC filter (spec E-R).
+//! integration tests (docs/semantics.md, "AuthorizationPolicy cases") and those of Envoy's RBAC
+//! filter (docs/semantics.md, "RBAC filter cases").
 
 use std::sync::LazyLock;
 
@@ -275,7 +276,8 @@ fn the_guides_policies_work_as_pasted() {
     }
 }
 
-/// Spec E-Z, Z1 to Z9.
+/// istio/istio tests/integration/security/authz_test.go: Z1 to Z9 of docs/semantics.md,
+/// "AuthorizationPolicy cases".
 #[test]
 fn istios_jwt_policies() {
     let t1 = token(json!({"iss": I1, "sub": "sub-1", "groups": ["group-1"]}));
@@ -330,7 +332,7 @@ fn istios_jwt_policies() {
     }
 }
 
-/// Spec E-Z, Z11 to Z41, over plain text.
+/// The same table, Z11 to Z41, over plain text.
 #[test]
 fn istios_policies_on_requests() {
     let get = Ask::get;
@@ -374,7 +376,7 @@ fn istios_policies_on_requests() {
     }
 }
 
-/// Spec E-Z, Z17 to Z37, over mutual TLS.
+/// The same table, Z17 to Z37, over mutual TLS.
 #[test]
 fn istios_policies_on_peers() {
     let below = "svc.gate.example";
@@ -411,7 +413,7 @@ fn istios_policies_on_peers() {
     }
 }
 
-/// Spec E-R.
+/// envoyproxy/envoy test/extensions/filters/http/rbac: docs/semantics.md, "RBAC filter cases".
 #[test]
 fn envoys_rbac_cases() {
     let get = Ask::get;
@@ -442,7 +444,7 @@ fn envoys_rbac_cases() {
     assert_eq!((head.status, head.header("content-length")), (403, Some("19")), "{head}");
     assert!(head.body.is_empty(), "{head}");
 
-    // Spec B11: gRPC clients get 7.
+    // gRPC clients get 7 (docs/semantics.md, "The response to a denied request").
     let ask = Ask::new("POST", "/a.B/C").header("content-type", "application/grpc");
     let reply = r5.http2(&ask);
     assert_eq!((reply.status, reply.header("grpc-status")), (200, Some("7")), "{reply}");

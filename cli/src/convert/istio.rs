@@ -85,7 +85,7 @@ pub(crate) fn manifests(
     }
     // Also without rules: then nobody has a token that counts, and all are refused.
     if missing_token == MissingToken::Reject {
-        // Envoy's idiom for "must have a token" (spec B10).
+        // Istio's idiom for "must have a token" (docs/semantics.md, "Missing attributes").
         let rule = json!({ "from": [{ "source": { "notRequestPrincipals": ["*"] } }] });
         let spec = scoped(home, vec![("action", json!("DENY")), ("rules", json!([rule]))]);
         let name = format!("{}-require-token", home.name);

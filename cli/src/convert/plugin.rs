@@ -110,7 +110,8 @@ fn wasm_plugin(group: &Group, config: Value, settings: &Settings) -> Value {
     })
 }
 
-/// All rules of the group, in the order in which istiod compiles them (spec A1.2).
+/// All rules of the group, in the order in which istiod compiles them (docs/semantics.md, "How rules
+/// become providers").
 fn jwt_rules(items: &[&Item], notes: &mut Notes) -> Vec<Value> {
     let mut rules = Vec::new();
     for item in items.iter().filter(|item| item.kind == "RequestAuthentication") {
@@ -175,7 +176,8 @@ fn jwt_rule(rule: &Value, place: &str, notes: &mut Notes) -> Option<Value> {
     if !converted.contains_key("jwksUri") {
         converted.remove("timeout");
     }
-    // Istio takes a token without `exp` for one that never ends (spec A7).
+    // Istio takes a token without `exp` for one that never ends (docs/semantics.md, "Expiration and
+    // clock skew").
     converted.insert("requireExpiration".to_owned(), json!(false));
     notes.advice(
         place,

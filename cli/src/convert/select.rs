@@ -1,5 +1,6 @@
-//! Which policies hold for which workload, as istiod merges them (spec A1, B1): those of the root
-//! namespace and of the workload's own, without a selector or with one that fits.
+//! Which policies hold for which workload, as istiod merges them (docs/semantics.md, "How rules become
+//! providers"): those of the root namespace and of the workload's own, without a selector or with one
+//! that fits.
 //!
 //! A workload must get exactly one plugin, and a WasmPlugin can say only which labels it is for, never
 //! which it is not for. Where that does not suffice without knowing the workloads, that is said.

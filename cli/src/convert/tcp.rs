@@ -1,10 +1,10 @@
 //! What is no HTTP: a plugin does not see it, and without Istio's policies it is open.
 //!
-//! On a TCP chain Istio drops an ALLOW rule with HTTP fields, and widens a DENY rule by them (spec B4). Where that
-//! leaves nothing allowed, one policy with an HTTP field says the same beside the plugin. Else the policies
-//! themselves stay: one that asks for nothing of the token decides the same behind a plugin, and of several
-//! ALLOW policies then all stay, since one must match. One that asks for the token would find none: what can
-//! neither go nor stay is not carried over.
+//! On a TCP chain Istio drops an ALLOW rule with HTTP fields, and widens a DENY rule by them
+//! (docs/semantics.md, "What the compiler drops"). Where that leaves nothing allowed, one policy with an HTTP
+//! field says the same beside the plugin. Else the policies themselves stay: one that asks for nothing of the
+//! token decides the same behind a plugin, and of several ALLOW policies then all stay, since one must match.
+//! One that asks for the token would find none: what can neither go nor stay is not carried over.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The values and the keys that Istio's validation knows (spec C1): istio/istio
+//! The values and the keys that Istio's validation knows: istio/istio
 //! pkg/config/security/security.go.
 
 use std::net::{IpAddr, Ipv6Addr};

@@ -1,4 +1,4 @@
-//! AuthorizationPolicy (spec C1): istio/istio pkg/config/validation/validation.go
+//! AuthorizationPolicy: istio/istio pkg/config/validation/validation.go
 //! (ValidateAuthorizationPolicy), and where it is stricter the schema of the custom resource.
 //!
 //! This judges the manifest as Istio judges it. What Istio drops in silence when it compiles the rules

@@ -1,4 +1,4 @@
-//! WasmPlugin and TrafficExtension (spec D1): istio/istio pkg/config/validation/validation.go
+//! WasmPlugin and TrafficExtension: istio/istio pkg/config/validation/validation.go
 //! (ValidateWasmPlugin), istio/api extensions/v1alpha1, and the pluginConfig in them.
 
 use std::collections::BTreeSet;

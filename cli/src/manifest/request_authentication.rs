@@ -1,4 +1,4 @@
-//! RequestAuthentication (spec C2): istio/istio pkg/config/validation/validation.go
+//! RequestAuthentication: istio/istio pkg/config/validation/validation.go
 //! (validateJwtRule), and where it is stricter the schema of the custom resource.
 //!
 //! This judges the manifest as Istio judges it; what Usher asks beyond (keys that can be used, an

@@ -1,4 +1,5 @@
-//! Which workloads a resource is for: `selector`, `targetRef`, `targetRefs` (spec C0).
+//! Which workloads a resource is for: `selector`, `targetRef`, `targetRefs` (docs/semantics.md,
+//! "Selectors and targets").
 
 use std::collections::BTreeSet;
 

@@ -7,7 +7,7 @@ use crate::authorize::values_from::ValueSource;
 use crate::claims::ClaimPath;
 use crate::config::reader::{Node, did_you_mean};
 
-/// An attribute of spec B9, or one of Usher's own.
+/// An attribute of docs/semantics.md, "Conditions", or one of Usher's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     DestinationIp,

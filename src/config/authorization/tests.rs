@@ -1,5 +1,6 @@
-//! Every error of spec part C, and what Istio drops or widens in silence (F28, F29, F31, F33), in a
-//! pluginConfig: its place and its words.
+//! Every error of docs/semantics.md, "Validation of an AuthorizationPolicy", and what Istio drops or
+//! widens in silence (docs/authorization.md, "Stricter than Istio"), in a pluginConfig: its place and
+//! its words.
 
 use serde_json::{Value, json};
 

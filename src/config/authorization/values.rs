@@ -180,7 +180,8 @@ impl<'r> Reading<'r> {
 
     pub(super) fn principals(&mut self, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, |value| {
-            // A star in the trust domain is for aliases (spec B6); elsewhere only first or last.
+            // A star in the trust domain is for aliases (docs/semantics.md, "Trust domain aliases");
+            // elsewhere only first or last.
             let rest = value.split_once('/').map_or(value, |(_, rest)| rest);
             let last = rest.strip_suffix('*').unwrap_or(rest);
             if value.contains('/') && last.contains('*') {
@@ -281,7 +282,8 @@ impl<'r> Reading<'r> {
         Some(Test::RequestPrincipal(RequestPrincipalSet::new(values)))
     }
 
-    /// `experimental.envoy.filters.*`: `[v]` is about a list, `v` about a string (spec B9).
+    /// `experimental.envoy.filters.*`: `[v]` is about a list, `v` about a string (docs/semantics.md,
+    /// "Conditions").
     pub(super) fn metadata(&mut self, filter: &str, key: &str, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, |value| check_stars(trimmed(value).unwrap_or(value)))?;
         let (lists, texts): (Vec<_>, Vec<_>) =
@@ -307,7 +309,7 @@ fn trimmed(value: &str) -> Option<&str> {
     (value.starts_with('[') && value.ends_with(']')).then(|| value.trim_matches(['[', ']']))
 }
 
-/// A star means something at one end only (spec B5).
+/// A star means something at one end only (istio/istio pilot/pkg/security/authz/matcher/string.go).
 fn check_stars(value: &str) -> Result<(), String> {
     let rest = value.strip_prefix('*').unwrap_or_else(|| value.strip_suffix('*').unwrap_or(value));
     if rest.contains('*') { Err(star_problem(value)) } else { Ok(()) }
@@ -320,8 +322,9 @@ fn star_problem(value: &str) -> String {
     )
 }
 
-/// Whether a request principal has a star beyond those of the forms of spec B6: `*`, `*suf`, `p*`,
-/// `iss/*`, `iss/p*`, `*/sub`, `*suf/sub`. `*/*` is anyone whose subject is a star.
+/// Whether a request principal has a star beyond those of the forms in docs/semantics.md, "Request
+/// principals": `*`, `*suf`, `p*`, `iss/*`, `iss/p*`, `*/sub`, `*suf/sub`. `*/*` is anyone whose
+/// subject is a star.
 fn has_literal_star(value: &str) -> bool {
     let rest = value.strip_prefix('*').unwrap_or_else(|| value.strip_suffix('*').unwrap_or(value));
     rest.contains('*')
@@ -342,7 +345,7 @@ fn template_problem(value: &str, invalid: InvalidTemplate) -> String {
     format!("expected a path template, found `{value}`: {why}")
 }
 
-/// Trust domain aliases (istio/istio pilot/pkg/security/trustdomain/bundle.go, spec B6).
+/// Trust domain aliases (istio/istio pilot/pkg/security/trustdomain/bundle.go).
 fn expand_principals(values: &[&str], known: &[String]) -> Vec<String> {
     let mut expanded: Vec<String> = Vec::new();
     let mut seen: FastSet<Box<[u8]>> = FastSet::default();
@@ -387,7 +390,7 @@ fn same_domain(a: &str, b: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// istio/istio pilot/pkg/security/trustdomain/bundle_test.go (spec E-M).
+    /// istio/istio pilot/pkg/security/trustdomain/bundle_test.go.
     #[test]
     fn aliases_are_istios() {
         for (known, value, expected) in [

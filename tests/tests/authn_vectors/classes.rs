@@ -95,7 +95,7 @@ impl<'c> Facts<'c> {
         }
     }
 
-    /// A CORS preflight (spec A13).
+    /// A CORS preflight (docs/semantics.md, "CORS preflights").
     pub(crate) fn preflight(&self) -> bool {
         let filled =
             |name| judge::lines(self.case, name).next().is_some_and(|value| !value.is_empty());

@@ -1,7 +1,7 @@
 //! An independent judge: where tokens stand, and what each is worth, told without a line of Usher's.
 //!
-//! The places are read twice: as Envoy reads them (spec A3), and as docs/differences.md says that Usher
-//! does. Signatures are checked by ring.
+//! The places are read twice: as Envoy reads them (docs/semantics.md, "Where tokens are read"), and
+//! as docs/differences.md says that Usher does. Signatures are checked by ring.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -92,7 +92,7 @@ pub(crate) fn claims(token: &str) -> Option<Value> {
     json(payload)
 }
 
-/// Spec A8.
+/// docs/semantics.md, "Audiences".
 fn audience(text: &str) -> &str {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let rest = rest.unwrap_or(text);
@@ -108,7 +108,7 @@ pub(crate) enum Place {
     Param(String),
 }
 
-/// Spec A3.1.
+/// docs/semantics.md, "Where tokens are read".
 pub(crate) fn places(rule: &Value) -> Vec<Place> {
     let headers = rule["fromHeaders"].as_array().into_iter().flatten().map(|header| {
         let name = header["name"].as_str().unwrap().to_ascii_lowercase();
@@ -126,7 +126,7 @@ pub(crate) fn places(rule: &Value) -> Vec<Place> {
 }
 
 impl Place {
-    /// The tokens here as Envoy reads them (spec A3.2 to A3.6).
+    /// The tokens here as Envoy reads them (docs/semantics.md, "Where tokens are read").
     pub(crate) fn as_envoy_reads(&self, case: &Case) -> Vec<String> {
         match self {
             Self::Header(name, prefix) => {
@@ -193,7 +193,7 @@ fn behind<'l>(line: &'l str, prefix: &str) -> Option<&'l str> {
     Some(rest.trim())
 }
 
-/// Spec A3.3.
+/// docs/semantics.md, "The prefix of a header".
 fn envoys_token(line: &str, prefix: &str) -> Option<String> {
     if prefix.is_empty() {
         return Some(line.to_owned());

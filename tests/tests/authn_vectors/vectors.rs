@@ -21,7 +21,8 @@ pub(crate) struct Case {
     pub(crate) rules: Rc<Vec<Value>>,
     pub(crate) method: String,
     pub(crate) path: String,
-    /// Names in lower case, lines of `authorization` joined: as the filters see them (spec A3.2).
+    /// Names in lower case, lines of `authorization` joined: as the filters see them
+    /// (docs/semantics.md, "Where tokens are read").
     pub(crate) headers: Vec<(String, String)>,
     /// What Envoy answered.
     pub(crate) native: Answer,

@@ -1,4 +1,5 @@
-//! What Istio's and Envoy's own tests send, and what Usher makes of it: the J and V cases.
+//! What Istio's and Envoy's own tests send, and what Usher makes of it: the J and V cases of
+//! docs/semantics.md, "Test cases of Istio and Envoy".
 //!
 //! Sources: istio/istio tests/integration/security/jwt_test.go; google/jwt_verify_lib test/*;
 //! envoyproxy/envoy test/extensions/filters/http/jwt_authn/*. Where Usher answers otherwise, the row
