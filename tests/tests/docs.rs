@@ -1,5 +1,5 @@
-//! What the documents say is true: links and paths lead somewhere, configurations are accepted, and the
-//! README's table is the demo's.
+//! What the documents say is true: links and paths lead somewhere, comments cite headings that exist,
+//! configurations are accepted, and the README's table is the demo's.
 
 use std::path::{Path, PathBuf};
 
@@ -70,13 +70,48 @@ fn split(text: &str) -> (String, String) {
     (prose, inside)
 }
 
+/// Where the links of a text lead.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+}
+
+/// The headings of a page, with the number of their level.
+fn headings(page: &str) -> Vec<(usize, String)> {
+    let text = prose(page);
+    let of_line = |line: &str| {
+        let title = line.trim_start_matches('#');
+        let level = line.len() - title.len();
+        title.strip_prefix(' ').filter(|_| level > 0).map(|title| (level, title.to_owned()))
+    };
+    text.lines().filter_map(of_line).collect()
+}
+
+/// What a link to a heading has behind the `#`.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// The comments of a Rust file; lines that follow each other are one line.
+fn comments(text: &str) -> String {
+    let mut comments = String::new();
+    for line in text.lines() {
+        let comment = line.trim_start().strip_prefix("//");
+        match comment.map(|line| line.trim_start_matches(['/', '!']).trim()) {
+            Some(line) => comments.extend([line, " "]),
+            None => comments.push('\n'),
+        }
+    }
+    comments
+}
+
 #[test]
 fn links_lead_somewhere() {
     let mut broken = Vec::new();
     for file in documents() {
         let folder = root().join(&file).parent().unwrap().to_owned();
         let text = prose(&read(&file));
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for target in links(&text) {
             let path = target.split('#').next().unwrap();
             let elsewhere = target.contains("://") || target.starts_with("mailto:");
             if !elsewhere && !path.is_empty() && !folder.join(path).exists() {
@@ -85,6 +120,70 @@ fn links_lead_somewhere() {
         }
     }
     assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn links_to_headings_find_one() {
+    let mut broken = Vec::new();
+    for file in documents() {
+        let folder = file.parent().unwrap();
+        let text = prose(&read(&file));
+        for target in links(&text).filter(|target| !target.contains("://")) {
+            let Some((path, at)) = target.split_once('#') else { continue };
+            let page = if path.is_empty() { file.clone() } else { folder.join(path) };
+            if !headings(&read(page)).iter().any(|(_, heading)| anchor(heading) == at) {
+                broken.push(format!("{}: {target}", file.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links to no heading:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn the_contents_of_the_semantics_are_complete() {
+    let page = read("docs/semantics.md");
+    let contents =
+        page.split("## Contents").nth(1).expect("contents").split("\n## ").next().unwrap();
+    let listed: Vec<&str> = contents.lines().filter(|line| !line.is_empty()).collect();
+    let expected: Vec<String> = headings(&page)
+        .iter()
+        .filter(|(level, heading)| [2, 3].contains(level) && heading != "Contents")
+        .map(|(level, heading)| {
+            format!("{}- [{heading}](#{})", "  ".repeat(level - 2), anchor(heading))
+        })
+        .collect();
+    assert_eq!(listed, expected);
+}
+
+/// A comment cites a page by a heading, in quotes behind the page's name and a comma, and no text that
+/// is not here by a letter and a number.
+#[test]
+fn citations_in_comments_name_headings() {
+    let mut cited = 0;
+    let mut wrong = Vec::new();
+    for file in tracked(&["*.rs"]) {
+        let text = comments(&read(&file));
+        let parts: Vec<&str> = text.split(".md, \"").collect();
+        for pair in parts.windows(2) {
+            let of_path = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_');
+            let page = format!("{}.md", pair[0].rsplit(|c| !of_path(c)).next().unwrap());
+            let name = pair[1].split('"').next().unwrap();
+            if !headings(&read(&page)).iter().any(|(_, heading)| heading == name) {
+                wrong.push(format!("{}: {page} has no heading \"{name}\"", file.display()));
+            }
+            cited += usize::from(page == "docs/semantics.md");
+        }
+        for rest in text.split("spec ").skip(1).chain(text.split("Spec ").skip(1)) {
+            let mut bytes = rest.bytes();
+            let letter = matches!(bytes.next(), Some(b'A'..=b'F'));
+            if letter && matches!(bytes.next(), Some(b'0'..=b'9' | b'-')) {
+                let number = rest.split(' ').next().unwrap();
+                wrong.push(format!("{}: `{number}` of no page", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "comments cite what is not here:\n{}", wrong.join("\n"));
+    assert!(cited >= 40, "only {cited} citations of docs/semantics.md");
 }
 
 #[test]
