@@ -10,16 +10,17 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use crate::claims::{ClaimName, Claims};
+use crate::codec::json::Value;
 use crate::compact::Compact;
+use crate::crypto::Algorithm;
+use crate::crypto::SignatureEngine;
 use crate::denial::Denial;
 use crate::hash::FastMap;
 use crate::identity::Emission;
-use crate::json::Value;
-use crate::jwks::{Algorithm, KeySet, Turn};
+use crate::jwks::{KeySet, Turn};
 use crate::lookup::Lookup;
 use crate::remote::{Keys, Ring, Unavailable, Want};
 use crate::token::{Locations, Place, Prefix};
-use crate::verify::SignatureEngine;
 
 pub mod crowd;
 mod signatures;

@@ -6,8 +6,8 @@
 
 use std::rc::Rc;
 
+use crate::codec::json::{Map, Value};
 use crate::heap;
-use crate::json::{Map, Value};
 
 /// The payload of a token, as signed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     fn claims(text: &str) -> Claims {
-        let Value::Object(object) = crate::json::parse(text.as_bytes(), 16).unwrap() else {
+        let Value::Object(object) = crate::codec::json::parse(text.as_bytes(), 16).unwrap() else {
             panic!("not an object: {text}")
         };
         Claims(object)

@@ -12,10 +12,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::claims::Claims;
-use crate::decimal::Decimal;
+use crate::codec::decimal::Decimal;
+use crate::codec::json::{self, Map, Value};
+use crate::crypto::Algorithm;
 use crate::denial::{Denial, Malformed};
-use crate::json::{self, Map, Value};
-use crate::jwks::Algorithm;
 
 /// How much of a token is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,10 +10,10 @@ use std::rc::Rc;
 use crate::authenticate::{JwtRule, JwtRules, Verified, crowd};
 use crate::authorize::{self, Needs, Policies};
 use crate::cache;
+use crate::codec::json::{self, Value};
 use crate::compact;
 use crate::hash::FastMap;
 use crate::identity::{Firewall, fold};
-use crate::json::{self, Value};
 use crate::jwks::{KeySet, Published};
 use crate::path::Normalization;
 use crate::remote::Ring;
@@ -28,13 +28,15 @@ mod jwt_rule;
 mod keys;
 pub mod last_good;
 mod places;
-pub mod reader;
+
 mod settings;
 
+#[cfg(feature = "vocabulary")]
+use crate::codec::problems;
+pub use crate::codec::problems::InvalidConfig;
+use crate::codec::problems::{Node, Object, Problems};
 pub use exempt::{ExemptToken, Exemption};
 pub use last_good::OnInvalidConfig;
-pub use reader::InvalidConfig;
-use reader::{Node, Object, Problems};
 pub use settings::{CorsPreflight, DecisionLog, Emit, HashKey, SourceAddress};
 
 /// A configuration, checked and made ready: all that a decision depends on beside the request.
@@ -206,7 +208,7 @@ impl Policy {
 
     /// What the reader knows at each place of this configuration, valid or not.
     #[cfg(feature = "vocabulary")]
-    pub fn vocabulary(value: &Value) -> std::collections::BTreeSet<reader::Known> {
+    pub fn vocabulary(value: &Value) -> std::collections::BTreeSet<problems::Known> {
         let problems = Problems::default();
         read(&Node::root(value), &problems);
         problems.vocabulary()

@@ -10,6 +10,7 @@ use crate::authenticate::{Verified, authenticate};
 use crate::authorize::{self, Judgement, Permit, Verdict};
 use crate::cache::Answer;
 use crate::config::{CorsPreflight, ExemptToken, Exemption, MissingToken, Mode, OnSpoof, Policy};
+use crate::crypto::Counting;
 use crate::denial::{Denial, Malformed};
 use crate::identity::Emitted;
 use crate::remote::Want;
@@ -17,7 +18,6 @@ use crate::reply::Reply;
 use crate::request::Request;
 use crate::request::bounds::{self, Bound};
 use crate::token::{self, Edits, Found, Stands};
-use crate::verify::Counting;
 use crate::{compact, path};
 
 mod report;

@@ -3,7 +3,7 @@
 //!
 //! For bounds that memory depends on. Where it can't be told it is counted too high, never too low.
 
-use crate::json::{Map, Value};
+use crate::codec::json::{Map, Value};
 
 /// A block of at least so many bytes: with its header, in steps of two words (dlmalloc, as in the module; glibc's is the
 /// same).

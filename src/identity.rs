@@ -6,9 +6,9 @@
 
 use crate::authenticate::Verified;
 use crate::claims::{ClaimName, Claims, Identity};
+use crate::codec::json::{Map, Value};
 use crate::denial::Denial;
 use crate::hash::{FastSet, length_bit};
-use crate::json::{Map, Value};
 use crate::lookup::Lookup;
 use crate::request::Request;
 use crate::token::Lines;

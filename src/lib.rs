@@ -11,7 +11,7 @@
 //! 4. [`path`]: the one form of the path that is matched and forwarded alike.
 //! 5. [`token`]: **find** where a token stands; [`compact`]: read it, strictly.
 //! 6. [`authenticate`]: **verify** and **check** it by the rules of its issuer, with the keys of
-//!    [`jwks`], which [`remote`] refreshes, and an engine of [`verify`]: the only source of a
+//!    [`jwks`], which [`remote`] refreshes, and an engine of [`crypto`]: the only source of a
 //!    [`authenticate::Verified`]. Unless [`cache`] has it from an earlier request.
 //! 7. [`authorize`]: ask the policies, in the language of [`claims`]: the only source of an
 //!    [`authorize::Permit`].
@@ -39,9 +39,9 @@ pub mod trailers;
 pub mod authenticate;
 pub mod cache;
 pub mod compact;
+pub mod crypto;
 pub mod jwks;
 pub mod remote;
-pub mod verify;
 
 pub mod authorize;
 pub mod claims;
@@ -55,11 +55,10 @@ pub mod start;
 pub mod pending;
 pub mod stream;
 
+pub mod codec;
 pub mod config;
-mod decimal;
 mod hash;
 mod heap;
-pub mod json;
 mod lookup;
 mod prefix_tree;
 

@@ -7,11 +7,11 @@
 
 use crate::authorize::{DryRun, Judgement};
 use crate::cache;
+use crate::codec::json::Value;
+use crate::codec::query::without_query;
 use crate::config::{DecisionLog, Emit, HashKey};
 use crate::decide::Decision;
 use crate::denial::Denial;
-use crate::json::Value;
-use crate::path::without_query;
 use crate::request::peer::Certainty;
 use crate::request::{Connection, Request};
 
@@ -19,7 +19,6 @@ pub mod limit;
 mod line;
 #[cfg(test)]
 mod tests;
-pub mod words;
 
 use limit::Limiter;
 use line::Line;

@@ -8,7 +8,8 @@
 
 use std::borrow::Cow;
 
-use crate::token::split_once;
+use crate::codec::percent::code;
+use crate::codec::query::{split_once, without_query};
 
 /// `pathNormalization` (Istio MeshConfig `pathNormalization.normalization`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,12 +64,6 @@ pub fn normalize(path: &[u8], mode: Normalization) -> Result<Cow<'_, [u8]>, Path
         return Err(PathUnsafe);
     }
     Ok(Cow::Owned([normal.as_slice(), query].concat()))
-}
-
-/// Path without query: what rules on paths compare.
-pub fn without_query(path: &[u8]) -> &[u8] {
-    let end = memchr::memchr2(b'?', b'#', path).unwrap_or(path.len());
-    path.get(..end).unwrap_or_default()
 }
 
 /// Most paths need nothing done: letters, digits and a few marks, no slash or dot behind a slash.
@@ -333,34 +328,6 @@ fn complete(text: Vec<u8>, stray: &[usize]) -> Vec<u8> {
     out.extend_from_slice(text.get(from..).unwrap_or_default());
     out
 }
-
-/// The byte of the two hex digits that come first.
-pub(crate) fn code(digits: &[u8]) -> Option<u8> {
-    let [high, low] = digits.first_chunk()?;
-    let value = |digit: u8| DIGITS.get(usize::from(digit)).copied().unwrap_or(NO_DIGIT);
-    let (high, low) = (value(*high), value(*low));
-    ((high | low) < NO_DIGIT).then_some(high << 4 | low)
-}
-
-/// What [`DIGITS`] has for what is no hex digit.
-const NO_DIGIT: u8 = 16;
-
-/// The values of hex digits.
-#[expect(clippy::indexing_slicing, reason = "done by the compiler")]
-static DIGITS: [u8; 256] = {
-    let mut values = [NO_DIGIT; 256];
-    let (mut at, mut byte) = (0, 0_u8);
-    while at < values.len() {
-        values[at] = match byte {
-            b'0'..=b'9' => byte & 15,
-            b'A'..=b'F' | b'a'..=b'f' => (byte & 15) + 9,
-            _ => NO_DIGIT,
-        };
-        at += 1;
-        byte = byte.wrapping_add(1);
-    }
-    values
-};
 
 /// What stands inside a segment (docs/semantics.md, "Path templates").
 pub(crate) fn is_segment_byte(byte: u8) -> bool {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::codec::json::{self, Value};
+use crate::codec::redaction;
 use crate::config::{Mode, Policy};
-use crate::json::{self, Value};
-use crate::jwks::{Algorithm, KeySet};
-use crate::log::words;
+use crate::crypto::Algorithm;
+use crate::crypto::SignatureEngine;
+use crate::jwks::KeySet;
 use crate::remote::Ring;
-use crate::verify::SignatureEngine;
 
 /// The SHA-256 of a configuration. Of its members in order, without white space: istiod does not keep either.
 pub fn config_hash(text: &[u8]) -> [u8; 32] {
@@ -54,7 +55,7 @@ pub fn line(policy: &Policy, hash: &str, ring: &Ring, engine: &dyn SignatureEngi
         policy.authorization.len(),
         engines(policy, ring, engine),
     );
-    words::clean(line.as_bytes(), LINE_BYTES)
+    redaction::clean(line.as_bytes(), LINE_BYTES)
 }
 
 fn listed(items: &[String]) -> String {

@@ -8,7 +8,8 @@
 
 use std::borrow::Cow;
 
-use crate::path::code;
+use crate::codec::percent::percent_decode;
+use crate::codec::query::{is, pair, split_once};
 use crate::request::Request;
 
 mod anywhere;
@@ -175,55 +176,6 @@ pub(crate) fn params(request: &Request) -> Vec<Param<'_>> {
 /// The query of `:path`: from the first `?` (docs/semantics.md, "Query parameters").
 fn query(request: &Request) -> Option<&[u8]> {
     split_once(request.path()?, b'?').map(|(_, query)| query)
-}
-
-/// A pair's name, decoded, and its value as it stands.
-fn pair(pair: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
-    let (key, value) = split_once(pair, b'=').unwrap_or((pair, b""));
-    (percent_decode(key), value)
-}
-
-/// A cookie's name and value; one pair of double quotes round the value is no part of it
-/// (docs/semantics.md, "Cookies").
-fn cookie_value(pair: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (key, value) = split_once(pair.trim_ascii(), b'=')?;
-    let quoted = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
-    Some((key, quoted.unwrap_or(value)))
-}
-
-/// Percent codes decoded; a `%` that begins none stays, and so does `+`.
-pub(crate) fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.contains(&b'%') {
-        return Cow::Borrowed(text);
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((byte, tail)) = first_decoded(rest) {
-        decoded.push(byte);
-        rest = tail;
-    }
-    Cow::Owned(decoded)
-}
-
-/// The first byte of a text, percent-decoded, and what follows.
-pub(crate) fn first_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
-    if let [b'%', tail @ ..] = text
-        && let Some(byte) = code(tail)
-    {
-        return Some((byte, tail.get(2..).unwrap_or_default()));
-    }
-    text.split_first().map(|(byte, tail)| (*byte, tail))
-}
-
-/// What stands before and behind the first such byte.
-pub(crate) fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let position = memchr::memchr(at, text)?;
-    let (before, rest) = text.split_at_checked(position)?;
-    Some((before, rest.get(1..).unwrap_or_default()))
-}
-
-fn is(separator: u8) -> impl Fn(&u8) -> bool {
-    move |b| *b == separator
 }
 
 #[cfg(test)]

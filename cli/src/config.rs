@@ -2,8 +2,8 @@
 
 use anyhow::bail;
 use usher::Policy;
-use usher::config::reader::{InvalidConfig, Problems};
-use usher::json::Value;
+use usher::codec::json::Value;
+use usher::codec::problems::{InvalidConfig, Problems};
 
 use crate::input::{Document, Mark};
 use crate::manifest::{PluginConfig, Waypoints};

@@ -6,8 +6,8 @@
 mod lua;
 
 use usher::Policy;
-use usher::config::reader::Problems;
-use usher::json::{self, Map, Value};
+use usher::codec::json::{self, Map, Value};
+use usher::codec::problems::Problems;
 
 use crate::config::below;
 use crate::input::DEPTH;

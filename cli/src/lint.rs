@@ -15,8 +15,8 @@ mod shadow;
 mod view;
 
 use usher::Policy as Loaded;
-use usher::config::reader::Problems;
-use usher::json::Value;
+use usher::codec::json::Value;
+use usher::codec::problems::Problems;
 
 use crate::config::below;
 use crate::manifest::{PluginConfig, Resource};

@@ -16,8 +16,8 @@ mod url;
 pub(crate) use plugin::speaks_usher;
 pub(crate) use selector::{Waypoints, is_for_a_gateway, is_for_a_waypoint};
 
-use usher::config::reader::{Node, Problems};
-use usher::json::Value;
+use usher::codec::json::Value;
+use usher::codec::problems::{Node, Problems};
 
 use crate::envoy::Filter;
 
@@ -131,7 +131,7 @@ fn check_node(node: &Node<'_>, waypoints: &Waypoints, problems: &Problems, check
     }
     // Written by the API server, read by nobody here.
     manifest.field("status");
-    let empty = Value::Object(usher::json::Map::new());
+    let empty = Value::Object(usher::codec::json::Map::new());
     let spec = manifest.field("spec");
     let spec = spec.unwrap_or(Node { at: manifest.path("spec"), value: &empty });
     let named = metadata.as_ref().map_or(&Value::Null, |metadata| metadata.value);

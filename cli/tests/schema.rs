@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use usher::Policy;
-use usher::config::reader::Known;
+use usher::codec::problems::Known;
 
 use common::usher;
 

@@ -5,11 +5,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::cell::OnceCell;
 use std::rc::Rc;
+use usher::crypto::{Algorithm, Key};
+use usher::crypto::{EngineFailed, SignatureEngine};
 use usher::decide::{Session, decide};
-use usher::jwks::{Algorithm, Key};
 use usher::log::{self, Circumstances};
 use usher::request::{Connection, Peer};
-use usher::verify::{EngineFailed, SignatureEngine};
 use usher::{Policy, Request};
 
 use crate::{Case, Input};

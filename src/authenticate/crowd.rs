@@ -2,8 +2,9 @@
 //! last of them may be refused.
 
 use super::{JwtRule, JwtRules};
+use crate::crypto::Algorithm;
 use crate::hash::FastSet;
-use crate::jwks::{Algorithm, Fit, Turn};
+use crate::jwks::{Fit, Turn};
 use crate::remote::Ring;
 
 /// More keys of one algorithm than are tried.

@@ -6,10 +6,11 @@
 //! in, and is never checked twice.
 
 use crate::compact::Compact;
+use crate::crypto::SignatureEngine;
+use crate::crypto::{Algorithm, Material};
 use crate::denial::Denial;
 use crate::hash::FastMap;
-use crate::jwks::{Algorithm, KeySet, Material, Turn};
-use crate::verify::SignatureEngine;
+use crate::jwks::{KeySet, Turn};
 
 /// What is known of one token's signature so far.
 pub(super) struct Signatures<'t> {

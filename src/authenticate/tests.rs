@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::Policy;
+use crate::codec::problems::{Node, Problems};
 use crate::compact;
-use crate::config::reader::{Node, Problems};
+use crate::crypto::{Counting, portable::Portable};
 use crate::jwks::{Origin, Published};
 use crate::remote::{Heard, Held};
-use crate::verify::{Counting, portable::Portable};
 
 const NOW: u64 = 1_000_000;
 

@@ -8,9 +8,9 @@ use super::host::{self, Spelling};
 use super::peer::{self, PeerName};
 use super::polarity::Polarity;
 use crate::claims::{ClaimPath, Identity, Segment};
-use crate::json::Value;
+use crate::codec::json::Value;
+use crate::codec::query::without_query;
 use crate::lookup::Lookup;
-use crate::path;
 use crate::request::{MetadataValue, Request};
 use crate::token::{self, Param};
 
@@ -146,7 +146,7 @@ impl<'r> Facts<'r> {
 
     /// `:path` without its query.
     pub(crate) fn path(&self) -> Option<&'r [u8]> {
-        self.request.path().map(path::without_query)
+        self.request.path().map(without_query)
     }
 
     pub(crate) fn address(&self, address: Address) -> Option<IpAddr> {

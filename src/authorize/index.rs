@@ -13,8 +13,8 @@ use super::polarity::Polarity;
 use super::principal;
 use super::rule::Rule;
 use crate::claims::Segment;
+use crate::codec::json::{Map, Value};
 use crate::hash::FastMap;
-use crate::json::{Map, Value};
 
 mod filing;
 mod peers;

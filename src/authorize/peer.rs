@@ -9,10 +9,10 @@ use std::cell::OnceCell;
 use super::index::Key;
 use super::polarity::Polarity;
 use super::text::{Form, Star, TextSet, form, is_dots};
+use crate::codec::query::split_once;
 use crate::hash::{FastMap, FastSet};
 use crate::lookup::Lookup;
 use crate::request::peer::{Certainty, Peer};
-use crate::token::split_once;
 
 /// Scheme of a SPIFFE ID.
 const SPIFFE: &str = "spiffe://";

@@ -12,10 +12,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::crypto::portable::Portable;
+use crate::crypto::{Algorithm, Key};
+use crate::crypto::{EngineFailed, SignatureEngine};
 use crate::decide::{Decision, decide};
-use crate::jwks::{Algorithm, Key};
-use crate::verify::portable::Portable;
-use crate::verify::{EngineFailed, SignatureEngine};
 use crate::{Policy, Request, Session};
 
 const NOW: u64 = 1_000_000;

@@ -7,11 +7,11 @@
 
 use std::collections::HashSet;
 
-use super::reader::{Node, Object, Problems};
 use crate::authorize::polarity::Polarity;
 use crate::authorize::rule::{Condition, Operand, Rule, Test};
 use crate::authorize::values_from::{Quantifier, ValuesFrom};
 use crate::authorize::{Action, Context, Needs, Policies, Policy, PolicyReply};
+use crate::codec::problems::{Node, Object, Problems};
 use crate::hash::FastSet;
 
 mod attribute;
@@ -323,7 +323,7 @@ fn quantifier(object: &Object<'_>, has_sources: bool, problems: &Problems) -> Qu
 fn all_values(node: &Node<'_>, key: &Key, reading: &mut Reading<'_>) -> Vec<Test> {
     let items = node.list(reading.problems).unwrap_or_default();
     let one = |item: &Node<'_>| {
-        let list = crate::json::Value::Array(vec![item.value.clone()]);
+        let list = crate::codec::json::Value::Array(vec![item.value.clone()]);
         // The value's own place, not the place in the list of one.
         key.test(reading, &Node { at: item.at.clone(), value: &list })
     };

@@ -1,8 +1,8 @@
 //! `exempt`: requests that need no token and meet no policy.
 
 use super::authorization;
-use super::reader::{Node, Object, Problems};
 use crate::authorize::rule::{Operand, first_operation};
+use crate::codec::problems::{Node, Object, Problems};
 use crate::request::Request;
 
 /// One entry of `exempt`.

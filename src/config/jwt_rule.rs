@@ -4,15 +4,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::places::{self, header_name};
-use super::reader::{Node, Object, Problems};
 use super::{Context, is_empty, keys};
 use crate::authenticate::{
     Expiration, Forward, JwtRule, MatchSubject, RequiredClaim, normalize_audience, normalize_type,
 };
 use crate::claims::ClaimName;
+use crate::codec::problems::{Node, Object, Problems};
+use crate::crypto::Algorithm;
 use crate::identity::encode::{ClaimFormat, PayloadEncoding, TextEncoding};
 use crate::identity::{ClaimHeader, Emission, PayloadHeader};
-use crate::jwks::Algorithm;
 use crate::remote::Keys;
 
 /// Envoy's default (docs/semantics.md, "Expiration and clock skew").

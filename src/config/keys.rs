@@ -7,8 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Context;
-use super::reader::{Node, Object, Problems};
-use crate::jwks::{Algorithm, KeySet, Origin, Published};
+use crate::codec::problems::{Node, Object, Problems};
+use crate::crypto::Algorithm;
+use crate::jwks::{KeySet, Origin, Published};
 use crate::remote::{Keys, Location, Place, Remote, Selection, Source, Terms};
 
 /// Istio's default for `timeout` (RequestAuthentication).

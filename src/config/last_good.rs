@@ -5,9 +5,9 @@
 //! each plugin a name of its own, and in a plain Envoy, where two listeners often have a filter of one
 //! name, an `instance` that both texts carry.
 
-use super::reader::{Object, Problems};
 use super::{CONFIG_DEPTH, Policy};
-use crate::json::{self, Value};
+use crate::codec::json::{self, Value};
+use crate::codec::problems::{Object, Problems};
 
 /// `onInvalidConfig`: what is in force when a configuration comes that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! `fromHeaders`, `fromParams`, `fromCookies`, `fromWebSocketProtocol` -> places, each known once.
 
 use super::Context;
-use super::reader::{Node, Object, Problems};
+use crate::codec::problems::{Node, Object, Problems};
 use crate::token::{Place, Prefix, default_places};
 
 /// Reads a rule's places; the default ones where it names none. Answers indices into the list that

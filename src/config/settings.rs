@@ -1,14 +1,14 @@
 //! The fields of a pluginConfig that are no rules.
 
 use super::jwt_rule::{emitted_name, top_level_claims};
-use super::reader::{Node, Object, Problems};
 use super::{Engine, FilterState, Limits, MissingToken, Mode, OnSpoof};
 use crate::authenticate::JwtRules;
 use crate::authorize::Policies;
 use crate::cache;
+use crate::codec::decimal::Decimal;
+use crate::codec::json::Value;
+use crate::codec::problems::{Node, Object, Problems};
 use crate::compact;
-use crate::decimal::Decimal;
-use crate::json::Value;
 use crate::log::limit::Rate;
 use crate::path::Normalization;
 use crate::reply::{Details, Format, Responses};

@@ -1,8 +1,8 @@
 //! What lives longer than a request.
 
 use crate::cache::TokenCache;
+use crate::crypto::{SignatureEngine, portable::Portable};
 use crate::remote::Ring;
-use crate::verify::{SignatureEngine, portable::Portable};
 
 /// What lives longer than a request and belongs to one worker.
 pub struct Session {

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::reader::{Node, Problems};
+use crate::codec::problems::{Node, Problems};
 use crate::jwks::{KeySet, Origin, Published};
 use crate::remote::{Heard, Held};
 

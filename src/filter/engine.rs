@@ -4,9 +4,9 @@ use std::cell::OnceCell;
 
 use super::host;
 use crate::config::Engine;
-use crate::verify::SignatureEngine;
-use crate::verify::host::{FUNCTION, HostEngine};
-use crate::verify::portable::Portable;
+use crate::crypto::SignatureEngine;
+use crate::crypto::host::{FUNCTION, HostEngine};
+use crate::crypto::portable::Portable;
 
 thread_local! {
     static HOST: OnceCell<HostEngine> = const { OnceCell::new() };

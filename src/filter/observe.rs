@@ -9,9 +9,10 @@ use std::rc::Rc;
 
 use crate::authenticate::crowd::{self, Crowd};
 use crate::cache::Answer;
+use crate::codec::redaction;
 use crate::config::{HashKey, Policy};
 use crate::decide::{Decision, Session, Trace};
-use crate::log::{self, Choice, Circumstances, Level, Throttle, words};
+use crate::log::{self, Choice, Circumstances, Level, Throttle};
 use crate::metrics::{self, Series, family};
 use crate::remote::Ring;
 use crate::request::Request;
@@ -177,7 +178,7 @@ impl Observer {
             let Some(rule) = policy.jwt.rules.get(crowd.rule) else { continue };
             let problem = crowd.problem(policy.jwt.signature_checks);
             let line = format!("usher: keys: `{}`: {problem}", rule.provider);
-            host::log(LogLevel::Warn, &words::clean(line.as_bytes(), STEP_BYTES));
+            host::log(LogLevel::Warn, &redaction::clean(line.as_bytes(), STEP_BYTES));
         }
         self.crowds = crowds;
         self.count_untried(policy);
@@ -242,7 +243,7 @@ impl Observer {
         for step in &decision.report.steps {
             let id = request.header("x-request-id").unwrap_or(b"-");
             let (id, step) =
-                (words::clean(id, STEP_BYTES), words::clean(step.as_bytes(), STEP_BYTES));
+                (redaction::clean(id, STEP_BYTES), redaction::clean(step.as_bytes(), STEP_BYTES));
             host::log(LogLevel::Debug, &format!("usher: {id}: {step}"));
         }
         let standard = Default::default();
@@ -271,7 +272,7 @@ impl Observer {
 
 /// A line for the operator. It may repeat words of a configuration or of a key server.
 fn warn(line: &str) {
-    host::log(LogLevel::Warn, &words::one_line(line));
+    host::log(LogLevel::Warn, &redaction::one_line(line));
 }
 
 /// The sources of a policy's keys by their ids, and the providers that each is for.

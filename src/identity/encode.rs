@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 
-use crate::json::{Map, Value};
+use crate::codec::json::{Map, Value};
 
 /// `outputPayloadEncoding`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -304,7 +304,7 @@ mod tests {
     use super::*;
 
     fn value(json: &str) -> Value {
-        crate::json::parse(json.as_bytes(), 16).unwrap()
+        crate::codec::json::parse(json.as_bytes(), 16).unwrap()
     }
 
     fn written(

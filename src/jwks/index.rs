@@ -1,6 +1,7 @@
 //! Finding keys of a set by what a token says, without a look at each of them.
 
-use super::{Algorithm, Key, Material, Turn};
+use super::Turn;
+use crate::crypto::{Algorithm, Key, Material};
 use crate::hash::{FastMap, FastSet};
 
 /// What a key is, and the algorithm and the turn that it is tried for.

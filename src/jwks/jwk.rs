@@ -4,10 +4,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::der::{Curve, Numbers};
-use super::{Algorithm, Key, Material};
-use crate::json::{Map, Value};
-use crate::verify::portable::PublicKey;
+use crate::codec::json::{Map, Value};
+use crate::crypto::PublicKey;
+use crate::crypto::spki::{Curve, Numbers};
+use crate::crypto::{Algorithm, Key, Material};
 
 /// Members that only the holder of the private key should have (RFC 7518 sections 6.2.2, 6.3.2; `priv` of
 /// an `AKP`).
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     fn key(json: &str, symmetric: Symmetric) -> Result<Key, Unusable> {
-        let Value::Object(jwk) = crate::json::parse(json.as_bytes(), 4).unwrap() else {
+        let Value::Object(jwk) = crate::codec::json::parse(json.as_bytes(), 4).unwrap() else {
             panic!("not an object: {json}")
         };
         read(&jwk, symmetric)

@@ -3,10 +3,12 @@
 //! JSON text or the object itself, the map of key id to certificate, or PEM. One unusable key must not
 //! take the others down; a set that holds a private part has leaked it, and is refused.
 
+use super::KeySet;
 use super::jwk::{self, MarkedUse, Symmetric, Unusable};
-use super::{Key, KeySet, der, pem};
-use crate::config::reader::{Node, Problems};
-use crate::json::{self, Value};
+use crate::codec::json::{self, Value};
+use crate::codec::pem;
+use crate::codec::problems::{Node, Problems};
+use crate::crypto::{Key, spki};
 
 /// Where a key set comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,8 +137,8 @@ impl Reading<'_> {
                     self.take(at, kid, Err(Unusable::Private("PRIVATE KEY")));
                     continue;
                 }
-                "PUBLIC KEY" => der::public_key(&block.der),
-                "CERTIFICATE" => der::certificate_key(&block.der),
+                "PUBLIC KEY" => spki::public_key(&block.der),
+                "CERTIFICATE" => spki::certificate_key(&block.der),
                 _ => None,
             };
             let key = match numbers {

@@ -4,7 +4,7 @@
 //! printable ASCII is a `\u` escape. What looks like a token is struck out wherever it stands.
 
 use super::LINE_BYTES;
-use super::words::{escape, redact};
+use crate::codec::redaction::{escape, redact};
 
 /// A JSON object under way.
 pub(super) struct Line {

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::codec::json::Map;
 use crate::decide::{Session, decide};
-use crate::json::Map;
 
 const NOW: u64 = 1_700_000_000;
 const SECRET: &[u8] = b"01234567890123456789012345678901";
@@ -65,7 +65,7 @@ fn written(policy: &Policy, request: &Request) -> (Level, Map<String, Value>) {
     let line = line(&log, request, &decision, &circumstances);
     assert!(line.len() <= LINE_BYTES, "{} bytes", line.len());
     assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line}");
-    let Value::Object(members) = crate::json::parse(line.as_bytes(), 8).expect(&line) else {
+    let Value::Object(members) = crate::codec::json::parse(line.as_bytes(), 8).expect(&line) else {
         panic!("no object: {line}");
     };
     (level, members)
@@ -310,7 +310,7 @@ proptest! {
             .collect();
         for spelt in [&token, &spelt] {
             let text = format!("/x/{around}/{spelt}/y");
-            let redacted = words::redact(text.as_bytes());
+            let redacted = crate::codec::redaction::redact(text.as_bytes());
             let expected = format!("/x/{around}/[redacted]/y");
             prop_assert_eq!(String::from_utf8_lossy(&redacted), expected, "{}", header);
         }
@@ -376,7 +376,7 @@ proptest! {
         let line = line(&policy.decision_log, &request, &decision, &Circumstances::default());
         prop_assert!(line.len() <= LINE_BYTES);
         prop_assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')));
-        let value = crate::json::parse(line.as_bytes(), 8);
+        let value = crate::codec::json::parse(line.as_bytes(), 8);
         prop_assert!(matches!(&value, Ok(Value::Object(_))), "{value:?}: {line}");
     }
 }

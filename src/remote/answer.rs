@@ -8,8 +8,8 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::{Discovered, Location, Millis, Selection};
-use crate::config::reader::{Node, Problems};
-use crate::json::{self, Value};
+use crate::codec::json::{self, Value};
+use crate::codec::problems::{Node, Problems};
 use crate::jwks::{KeySet, Origin};
 
 /// The largest answer that is read, in bytes. A key is about 500, a certificate chain in it 10,000.

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::{Peer, Request};
-use crate::token::split_once;
+use crate::codec::query::split_once;
 
 /// Attributes with a bound, and whether the configuration reads them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

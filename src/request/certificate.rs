@@ -4,8 +4,9 @@
 //! each; the others stand in `connection.peer_certificate` alone (Envoy 1.38 and later). The TLS layer
 //! has verified the certificate: names are read out of it here, and nothing else is believed or judged.
 
-use crate::jwks::{der, pem};
-use crate::token::percent_decode;
+use crate::codec::der::{self, BOOLEAN, OCTET_STRING, SEQUENCE, VERSION};
+use crate::codec::pem;
+use crate::codec::percent::percent_decode;
 
 /// Alternative names of both kinds that rules compare, in certificate order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,10 +19,6 @@ pub struct Names {
 
 /// OBJECT IDENTIFIER id-ce-subjectAltName (RFC 5280 section 4.2.1.6), tag and length included.
 const SUBJECT_ALT_NAME: &[u8] = b"\x06\x03\x55\x1d\x11";
-const BOOLEAN: u8 = 0x01;
-const OCTET_STRING: u8 = 0x04;
-const SEQUENCE: u8 = 0x30;
-const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 const DNS_NAME: u8 = 0x82;
 const URI: u8 = 0x86;

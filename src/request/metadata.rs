@@ -5,6 +5,7 @@
 //! is the little of protobuf that this takes; whatever else the message holds is skipped.
 
 use super::{MetadataValue, Metadatum};
+use crate::codec::protobuf::fields;
 use crate::hash::FastMap;
 use crate::lookup::Lookup;
 
@@ -75,41 +76,6 @@ fn metadata_value(value: &[u8]) -> Option<MetadataValue> {
         }
         _ => None,
     }
-}
-
-/// The fields of a message: numbers, and contents of those that have a length (others: empty). `None`
-/// where it is cut off or holds a group.
-fn fields(mut message: &[u8]) -> Option<Vec<(u64, &[u8])>> {
-    let mut fields = Vec::new();
-    while !message.is_empty() {
-        let (tag, rest) = varint(message)?;
-        let (content, rest) = match tag & 7 {
-            0 => (&[][..], varint(rest)?.1),
-            1 => (&[][..], rest.get(8..)?),
-            2 => {
-                let (length, rest) = varint(rest)?;
-                rest.split_at_checked(usize::try_from(length).ok()?)?
-            }
-            5 => (&[][..], rest.get(4..)?),
-            _ => return None,
-        };
-        fields.push((tag >> 3, content));
-        message = rest;
-    }
-    Some(fields)
-}
-
-/// Base 128, the lowest seven bits first.
-fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut number = 0;
-    for (index, byte) in bytes.iter().enumerate().take(10) {
-        let shift = u32::try_from(index).ok()?.checked_mul(7)?;
-        number |= u64::from(byte & 0x7f).checked_shl(shift)?;
-        if byte & 0x80 == 0 {
-            return Some((number, bytes.get(index..)?.get(1..)?));
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 
 use super::anywhere::Anywhere;
-use super::{
-    Found, Place, Prefix, Stands, cookie_value, first_decoded, is, percent_decode, query,
-    split_once,
-};
+use super::{Found, Place, Prefix, Stands, query};
+use crate::codec::percent::{first_decoded, percent_decode};
+use crate::codec::query::{cookie_value, is, split_once};
 use crate::hash::{FastMap, length_bit};
 use crate::prefix_tree::{Direction, PrefixTree};
 use crate::request::Request;

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use super::{Locations, is, split_once};
+use super::Locations;
+use crate::codec::query::{is, split_once};
 use crate::lookup::Lookup;
 use crate::request::Request;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 use usher::Policy;
-use usher::config::reader::Known;
+use usher::codec::problems::Known;
 use usher_tests::verdict::problems;
 
 const REFERENCE: &str = include_str!("../../docs/configuration.md");

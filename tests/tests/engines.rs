@@ -194,7 +194,7 @@ fn public_vectors_are_judged_alike() {
                         "fromHeaders": [{ "name": header }],
                     });
                     rule["algorithms"] =
-                        usher::jwks::Algorithm::names().map(|(name, _)| name).collect();
+                        usher::crypto::Algorithm::names().map(|(name, _)| name).collect();
                     let alone = Policy::from_value(&json!({ "jwtRules": [rule] }));
                     let header = if alone.is_ok() { header } else { String::new() };
                     if alone.is_ok() {

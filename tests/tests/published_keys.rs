@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use usher::Policy;
-use usher::config::reader::{Node, Problems};
+use usher::codec::problems::{Node, Problems};
 use usher::jwks::{KeySet, Origin, Published};
 use usher_tests::mint::{self, Key};
 
@@ -30,7 +30,7 @@ fn entries() -> Vec<Entry> {
 
 /// A rule for which keys of each type count.
 fn rule(jwks: &Value, allowed: bool) -> Value {
-    let algorithms: Vec<&str> = usher::jwks::Algorithm::names().map(|(name, _)| name).collect();
+    let algorithms: Vec<&str> = usher::crypto::Algorithm::names().map(|(name, _)| name).collect();
     let mut rule = json!({ "issuer": "i", "jwks": jwks, "algorithms": algorithms });
     if allowed {
         rule["allowPublishedKeys"] = json!(true);

@@ -164,9 +164,9 @@ fn an_issuer_says_where_its_keys_are() {
 fn keys_that_are_not_pinned_do_not_count() {
     let stranger = Key::new("ES256", "stranger");
     let server = KeyServer::start(Manner::keys(&mint::jwks([&*KEY, &stranger])));
-    let set = usher::config::reader::Problems::default();
+    let set = usher::codec::problems::Problems::default();
     let value = mint::jwks([&*KEY]);
-    let node = usher::config::reader::Node::root(&value);
+    let node = usher::codec::problems::Node::root(&value);
     let keys = usher::jwks::KeySet::read(
         &node,
         usher::jwks::Origin::Inline,

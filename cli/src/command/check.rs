@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 use usher::Policy;
-use usher::config::reader::Problems;
+use usher::codec::problems::Problems;
 
 use super::{Format, clock};
 use crate::input::Document;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use usher::json::{Map, Value};
+use usher::codec::json::{Map, Value};
 
 use super::{Format, clock};
 use crate::key::{Algorithm, SigningKey};
@@ -136,7 +136,8 @@ fn claims(arguments: &Mint) -> anyhow::Result<Map<String, Value>> {
             bail!("expected `name=value` for --claim, found `{claim}`");
         };
         let text = || Value::String(value.to_owned());
-        let value = usher::json::parse(value.as_bytes(), input::DEPTH).unwrap_or_else(|_| text());
+        let value =
+            usher::codec::json::parse(value.as_bytes(), input::DEPTH).unwrap_or_else(|_| text());
         claims.insert(name.to_owned(), value);
     }
     let named = [("iss", &arguments.issuer), ("sub", &arguments.subject)];
@@ -163,9 +164,9 @@ fn claims(arguments: &Mint) -> anyhow::Result<Map<String, Value>> {
 }
 
 fn object(text: &[u8]) -> anyhow::Result<Map<String, Value>> {
-    match usher::json::parse(text, input::DEPTH).context("expected claims as JSON")? {
+    match usher::codec::json::parse(text, input::DEPTH).context("expected claims as JSON")? {
         Value::Object(claims) => Ok(claims),
-        other => bail!("expected an object, found {}", usher::config::reader::describe(&other)),
+        other => bail!("expected an object, found {}", usher::codec::problems::describe(&other)),
     }
 }
 

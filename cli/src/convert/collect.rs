@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use usher::config::reader::Problems;
-use usher::json::Value;
+use usher::codec::json::Value;
+use usher::codec::problems::Problems;
 
 use super::readers;
 use crate::input::Document;

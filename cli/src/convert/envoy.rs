@@ -10,7 +10,7 @@ mod rbac;
 
 use serde_json::json;
 use usher::Policy;
-use usher::json::{Map, Value};
+use usher::codec::json::{Map, Value};
 
 use super::{Manifest, Notes, readers};
 

@@ -5,9 +5,9 @@ mod looser;
 use serde_json::json;
 use usher::Policy;
 use usher::claims::ClaimName;
+use usher::codec::json::{Map, Value};
+use usher::codec::problems::Problems;
 use usher::config::MissingToken;
-use usher::config::reader::Problems;
-use usher::json::{Map, Value};
 
 use super::{Manifest, Notes, object};
 use crate::manifest::Waypoints;

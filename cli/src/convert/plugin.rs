@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 use usher::Policy;
-use usher::json::{self, Map, Value};
+use usher::codec::json::{self, Map, Value};
 use usher::remote::Location;
 
 use super::collect::{Collected, Item, Scope};

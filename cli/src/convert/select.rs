@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use usher::json::Value;
+use usher::codec::json::Value;
 
 use super::Notes;
 use super::collect::{Collected, Item, Labels, Scope, Workload, is_gateway, is_like};

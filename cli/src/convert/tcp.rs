@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use usher::json::Value;
+use usher::codec::json::Value;
 
 use super::collect::{Collected, Item, Labels, Scope, Service};
 use super::select::{Group, is_part};

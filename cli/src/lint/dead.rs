@@ -1,7 +1,7 @@
 //! Rules and values that can never match.
 
-use usher::config::reader::{Problems, did_you_mean};
-use usher::json::Value;
+use usher::codec::json::Value;
+use usher::codec::problems::{Problems, did_you_mean};
 use usher::path::{self, Normalization};
 
 use super::view::{Policy, View, conditions, operands, texts};

@@ -6,8 +6,8 @@
 //! between misses it.
 
 use usher::Policy;
-use usher::config::reader::Problems;
-use usher::json::Value;
+use usher::codec::json::Value;
+use usher::codec::problems::Problems;
 
 use crate::convert::collect::{self, is_gateway};
 use crate::input;

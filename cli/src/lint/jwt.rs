@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use usher::claims::ClaimName;
-use usher::config::reader::{Node, Problems};
-use usher::json::Value;
+use usher::codec::json::Value;
+use usher::codec::problems::{Node, Problems};
 
 use super::view::{View, filled};
 

@@ -6,9 +6,9 @@
 mod open;
 
 use usher::Policy;
-use usher::config::reader::Problems;
+use usher::codec::json::{self, Value};
+use usher::codec::problems::Problems;
 use usher::config::{CorsPreflight, MissingToken, Mode};
-use usher::json::{self, Value};
 
 use super::view::{self, View, conditions, filled, operands, texts};
 use crate::manifest::PluginConfig;

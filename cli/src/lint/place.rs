@@ -2,8 +2,8 @@
 //! another filter of the same name.
 
 use usher::Policy;
-use usher::config::reader::Problems;
-use usher::json::Value;
+use usher::codec::json::Value;
+use usher::codec::problems::Problems;
 use usher::request::peer::PeerIdentity;
 
 use super::view::{View, conditions, filled, operands};

@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
-use usher::config::reader::Problems;
-use usher::json::Value;
+use usher::codec::json::Value;
+use usher::codec::problems::Problems;
 
 use super::view::{Policy, View, conditions, operands};
 

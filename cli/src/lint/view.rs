@@ -1,8 +1,8 @@
 //! A configuration as lints see it: its rules for tokens, its policies, their rules, each with its place.
 
+use usher::codec::json::Value;
+use usher::codec::problems::Problems;
 use usher::config::MissingToken;
-use usher::config::reader::Problems;
-use usher::json::Value;
 
 use crate::config::below;
 

@@ -4,7 +4,7 @@
 //! This judges the manifest as Istio judges it. What Istio drops in silence when it compiles the rules
 //! is the business of the reader of a pluginConfig.
 
-use usher::config::reader::{Node, Object, Problems};
+use usher::codec::problems::{Node, Object, Problems};
 
 use super::{DRY_RUN, attribute, proto, selector};
 

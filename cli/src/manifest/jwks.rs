@@ -3,8 +3,8 @@
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use usher::config::reader::{Node, Object, Problems, did_you_mean};
-use usher::json;
+use usher::codec::json;
+use usher::codec::problems::{Node, Object, Problems, did_you_mean};
 
 use super::proto;
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use usher::config::reader::{Node, Object, Problems, did_you_mean};
-use usher::json::{Map, Value};
+use usher::codec::json::{Map, Value};
+use usher::codec::problems::{Node, Object, Problems, did_you_mean};
 
 use super::{PluginConfig, proto, selector, url};
 use crate::convert::collect::{is_gateway, labels as labels_of};

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use usher::config::reader::{Node, Object, Problems};
-use usher::json::Value;
+use usher::codec::json::Value;
+use usher::codec::problems::{Node, Object, Problems};
 
 use super::proto;
 

@@ -253,10 +253,10 @@ impl<'r> Naive<'r> {
                 .iter()
                 .filter_map(|name| claims.get(name))
                 .flat_map(|value| match value {
-                    crate::json::Value::String(words) => {
+                    crate::codec::json::Value::String(words) => {
                         words.split_ascii_whitespace().map(bytes).collect()
                     }
-                    crate::json::Value::Array(items) => {
+                    crate::codec::json::Value::Array(items) => {
                         items.iter().filter_map(|i| i.as_str()).map(bytes).collect::<Vec<_>>()
                     }
                     _ => Vec::new(),
@@ -273,7 +273,7 @@ impl<'r> Naive<'r> {
     }
 
     fn claim(self, identity: &Identity, names: &[&str]) -> Texts {
-        use crate::json::Value;
+        use crate::codec::json::Value;
         let mut values = vec![Value::Object(identity.claims.0.clone())];
         for name in names {
             let step = |value: &Value| match value {

@@ -5,7 +5,7 @@ use crate::authorize::facts::Attribute;
 use crate::authorize::rule::{Operand, Test};
 use crate::authorize::values_from::ValueSource;
 use crate::claims::ClaimPath;
-use crate::config::reader::{Node, did_you_mean};
+use crate::codec::problems::{Node, did_you_mean};
 
 /// An attribute of docs/semantics.md, "Conditions", or one of Usher's own.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::authorize::rule::{PathSet, Test};
 use crate::authorize::template::{Dialect, InvalidTemplate, Template};
 use crate::authorize::text::{Star, TextSet};
 use crate::authorize::{Context, Needs};
-use crate::config::reader::{Node, Problems, did_you_mean};
+use crate::codec::problems::{Node, Problems, did_you_mean};
 use crate::hash::FastSet;
 
 /// Reading the policies: what they may refer to, and what they turn out to need.

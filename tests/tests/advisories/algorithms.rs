@@ -45,8 +45,8 @@ fn a_public_key_is_no_hmac_secret() {
     let rsa = Key::new("RS256", "rsa");
     let spki = |key: &Key| {
         let set = mint::jwks([key]);
-        let node = usher::config::reader::Node::root(&set);
-        let problems = usher::config::reader::Problems::default();
+        let node = usher::codec::problems::Node::root(&set);
+        let problems = usher::codec::problems::Problems::default();
         let origin = usher::jwks::Origin::Inline;
         let keys = usher::jwks::KeySet::read(
             &node,

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use ring::hmac;
 use serde_json::{Value, json};
-use usher::config::reader::{Node, Problems};
+use usher::codec::problems::{Node, Problems};
 use usher::jwks::{KeySet, Origin, Published};
 use usher_tests::mint::{self, Key};
 use usher_tests::verdict::{Core, ISSUER, claims, problems};

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use usher::authenticate::normalize_audience;
+use usher::codec::json::{self, Value};
+use usher::codec::problems::{Node, Problems};
 use usher::config::MissingToken;
-use usher::config::reader::{Node, Problems};
-use usher::json::{self, Value};
 
 /// What is different at one place.
 pub(super) struct Change {

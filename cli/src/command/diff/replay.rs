@@ -13,8 +13,8 @@ use serde_json::json;
 use usher::Policy;
 use usher::authorize::{self, Verdict};
 use usher::claims::{Claims, Identity};
+use usher::codec::json::{self, Value};
 use usher::config::{CorsPreflight, Exemption, MissingToken};
-use usher::json::{self, Value};
 use usher::request::Request;
 
 use crate::command::Format;

@@ -4,11 +4,11 @@
 use jiff::Timestamp;
 use usher::authenticate::JwtRule;
 use usher::authorize::{Miss, Surveyed};
+use usher::codec::json::{self, Value};
+use usher::codec::problems::did_you_mean;
 use usher::compact::{self, Compact};
-use usher::config::reader::did_you_mean;
 use usher::decide::Decision;
 use usher::denial::Denial;
-use usher::json::{self, Value};
 use usher::request::Request;
 
 use super::place;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
-use usher::json::{self, Value};
+use usher::codec::json::{self, Value};
 use usher::remote::Location;
 
 use super::http::{Answer, Client};

@@ -2,9 +2,10 @@
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
-use usher::config::reader::{Node, Problems};
-use usher::json::{self, Map, Value};
-use usher::jwks::{Key, KeySet, Origin, Published};
+use usher::codec::json::{self, Map, Value};
+use usher::codec::problems::{Node, Problems};
+use usher::crypto::Key;
+use usher::jwks::{KeySet, Origin, Published};
 
 use crate::input;
 
@@ -41,7 +42,7 @@ impl Listed {
 pub(super) fn read(text: &str) -> anyhow::Result<Vec<Listed>> {
     if let Ok(value) = json::parse(text.as_bytes(), input::DEPTH) {
         let Value::Object(set) = &value else {
-            bail!("expected a JWK set, found {}", usher::config::reader::describe(&value));
+            bail!("expected a JWK set, found {}", usher::codec::problems::describe(&value));
         };
         if let Some(keys) = set.get("keys") {
             let keys = keys.as_array().context("expected `keys` to be a list")?;

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use usher::config::reader::{Node, Object, Problems, did_you_mean};
-use usher::json::{Map, Value};
+use usher::codec::json::{Map, Value};
+use usher::codec::problems::{Node, Object, Problems, did_you_mean};
 use usher::request::Request;
 
 use super::expect;

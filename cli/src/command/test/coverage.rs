@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use serde_json::json;
+use usher::codec::json::Value;
 use usher::decide::Decision;
-use usher::json::Value;
 
 use crate::command::Format;
 use crate::config::Loaded;

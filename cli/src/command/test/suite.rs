@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use usher::config::reader::{Node, Object, Problems};
-use usher::json::{Map, Value};
+use usher::codec::json::{Map, Value};
+use usher::codec::problems::{Node, Object, Problems};
 
 use super::case::{self, Case};
 use super::tokens::{self, TokenSpec};

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use usher::codec::json::{self, Value};
 use usher::denial::Denial;
-use usher::json::{self, Value};
 use usher::{Policy, Session, authenticate, compact};
 
 use crate::command::{Format, clock};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::output::set;
 use serde_json::json;
-use usher::json::Value;
+use usher::codec::json::Value;
 
 /// Values by field.
 type Fields = BTreeMap<String, Vec<String>>;

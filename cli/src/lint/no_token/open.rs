@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 
 use usher::Policy;
+use usher::codec::json::Value;
 use usher::decide::{Session, decide};
-use usher::json::Value;
 use usher::request::Request;
 
 use super::super::view::{View, filled, operands, texts};

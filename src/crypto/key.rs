@@ -1,30 +1,57 @@
-//! The engine that runs anywhere: jwt-simple's HMAC, and the primitives that its other keys stand on.
+//! Public keys, read once and ready to check signatures with.
 //!
-//! jwt-simple's own `verify_token` insists on its reading of header and claims (a `typ` it knows, whole
-//! seconds) and takes RSA keys of 2048 to 4096 bits with the exponent 65537 only. Usher has read both
-//! by then, and issuers have other keys; so the signature alone is checked here, by the same crates.
-//!
-//! jwt-simple makes its other keys with an error that brings stack traces, their demangler and all of its texts
-//! into the module, for what is one sentence here. The primitives check the same, so the keys are theirs
+//! jwt-simple makes its keys but those of HMAC with an error that brings stack traces, their demangler and all of its
+//! texts into the module, for what is one sentence here. The primitives check the same, so the keys are theirs
 //! as they stand below jwt-simple's, and one implementation of each hash serves them all.
 
-use ecdsa::signature::hazmat::PrehashVerifier;
-use ecdsa::{EcdsaCurve, Signature, SignatureSize, VerifyingKey};
-use ed25519_compact::{PublicKey as Ed25519PublicKey, Signature as Ed25519Signature};
-use elliptic_curve::array::ArraySize;
+use std::fmt;
+
+use ecdsa::{EcdsaCurve, VerifyingKey};
+use ed25519_compact::PublicKey as Ed25519PublicKey;
 use elliptic_curve::point::{AffineCoordinates, AffinePoint};
-use elliptic_curve::subtle::ConstantTimeEq as _;
 use elliptic_curve::{CurveArithmetic, FieldBytes};
-use hmac_sha256::Hash as Sha256;
-use hmac_sha512::{Hash as Sha512, sha384::Hash as Sha384};
 use jwt_simple::algorithms::{HS256Key, HS384Key, HS512Key, MACLike as _};
 use rsa::traits::PublicKeyParts as _;
 use rsa::{BoxedUint, PublicKey as RsaPublicKey};
 use superboring::mldsa::{Algorithm as ParameterSet, MlDsaPublicKey};
 
-use super::{EngineFailed, SignatureEngine};
-use crate::jwks::der::{Curve, Numbers};
-use crate::jwks::{Algorithm, Key};
+use super::Algorithm;
+use super::spki::{Curve, Numbers};
+
+/// A key that can verify.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// `kid`; a key without one is tried for every token.
+    pub kid: Option<String>,
+    /// What it may verify; never empty.
+    pub algorithms: Vec<Algorithm>,
+    /// The key, ready for the portable engine.
+    pub public: PublicKey,
+    /// SubjectPublicKeyInfo in DER (RFC 5280 section 4.1), for the host's engine; empty for `oct` and `AKP`.
+    pub spki: Vec<u8>,
+    /// What tells it from other keys.
+    pub material: Material,
+    /// RFC 7638; none for `oct`, whose thumbprint would tell of the secret.
+    pub thumbprint: Option<String>,
+}
+
+/// What a key is, whatever it is called: the bytes of its RFC 7638 thumbprint. For `oct` they are a hash of the
+/// secret, and are told to nobody.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Material(pub(super) [u8; 32]);
+
+impl fmt::Debug for Material {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Material(..)")
+    }
+}
+
+impl Key {
+    /// Its size as one speaks of it: of an RSA modulus, of a curve's field, of a secret.
+    pub fn bits(&self) -> usize {
+        self.public.bits()
+    }
+}
 
 /// RSA moduli of fewer bits can be factored (NIST SP 800-131A); of more, one signature costs the proxy
 /// milliseconds.
@@ -54,9 +81,9 @@ pub enum PublicKey {
 /// The secret that signer and verifier share, as jwt-simple's key of each algorithm.
 #[derive(Clone, Debug)]
 pub struct SharedKey {
-    hs256: HS256Key,
-    hs384: HS384Key,
-    hs512: HS512Key,
+    pub(super) hs256: HS256Key,
+    pub(super) hs384: HS384Key,
+    pub(super) hs512: HS512Key,
 }
 
 /// Why numbers are no key, in words.
@@ -157,93 +184,6 @@ fn ml_dsa(algorithm: Algorithm, key: &[u8]) -> Result<MlDsaPublicKey, InvalidKey
     };
     MlDsaPublicKey::from_slice(parameters, key)
         .map_err(|_| InvalidKey("`pub` has not the size of its `alg`"))
-}
-
-/// The engine. It has no state: keys are ready when they are read.
-///
-/// Each algorithm's check stays a function of its own: the host's compiler is slow with one that holds them all.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Portable;
-
-impl SignatureEngine for Portable {
-    fn name(&self, _: Algorithm) -> &'static str {
-        "portable"
-    }
-
-    fn verify(
-        &mut self,
-        algorithm: Algorithm,
-        key: &Key,
-        signed: &[u8],
-        signature: &[u8],
-    ) -> Result<bool, EngineFailed> {
-        Ok(match &key.public {
-            PublicKey::Rsa(key) => verify_rsa(algorithm, key, signed, signature),
-            PublicKey::P256(key) => verify_ecdsa(key, &Sha256::hash(signed), signature),
-            PublicKey::P384(key) => verify_ecdsa(key, &Sha384::hash(signed), signature),
-            PublicKey::P521(key) => verify_ecdsa(key, &Sha512::hash(signed), signature),
-            PublicKey::Secp256k1(key) => verify_secp256k1(key, signed, signature),
-            PublicKey::Ed25519(key) => verify_ed25519(key, signed, signature),
-            PublicKey::MlDsa(key) => verify_ml_dsa(key, signed, signature),
-            PublicKey::Shared(key) => verify_hmac(algorithm, key, signed, signature),
-        })
-    }
-}
-
-/// RFC 7518 sections 3.3 and 3.5. The salt of PSS is as long as the hash, no other length.
-#[inline(never)]
-fn verify_rsa(algorithm: Algorithm, key: &RsaPublicKey, signed: &[u8], signature: &[u8]) -> bool {
-    let verdict = match algorithm {
-        Algorithm::RS256 => key.pkcs1v15_verify::<Sha256>(signed, signature),
-        Algorithm::RS384 => key.pkcs1v15_verify::<Sha384>(signed, signature),
-        Algorithm::RS512 => key.pkcs1v15_verify::<Sha512>(signed, signature),
-        Algorithm::PS256 => key.pss_verify::<Sha256>(signed, signature),
-        Algorithm::PS384 => key.pss_verify::<Sha384>(signed, signature),
-        Algorithm::PS512 => key.pss_verify::<Sha512>(signed, signature),
-        _ => return false,
-    };
-    verdict.is_ok()
-}
-
-/// RFC 7518 section 3.4.
-#[inline(never)]
-fn verify_ecdsa<C>(key: &VerifyingKey<C>, hash: &[u8], signature: &[u8]) -> bool
-where
-    C: EcdsaCurve + CurveArithmetic,
-    SignatureSize<C>: ArraySize,
-    VerifyingKey<C>: PrehashVerifier<Signature<C>>,
-{
-    Signature::from_slice(signature).is_ok_and(|s| key.verify_prehash(hash, &s).is_ok())
-}
-
-/// RFC 8812 section 3.2. k256 by itself takes only the lower of the two `s`; the RFC allows both.
-#[inline(never)]
-fn verify_secp256k1(key: &k256::ecdsa::VerifyingKey, signed: &[u8], signature: &[u8]) -> bool {
-    k256::ecdsa::Signature::from_slice(signature)
-        .is_ok_and(|s| key.verify_prehash(&Sha256::hash(signed), &s.normalize_s()).is_ok())
-}
-
-/// RFC 8032 section 5.1.7.
-#[inline(never)]
-fn verify_ed25519(key: &Ed25519PublicKey, signed: &[u8], signature: &[u8]) -> bool {
-    Ed25519Signature::from_slice(signature).is_ok_and(|s| key.verify(signed, &s).is_ok())
-}
-
-/// FIPS 204 section 5.3, with an empty context.
-#[inline(never)]
-fn verify_ml_dsa(key: &MlDsaPublicKey, signed: &[u8], signature: &[u8]) -> bool {
-    key.verify(signed, signature).is_ok()
-}
-
-/// RFC 7518 section 3.2; compared in constant time.
-fn verify_hmac(algorithm: Algorithm, key: &SharedKey, signed: &[u8], signature: &[u8]) -> bool {
-    let tag = match algorithm {
-        Algorithm::HS256 => key.hs256.authentication_tag(signed),
-        Algorithm::HS384 => key.hs384.authentication_tag(signed),
-        Algorithm::HS512 => key.hs512.authentication_tag(signed),
-        _ => return false,
-    };
-    tag.ct_eq(signature).into()
 }
 
 #[cfg(test)]

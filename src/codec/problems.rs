@@ -8,8 +8,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
 
-use crate::decimal::Decimal;
-use crate::json::{Map, Value};
+use crate::codec::decimal::Decimal;
+use crate::codec::json::{Map, Value};
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -364,7 +364,7 @@ mod tests {
     use super::*;
 
     fn read<T>(text: &str, f: impl Fn(&Node<'_>, &Problems) -> Option<T>) -> Result<T, String> {
-        let value = crate::json::parse(text.as_bytes(), 16).unwrap();
+        let value = crate::codec::json::parse(text.as_bytes(), 16).unwrap();
         let problems = Problems::default();
         let read = f(&Node::root(&value), &problems);
         read.ok_or_else(|| problems.into_parts().0.first().unwrap().to_string())
@@ -394,7 +394,8 @@ mod tests {
 
     #[test]
     fn unknown_fields_get_a_suggestion() {
-        let value = crate::json::parse(br#"{"audience":1,"jwt_rules":2,"zzz":3}"#, 4).unwrap();
+        let value =
+            crate::codec::json::parse(br#"{"audience":1,"jwt_rules":2,"zzz":3}"#, 4).unwrap();
         let problems = Problems::default();
         let object = Node::root(&value).object(&problems).unwrap();
         object.field("audiences");

@@ -5,6 +5,7 @@
 //! configured it.
 
 use super::Algorithm;
+use crate::codec::der::{BIT_STRING, INTEGER, SEQUENCE, VERSION, encode, expect, integer, value};
 
 /// OBJECT IDENTIFIER rsaEncryption (RFC 8017 appendix C), tag and length included.
 const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
@@ -20,11 +21,7 @@ const CURVES: [(&[u8], Curve); 4] = [
     (b"\x06\x05\x2b\x81\x04\x00\x0a", Curve::Secp256k1),
 ];
 
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
 const NULL: &[u8] = b"\x05\x00";
-const SEQUENCE: u8 = 0x30;
-const VERSION: u8 = 0xa0;
 
 /// A curve for ECDSA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,29 +62,6 @@ pub enum Numbers {
         /// Exponent.
         e: Vec<u8>,
     },
-}
-
-/// One value: its tag, its content, and what follows it.
-pub(crate) fn value(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (tag, rest) = der.split_first()?;
-    let (first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(*first), rest),
-        0x81..=0x84 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            let length = bytes.iter().fold(0_u32, |n, b| n << 8 | u32::from(*b));
-            (usize::try_from(length).ok()?, rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((*tag, content, rest))
-}
-
-/// The content of the value that must come first, with this tag, and what follows.
-pub(crate) fn expect(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (found, content, rest) = value(der)?;
-    (found == tag).then_some((content, rest))
 }
 
 /// The SubjectPublicKeyInfo of an X.509 certificate (RFC 5280 section 4.1).
@@ -148,30 +122,6 @@ impl Numbers {
 pub(crate) fn ecdsa_signature(raw: &[u8]) -> Vec<u8> {
     let (r, s) = raw.split_at(raw.len() / 2);
     encode(SEQUENCE, &[integer(r), integer(s)].concat())
-}
-
-/// An unsigned number: no leading zero but where the sign bit needs one.
-fn integer(bytes: &[u8]) -> Vec<u8> {
-    let zeros = bytes.iter().take_while(|b| **b == 0).count();
-    let bytes = bytes.get(zeros..).unwrap_or_default();
-    let positive = if bytes.first().is_none_or(|b| *b >= 0x80) { &[0][..] } else { &[] };
-    encode(INTEGER, &[positive, bytes].concat())
-}
-
-fn encode(tag: u8, content: &[u8]) -> Vec<u8> {
-    let mut der = vec![tag];
-    match u8::try_from(content.len()) {
-        Ok(length @ 0..=0x7f) => der.push(length),
-        Ok(length) => der.extend([0x81, length]),
-        Err(_) => {
-            // Keys are far below 64 KiB: 8192 bits are 1 KiB.
-            let length = u16::try_from(content.len()).unwrap_or(u16::MAX);
-            der.push(0x82);
-            der.extend(length.to_be_bytes());
-        }
-    }
-    der.extend_from_slice(content);
-    der
 }
 
 #[cfg(test)]

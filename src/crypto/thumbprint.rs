@@ -4,16 +4,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Material;
-use super::der::{Curve, Numbers};
+use super::spki::{Curve, Numbers};
 
 impl Material {
     /// The SHA-256 thumbprint in base64url.
-    pub(super) fn thumbprint(self) -> String {
+    pub(crate) fn thumbprint(self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
     /// Of a key that signer and verifier share (RFC 7638 section 3.2).
-    pub(super) fn shared(secret: &[u8]) -> Self {
+    pub(crate) fn shared(secret: &[u8]) -> Self {
         Self::of_members(&format!(r#""k":"{}","kty":"oct""#, URL_SAFE_NO_PAD.encode(secret)))
     }
 
@@ -24,7 +24,7 @@ impl Material {
 
 impl Numbers {
     /// What tells the key from every other.
-    pub(super) fn material(&self) -> Material {
+    pub(crate) fn material(&self) -> Material {
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         // RFC 7638 section 3.2, RFC 8037 section 2: the required members, sorted, without white space.
         let members = match self {

@@ -3,7 +3,7 @@
 //!
 //! Unpadded base64url; keys are SubjectPublicKeyInfo in DER, signatures as a token has them.
 
-use crate::jwks::Algorithm;
+use crate::crypto::Algorithm;
 
 /// What was signed.
 pub(super) const MESSAGE: &[u8] = b"usher: a known answer";

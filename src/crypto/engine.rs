@@ -1,9 +1,6 @@
-//! Signature engines behind one trait: the [host]'s where it proved itself, the [portable] one elsewhere.
+//! What checks signatures.
 
-use crate::jwks::{Algorithm, Key};
-
-pub mod host;
-pub mod portable;
+use super::{Algorithm, Key};
 
 /// What can check signatures. A key only ever meets algorithms that it allows: [`crate::jwks`] sees to
 /// it.

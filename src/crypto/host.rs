@@ -11,9 +11,10 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::portable::{Portable, PublicKey};
-use super::{EngineFailed, SignatureEngine};
-use crate::jwks::{Algorithm, Key, der};
+use super::portable::Portable;
+use super::spki::ecdsa_signature;
+use super::{Algorithm, EngineFailed, Key, PublicKey, SignatureEngine};
+use crate::codec::protobuf::{LENGTH_DELIMITED, field, varint};
 
 mod known;
 
@@ -101,7 +102,7 @@ impl HostEngine {
         field(&mut self.message, 2, spki);
         match form.kind {
             Kind::Rsa => field(&mut self.message, 3, signature),
-            Kind::Ecdsa => field(&mut self.message, 3, &der::ecdsa_signature(signature)),
+            Kind::Ecdsa => field(&mut self.message, 3, &ecdsa_signature(signature)),
         }
         field(&mut self.message, 4, signed);
         Answer::read(&(self.call)(&self.message)?)
@@ -215,7 +216,7 @@ impl Answer {
                 }
                 ERROR if answer.error.is_empty() => {
                     let (length, rest) = varint(rest)?;
-                    let (error, rest) = rest.split_at_checked(length)?;
+                    let (error, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
                     answer.error = error.to_vec();
                     bytes = rest;
                 }
@@ -223,36 +224,6 @@ impl Answer {
             }
         }
         Some(answer)
-    }
-}
-
-/// Protobuf's wire type of texts and bytes.
-const LENGTH_DELIMITED: u8 = 2;
-
-/// Writes a text or bytes field, numbered below 16.
-fn field(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
-    message.push(number << 3 | LENGTH_DELIMITED);
-    let mut length = bytes.len();
-    loop {
-        let low = u8::try_from(length & 0x7f).unwrap_or_default();
-        length >>= 7;
-        if length == 0 {
-            message.push(low);
-            break;
-        }
-        message.push(low | 0x80);
-    }
-    message.extend_from_slice(bytes);
-}
-
-/// A length, and what follows it: of an error text, so of two bytes at most.
-fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    match bytes {
-        [low @ 0..0x80, rest @ ..] => Some((usize::from(*low), rest)),
-        [low, high @ 0..0x80, rest @ ..] => {
-            Some((usize::from(*high) << 7 | usize::from(low & 0x7f), rest))
-        }
-        _ => None,
     }
 }
 
@@ -264,8 +235,8 @@ fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
 )]
 mod tests {
     use super::*;
-    use crate::jwks::Material;
-    use crate::jwks::der::Numbers;
+    use crate::crypto::Material;
+    use crate::crypto::spki::{Curve, Numbers, public_key};
 
     /// The fields of a `VerifySignatureArguments`.
     fn arguments(message: &[u8]) -> [Vec<u8>; 4] {
@@ -274,7 +245,7 @@ mod tests {
         while let Some((tag, tail)) = rest.split_first() {
             assert_eq!(tag & 7, LENGTH_DELIMITED);
             let (length, tail) = varint(tail).unwrap();
-            let (bytes, tail) = tail.split_at(length);
+            let (bytes, tail) = tail.split_at(usize::try_from(length).unwrap());
             fields[usize::from(tag >> 3) - 1] = bytes.to_vec();
             rest = tail;
         }
@@ -285,14 +256,14 @@ mod tests {
     fn envoy(message: &[u8]) -> Option<Vec<u8>> {
         use p256::ecdsa::signature::Verifier as _;
         let [hash, spki, signature, text] = arguments(message);
-        let valid = match der::public_key(&spki).unwrap() {
-            Numbers::Ec { curve: der::Curve::P256, point } => {
+        let valid = match public_key(&spki).unwrap() {
+            Numbers::Ec { curve: Curve::P256, point } => {
                 assert_eq!(hash, b"sha256");
                 let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).unwrap();
                 p256::ecdsa::Signature::from_der(&signature)
                     .is_ok_and(|s| key.verify(&text, &s).is_ok())
             }
-            Numbers::Ec { curve: der::Curve::P384, point } => {
+            Numbers::Ec { curve: Curve::P384, point } => {
                 assert_eq!(hash, b"sha384");
                 let key = p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).unwrap();
                 p384::ecdsa::Signature::from_der(&signature)
@@ -333,7 +304,7 @@ mod tests {
     fn known(algorithm: Algorithm) -> (Key, Vec<u8>) {
         let answer = known::ALL.iter().find(|known| known.algorithm == algorithm).unwrap();
         let decode = |text| URL_SAFE_NO_PAD.decode(text).unwrap();
-        (key(&der::public_key(&decode(answer.spki)).unwrap()), decode(answer.signature))
+        (key(&public_key(&decode(answer.spki)).unwrap()), decode(answer.signature))
     }
 
     const ALL: [Algorithm; 6] = [

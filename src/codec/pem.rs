@@ -11,7 +11,7 @@ pub(crate) struct Block<'p> {
 }
 
 /// Whether a text looks like PEM at all.
-pub(super) fn is_pem(text: &str) -> bool {
+pub(crate) fn is_pem(text: &str) -> bool {
     text.trim_start().starts_with("-----BEGIN ")
 }
 

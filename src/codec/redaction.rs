@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::token::first_decoded;
+use crate::codec::percent::first_decoded;
 
 /// Shorter than any header with an `alg`.
 const SHORTEST: usize = 16;

@@ -1,0 +1,55 @@
+//! Percent codes (RFC 3986 section 2.1).
+
+use std::borrow::Cow;
+
+/// Percent codes decoded; a `%` that begins none stays, and so does `+`.
+pub(crate) fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, tail)) = first_decoded(rest) {
+        decoded.push(byte);
+        rest = tail;
+    }
+    Cow::Owned(decoded)
+}
+
+/// The first byte of a text, percent-decoded, and what follows.
+pub(crate) fn first_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
+    if let [b'%', tail @ ..] = text
+        && let Some(byte) = code(tail)
+    {
+        return Some((byte, tail.get(2..).unwrap_or_default()));
+    }
+    text.split_first().map(|(byte, tail)| (*byte, tail))
+}
+
+/// The byte of the two hex digits that come first.
+pub(crate) fn code(digits: &[u8]) -> Option<u8> {
+    let [high, low] = digits.first_chunk()?;
+    let value = |digit: u8| DIGITS.get(usize::from(digit)).copied().unwrap_or(NO_DIGIT);
+    let (high, low) = (value(*high), value(*low));
+    ((high | low) < NO_DIGIT).then_some(high << 4 | low)
+}
+
+/// What [`DIGITS`] has for what is no hex digit.
+const NO_DIGIT: u8 = 16;
+
+/// The values of hex digits.
+#[expect(clippy::indexing_slicing, reason = "done by the compiler")]
+static DIGITS: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let (mut at, mut byte) = (0, 0_u8);
+    while at < values.len() {
+        values[at] = match byte {
+            b'0'..=b'9' => byte & 15,
+            b'A'..=b'F' | b'a'..=b'f' => (byte & 15) + 9,
+            _ => NO_DIGIT,
+        };
+        at += 1;
+        byte = byte.wrapping_add(1);
+    }
+    values
+};

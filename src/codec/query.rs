@@ -1,0 +1,36 @@
+//! Pairs of a query and of a cookie header.
+
+use std::borrow::Cow;
+
+use super::percent::percent_decode;
+
+/// A pair's name, decoded, and its value as it stands.
+pub(crate) fn pair(pair: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
+    let (key, value) = split_once(pair, b'=').unwrap_or((pair, b""));
+    (percent_decode(key), value)
+}
+
+/// A cookie's name and value; one pair of double quotes round the value is no part of it
+/// (docs/semantics.md, "Cookies").
+pub(crate) fn cookie_value(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (key, value) = split_once(pair.trim_ascii(), b'=')?;
+    let quoted = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
+    Some((key, quoted.unwrap_or(value)))
+}
+
+/// What stands before and behind the first such byte.
+pub(crate) fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let position = memchr::memchr(at, text)?;
+    let (before, rest) = text.split_at_checked(position)?;
+    Some((before, rest.get(1..).unwrap_or_default()))
+}
+
+pub(crate) fn is(separator: u8) -> impl Fn(&u8) -> bool {
+    move |b| *b == separator
+}
+
+/// Path without query: what rules on paths compare.
+pub(crate) fn without_query(path: &[u8]) -> &[u8] {
+    let end = memchr::memchr2(b'?', b'#', path).unwrap_or(path.len());
+    path.get(..end).unwrap_or_default()
+}

@@ -1,0 +1,15 @@
+//! Algorithms, public keys, and the engines that check signatures with them: the [host]'s where it proved itself, the
+//! [portable] one elsewhere.
+
+mod algorithm;
+mod engine;
+pub mod host;
+mod key;
+pub mod portable;
+mod published;
+pub mod spki;
+mod thumbprint;
+
+pub use algorithm::Algorithm;
+pub use engine::{Counting, EngineFailed, SignatureEngine};
+pub use key::{InvalidKey, Key, Material, PublicKey, SharedKey};
