@@ -16,9 +16,9 @@ use crate::crypto::Algorithm;
 use crate::crypto::SignatureEngine;
 use crate::denial::Denial;
 use crate::hash::FastMap;
-use crate::identity::Emission;
 use crate::jwks::{KeySet, Turn};
 use crate::lookup::Lookup;
+use crate::policy::Emission;
 use crate::remote::{Keys, Ring, Unavailable, Want};
 use crate::token::{Locations, Place, Prefix};
 

@@ -10,13 +10,14 @@ use std::rc::Rc;
 
 use crate::authenticate::Verified;
 use crate::claims::Identity;
-use crate::config::Mode;
+use crate::policy::{Action, Mode};
 use crate::request::Request;
 
 pub(crate) mod address;
 pub(crate) mod facts;
 pub(crate) mod host;
 mod index;
+mod key;
 mod no_token;
 pub(crate) mod peer;
 pub(crate) mod polarity;
@@ -64,17 +65,6 @@ pub(crate) struct PolicyReply {
     pub(crate) status: Option<u16>,
     pub(crate) message: Option<String>,
     pub(crate) challenge: bool,
-}
-
-/// `action`. CUSTOM hands a request to another service, which is no filter's to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// One rule of all ALLOW policies must match.
-    Allow,
-    /// A match is noted.
-    Audit,
-    /// A match denies.
-    Deny,
 }
 
 /// What rules ask about the connection: the host need tell nothing else.

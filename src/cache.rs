@@ -16,27 +16,12 @@ use foldhash::fast::FixedState;
 use crate::authenticate::{JwtRules, Verified};
 use crate::hash::FastMap;
 use crate::heap;
+use crate::policy::TokenCacheBounds;
 use crate::token::same;
 
 mod queue;
 
 use queue::Queue;
-
-/// `tokenCache`: how much is kept. No entries: nothing is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Tokens.
-    pub entries: usize,
-    /// Memory that they take together.
-    pub bytes: usize,
-}
-
-impl Default for Bounds {
-    /// What 1024 tokens of 1 KiB with flat claims take, and half as much again.
-    fn default() -> Self {
-        Self { entries: 1024, bytes: 8 << 20 }
-    }
-}
 
 /// Which configuration with which keys: no two are ever the same.
 #[derive(Debug)]
@@ -45,7 +30,7 @@ pub struct Generation(Cell<u64>);
 /// The cache of one worker.
 #[derive(Debug, Default)]
 pub struct TokenCache {
-    bounds: Bounds,
+    bounds: TokenCacheBounds,
     /// The generation that all entries are of, of configuration and of fetched keys.
     generation: Option<(u64, u64)>,
     /// Where a token's entry is, by its hash. Two tokens of one hash displace each other; that is an
@@ -123,7 +108,7 @@ impl Default for Generation {
 impl TokenCache {
     /// Makes the cache one of `generation` and of the fetched keys' `epoch` (see
     /// [`crate::remote::Ring::epoch`]): entries of another one go, and `bounds` hold from now on.
-    pub fn enter(&mut self, generation: &Generation, epoch: u64, bounds: Bounds) {
+    pub fn enter(&mut self, generation: &Generation, epoch: u64, bounds: TokenCacheBounds) {
         let number = (generation.0.get(), epoch);
         if self.generation != Some(number) {
             let counts = self.counts;

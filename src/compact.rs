@@ -16,23 +16,7 @@ use crate::codec::decimal::Decimal;
 use crate::codec::json::{self, Map, Value};
 use crate::crypto::Algorithm;
 use crate::denial::{Denial, Malformed};
-
-/// How much of a token is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of the whole token (`limits.tokenBytes`).
-    pub token_bytes: usize,
-    /// Levels of objects and arrays in header and payload (`limits.jsonDepth`).
-    pub json_depth: usize,
-}
-
-impl Default for Limits {
-    /// 16 KiB is the largest single header that common servers take (Tomcat, nginx: 8 KiB; Go: 1 MiB);
-    /// 32 levels are twice what any identity provider's nested claims were seen to use.
-    fn default() -> Self {
-        Self { token_bytes: 16_384, json_depth: 32 }
-    }
-}
+use crate::policy::TokenLimits;
 
 /// A token, read and not verified.
 #[derive(Clone, Debug)]
@@ -92,7 +76,7 @@ pub struct Header {
 ///
 /// # Errors
 /// `token_too_large`, `token_malformed` with its cause, `header_unsupported`.
-pub fn parse<'t>(token: &'t [u8], limits: &Limits) -> Result<Compact<'t>, Denial> {
+pub fn parse<'t>(token: &'t [u8], limits: &TokenLimits) -> Result<Compact<'t>, Denial> {
     if token.len() > limits.token_bytes {
         return Err(Denial::TokenTooLarge);
     }
@@ -159,7 +143,7 @@ fn object(
     part: &str,
     not_base64: Malformed,
     not_json: Malformed,
-    limits: &Limits,
+    limits: &TokenLimits,
 ) -> Result<Map<String, Value>, Denial> {
     let bytes = base64url(part).ok_or(malformed(not_base64))?;
     match json::parse(&bytes, limits.json_depth) {
@@ -234,7 +218,7 @@ mod tests {
     }
 
     fn refusal(token: &str) -> Option<Denial> {
-        parse(token.as_bytes(), &Limits::default()).err()
+        parse(token.as_bytes(), &TokenLimits::default()).err()
     }
 
     #[test]
@@ -318,14 +302,14 @@ mod tests {
             ("1e3", 1000),
         ] {
             let token = token(HEADER, &format!("{{\"exp\":{text}}}"));
-            let parsed = parse(token.as_bytes(), &Limits::default()).unwrap();
+            let parsed = parse(token.as_bytes(), &TokenLimits::default()).unwrap();
             assert_eq!(parsed.exp, Some(seconds), "{text}");
         }
     }
 
     #[test]
     fn size_is_bounded() {
-        let limits = Limits { token_bytes: 10, json_depth: 4 };
+        let limits = TokenLimits { token_bytes: 10, json_depth: 4 };
         let long = token(HEADER, "{}");
         assert_eq!(parse(long.as_bytes(), &limits).err(), Some(Denial::TokenTooLarge));
     }

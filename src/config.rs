@@ -11,15 +11,15 @@ use crate::authenticate::{JwtRule, JwtRules, Verified, crowd};
 use crate::authorize::{self, Needs, Policies};
 use crate::cache;
 use crate::codec::json::{self, Value};
-use crate::compact;
 use crate::hash::FastMap;
-use crate::identity::{Firewall, fold};
 use crate::jwks::{KeySet, Published};
-use crate::path::Normalization;
+use crate::policy::{
+    CorsPreflight, DecisionLog, Engine, FilterState, Limits, MissingToken, Mode, Normalization,
+    OnInvalidConfig, OnSpoof, PeerIdentity, Responses, SourceAddress, TokenCacheBounds,
+};
 use crate::remote::Ring;
-use crate::reply::Responses;
 use crate::request::bounds;
-use crate::request::peer::PeerIdentity;
+use crate::scrub::{Firewall, fold};
 use crate::token::Place;
 
 mod authorization;
@@ -35,9 +35,7 @@ mod settings;
 use crate::codec::problems;
 pub use crate::codec::problems::InvalidConfig;
 use crate::codec::problems::{Node, Object, Problems};
-pub use exempt::{ExemptToken, Exemption};
-pub use last_good::OnInvalidConfig;
-pub use settings::{CorsPreflight, DecisionLog, Emit, HashKey, SourceAddress};
+pub use exempt::Exemption;
 
 /// A configuration, checked and made ready: all that a decision depends on beside the request.
 #[derive(Debug)]
@@ -79,70 +77,13 @@ pub struct Policy {
     /// `signatureEngine`.
     pub signature_engine: Engine,
     /// `tokenCache`.
-    pub token_cache: cache::Bounds,
+    pub token_cache: TokenCacheBounds,
     /// What cached tokens were verified under.
     pub generation: cache::Generation,
     /// `onInvalidConfig`.
     pub on_invalid_config: OnInvalidConfig,
     /// `instance`.
     pub instance: Option<String>,
-}
-
-/// `filterState`: whether access logs can show what was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FilterState {
-    /// They can.
-    Set,
-    /// They cannot: each fact is a call to the host, and together they are a quarter of what a request
-    /// with a cached token costs.
-    Unset,
-}
-
-/// `signatureEngine`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    /// The host's where it proved itself, else the portable one.
-    Auto,
-    /// The module's own.
-    Portable,
-}
-
-/// `mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Everything but the refusals, which are only told.
-    DryRun,
-    /// Refusals refuse.
-    Enforce,
-}
-
-/// `missingToken`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingToken {
-    /// Anonymous requests go on to the policies.
-    Allow,
-    /// 401 `token_missing`.
-    Reject,
-}
-
-/// `identityHeaders.onSpoof`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnSpoof {
-    /// 403 `identity_spoofed`.
-    Reject,
-    /// The forged header is removed and the request goes on.
-    Strip,
-}
-
-/// `limits`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How a token is read.
-    pub token: compact::Limits,
-    /// Names and values of all emitted headers together, in bytes.
-    pub emitted_bytes: usize,
-    /// Signature checks of one token over all rules.
-    pub signature_checks: usize,
 }
 
 /// A configuration that was read: the policy, and what is worth a second look.

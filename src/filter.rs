@@ -8,12 +8,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::config::{FilterState, Policy};
+use crate::config::Policy;
 use crate::decide::{Decision, Session, after_pending, decide, while_pending};
+use crate::headers::Edits;
+use crate::policy::FilterState;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::stream::{HeadersStatus, Release, Stage, TrailersStatus};
-use crate::token::Edits;
 use crate::trailers;
 use host::MapType;
 use observe::Observer;

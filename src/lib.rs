@@ -31,8 +31,11 @@ pub mod request;
 
 pub mod decide;
 
-pub mod identity;
+pub mod emit;
+pub mod headers;
 pub mod path;
+pub mod policy;
+pub mod scrub;
 pub mod token;
 pub mod trailers;
 

@@ -9,9 +9,9 @@ use crate::authorize::{DryRun, Judgement};
 use crate::cache;
 use crate::codec::json::Value;
 use crate::codec::query::without_query;
-use crate::config::{DecisionLog, Emit, HashKey};
 use crate::decide::Decision;
 use crate::denial::Denial;
+use crate::policy::{DecisionLog, Emit, HashKey};
 use crate::request::peer::Certainty;
 use crate::request::{Connection, Request};
 

@@ -6,7 +6,7 @@
 
 use crate::cache;
 use crate::decide::Decision;
-use crate::identity::fold;
+use crate::scrub::fold;
 
 pub mod family;
 pub mod registry;

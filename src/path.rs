@@ -10,20 +10,7 @@ use std::borrow::Cow;
 
 use crate::codec::percent::code;
 use crate::codec::query::{split_once, without_query};
-
-/// `pathNormalization` (Istio MeshConfig `pathNormalization.normalization`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Normalization {
-    /// Percent codes of unreserved characters, backslashes and dot segments.
-    #[default]
-    Base,
-    /// As `MergeSlashes`, encoded slashes and backslashes first of all.
-    DecodeAndMergeSlashes,
-    /// As `Base`, then runs of slashes.
-    MergeSlashes,
-    /// Nothing.
-    None,
-}
+use crate::policy::Normalization;
 
 impl Normalization {
     /// Whether a run of slashes is one.

@@ -6,43 +6,8 @@
 use std::borrow::Cow;
 
 use crate::denial::{Denial, phrase};
+use crate::policy::{Details, Format, Responses};
 use crate::request::Request;
-
-/// `responses`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Responses {
-    /// `format`.
-    pub format: Format,
-    /// `details`.
-    pub details: Details,
-    /// `challengeAnonymous`: what policies refuse to a request without identity is 401
-    /// `token_missing` with a challenge.
-    pub challenge_anonymous: bool,
-}
-
-/// `responses.format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// RFC 9457.
-    ProblemJson,
-    /// One line of plain text, as Envoy does it.
-    Text,
-}
-
-/// `responses.details`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Details {
-    /// Body and challenge name the cause.
-    Full,
-    /// Body and challenge hold the status's standard phrase only.
-    Terse,
-}
-
-impl Default for Responses {
-    fn default() -> Self {
-        Self { format: Format::Text, details: Details::Full, challenge_anonymous: false }
-    }
-}
 
 /// The answer to a refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use crate::codec::json::{self, Value};
 use crate::codec::redaction;
-use crate::config::{Mode, Policy};
+use crate::config::Policy;
 use crate::crypto::Algorithm;
 use crate::crypto::SignatureEngine;
 use crate::jwks::KeySet;
+use crate::policy::Mode;
 use crate::remote::Ring;
 
 /// The SHA-256 of a configuration. Of its members in order, without white space: istiod does not keep either.

@@ -18,7 +18,6 @@ mod place;
 mod take;
 
 pub use locations::Locations;
-pub use take::{Edits, Lines};
 
 /// A place where rules look for tokens (RequestAuthentication `fromHeaders`, `fromParams`,
 /// `fromCookies`; Usher's `fromWebSocketProtocol`).

@@ -3,9 +3,10 @@
 //! Trailers come when the request went on already, and many a server reads them beside the headers. So they hold
 //! no identity that a client made up, and no token that is withheld from the headers. They decide nothing.
 
-use crate::config::{Mode, Policy};
+use crate::config::Policy;
+use crate::headers::Edits;
+use crate::policy::Mode;
 use crate::request::Request;
-use crate::token::Edits;
 
 /// What happens to these trailers: names in lower case, each with its value.
 pub fn edits(policy: &Policy, trailers: Vec<(Vec<u8>, Vec<u8>)>) -> Edits {

@@ -6,7 +6,8 @@
 mod common;
 
 use serde_json::Value;
-use usher::path::{Normalization, normalize};
+use usher::path::normalize;
+use usher::policy::Normalization;
 use usher_tests::{shared, spelling};
 
 use common::usher;

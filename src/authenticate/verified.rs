@@ -7,9 +7,9 @@ use super::{Expiration, JwtRule, JwtRules};
 use crate::claims::Identity;
 use crate::compact::{Compact, Header};
 use crate::denial::Denial;
+use crate::headers::Emitted;
+use crate::headers::Lines;
 use crate::heap;
-use crate::identity::Emitted;
-use crate::token::Lines;
 
 /// Proof that a token was verified, and what it says.
 ///

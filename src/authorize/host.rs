@@ -5,7 +5,7 @@
 //! and of several Host lines, which Envoy joins with commas, perhaps the last: where a match refuses,
 //! each of these counts.
 
-use super::index::Key;
+use super::key::Key;
 use super::polarity::Polarity;
 use super::text::{Form, Star, TextSet, form};
 use crate::request::Request;

@@ -22,7 +22,6 @@ mod table;
 
 use filing::{Kind, Slot};
 use peers::PeerParts;
-pub(crate) use table::Key;
 use table::{Candidates, Table};
 
 /// Fewer rules than this are tried one by one.

@@ -6,7 +6,7 @@
 
 use std::cell::OnceCell;
 
-use super::index::Key;
+use super::key::Key;
 use super::polarity::Polarity;
 use super::text::{Form, Star, TextSet, form, is_dots};
 use crate::codec::query::split_once;

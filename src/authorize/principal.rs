@@ -3,7 +3,7 @@
 //! Source: istio/istio pilot/pkg/security/authz/model/generator.go (requestPrincipalGenerator). Both
 //! claims must be strings; they are matched apart, the slash is only notation.
 
-use super::index::Key;
+use super::key::Key;
 use super::text::{Star, TextSet};
 use crate::claims::Identity;
 

@@ -169,7 +169,9 @@ impl Condition {
         let (polarity, negated) = (rule.polarity, rule.polarity.negated());
         self.values.as_ref().is_none_or(|test| test.matches(facts, polarity))
             && self.all.iter().all(|test| test.matches(facts, polarity))
-            && self.values_from.as_ref().is_none_or(|from| from.matches(rule, facts))
+            && self.values_from.as_ref().is_none_or(|from| {
+                from.matches(rule.polarity, &|name| rule.captured(name, facts), facts)
+            })
             && !self.not_values.as_ref().is_some_and(|test| test.matches(facts, negated))
     }
 }

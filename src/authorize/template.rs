@@ -4,7 +4,7 @@
 //! (docs/semantics.md, "Path templates"). A template is matched from the left, then what follows `{**}`
 //! from the right: no choice is ever made twice, so a path of any length costs its length.
 
-use super::index::Key;
+use super::key::Key;
 use super::polarity::Polarity;
 use crate::path::is_segment_byte;
 

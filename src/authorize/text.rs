@@ -4,7 +4,7 @@
 //! matches". A set answers in the time of the text it is asked about, however many values it holds;
 //! nothing is compiled to a regex.
 
-use super::index::Key;
+use super::key::Key;
 use crate::hash::{FastSet, length_bit};
 use crate::prefix_tree::{Direction, PrefixTree};
 

@@ -6,7 +6,7 @@
 //! Each side is read once, so that the work grows with the request alone.
 
 use super::facts::{Attribute, Facts};
-use super::rule::Rule;
+use super::polarity::Polarity;
 
 /// `valuesFrom` and `valuesFromAll`.
 #[derive(Clone, Debug)]
@@ -49,10 +49,15 @@ impl ValuesFrom {
         self.quantifier == Quantifier::All && self.attribute.is_written_by_client()
     }
 
-    /// Absent on either side is no match.
-    pub(super) fn matches(&self, rule: &Rule, facts: &Facts<'_>) -> bool {
-        let of_many = rule.polarity.is_wide();
-        let written = match self.written_sources(rule, facts) {
+    /// Absent on either side is no match. `captured`: what the rule's path templates captured under a name.
+    pub(super) fn matches<'f>(
+        &self,
+        polarity: Polarity,
+        captured: &dyn Fn(&str) -> Vec<&'f [u8]>,
+        facts: &Facts<'f>,
+    ) -> bool {
+        let of_many = polarity.is_wide();
+        let written = match self.written_sources(polarity, captured, facts) {
             Written::Many => return of_many,
             Written::None => None,
             Written::One(text) => Some(text),
@@ -60,18 +65,18 @@ impl ValuesFrom {
         let is_written = |text: &[u8]| written.as_deref() == Some(text);
         if self.quantifier == Quantifier::Any && self.attribute.is_written_by_client() {
             let mut key = Written::None;
-            facts.any(&self.attribute, rule.polarity, &mut |text| key.add(text));
+            facts.any(&self.attribute, polarity, &mut |text| key.add(text));
             return match key {
                 Written::Many => of_many,
                 Written::None => false,
                 Written::One(key) => {
-                    is_written(&key) || self.any_verified(rule, facts, &mut |text| text == key)
+                    is_written(&key) || self.any_verified(polarity, facts, &mut |text| text == key)
                 }
             };
         }
         // Sorted, and not hashed: the keys are not the configuration's.
         let mut verified = Vec::new();
-        self.any_verified(rule, facts, &mut |text| {
+        self.any_verified(polarity, facts, &mut |text| {
             verified.push(text.to_vec());
             false
         });
@@ -80,8 +85,7 @@ impl ValuesFrom {
             is_written(text)
                 || verified.binary_search_by(|known| known.as_slice().cmp(text)).is_ok()
         };
-        let any =
-            |test: &mut dyn FnMut(&[u8]) -> bool| facts.any(&self.attribute, rule.polarity, test);
+        let any = |test: &mut dyn FnMut(&[u8]) -> bool| facts.any(&self.attribute, polarity, test);
         match self.quantifier {
             Quantifier::Any => any(&mut |text| is_source(text)),
             Quantifier::All => {
@@ -96,16 +100,21 @@ impl ValuesFrom {
     }
 
     /// What the client wrote, in all sources together.
-    fn written_sources(&self, rule: &Rule, facts: &Facts<'_>) -> Written {
+    fn written_sources<'f>(
+        &self,
+        polarity: Polarity,
+        captured: &dyn Fn(&str) -> Vec<&'f [u8]>,
+        facts: &Facts<'f>,
+    ) -> Written {
         let mut written = Written::None;
         for source in &self.sources {
             match source {
                 ValueSource::Attribute(other) if other.is_written_by_client() => {
-                    facts.any(other, rule.polarity, &mut |text| written.add(text));
+                    facts.any(other, polarity, &mut |text| written.add(text));
                 }
                 ValueSource::Attribute(_) => {}
                 ValueSource::Path(name) => {
-                    rule.captured(name, facts).into_iter().any(|text| written.add(text));
+                    captured(name).into_iter().any(|text| written.add(text));
                 }
             }
         }
@@ -114,13 +123,13 @@ impl ValuesFrom {
 
     fn any_verified(
         &self,
-        rule: &Rule,
+        polarity: Polarity,
         facts: &Facts<'_>,
         test: &mut dyn FnMut(&[u8]) -> bool,
     ) -> bool {
         self.sources.iter().any(|source| match source {
             ValueSource::Attribute(other) if !other.is_written_by_client() => {
-                facts.any(other, rule.polarity, test)
+                facts.any(other, polarity, test)
             }
             ValueSource::Attribute(_) | ValueSource::Path(_) => false,
         })

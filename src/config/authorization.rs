@@ -10,9 +10,10 @@ use std::collections::HashSet;
 use crate::authorize::polarity::Polarity;
 use crate::authorize::rule::{Condition, Operand, Rule, Test};
 use crate::authorize::values_from::{Quantifier, ValuesFrom};
-use crate::authorize::{Action, Context, Needs, Policies, Policy, PolicyReply};
+use crate::authorize::{Context, Needs, Policies, Policy, PolicyReply};
 use crate::codec::problems::{Node, Object, Problems};
 use crate::hash::FastSet;
+use crate::policy::Action;
 
 mod attribute;
 mod values;

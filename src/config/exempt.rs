@@ -3,6 +3,7 @@
 use super::authorization;
 use crate::authorize::rule::{Operand, first_operation};
 use crate::codec::problems::{Node, Object, Problems};
+use crate::policy::ExemptToken;
 use crate::request::Request;
 
 /// One entry of `exempt`.
@@ -11,15 +12,6 @@ pub struct Exemption {
     operation: Operand,
     /// What becomes of a token that is there all the same.
     pub token: ExemptToken,
-}
-
-/// `exempt[].token`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExemptToken {
-    /// Not looked at.
-    Ignore,
-    /// Verified if there; a bad one is refused, a good one's identity emitted.
-    Optional,
 }
 
 impl Exemption {

@@ -11,8 +11,8 @@ use crate::authenticate::{
 use crate::claims::ClaimName;
 use crate::codec::problems::{Node, Object, Problems};
 use crate::crypto::Algorithm;
-use crate::identity::encode::{ClaimFormat, PayloadEncoding, TextEncoding};
-use crate::identity::{ClaimHeader, Emission, PayloadHeader};
+use crate::policy::{ClaimFormat, PayloadEncoding, TextEncoding};
+use crate::policy::{ClaimHeader, Emission, PayloadHeader};
 use crate::remote::Keys;
 
 /// Envoy's default (docs/semantics.md, "Expiration and clock skew").

@@ -8,15 +8,7 @@
 use super::{CONFIG_DEPTH, Policy};
 use crate::codec::json::{self, Value};
 use crate::codec::problems::{Object, Problems};
-
-/// `onInvalidConfig`: what is in force when a configuration comes that is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnInvalidConfig {
-    /// Nothing: every request is refused.
-    Deny,
-    /// The last good one, if there was one.
-    KeepLast,
-}
+use crate::policy::OnInvalidConfig;
 
 const ON_INVALID_CONFIG: [(&str, OnInvalidConfig); 2] =
     [("keepLast", OnInvalidConfig::KeepLast), ("deny", OnInvalidConfig::Deny)];

@@ -1,69 +1,16 @@
 //! The fields of a pluginConfig that are no rules.
 
 use super::jwt_rule::{emitted_name, top_level_claims};
-use super::{Engine, FilterState, Limits, MissingToken, Mode, OnSpoof};
 use crate::authenticate::JwtRules;
 use crate::authorize::Policies;
-use crate::cache;
 use crate::codec::decimal::Decimal;
 use crate::codec::json::Value;
 use crate::codec::problems::{Node, Object, Problems};
-use crate::compact;
-use crate::log::limit::Rate;
-use crate::path::Normalization;
-use crate::reply::{Details, Format, Responses};
-use crate::request::peer::PeerIdentity;
-
-/// `sourceAddress`: where the TCP peer is known from (docs/semantics.md, "What a plugin can see").
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SourceAddress {
-    /// Envoy's `source.address`, where the operator vouches that no header can change it.
-    Connection,
-    /// The filter-state key that a `set_filter_state` filter ahead fills.
-    FilterState(String),
-}
-
-/// `decisionLog`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DecisionLog {
-    /// Which decisions are logged.
-    pub emit: Emit,
-    /// Which part of the allowed ones, from 0 to 1.
-    pub sample: f64,
-    /// How many of the others in a second, in each worker.
-    pub refusals_per_second: Rate,
-    /// The claims that a line may name.
-    pub claims: Vec<String>,
-    /// Whether claims are shown as hashes.
-    pub hash: Option<HashKey>,
-}
-
-impl Default for DecisionLog {
-    fn default() -> Self {
-        let (claims, rate) = (vec!["sub".to_owned()], Rate::default());
-        Self { emit: Emit::Denied, sample: 1.0, refusals_per_second: rate, claims, hash: None }
-    }
-}
-
-/// `decisionLog.hashKey`: what the hashes of claims are keyed with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HashKey {
-    /// The text that is configured, so that hashes are the same everywhere.
-    Given(Vec<u8>),
-    /// A random one that lives as long as the proxy does.
-    OfProcess,
-}
-
-/// `decisionLog.emit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Emit {
-    /// Every decision.
-    All,
-    /// Refusals only.
-    Denied,
-    /// None.
-    None,
-}
+use crate::policy::{
+    CorsPreflight, DecisionLog, Details, Emit, Engine, FilterState, Format, HashKey, Limits,
+    MissingToken, Mode, Normalization, OnSpoof, PeerIdentity, Rate, Responses, SourceAddress,
+    TokenCacheBounds, TokenLimits,
+};
 
 /// Four times the keys that an issuer was seen to rotate through without `kid`; a check with Envoy's own
 /// cryptography costs 30 to 100 microseconds, so that no token costs more than 3 milliseconds.
@@ -101,15 +48,6 @@ fn default_missing_token(jwt: &JwtRules, policies: &Policies) -> MissingToken {
     } else {
         MissingToken::Reject
     }
-}
-
-/// `corsPreflight`: what is asked of a CORS preflight, which a browser sends without a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CorsPreflight {
-    /// The policies, as of a request without identity.
-    Authorize,
-    /// What is asked of every other request.
-    RequireToken,
 }
 
 pub(super) fn cors_preflight(object: &Object<'_>, problems: &Problems) -> CorsPreflight {
@@ -271,7 +209,7 @@ fn hash_key(node: &Node<'_>, problems: &Problems) -> Option<Vec<u8>> {
 
 pub(super) fn limits(object: &Object<'_>, problems: &Problems) -> Limits {
     let mut limits = Limits {
-        token: compact::Limits::default(),
+        token: TokenLimits::default(),
         emitted_bytes: EMITTED_BYTES,
         signature_checks: SIGNATURE_CHECKS,
     };
@@ -312,8 +250,8 @@ pub(super) fn signature_engine(object: &Object<'_>, problems: &Problems) -> Engi
     given.unwrap_or(Engine::Auto)
 }
 
-pub(super) fn token_cache(object: &Object<'_>, problems: &Problems) -> cache::Bounds {
-    let mut bounds = cache::Bounds::default();
+pub(super) fn token_cache(object: &Object<'_>, problems: &Problems) -> TokenCacheBounds {
+    let mut bounds = TokenCacheBounds::default();
     let Some(inner) = object.field("tokenCache").and_then(|node| node.object(problems)) else {
         return bounds;
     };

@@ -10,10 +10,11 @@ use crate::compact::Header;
 use crate::config::Policy;
 use crate::crypto::Algorithm;
 use crate::denial::Denial;
+use crate::headers::Edits;
 use crate::remote::Want;
 use crate::reply::{Circumstances, Reply};
 use crate::request::Request;
-use crate::token::{Edits, Place};
+use crate::token::Place;
 
 use super::withhold;
 

@@ -4,9 +4,11 @@
 //! refused request that holds whatever the reason, so a token that was never looked at goes too.
 
 use super::Way;
-use crate::config::{Mode, Policy};
+use crate::config::Policy;
+use crate::headers::Edits;
+use crate::policy::Mode;
 use crate::request::Request;
-use crate::token::{Edits, Locations, default_places};
+use crate::token::{Locations, default_places};
 
 /// The edits of a refused request, the same on every exit: no forged header and no token, but where a
 /// token was verified by a rule that forwards it. While no configuration is in force the default places

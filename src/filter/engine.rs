@@ -3,10 +3,10 @@
 use std::cell::OnceCell;
 
 use super::host;
-use crate::config::Engine;
 use crate::crypto::SignatureEngine;
 use crate::crypto::host::{FUNCTION, HostEngine};
 use crate::crypto::portable::Portable;
+use crate::policy::Engine;
 
 thread_local! {
     static HOST: OnceCell<HostEngine> = const { OnceCell::new() };

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::host::property;
-use crate::config::{Policy, SourceAddress};
-use crate::request::peer::{self, Peer, PeerIdentity};
+use crate::config::Policy;
+use crate::policy::PeerIdentity;
+use crate::policy::SourceAddress;
+use crate::request::peer::{self, Peer};
 use crate::request::{Connection, metadata};
 
 /// Fills in what `policy` needs.

@@ -8,22 +8,7 @@ use std::hash::BuildHasher as _;
 
 use crate::decide::Decision;
 use crate::hash::FastSet;
-
-/// `decisionLog.refusalsPerSecond`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rate {
-    /// So many lines a second, beside the first ones.
-    PerSecond(u32),
-    /// As many as there are.
-    Unlimited,
-}
-
-impl Default for Rate {
-    /// Enough to see who is refused, and 12 KiB a second at most in a usual configuration.
-    fn default() -> Self {
-        Self::PerSecond(50)
-    }
-}
+use crate::policy::Rate;
 
 /// The state of one plugin in one worker.
 #[derive(Clone, Debug, Default)]

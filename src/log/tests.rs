@@ -302,7 +302,7 @@ proptest! {
         let payload = encode(br#"{"iss":"idp","sub":"mmosley","exp":1700000060}"#);
         let signature = encode(&[0x5a; 32]);
         let token = format!("{}.{payload}.{signature}", encode(header.as_bytes()));
-        let read = crate::compact::parse(token.as_bytes(), &crate::compact::Limits::default());
+        let read = crate::compact::parse(token.as_bytes(), &crate::policy::TokenLimits::default());
         prop_assert!(read.is_ok(), "{header}: {read:?}");
         // In a path some of its bytes may be percent-encoded.
         let spelt: String = token.bytes().zip(coded.iter().chain(std::iter::repeat(&false)))

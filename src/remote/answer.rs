@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::{Discovered, Location, Millis, Selection};
 use crate::codec::json::{self, Value};
-use crate::codec::problems::{Node, Problems};
+use crate::codec::problems::{InvalidConfig, Node, Problems};
 use crate::jwks::{KeySet, Origin};
 
 /// The largest answer that is read, in bytes. A key is about 500, a certificate chain in it 10,000.
@@ -171,7 +171,7 @@ pub(super) fn read(body: &str, selection: &Selection) -> Result<(KeySet, Vec<Str
     let keys = keys.map(|keys| keys.pinned(&selection.pins, &problems));
     let (errors, warnings) = problems.into_parts();
     // Both may repeat what the server sent.
-    let plain = |notes: Vec<crate::config::InvalidConfig>| -> Vec<String> {
+    let plain = |notes: Vec<InvalidConfig>| -> Vec<String> {
         notes.iter().map(|note| note.to_string().escape_default().to_string()).collect()
     };
     match keys {

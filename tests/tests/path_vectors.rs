@@ -2,7 +2,8 @@
 //! `path_unsafe`.
 
 use serde_json::Value;
-use usher::path::{Normalization, normalize};
+use usher::path::normalize;
+use usher::policy::Normalization;
 
 #[test]
 fn every_path_has_its_normal_form() {

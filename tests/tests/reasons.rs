@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use usher::denial::{Denial, Malformed, phrase};
-use usher::reply::{Circumstances, Details, Reply, Responses};
+use usher::policy::{Details, Responses};
+use usher::reply::{Circumstances, Reply};
 use usher::request::bounds::Bound;
 use usher_tests::verdict::get;
 

@@ -5,11 +5,12 @@
 
 use serde_json::{Value, json};
 use usher::codec::problems::{Node, Problems};
-use usher::compact::{self, Limits};
+use usher::compact;
 use usher::crypto::Algorithm;
 use usher::crypto::{SignatureEngine as _, portable::Portable};
 use usher::denial::{Denial, Malformed};
 use usher::jwks::{KeySet, Origin, Published};
+use usher::policy::TokenLimits;
 use usher_tests::verdict::{Ask as _, Core, get, with};
 
 // RFC 7515 appendix A.1.1: the shared key.
@@ -202,7 +203,7 @@ fn rfc_7515_and_7519_tokens_of_joe() {
 
 #[test]
 fn rfc_7515_a_5_and_rfc_7519_a_1_are_no_signed_tokens() {
-    let read = |token: &str| compact::parse(token.as_bytes(), &Limits::default()).unwrap_err();
+    let read = |token: &str| compact::parse(token.as_bytes(), &TokenLimits::default()).unwrap_err();
     assert_eq!(read(A5), Denial::TokenMalformed(Malformed::Form));
     assert_eq!(read(RFC_7519_A1), Denial::TokenMalformed(Malformed::Encrypted));
 }
@@ -245,7 +246,7 @@ fn signatures_of_other_payloads() {
         assert!(!verifies(&jwk, algorithm, &format!("{signed}A"), signature), "{what}, tampered");
         // Not one of these payloads is a JSON object: as a token each is refused, whoever signed it.
         let token = format!("{signed}.{signature}");
-        let refusal = compact::parse(token.as_bytes(), &Limits::default()).unwrap_err();
+        let refusal = compact::parse(token.as_bytes(), &TokenLimits::default()).unwrap_err();
         assert_eq!(refusal, Denial::TokenMalformed(Malformed::PayloadJson), "{what}");
     }
 }

@@ -7,7 +7,7 @@ use usher::Policy;
 use usher::claims::ClaimName;
 use usher::codec::json::{Map, Value};
 use usher::codec::problems::Problems;
-use usher::config::MissingToken;
+use usher::policy::MissingToken;
 
 use super::{Manifest, Notes, object};
 use crate::manifest::Waypoints;

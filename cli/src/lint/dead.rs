@@ -2,7 +2,8 @@
 
 use usher::codec::json::Value;
 use usher::codec::problems::{Problems, did_you_mean};
-use usher::path::{self, Normalization};
+use usher::path::{self};
+use usher::policy::Normalization;
 
 use super::view::{Policy, View, conditions, operands, texts};
 

@@ -8,7 +8,7 @@ mod open;
 use usher::Policy;
 use usher::codec::json::{self, Value};
 use usher::codec::problems::Problems;
-use usher::config::{CorsPreflight, MissingToken, Mode};
+use usher::policy::{CorsPreflight, MissingToken, Mode};
 
 use super::view::{self, View, conditions, filled, operands, texts};
 use crate::manifest::PluginConfig;

@@ -4,7 +4,7 @@
 use usher::Policy;
 use usher::codec::json::Value;
 use usher::codec::problems::Problems;
-use usher::request::peer::PeerIdentity;
+use usher::policy::PeerIdentity;
 
 use super::view::{View, conditions, filled, operands};
 use crate::config::below;

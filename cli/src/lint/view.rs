@@ -2,7 +2,7 @@
 
 use usher::codec::json::Value;
 use usher::codec::problems::Problems;
-use usher::config::MissingToken;
+use usher::policy::MissingToken;
 
 use crate::config::below;
 

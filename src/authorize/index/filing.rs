@@ -1,8 +1,8 @@
 //! What rules can be filed under: of everything that each would need, what the fewest others need.
 
-use super::Key;
 use crate::authorize::address::octets;
 use crate::authorize::facts::{Address, Attribute};
+use crate::authorize::key::Key;
 use crate::authorize::rule::{Condition, Operand, Rule, Test};
 use crate::hash::FastMap;
 

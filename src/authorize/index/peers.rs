@@ -1,7 +1,7 @@
 //! Rules by the namespaces and service accounts that stand in a name of the peer.
 
-use super::Key;
 use super::table::{Candidates, Filed};
+use crate::authorize::key::Key;
 use crate::authorize::peer::{self, PeerName};
 use crate::hash::FastMap;
 

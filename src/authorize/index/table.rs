@@ -1,22 +1,10 @@
 //! Rules by a text, by its beginning or end, or by a segment of a path.
 
 use crate::authorize::facts::{Attribute, Facts};
+use crate::authorize::key::Key;
 use crate::authorize::polarity::Polarity;
 use crate::hash::{FastMap, FastSet};
 use crate::prefix_tree::{Direction, PrefixTree};
-
-/// What a text must be like.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Key {
-    /// This text.
-    Exact(Box<[u8]>),
-    /// Begins so.
-    Prefix(Box<[u8]>),
-    /// Is a path with this segment at this place, counted from 0.
-    Segment(usize, Box<[u8]>),
-    /// Ends so.
-    Suffix(Box<[u8]>),
-}
 
 /// Rules by keys: a look-up costs by the length of what is asked, whatever the number of rules.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use serde_json::json;
 use usher::authenticate::normalize_audience;
 use usher::codec::json::{self, Value};
 use usher::codec::problems::{Node, Problems};
-use usher::config::MissingToken;
+use usher::policy::MissingToken;
 
 /// What is different at one place.
 pub(super) struct Change {

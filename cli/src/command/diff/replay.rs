@@ -14,7 +14,8 @@ use usher::Policy;
 use usher::authorize::{self, Verdict};
 use usher::claims::{Claims, Identity};
 use usher::codec::json::{self, Value};
-use usher::config::{CorsPreflight, Exemption, MissingToken};
+use usher::config::Exemption;
+use usher::policy::{CorsPreflight, MissingToken};
 use usher::request::Request;
 
 use crate::command::Format;

@@ -9,47 +9,7 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use crate::codec::json::{Map, Value};
-
-/// `outputPayloadEncoding`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PayloadEncoding {
-    /// RFC 4648 section 4, padded.
-    Base64,
-    /// RFC 4648 section 5, unpadded: the payload's own bytes, as in Istio.
-    #[default]
-    Base64Url,
-    /// RFC 4648 section 5, padded.
-    Base64UrlPadded,
-    /// One line of JSON, non-ASCII as `\u` escapes.
-    Json,
-}
-
-/// `outputClaimToHeaders.format`: how a list is written, and that a text is a list of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimFormat {
-    /// Items joined by commas.
-    Csv,
-    /// JSON, for any value: a text in its quotes too, so that a reader can tell `true` from `"true"`.
-    Json,
-    /// A header line for each item.
-    Repeat,
-    /// Items joined by spaces.
-    Space,
-}
-
-/// `outputClaimToHeaders.encoding`: how bytes are written that are no printable ASCII.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TextEncoding {
-    /// The whole text as unpadded base64url.
-    Base64Url,
-    /// `%`, control and non-ASCII bytes and white space at the ends as percent codes; in an item of a list its
-    /// separator too.
-    #[default]
-    Percent,
-    /// UTF-8 as it is, but control bytes, and in an item of a list `%` and its separator, as percent codes. A
-    /// text with white space at an end is not written at all.
-    Raw,
-}
+use crate::policy::{ClaimFormat, PayloadEncoding, TextEncoding};
 
 /// The value of a payload header. `signed` is the payload as it stands in the token, `claims` what is
 /// to be sent of it, `chosen` whether that is less than all.

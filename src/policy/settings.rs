@@ -1,0 +1,247 @@
+//! The fields of a pluginConfig that are no rules.
+
+/// `filterState`: whether access logs can show what was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterState {
+    /// They can.
+    Set,
+    /// They cannot: each fact is a call to the host, and together they are a quarter of what a request
+    /// with a cached token costs.
+    Unset,
+}
+
+/// `signatureEngine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The host's where it proved itself, else the portable one.
+    Auto,
+    /// The module's own.
+    Portable,
+}
+
+/// `mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything but the refusals, which are only told.
+    DryRun,
+    /// Refusals refuse.
+    Enforce,
+}
+
+/// `missingToken`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingToken {
+    /// Anonymous requests go on to the policies.
+    Allow,
+    /// 401 `token_missing`.
+    Reject,
+}
+
+/// `identityHeaders.onSpoof`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSpoof {
+    /// 403 `identity_spoofed`.
+    Reject,
+    /// The forged header is removed and the request goes on.
+    Strip,
+}
+
+/// `sourceAddress`: where the TCP peer is known from (docs/semantics.md, "What a plugin can see").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceAddress {
+    /// Envoy's `source.address`, where the operator vouches that no header can change it.
+    Connection,
+    /// The filter-state key that a `set_filter_state` filter ahead fills.
+    FilterState(String),
+}
+
+/// `corsPreflight`: what is asked of a CORS preflight, which a browser sends without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CorsPreflight {
+    /// The policies, as of a request without identity.
+    Authorize,
+    /// What is asked of every other request.
+    RequireToken,
+}
+
+/// `exempt[].token`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExemptToken {
+    /// Not looked at.
+    Ignore,
+    /// Verified if there; a bad one is refused, a good one's identity emitted.
+    Optional,
+}
+
+/// `onInvalidConfig`: what is in force when a configuration comes that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInvalidConfig {
+    /// Nothing: every request is refused.
+    Deny,
+    /// The last good one, if there was one.
+    KeepLast,
+}
+
+/// `limits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How a token is read.
+    pub token: TokenLimits,
+    /// Names and values of all emitted headers together, in bytes.
+    pub emitted_bytes: usize,
+    /// Signature checks of one token over all rules.
+    pub signature_checks: usize,
+}
+
+/// How much of a token is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenLimits {
+    /// Bytes of the whole token (`limits.tokenBytes`).
+    pub token_bytes: usize,
+    /// Levels of objects and arrays in header and payload (`limits.jsonDepth`).
+    pub json_depth: usize,
+}
+
+impl Default for TokenLimits {
+    /// 16 KiB is the largest single header that common servers take (Tomcat, nginx: 8 KiB; Go: 1 MiB);
+    /// 32 levels are twice what any identity provider's nested claims were seen to use.
+    fn default() -> Self {
+        Self { token_bytes: 16_384, json_depth: 32 }
+    }
+}
+
+/// `decisionLog`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecisionLog {
+    /// Which decisions are logged.
+    pub emit: Emit,
+    /// Which part of the allowed ones, from 0 to 1.
+    pub sample: f64,
+    /// How many of the others in a second, in each worker.
+    pub refusals_per_second: Rate,
+    /// The claims that a line may name.
+    pub claims: Vec<String>,
+    /// Whether claims are shown as hashes.
+    pub hash: Option<HashKey>,
+}
+
+impl Default for DecisionLog {
+    fn default() -> Self {
+        let (claims, rate) = (vec!["sub".to_owned()], Rate::default());
+        Self { emit: Emit::Denied, sample: 1.0, refusals_per_second: rate, claims, hash: None }
+    }
+}
+
+/// `decisionLog.hashKey`: what the hashes of claims are keyed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// The text that is configured, so that hashes are the same everywhere.
+    Given(Vec<u8>),
+    /// A random one that lives as long as the proxy does.
+    OfProcess,
+}
+
+/// `decisionLog.emit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// Every decision.
+    All,
+    /// Refusals only.
+    Denied,
+    /// None.
+    None,
+}
+
+/// `decisionLog.refusalsPerSecond`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// So many lines a second, beside the first ones.
+    PerSecond(u32),
+    /// As many as there are.
+    Unlimited,
+}
+
+impl Default for Rate {
+    /// Enough to see who is refused, and 12 KiB a second at most in a usual configuration.
+    fn default() -> Self {
+        Self::PerSecond(50)
+    }
+}
+
+/// `responses`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Responses {
+    /// `format`.
+    pub format: Format,
+    /// `details`.
+    pub details: Details,
+    /// `challengeAnonymous`: what policies refuse to a request without identity is 401
+    /// `token_missing` with a challenge.
+    pub challenge_anonymous: bool,
+}
+
+/// `responses.format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// RFC 9457.
+    ProblemJson,
+    /// One line of plain text, as Envoy does it.
+    Text,
+}
+
+/// `responses.details`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Details {
+    /// Body and challenge name the cause.
+    Full,
+    /// Body and challenge hold the status's standard phrase only.
+    Terse,
+}
+
+impl Default for Responses {
+    fn default() -> Self {
+        Self { format: Format::Text, details: Details::Full, challenge_anonymous: false }
+    }
+}
+
+/// `tokenCache`: how much is kept. No entries: nothing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenCacheBounds {
+    /// Tokens.
+    pub entries: usize,
+    /// Memory that they take together.
+    pub bytes: usize,
+}
+
+impl Default for TokenCacheBounds {
+    /// What 1024 tokens of 1 KiB with flat claims take, and half as much again.
+    fn default() -> Self {
+        Self { entries: 1024, bytes: 8 << 20 }
+    }
+}
+
+/// `pathNormalization` (Istio MeshConfig `pathNormalization.normalization`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Normalization {
+    /// Percent codes of unreserved characters, backslashes and dot segments.
+    #[default]
+    Base,
+    /// As `MergeSlashes`, encoded slashes and backslashes first of all.
+    DecodeAndMergeSlashes,
+    /// As `Base`, then runs of slashes.
+    MergeSlashes,
+    /// Nothing.
+    None,
+}
+
+/// `peerIdentity`: where the peer is known from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PeerIdentity {
+    /// The certificate; on a connection without TLS the filter state that Istio fills.
+    #[default]
+    Auto,
+    /// The certificate alone.
+    Connection,
+    /// The filter state of this key alone, whatever TLS says.
+    FilterState(String),
+}
