@@ -1,6 +1,6 @@
 //! Requests as people and scripts write them -> [`Request`] as a host would tell it: from flags, from a
 //! curl command, or
-//! one JSON object a line with the fields of the shared vectors.
+//! one JSON object a line with the fields of the test vectors (`tests/vectors/authz`).
 
 mod curl;
 

@@ -1,5 +1,5 @@
 //! `usher explain --requests` answers as Istio's compiler and a real Envoy have answered: status,
-//! deciding rule, audit, and the path as the service sees it. Vectors: shared/vectors/authz.
+//! deciding rule, audit, and the path as the service sees it. Vectors: tests/vectors/authz.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at any surprise")]
 
@@ -8,7 +8,7 @@ mod common;
 use serde_json::Value;
 use usher::path::normalize;
 use usher::policy::Normalization;
-use usher_tests::{shared, spelling};
+use usher_tests::{spelling, vectors};
 
 use common::usher;
 
@@ -55,16 +55,15 @@ fn is_refused_in_another_spelling(policies: &Value, request: &Value, answer: &Va
 
 #[test]
 fn explain_agrees_with_istio_and_envoy() {
-    let Some(scenarios) = shared::text("vectors/authz/policies.jsonl") else { return };
-    let jwks: Value =
-        serde_json::from_str(&shared::text("vectors/authz/jwks.json").unwrap()).unwrap();
+    let scenarios = vectors::text("authz/policies.jsonl");
+    let jwks = vectors::json("authz/jwks.json");
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.json");
     let (mut requests, mut stricter, mut failures) = (0, 0, Vec::new());
     for line in scenarios.lines() {
         let scenario: Value = serde_json::from_str(line).unwrap();
         let id = scenario["id"].as_str().unwrap();
-        let config = shared::plugin_config(&scenario, &jwks);
+        let config = vectors::plugin_config(&scenario, &jwks);
         std::fs::write(&file, config.to_string()).unwrap();
         let sent = scenario["requests"].as_array().unwrap();
         let lines: Vec<String> = sent.iter().map(Value::to_string).collect();

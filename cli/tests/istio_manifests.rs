@@ -2,9 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at any surprise")]
 
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
+
+use usher_tests::skip;
 
 mod common;
 
@@ -79,9 +80,7 @@ fn render(name: &str, files: &[(&str, &str)]) -> Option<String> {
         std::fs::write(folder.join(file), text).unwrap();
     }
     let Ok(kubectl) = Command::new("kubectl").arg("kustomize").arg(&folder).output() else {
-        // Not println!: what that prints, the test runner keeps to itself when a test passes.
-        let why = "no kubectl here to render the overlays of istio/: `make kubectl` gets it";
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+        skip("kubectl", "none here to render the overlays of istio/: `make kubectl` gets it");
         return None;
     };
     assert!(kubectl.status.success(), "{name}: {}", String::from_utf8_lossy(&kubectl.stderr));

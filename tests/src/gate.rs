@@ -4,7 +4,7 @@
 //! stand in a `static`: its Envoy ends with the test process, however that ends.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,6 +18,7 @@ use crate::client::{Ask, Reply, http1, http2};
 use crate::envoy::Envoy;
 use crate::log::{Entry, Log};
 use crate::secrets;
+use crate::skip;
 use crate::stats::{self, Series, Tags};
 use crate::tls::{Authority, Caller, Identity};
 use crate::upstream::Upstream;
@@ -362,7 +363,7 @@ pub fn module() -> PathBuf {
 }
 
 /// The filter that faults on demand: `USHER_WASM_FAULT`, or what `make wasm-fault` has put below
-/// `target`. Where it is absent, the caller's test is skipped, see [`skip`].
+/// `target`. Where it is absent, the caller's test is skipped, see [`skip`](crate::skip()).
 #[track_caller]
 pub fn faulty_module() -> Option<PathBuf> {
     let path = std::env::var_os("USHER_WASM_FAULT")
@@ -370,7 +371,7 @@ pub fn faulty_module() -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    skip(&format!("{} is missing: `make wasm-fault` makes it", path.display()));
+    skip("usher-fault.wasm", &format!("no {}: `make wasm-fault` makes it", path.display()));
     None
 }
 
@@ -397,7 +398,7 @@ pub fn pinned_envoy() -> PathBuf {
 }
 
 /// The oldest Envoy that Usher supports, 1.36: `ENVOY_OLDEST`, or what `make envoy-oldest` has put
-/// below `target`. Where it is absent, the caller's test is skipped, see [`skip`].
+/// below `target`. Where it is absent, the caller's test is skipped, see [`skip`](crate::skip()).
 #[track_caller]
 pub fn oldest_envoy() -> Option<PathBuf> {
     let path = std::env::var_os("ENVOY_OLDEST")
@@ -405,19 +406,8 @@ pub fn oldest_envoy() -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    skip(&format!("{} is missing: `make envoy-oldest` makes it", path.display()));
+    skip("Envoy 1.36", &format!("no {}: `make envoy-oldest` gets it", path.display()));
     None
-}
-
-/// Says that a test is skipped, and why.
-///
-/// # Panics
-/// Where `USHER_REQUIRE_ALL` is set: there nothing is skipped.
-#[track_caller]
-pub fn skip(why: &str) {
-    assert!(std::env::var_os("USHER_REQUIRE_ALL").is_none(), "would be skipped: {why}");
-    // Not eprintln!: what that prints, the test runner keeps to itself when a test passes.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
 /// The `usher` command, built beside the test that runs.

@@ -12,8 +12,8 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::{Value, json};
 
 use crate::client::{Ask, Reply, http1};
-use crate::gate::skip;
 use crate::secrets;
+use crate::skip;
 
 const PROGRAM: &str = "/usr/bin/glewlwyd";
 /// The tables and the first administrator, as the package makes them.
@@ -35,7 +35,7 @@ impl Glewlwyd {
     /// Starts one in `directory` with a fresh signing key. `None`, said loudly, where it is not installed.
     pub fn start(directory: &Path) -> Option<Self> {
         if !Path::new(PROGRAM).exists() || !Path::new(TABLES).exists() {
-            skip("glewlwyd is not installed: `make test-packages` installs it");
+            skip("glewlwyd", "not installed: `make test-packages` installs it");
             return None;
         }
         let directory = directory.canonicalize().unwrap();

@@ -6,8 +6,9 @@
 //! reason Envoy's access log names.
 //!
 //! `USHER_WASM`, `ENVOY` and `ENVOY_OLDEST` name the module and the Envoys, which otherwise are where
-//! `make wasm`, `make envoy` and `make envoy-oldest` put them. With `USHER_REQUIRE_ALL` set, a test that
-//! would be skipped fails. Each gate leaves its configuration and logs in `target/gates/<test file>-<n>`.
+//! `make wasm`, `make envoy` and `make envoy-oldest` put them. With `USHER_REQUIRE_ALL=1`, a test
+//! that would be [skipped](skip()) fails. Each gate leaves its configuration and logs in
+//! `target/gates/<test file>-<n>`.
 
 pub mod bootstrap;
 pub mod client;
@@ -26,15 +27,18 @@ pub mod picture;
 pub mod ports;
 pub mod prometheus;
 pub mod secrets;
-pub mod shared;
 pub mod sidecar;
+mod skip;
 pub mod spelling;
 pub mod stats;
 pub mod tls;
 pub mod upstream;
+pub mod vectors;
 pub mod verdict;
 
 use std::sync::LazyLock;
+
+pub use skip::skip;
 
 /// Where the upstream and the HTTP/2 clients run. It outlives every single test, as the shared
 /// gates do.

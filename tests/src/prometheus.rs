@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::client::{Ask, http1};
 use crate::envoy::GUARD;
 use crate::gate::{self, Gate};
+use crate::skip;
 
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -114,14 +115,14 @@ pub fn percent(text: &str) -> String {
 }
 
 /// The folder with `prometheus` and `promtool`: `PROMETHEUS`, or what `make prometheus` has put below
-/// `target`. Where they are absent, the caller's test is skipped, see [`gate::skip`].
+/// `target`. Where they are absent, the caller's test is skipped, see [`skip`](crate::skip()).
 pub fn binaries() -> Option<PathBuf> {
     let folder = std::env::var_os("PROMETHEUS")
         .map_or_else(|| gate::root().join("target/prometheus/bin"), PathBuf::from);
     if ["prometheus", "promtool"].iter().all(|name| folder.join(name).is_file()) {
         return Some(folder);
     }
-    gate::skip(&format!("no Prometheus at {}: `make prometheus` gets it", folder.display()));
+    skip("Prometheus", &format!("none in {}: `make prometheus` gets it", folder.display()));
     None
 }
 

@@ -16,7 +16,7 @@ use usher_tests::client::{Ask, Reply, http1};
 use usher_tests::gate::Gate;
 use usher_tests::log::wait;
 use usher_tests::tls::{Authority, Identity};
-use usher_tests::{shared, spelling};
+use usher_tests::{spelling, vectors};
 
 /// Of 660 scenarios, and of the requests of each.
 const EVERY: usize = 5;
@@ -36,14 +36,8 @@ const METADATA: [(&str, &str); 4] = [
 
 #[test]
 fn a_sample_is_decided_as_istio_and_envoy_do() {
-    let (Some(files), Some(keys)) =
-        (shared::vectors("authz", "jsonl"), shared::vectors("authz", "json"))
-    else {
-        return;
-    };
-    let jwks: Value = serde_json::from_str(&std::fs::read_to_string(&keys[0]).unwrap()).unwrap();
-    let file = files.iter().find(|file| file.ends_with("policies.jsonl")).unwrap();
-    let text = std::fs::read_to_string(file).unwrap();
+    let jwks = vectors::json("authz/jwks.json");
+    let text = vectors::text("authz/policies.jsonl");
     let mut ports = free_ports();
     let scenarios: Vec<Scenario> =
         text.lines().step_by(EVERY).map(|line| Scenario::new(line, &mut ports)).collect();
@@ -98,7 +92,7 @@ fn a_sample_is_decided_as_istio_and_envoy_do() {
             got["path"] = seen.path.as_str().into();
         }
         let text = |field: &str| request[field].as_str().unwrap();
-        let policies = &shared::plugin_config(&scenario.value, &jwks)["authorizationPolicies"];
+        let policies = &vectors::plugin_config(&scenario.value, &jwks)["authorizationPolicies"];
         if got == expected {
             decided += 1;
         } else if reply.status == 403
@@ -177,7 +171,7 @@ fn free_ports() -> impl Iterator<Item = u16> {
 }
 
 fn setup(scenario: &Scenario, jwks: &Value, port: u16) -> Setup {
-    let mut config = shared::plugin_config(&scenario.value, jwks);
+    let mut config = vectors::plugin_config(&scenario.value, jwks);
     config["decisionLog"] = json!({ "emit": "none" });
     Setup::plugin(config).port(port).ahead(source_address()).ahead(metadata())
 }

@@ -13,6 +13,7 @@ use usher_tests::client::{Ask, Reply};
 use usher_tests::es512;
 use usher_tests::gate::Gate;
 use usher_tests::mint::{self, Key};
+use usher_tests::vectors;
 
 const ISSUER: &str = "https://idp.example";
 
@@ -167,50 +168,47 @@ impl Random {
 /// its own.
 #[test]
 fn public_vectors_are_judged_alike() {
-    let Some(files) = usher_tests::shared::vectors("", "json") else {
-        return;
-    };
+    let vectors = vectors::tokens();
     let mut sets: HashMap<String, String> = HashMap::new();
     let (mut rules, mut asks, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     let (mut no_config, mut no_header) = (0, 0);
-    for file in files {
-        let suite: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-        for case in suite["cases"].as_array().unwrap() {
-            let token = case["token"].as_str().unwrap();
-            if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                no_header += 1;
-                continue;
-            }
-            let set = case["jwks"].to_string();
-            let header = match sets.get(&set) {
-                Some(header) => header.clone(),
-                None => {
-                    let header = format!("x-set-{}", sets.len());
-                    let mut rule = json!({
-                        "anyIssuer": true,
-                        "jwks": case["jwks"],
-                        "allowPublishedKeys": true,
-                        "requireExpiration": false,
-                        "fromHeaders": [{ "name": header }],
-                    });
-                    rule["algorithms"] =
-                        usher::crypto::Algorithm::names().map(|(name, _)| name).collect();
-                    let alone = Policy::from_value(&json!({ "jwtRules": [rule] }));
-                    let header = if alone.is_ok() { header } else { String::new() };
-                    if alone.is_ok() {
-                        rules.push(rule);
-                    }
-                    sets.insert(set, header.clone());
-                    header
-                }
-            };
-            if header.is_empty() {
-                no_config += 1;
-                continue;
-            }
-            asks.push(Ask::get("/").header(&header, token));
-            ids.push(case["id"].as_str().unwrap().to_owned());
+    for case in &vectors.cases {
+        let token = case["token"].as_str().unwrap();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            no_header += 1;
+            continue;
         }
+        let set = case["jwks"].to_string();
+        let header = match sets.get(&set) {
+            Some(header) => header.clone(),
+            None => {
+                let header = format!("x-set-{}", sets.len());
+                let mut rule = json!({
+                    "anyIssuer": true,
+                    "jwks": case["jwks"],
+                    "allowPublishedKeys": true,
+                    "requireExpiration": false,
+                    // Most have expired, and were good: it is the signatures that are compared.
+                    "clockSkew": "500000h",
+                    "fromHeaders": [{ "name": header }],
+                });
+                rule["algorithms"] =
+                    usher::crypto::Algorithm::names().map(|(name, _)| name).collect();
+                let alone = Policy::from_value(&json!({ "jwtRules": [rule] }));
+                let header = if alone.is_ok() { header } else { String::new() };
+                if alone.is_ok() {
+                    rules.push(rule);
+                }
+                sets.insert(set, header.clone());
+                header
+            }
+        };
+        if header.is_empty() {
+            no_config += 1;
+            continue;
+        }
+        asks.push(Ask::get("/").header(&header, token));
+        ids.push(case["id"].as_str().unwrap().to_owned());
     }
     let config = json!({
         "jwtRules": rules,
@@ -233,5 +231,8 @@ fn public_vectors_are_judged_alike() {
         rules.len(),
     );
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(ids.len() > 1000 && passed > 50 && passed < ids.len(), "the vectors are all there");
+    assert!(
+        ids.len() > vectors.most() && passed > 50 && passed < ids.len(),
+        "the vectors are all there"
+    );
 }

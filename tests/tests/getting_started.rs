@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use usher_tests::gate::{self, module, pinned_envoy, root};
 use usher_tests::ports::free_row;
+use usher_tests::skip;
 
 /// How long its commands may take, on a slow machine; only waited for in vain when the test fails.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -53,9 +54,9 @@ fn shown(text: &str) -> Vec<(String, String)> {
 #[test]
 fn the_page_on_a_plain_envoy_is_true() {
     if Command::new("curl").arg("--version").output().is_err() {
-        return gate::skip(
-            "no curl here to play docs/getting-started-envoy.md with: `make toolchain` installs it",
-        );
+        let why =
+            "none here to play docs/getting-started-envoy.md with: `make toolchain` installs it";
+        return skip("curl", why);
     }
     let port = free_row(4);
     let there = |text: &str| {

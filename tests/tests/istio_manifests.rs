@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use usher::Policy;
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
-use usher_tests::gate::{Gate, oldest_envoy, skip};
-use usher_tests::istio;
+use usher_tests::gate::{Gate, oldest_envoy};
 use usher_tests::mint::{self, Key};
+use usher_tests::{istio, skip};
 
 const OVERLAYS: [&str; 4] = ["gateway", "mesh", "namespace", "workload"];
 
@@ -62,7 +62,7 @@ fn kustomize(folder: &Path) -> Option<Vec<Value>> {
             Some(istio::documents(&String::from_utf8(output.stdout).unwrap()))
         }
         Err(_) => {
-            skip("no kubectl here to render the overlays of istio/: `make kubectl` gets it");
+            skip("kubectl", "none here to render the overlays of istio/: `make kubectl` gets it");
             None
         }
     }
@@ -189,7 +189,7 @@ fn every_overlay_renders_as_a_traffic_extension_too() {
 fn modelled(manifests: &[(String, Value)]) -> Option<Vec<String>> {
     let models = root().join("target/istio-models");
     if !models.join("cloudcoil").is_dir() {
-        skip("target/istio-models is missing: `make istio-models` makes it");
+        skip("istio-models", "no target/istio-models: `make istio-models` makes it");
         return None;
     }
     let mut python = Command::new("python3")

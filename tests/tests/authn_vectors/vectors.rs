@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use usher::config::Loaded;
 use usher::decide::{Session, decide};
 use usher::{Policy, Request};
+use usher_tests::vectors;
 
 /// A moment of November 2026, when the answers were measured: after every `exp` of an expired token
 /// (2020), before every `nbf` of an early one (2096).
@@ -53,20 +54,17 @@ pub(crate) struct Upstream {
     pub(crate) headers: BTreeMap<String, Vec<String>>,
 }
 
-/// All of them; `None` where this machine has no vectors.
-pub(crate) fn all() -> Option<Vec<Case>> {
-    let files = usher_tests::shared::vectors("authn", "jsonl")?;
-    let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+/// All of them.
+pub(crate) fn all() -> Vec<Case> {
+    let text = vectors::text("authn/requests.jsonl");
     let mut session = Session::portable();
     let scenarios = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    Some(scenarios.flat_map(|scenario| cases(&scenario, &mut session)).collect())
+    scenarios.flat_map(|scenario| cases(&scenario, &mut session)).collect()
 }
 
 /// The key set that every rule has.
 pub(crate) fn jwks() -> Value {
-    let files = usher_tests::shared::vectors("authn", "json").expect("the requests have keys");
-    let [file] = files.as_slice() else { panic!("one key set, not {files:?}") };
-    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+    vectors::json("authn/jwks.json")
 }
 
 fn cases(scenario: &Value, session: &mut Session) -> Vec<Case> {

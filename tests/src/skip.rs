@@ -1,0 +1,16 @@
+//! The one way in which a test is skipped: never in silence.
+
+use std::process::Command;
+
+use crate::gate::root;
+
+/// Says that `what` is not tested here, and why, by `tools/skip`: in the output of `cargo test`, and in the
+/// summary of `make test`. What the print macros write, the test runner keeps to itself when a test passes.
+///
+/// # Panics
+/// Where `USHER_REQUIRE_ALL` is set, and `tools/skips-allowed` does not name it.
+#[track_caller]
+pub fn skip(what: &str, why: &str) {
+    let said = Command::new(root().join("tools/skip")).args([what, why]).status().unwrap();
+    assert!(said.success(), "would be skipped: {what}: {why}");
+}
