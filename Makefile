@@ -20,7 +20,7 @@ export LOCKED
 export PATH := $(PATH):$(abspath target/kubectl)
 
 # These targets install first what the machine lacks. All others install no tool of the build, and say what does.
-PREPARED := $(if $(filter run test test-repeat lint,$(MAKECMDGOALS)),toolchain)
+PREPARED := $(if $(filter run test test-all test-repeat lint,$(MAKECMDGOALS)),toolchain)
 
 WASM := target/usher.wasm
 # What the demo and the tests run.
@@ -141,8 +141,14 @@ bench: wasm envoy ## Usher beside the native filters: report and plots to target
 
 ##@ Check
 
+# Where the vectors that cannot be in the project are beside it, nothing may be skipped but what tools/skips-allowed names.
 .PHONY: test
-test: toolchain test-cargo linearity test-containers test-image ## every test, with everything that they need
+test: export USHER_REQUIRE_ALL ?= $(if $(wildcard $(or $(USHER_SHARED),../shared)/vectors),1)
+test: ## every test, with everything that they need; the last lines count what ran and what was skipped
+	@tools/tally $(MAKE) --no-print-directory test-all
+
+.PHONY: test-all
+test-all: toolchain test-cargo linearity test-containers test-image
 
 # Real programs that tests stand beside the filter: an identity provider with its database.
 TEST_PACKAGES := glewlwyd sqlite3
@@ -159,7 +165,7 @@ test-cargo: wasm wasm-fault envoy envoy-oldest prometheus test-packages istio-mo
 
 .PHONY: test-repeat
 test-repeat: toolchain wasm wasm-fault envoy envoy-oldest prometheus test-packages istio-models kubectl ## the built tests N=10 times, those with random values 200 times
-	$(RUN_ENV) tools/test-repeat $(or $(N),10)
+	$(RUN_ENV) tools/tally tools/test-repeat $(or $(N),10)
 
 .PHONY: test-observability
 test-observability: wasm envoy prometheus ## the log, the metrics, and the alerts in a real Prometheus
@@ -193,7 +199,7 @@ linearity: ## instructions for growing requests and configurations (valgrind cou
 	tools/packages valgrind
 	@if command -v valgrind >/dev/null; then \
 		cargo run $(LOCKED) --quiet --profile linearity --package usher --example linearity -- $(ONLY); \
-	else echo "SKIPPED: linearity: no valgrind here, so nothing was counted"; fi
+	else tools/skip linearity "no valgrind here, so nothing was counted"; fi
 
 .PHONY: test-istio
 test-istio: wasm envoy envoy-oldest istio-models kubectl ## the manifests of istio/: Istio's models, kustomize, and a sidecar's chain in Envoy
@@ -240,7 +246,7 @@ lint-deny: ## licenses, sources and banned crates of the dependencies
 .PHONY: lint-manifests
 lint-manifests: kubectl ## the manifests for Istio render, where there is a kubectl
 	@if command -v kubectl >/dev/null; then kubectl kustomize istio/base >/dev/null && echo "istio/base renders"; \
-	else echo "SKIPPED: no kubectl here to render istio/base"; fi
+	else tools/skip lint-manifests "no kubectl here to render istio/base"; fi
 
 .PHONY: advisories
 advisories: ## known vulnerabilities of the dependencies (asks the advisory database)

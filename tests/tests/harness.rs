@@ -1,11 +1,14 @@
-//! The harness itself: through an Envoy without Usher everything arrives as it was sent.
+//! The harness itself: through an Envoy without Usher everything arrives as it was sent, and nothing is
+//! skipped in silence.
 
+use std::path::Path;
+use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
-use usher_tests::gate::Gate;
+use usher_tests::gate::{Gate, root};
 use usher_tests::mint::{self, Key};
 use usher_tests::tls::{Authority, SERVER};
 
@@ -116,4 +119,81 @@ fn connect_has_no_path() {
         b"CONNECT service.example:443 HTTP/1.1\r\nhost: service.example:443\r\nx-case: {case}\r\n\r\n",
     );
     assert_eq!((reply.passed().method.as_str(), reply.passed().path.as_str()), ("CONNECT", ""));
+}
+
+/// Runs a tool in a folder of its own. What is skipped there is not skipped here.
+fn tool(name: &str, arguments: &[&str], require_all: &str, folder: &Path) -> Output {
+    Command::new(root().join("tools").join(name))
+        .args(arguments)
+        .current_dir(folder)
+        .env("USHER_REQUIRE_ALL", require_all)
+        .env("USHER_SKIPS", folder.join("skips"))
+        .env("SKIP", root().join("tools/skip"))
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_skip_is_said_and_collected_or_fails() {
+    for (what, require_all, skipped, message) in [
+        ("kubectl", "", true, "a skip"),
+        ("kubectl", "0", true, "nothing is required"),
+        ("kubectl", "1", false, "all is required"),
+        ("test-containers", "1", true, "all is required, but this is allowed"),
+        ("test.containers", "1", false, "a name is no pattern"),
+        ("test-containers: a container engine needs", "1", false, "a name is the whole name"),
+        ("# What may be skipped", "1", false, "a comment allows nothing"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = tool("skip", &[what, "none here"], require_all, folder.path());
+        let collected = std::fs::read_to_string(folder.path().join("skips")).unwrap_or_default();
+        let said = String::from_utf8(run.stderr).unwrap();
+        assert_eq!(run.status.success(), skipped, "{message}");
+        if skipped {
+            assert_eq!(said, format!("SKIPPED: {what}: none here\n"), "{message}");
+            assert_eq!(collected, format!("{what}: none here\n"), "{message}");
+        } else {
+            assert!(said.starts_with(&format!("NOT SKIPPED: {what}: none here")), "{message}");
+            assert_eq!(collected, "", "{message}");
+        }
+    }
+}
+
+#[test]
+fn the_last_lines_count_what_ran_and_what_was_skipped() {
+    let one = "echo 'test a ... ok'; echo 'test b ... ignored, later'; echo 'test c ... ignored'
+        echo 'test result: ok. 1 passed; 0 failed; 2 ignored; 0 measured'";
+    let skips =
+        "$SKIP kubectl 'none here'; $SKIP kubectl 'none here'; $SKIP test-image 'no skopeo here'";
+    // With `--nocapture` the outcome of a test stands on a line of its own.
+    let later =
+        "echo 'test b ... 20 logs'; echo ok; echo 'test result: ok. 1 passed; 0 failed; 0 ignored'";
+    let broken = "echo 'test result: FAILED. 3 passed; 2 failed; 0 ignored'; exit 101";
+    let not_run = "failed: sh -c ..: exit status 101; what stands after the failure was not run";
+    for (script, require_all, status, expected) in [
+        ("true", "", 0, "skipped: 0"),
+        (
+            &*[one, skips, later].join("\n"),
+            "",
+            0,
+            "tests: 2 passed, 0 failed\nskipped: 3\n  kubectl: none here\n  test-image: no skopeo here\n  \
+             c: ignored: no reason is given",
+        ),
+        (
+            one,
+            "1",
+            1,
+            "tests: 1 passed, 0 failed\nskipped: 2\n  b: ignored: later\n  c: ignored: no reason is given\n\
+             failed: USHER_REQUIRE_ALL is set, and ignored was: b, c",
+        ),
+        (broken, "", 101, &format!("tests: 3 passed, 2 failed\nskipped: 0\n{not_run}")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = tool("tally", &["sh", "-c", script], require_all, folder.path());
+        let out = String::from_utf8(run.stdout).unwrap().replace(script, "..");
+        assert_eq!(run.status.code(), Some(status), "{script}: {out}");
+        let (before, last) = out.rsplit_once("\n\n").unwrap_or(("", out.trim_start()));
+        assert_eq!(last.trim_end(), expected, "{script}");
+        assert_eq!(before.is_empty(), !script.contains("echo"), "the output goes through: {out}");
+    }
 }
