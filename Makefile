@@ -221,11 +221,15 @@ check-wasm: wasm ## the module's size, exports and imports
 	$(RUN_ENV) cargo test $(LOCKED) --quiet --package usher-tests --test module -- --nocapture --test-threads 1
 
 .PHONY: lint
-lint: toolchain lint-fmt lint-clippy lint-clippy-wasm lint-doc lint-deny lint-manifests ## every check that needs no run
+lint: toolchain lint-fmt lint-layers lint-clippy lint-clippy-wasm lint-doc lint-deny lint-manifests ## every check that needs no run
 
 .PHONY: lint-fmt
 lint-fmt: ## formatting
 	cargo fmt --all --check
+
+.PHONY: lint-layers
+lint-layers: ## the layers of src, and no circle among its files
+	tools/layers
 
 .PHONY: lint-clippy
 lint-clippy: ## clippy for this machine: the core, the command, the demo, the tests
