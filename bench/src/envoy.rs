@@ -36,7 +36,7 @@ impl Envoy {
         let begin = Instant::now();
         let child = Command::new(binary)
             .args(["--concurrency", &workers.to_string()])
-            .args(["--use-dynamic-base-id", "--log-level", "warning"])
+            .args(["--disable-hot-restart", "--log-level", "warning"])
             // Where the decision log has what it says of allowed requests.
             .args(["--component-log-level", "wasm:info"])
             .arg("--config-path")

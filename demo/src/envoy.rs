@@ -111,7 +111,7 @@ impl Envoy {
         let process = Command::new(binary)
             .arg("--config-path")
             .arg(gate.envoy_config())
-            .args(["--use-dynamic-base-id", "--log-level", "warning"])
+            .args(["--disable-hot-restart", "--log-level", "warning"])
             .args(["--file-flush-interval-msec", "10"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())

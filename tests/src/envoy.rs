@@ -51,7 +51,7 @@ impl Envoy {
             .args([
                 "--concurrency",
                 &workers.to_string(),
-                "--use-dynamic-base-id",
+                "--disable-hot-restart",
                 "--log-level",
                 "info",
             ])
