@@ -33,7 +33,7 @@ WASM_SOURCES := Cargo.toml Cargo.lock tools/wasm tools/wasm-cargo tools/exports 
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
 
 ##@ Build
 
@@ -147,6 +147,23 @@ test: export USHER_REQUIRE_ALL ?= $(if $(wildcard $(or $(USHER_SHARED),../shared
 test: ## every test, with everything that they need; the last lines count what ran and what was skipped
 	@tools/tally $(MAKE) --no-print-directory test-all
 
+# The levels. All of `cargo` is asked for the whole workspace, so that no level builds a crate anew that another has built.
+.PHONY: unit
+unit: ## the unit tests, and the core by its public functions: seconds, no Envoy; T=part of the tests' names
+	cargo test $(LOCKED) --workspace --lib --bins --test logic -- $(T)
+
+.PHONY: vectors
+vectors: ## the vectors, Wycheproof's signatures and random requests through the core and the command: a minute, no Envoy
+	cargo test $(LOCKED) --workspace --test vectors
+	cargo test $(LOCKED) --workspace --test command -- authz_vectors:: istio_validation::
+
+# What the tests with a real Envoy run or look at.
+E2E := wasm wasm-fault envoy envoy-oldest prometheus test-packages istio-models kubectl
+
+.PHONY: e2e
+e2e: $(E2E) ## the module in a real Envoy; T=remote_keys: only tests with this in their names, or with one of several words
+	$(RUN_ENV) cargo test $(LOCKED) --workspace --test e2e -- $(T)
+
 .PHONY: test-all
 test-all: toolchain test-cargo linearity test-containers test-image
 
@@ -158,22 +175,26 @@ test-packages: | $(PREPARED) ## install the programs that some tests run, where 
 	tools/packages $(TEST_PACKAGES)
 
 .PHONY: test-cargo
-test-cargo: wasm wasm-fault envoy envoy-oldest prometheus test-packages istio-models kubectl ## unit, command-line and end-to-end tests (not the containers)
+test-cargo: $(E2E) ## unit, command-line and end-to-end tests (not the containers)
 	rm -rf target/gates
 	$(RUN_ENV) cargo test $(LOCKED) --workspace
-	cargo test $(LOCKED) --package usher-tests --test logged -- --ignored --nocapture
+	cargo test $(LOCKED) --workspace --test e2e -- logged:: --ignored --nocapture
 
 .PHONY: test-repeat
-test-repeat: toolchain wasm wasm-fault envoy envoy-oldest prometheus test-packages istio-models kubectl ## the built tests N=10 times, those with random values 200 times
+test-repeat: toolchain $(E2E) ## the built tests N=10 times, those with random values 200 times
 	$(RUN_ENV) tools/tally tools/test-repeat $(or $(N),10)
 
 .PHONY: test-observability
 test-observability: wasm envoy prometheus ## the log, the metrics, and the alerts in a real Prometheus
-	$(RUN_ENV) cargo test $(LOCKED) --package usher-tests --test observability --test prometheus
+	$(RUN_ENV) cargo test $(LOCKED) --workspace --test e2e -- observability:: prometheus::
 
 .PHONY: soak
 soak: wasm envoy envoy-oldest ## the long tests in full: 100 key rotations, ten-minute outages, 1,000 reloads, 50 rounds of as many as may wait (40 minutes)
-	USHER_SOAK=1 $(RUN_ENV) cargo test $(LOCKED) --package usher-tests --test remote_keys --test reloads --test pending -- --nocapture --test-threads 2
+	@# One after the other: none takes the machine from another.
+	for module in remote_keys reloads pending; do \
+		USHER_SOAK=1 $(RUN_ENV) cargo test $(LOCKED) --workspace --test e2e -- $$module:: --skip istio_$$module:: \
+			--nocapture --test-threads 2 || exit; \
+	done
 
 .PHONY: test-containers
 test-containers: wasm envoy prometheus container-binaries ## make up, make story-up and their ends, where a container engine runs
@@ -188,7 +209,7 @@ dashboard-picture: wasm envoy prometheus ## draw docs/dashboard.png anew from a 
 .PHONY: differential
 differential: wasm envoy ## native filters and Usher on generated policies and requests; PAIRS=20000, SEED=
 	$(RUN_ENV) PAIRS="$(or $(PAIRS),20000)" SEED="$(SEED)" \
-		cargo test $(LOCKED) --workspace --test differential -- --nocapture
+		cargo test $(LOCKED) --workspace --test e2e -- differential:: --nocapture
 
 .PHONY: authorization-cost
 authorization-cost: ## instructions a request among 5 rules and among 5,000 (valgrind counts them)
@@ -203,8 +224,8 @@ linearity: ## instructions for growing requests and configurations (valgrind cou
 
 .PHONY: test-istio
 test-istio: wasm envoy envoy-oldest istio-models kubectl ## the manifests of istio/: Istio's models, kustomize, and a sidecar's chain in Envoy
-	@start=$$(date +%s); $(RUN_ENV) cargo test $(LOCKED) --package usher-tests --test istio_manifests --test istio_remote_keys \
-		--test istio_sidecar && cargo test $(LOCKED) --package usher-cli --test istio_manifests && \
+	@start=$$(date +%s); $(RUN_ENV) cargo test $(LOCKED) --workspace --test e2e --test command -- \
+		istio_manifests:: istio_remote_keys:: istio_sidecar:: && \
 		echo "test-istio: passed in $$(($$(date +%s) - start)) s"
 
 .PHONY: test-image
@@ -218,7 +239,7 @@ bare: ## make run ONCE=1 and the module's tests in a fresh clone of HEAD on a ba
 
 .PHONY: check-wasm
 check-wasm: wasm ## the module's size, exports and imports
-	$(RUN_ENV) cargo test $(LOCKED) --quiet --package usher-tests --test module -- --nocapture --test-threads 1
+	$(RUN_ENV) cargo test $(LOCKED) --quiet --workspace --test e2e -- module:: --nocapture --test-threads 1
 
 .PHONY: lint
 lint: toolchain lint-fmt lint-layers lint-clippy lint-clippy-wasm lint-doc lint-deny lint-manifests ## every check that needs no run

@@ -61,16 +61,16 @@ struct Tokens {
 
 /// Differences that another test shows, by class: they need an own key set, or two times.
 pub const TOLD_ELSEWHERE: &[(&str, &str)] = &[
-    ("a-curve-is-named", "tests/tests/istio_cases/v.rs"),
-    ("a-policy-does-not-open", "tests/tests/meanings/passage.rs"),
-    ("any-byte-in-templates", "tests/tests/dodges.rs"),
-    ("bounds", "tests/tests/bounds.rs"),
-    ("dashes-in-header-names", "tests/tests/dodges.rs"),
-    ("paths-in-utf-8", "tests/tests/dodges.rs"),
-    ("preflight-without-body", "tests/tests/redacted.rs"),
-    ("spellings-of-hosts", "tests/tests/dodges.rs"),
-    ("tokens-in-trailers", "tests/tests/pending.rs"),
-    ("zero-is-a-time", "tests/tests/istio_cases/v.rs"),
+    ("a-curve-is-named", "tests/tests/e2e/istio_cases/v.rs"),
+    ("a-policy-does-not-open", "tests/tests/logic/meanings/passage.rs"),
+    ("any-byte-in-templates", "tests/tests/e2e/dodges.rs"),
+    ("bounds", "tests/tests/e2e/bounds.rs"),
+    ("dashes-in-header-names", "tests/tests/e2e/dodges.rs"),
+    ("paths-in-utf-8", "tests/tests/e2e/dodges.rs"),
+    ("preflight-without-body", "tests/tests/e2e/redacted.rs"),
+    ("spellings-of-hosts", "tests/tests/e2e/dodges.rs"),
+    ("tokens-in-trailers", "tests/tests/e2e/pending.rs"),
+    ("zero-is-a-time", "tests/tests/e2e/istio_cases/v.rs"),
 ];
 
 /// Plays every case.

@@ -3,12 +3,11 @@
 //! One Envoy has any number of listeners, each with an Usher configured as it likes. A gate may
 //! stand in a `static`: its Envoy ends with the test process, however that ends.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::process::{Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 
 use serde_json::Value;
@@ -335,20 +334,30 @@ fn split<'b>(mut bytes: &'b [u8], mark: &[u8]) -> Vec<&'b [u8]> {
     parts
 }
 
-/// An empty directory below `target/gates`, named after the test file. It stays after the run, with
+/// An empty directory below `target/gates`, named after the module of tests. It stays after the run, with
 /// Envoy's log for whoever wonders, until the next.
 pub(crate) fn directory() -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let name = test_file();
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    static NEXT: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+    let name = tests_module();
+    let number = {
+        let mut next = NEXT.lock().unwrap();
+        let next = next.entry(name.clone()).or_default();
+        *next += 1;
+        *next - 1
+    };
     let directory = root().join(format!("target/gates/{name}-{number}"));
     let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).unwrap();
     directory
 }
 
-/// The test file that this process runs.
-pub(crate) fn test_file() -> String {
+/// The module of the test that this thread runs, such as `remote_keys`: the runner names the thread by the
+/// test. Otherwise the name of the binary.
+pub(crate) fn tests_module() -> String {
+    let thread = std::thread::current();
+    if let Some((module, _)) = thread.name().and_then(|name| name.split_once("::")) {
+        return module.to_owned();
+    }
     let file = std::env::current_exe().unwrap();
     let stem = file.file_stem().unwrap().to_str().unwrap();
     stem.rsplit_once('-').map_or(stem, |(name, _hash)| name).to_owned()
@@ -416,9 +425,19 @@ pub fn oldest_envoy() -> Option<PathBuf> {
 /// When it does not build.
 pub fn command() -> &'static Path {
     static COMMAND: LazyLock<PathBuf> = LazyLock::new(|| {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "usher-cli"])
+        let mut cargo = Command::new(env!("CARGO"));
+        // Some dependencies are built anew where these change, and once more when they change back.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(&*name);
+            }
+        }
+        // As the tests of the workspace are built: for the command alone, dependencies have other features.
+        let built = cargo
+            .args(["test", "--quiet", "--workspace", "--no-run", "--test", "command"])
             .current_dir(root())
+            .stdout(Stdio::null())
             .status()
             .unwrap();
         assert!(built.success(), "the usher command does not build");

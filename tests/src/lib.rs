@@ -1,14 +1,14 @@
 //! The harness of the end-to-end tests: hostile clients, an upstream that records what arrived, and
 //! a real Envoy with Usher in between.
 //!
-//! A test file starts one [`gate::Gate`] with a listener per configuration, shares it among its
+//! A module of tests starts one [`gate::Gate`] with a listener per configuration, shares it among its
 //! tests, and asserts on a [`client::Reply`]: what the client got, what the service saw, and which
 //! reason Envoy's access log names.
 //!
 //! `USHER_WASM`, `ENVOY` and `ENVOY_OLDEST` name the module and the Envoys, which otherwise are where
 //! `make wasm`, `make envoy` and `make envoy-oldest` put them. With `USHER_REQUIRE_ALL=1`, a test
 //! that would be [skipped](skip()) fails. Each gate leaves its configuration and logs in
-//! `target/gates/<test file>-<n>`.
+//! `target/gates/<module of tests>-<n>`.
 
 pub mod bootstrap;
 pub mod client;

@@ -1,13 +1,13 @@
 //! What no log may hold: the payload and the signature of each token that a test mints or sends.
 //!
-//! Each test process leaves its own in `target/gates/<test file>.secrets`, one token a line; when all are
-//! done, `tests/tests/logged.rs` looks for them in every byte that was logged.
+//! Each module of tests leaves its own in `target/gates/<module>.secrets`, one token a line; when all are
+//! done, `tests/tests/e2e/logged.rs` looks for them in every byte that was logged.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex};
+use std::sync::Mutex;
 
 use crate::{gate, mint};
 
@@ -36,25 +36,27 @@ fn record<'t>(parts: impl Iterator<Item = &'t str>) {
         file: File,
         tokens: HashSet<String>,
     }
-    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(|| {
-        std::fs::create_dir_all(folder()).unwrap();
-        let path = folder().join(format!("{}.secrets", gate::test_file()));
-        // Test files of two packages may have one name.
-        let file = File::options().append(true).create(true).open(path).unwrap();
-        Mutex::new(Known { file, tokens: HashSet::new() })
-    });
+    static KNOWN: Mutex<BTreeMap<String, Known>> = Mutex::new(BTreeMap::new());
     let parts: Vec<&str> = parts.filter(|part| part.len() >= PIECE).collect();
     let line = parts.join(" ");
     // A test that has failed with this lock held has failed anyway.
     let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let module = gate::tests_module();
+    let known = known.entry(module.clone()).or_insert_with(|| {
+        std::fs::create_dir_all(folder()).unwrap();
+        let path = folder().join(format!("{module}.secrets"));
+        // Modules of two packages may have one name.
+        let file = File::options().append(true).create(true).open(path).unwrap();
+        Known { file, tokens: HashSet::new() }
+    });
     if !line.is_empty() && known.tokens.insert(line.clone()) {
         writeln!(known.file, "{line}").unwrap();
     }
 }
 
-/// Adds to the log `name` of this test file, for what keeps none itself.
+/// Adds to the log `name` of this module of tests, for what keeps none itself.
 pub fn log(name: &str, bytes: &[u8]) {
-    let directory = folder().join(format!("{}-programs", gate::test_file()));
+    let directory = folder().join(format!("{}-programs", gate::tests_module()));
     std::fs::create_dir_all(&directory).unwrap();
     let path = directory.join(format!("{name}.log"));
     File::options().append(true).create(true).open(path).unwrap().write_all(bytes).unwrap();

@@ -1,0 +1,165 @@
+//! docs/configuration.md against the parser: each field that it asks for is told there and no other,
+//! each example is accepted, each wrong one answered in the very words.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+use usher::Policy;
+use usher::codec::problems::Known;
+use usher_tests::verdict::problems;
+
+const REFERENCE: &str = include_str!("../../../docs/configuration.md");
+
+/// What stands under one heading.
+struct Section {
+    /// The field that it is about; empty for the whole configuration.
+    field: String,
+    text: String,
+    examples: Vec<Example>,
+}
+
+/// A piece of YAML and what is said of it; nothing where it is good.
+struct Example {
+    configuration: Value,
+    yaml: String,
+    problems: Vec<String>,
+}
+
+fn sections() -> Vec<Section> {
+    let mut sections = Vec::new();
+    for part in REFERENCE.replace("\n### ", "\n## ").split("\n## ").skip(1) {
+        let (heading, body) = part.split_once('\n').unwrap();
+        let field = heading.strip_prefix('`').and_then(|h| h.strip_suffix('`')).unwrap_or_default();
+        let mut pieces = body.split("```yaml\n");
+        let mut text = pieces.next().unwrap().to_owned();
+        let mut examples = Vec::new();
+        for piece in pieces {
+            let (block, rest) = piece.split_once("```").expect("a closed block");
+            text.push_str(rest);
+            examples.extend(self::examples(field, block));
+        }
+        sections.push(Section { field: field.to_owned(), text, examples });
+    }
+    sections
+}
+
+fn examples(field: &str, block: &str) -> Vec<Example> {
+    let pieces = block.split("# wrong\n").enumerate();
+    pieces
+        .filter(|(_, piece)| !piece.trim().is_empty())
+        .map(|(number, piece)| {
+            let told = piece.lines().filter_map(|line| line.strip_prefix("#> "));
+            let problems: Vec<String> = told.map(str::to_owned).collect();
+            assert_eq!(problems.is_empty(), number == 0, "{field}: {piece}");
+            let snippet =
+                serde_yaml_ng::from_str(piece).unwrap_or_else(|e| panic!("{field}: {e}: {piece}"));
+            let configuration = whole(field, snippet);
+            Example { configuration, yaml: piece.to_owned(), problems }
+        })
+        .collect()
+}
+
+/// The smallest configuration, with the example where its field stands.
+fn whole(field: &str, snippet: Map<String, Value>) -> Value {
+    // A key that nobody can sign for: its private half was never kept.
+    let mut rule = json!({
+        "issuer": "https://idp.example.com",
+        "jwks": { "keys": [{
+            "kty": "EC", "crv": "P-256", "kid": "one",
+            "x": "4v4G8c-8taf0kgMZ9bkp5tI8rYuHYgRzdApa3gVjxjg",
+            "y": "dE3t6ipJGW1yWKSD1_rG13u0aeG806d0oS42aKAWPzo",
+        }] },
+    });
+    if field.is_empty() {
+        return Value::Object(snippet);
+    }
+    if field.starts_with("jwtRules[]") {
+        let rule = rule.as_object_mut().unwrap();
+        if snippet.contains_key("anyIssuer") {
+            rule.remove("issuer");
+        }
+        rule.extend(snippet);
+        return json!({ "jwtRules": [rule] });
+    }
+    let mut configuration = json!({ "jwtRules": [rule] });
+    configuration.as_object_mut().unwrap().extend(snippet);
+    configuration
+}
+
+/// Every field and every word that the parser asks for, in all good examples together.
+fn vocabulary(sections: &[Section]) -> BTreeSet<Known> {
+    let good = sections.iter().flat_map(|section| &section.examples);
+    let good = good.filter(|example| example.problems.is_empty());
+    good.flat_map(|example| Policy::vocabulary(&example.configuration)).collect()
+}
+
+#[test]
+fn each_example_is_accepted_and_each_wrong_one_is_answered_so() {
+    let mut wrong = Vec::new();
+    let mut counted = 0;
+    for section in sections() {
+        for example in &section.examples {
+            counted += 1;
+            let told = problems(&example.configuration);
+            if told != example.problems {
+                let told = told.join("\n#> ");
+                wrong.push(format!("{}:\n{}is answered\n#> {told}", section.field, example.yaml));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert!(counted > 100, "only {counted} examples");
+}
+
+#[test]
+fn each_field_is_told_and_no_other() {
+    let sections = sections();
+    let asked: BTreeSet<String> = vocabulary(&sections)
+        .into_iter()
+        .filter_map(|known| match known {
+            Known::Field(at, name) if at.is_empty() => Some(name.to_owned()),
+            Known::Field(at, name) => Some(format!("{at}.{name}")),
+            Known::Word(..) => None,
+        })
+        .collect();
+    let headings = sections.iter().map(|section| section.field.clone()).filter(|f| !f.is_empty());
+    // Of policies the fields stand in a table.
+    let rows = REFERENCE.lines().filter_map(|line| {
+        let cell = line.strip_prefix("| `authorizationPolicies")?;
+        Some(format!("authorizationPolicies{}", cell.split_once('`')?.0))
+    });
+    let told: Vec<String> = headings.chain(rows).collect();
+    let once: BTreeSet<String> = told.iter().cloned().collect();
+    assert_eq!(once.len(), told.len(), "a field is told twice");
+    let missing: Vec<_> = asked.difference(&once).collect();
+    let stale: Vec<_> = once.difference(&asked).collect();
+    assert!(missing.is_empty() && stale.is_empty(), "not told: {missing:#?}, no such: {stale:#?}");
+}
+
+#[test]
+fn each_field_has_a_type_a_default_a_meaning_and_both_examples() {
+    let sections = sections();
+    let words: Vec<(String, String)> = vocabulary(&sections)
+        .into_iter()
+        .filter_map(|known| match known {
+            Known::Word(at, word) => Some((at, word)),
+            Known::Field(..) => None,
+        })
+        .collect();
+    for Section { field, text, examples } in sections.iter().filter(|s| !s.field.is_empty()) {
+        let mut paragraphs = text.trim().split("\n\n");
+        let summary = paragraphs.next().unwrap();
+        assert!(summary.starts_with("*Type:* ") && summary.contains(" *Default:* "), "{field}");
+        let meaning = paragraphs.next().unwrap_or_default();
+        assert!(meaning.len() > 10, "{field}: what does it mean?");
+        let refused = meaning.contains("not supported in this version");
+        let good = examples.iter().any(|e| e.problems.is_empty());
+        assert_eq!(good, !refused, "{field}: a good example");
+        assert!(examples.iter().any(|e| !e.problems.is_empty()), "{field}: no wrong example");
+        // Every word that may stand there is named; of a list, at its elements.
+        let at = |path: &str| path == field || path.strip_suffix("[]") == Some(field);
+        for (_, word) in words.iter().filter(|(path, _)| at(path)) {
+            assert!(summary.contains(&format!("`{word}`")), "{field}: `{word}` is not named");
+        }
+    }
+}
