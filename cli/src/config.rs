@@ -55,9 +55,12 @@ pub(crate) fn find(file: &str) -> anyhow::Result<Result<Source, Vec<Problem>>> {
     let waypoints = Waypoints::of(documents.iter().map(|document| &document.value));
     let mut sources = Vec::new();
     let mut invalid = Vec::new();
+    let mut istios = false;
     for (number, document) in documents.into_iter().enumerate() {
         let problems = Problems::default();
-        let found = configs(&document, &waypoints, &problems).configs;
+        let manifest::Checked { configs: found, resources, .. } =
+            configs(&document, &waypoints, &problems);
+        istios |= !resources.is_empty();
         if !problems.is_valid() {
             // What is wrong with the configurations belongs to the same list.
             for config in &found {
@@ -76,6 +79,9 @@ pub(crate) fn find(file: &str) -> anyhow::Result<Result<Source, Vec<Problem>>> {
     match sources.pop() {
         Some(source) if sources.is_empty() => Ok(Ok(source)),
         Some(_) => bail!("`{file}` holds {} configurations, expected one", sources.len() + 1),
+        None if istios => bail!(
+            "`{file}` holds no configuration of Usher, but manifests of Istio: `usher convert` makes one of them"
+        ),
         None => bail!("`{file}` holds no configuration of Usher"),
     }
 }
