@@ -13,6 +13,7 @@ mod request_authentication;
 mod selector;
 mod url;
 
+pub(crate) use authorization_policy::CLOSING_PATH;
 pub(crate) use plugin::speaks_usher;
 pub(crate) use selector::{Waypoints, is_for_a_gateway, is_for_a_waypoint};
 

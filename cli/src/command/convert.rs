@@ -24,6 +24,10 @@ use crate::{Exit, config, input, output, report, style};
 /// policies that istiod would give it. Or they hold an Envoy configuration with `jwt_authn` and `rbac`.
 /// What cannot be carried over is said on standard error, with exit status 2, and then no plugin is
 /// printed: half of a migration would let in whom the whole refuses. `--to istio` prints what is left.
+///
+/// A plugin does not see what is not HTTP. Where Istio's policies close that, an AuthorizationPolicy whose
+/// name ends in `-http-only` is printed beside the plugin and goes on closing it: apply it too, and keep it.
+/// `--http-only` leaves it out, where nothing but HTTP comes.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// YAML or JSON files, `-` for standard input
@@ -41,9 +45,9 @@ pub(crate) struct Arguments {
     /// The same for a gateway: its plugin is not for inbound traffic alone, which a gateway has none of
     #[arg(long, value_name = "NS/KEY=VALUE,..")]
     gateway: Vec<String>,
-    /// `url` of the WasmPlugins
-    #[arg(long, default_value = "oci://registry.example.com/usher/usher:0.1.0")]
-    url: String,
+    /// `url` of the WasmPlugins; default: a placeholder
+    #[arg(long)]
+    url: Option<String>,
     /// The mesh's trust domain, then its aliases; default: cluster.local
     #[arg(long, value_name = "TD")]
     trust_domain: Vec<String>,
@@ -56,6 +60,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
+
+/// What stands for the URL that only the operator knows.
+const PLACEHOLDER: &str = "oci://registry.example.com/usher/usher:0.1.0";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum To {
@@ -80,6 +87,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
         }
     };
     if manifests.is_empty() && notes.is_whole() {
+        write_notes(&notes, &mut style::stderr())?;
         bail!("nothing to convert");
     }
     // Half of a migration opens too: what is left behind finds no token any more.
@@ -131,11 +139,17 @@ fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
         for text in texts {
             let mut named = workload(name, text)?;
             named.gateway |= name == "gateway";
+            if !select::is_selected(&named, &collected, &arguments.root_namespace) {
+                notes.advice(
+                    &format!("--{name} {text}"),
+                    "no policy selects it, so it gets no plugin",
+                );
+            }
             collected.workloads.push(named);
         }
     }
     let settings = Settings {
-        url: arguments.url.clone(),
+        url: arguments.url.clone().unwrap_or_else(|| PLACEHOLDER.to_owned()),
         trust_domains: arguments.trust_domain.clone(),
         path_normalization: arguments.path_normalization.clone(),
     };
@@ -144,17 +158,40 @@ fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
         manifests.extend(plugin::manifest(group, &collected, &settings, notes));
     }
     let ports = if arguments.http_only { Ports::Http } else { Ports::Any };
-    manifests.extend(tcp::guards(&groups, &collected, ports, notes));
+    let closing = tcp::guards(&groups, &collected, ports, notes);
+    let closes = !closing.is_empty();
+    manifests.extend(closing);
     readers::check(&groups, &collected, notes);
     if notes.is_whole() && !manifests.is_empty() && !collected.items.is_empty() {
-        notes.advice(
-            "then",
-            "delete the manifests that were converted once the plugins run, but keep those that are told \
-             above to stay: behind a plugin a RequestAuthentication finds no token, and its policies no \
-             identity",
-        );
+        advise_what_is_next(arguments, closes, notes);
     }
     Ok(Ok(manifests))
+}
+
+/// What is left to do with what is printed.
+fn advise_what_is_next(arguments: &Arguments, closes: bool, notes: &mut Notes) {
+    if arguments.url.is_none() {
+        notes.advice("url", format!("`{PLACEHOLDER}` is a placeholder: give your own by `--url`"));
+    }
+    notes.advice(
+        "to set",
+        "`sha256`, which pins what is fetched; `priority`, where other plugins have the same phase; and in the \
+         pluginConfig what docs/security-model.md lists (What to set), such as `identityHeaders.strip` for each \
+         header that your services believe",
+    );
+    let apply = if closes {
+        "apply all that is printed, the policies `..-http-only` too, and keep these; "
+    } else {
+        ""
+    };
+    notes.advice(
+        "then",
+        format!(
+            "{apply}delete the manifests that were converted once the plugins run, but keep those that are told \
+             above to stay: behind a plugin a RequestAuthentication finds no token, and its policies no \
+             identity"
+        ),
+    );
 }
 
 /// `shop/app=web,version=v1`.

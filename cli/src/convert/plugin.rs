@@ -9,7 +9,7 @@ use usher::remote::Location;
 
 use super::collect::{Collected, Item, Scope};
 use super::select::Group;
-use super::{Manifest, Notes, object};
+use super::{Manifest, Notes, object, tcp};
 
 /// What the manifests do not say.
 #[derive(Clone, Debug)]
@@ -45,21 +45,7 @@ pub(crate) fn manifest(
         config.insert("missingToken".to_owned(), json!("allow"));
         config.insert("jwtRules".to_owned(), Value::Array(rules));
     }
-    let asks_for_peer = asks_for_peer(&policies);
-    if asks_for_peer && group.is_at_a_waypoint(&collected.waypoints) {
-        notes.lost(
-            &format!("{}/{}", group.namespace, group.name),
-            "`ipBlocks` and `source.ip` never match at a waypoint, where nobody knows the TCP peer's \
-             address: say what is meant by `remoteIpBlocks` or by the peer's identity",
-        );
-        return None;
-    }
-    if asks_for_peer {
-        notes.lost(
-            &format!("{}/{}", group.namespace, group.name),
-            "`ipBlocks` and `source.ip` need the TCP peer's address, which a filter ahead would have to put \
-             into filter state (`sourceAddress` in docs/configuration.md): without it a DENY never matches",
-        );
+    if peer_is_asked_for(&items, group.is_at_a_waypoint(&collected.waypoints), notes) {
         return None;
     }
     if !policies.is_empty() {
@@ -263,8 +249,49 @@ fn problems(policy: &Value, settings: &Settings) -> Vec<String> {
     }
 }
 
+/// Whether a policy asks for the TCP peer's address, which a plugin is not told; each is noted with what
+/// can be done about it.
+fn peer_is_asked_for(items: &[&Item], at_a_waypoint: bool, notes: &mut Notes) -> bool {
+    let policies = || items.iter().filter(|item| item.kind == "AuthorizationPolicy");
+    let allows = policies().filter(|item| action(item) == "ALLOW" && !item.dry_run).count();
+    let mut found = false;
+    for item in policies().filter(|item| action(item) != "CUSTOM" && asks_for_peer(item)) {
+        found = true;
+        let policy = format!("`{}/{}` ({})", item.namespace, item.name, action(item));
+        if at_a_waypoint {
+            notes.lost(
+                &item.place,
+                format!(
+                    "{policy} asks for `ipBlocks` or `source.ip`, and a waypoint does not know the TCP peer's \
+                     address, so that none of them ever matches: say what is meant by `remoteIpBlocks`, or by \
+                     the peer's identity"
+                ),
+            );
+            continue;
+        }
+        // One ALLOW policy of several must match, so that none of them can be taken away from the others.
+        let stays = !tcp::asks_for_a_token(item) && (action(item) != "ALLOW" || allows <= 1);
+        let remedy = if stays {
+            "It asks for nothing of the token, so that it decides the same behind the plugin: leave it out of \
+             the input, and keep it"
+        } else {
+            "Leave it out of the input, and write it by hand into `authorizationPolicies` of the plugin, with \
+             `sourceAddress` and a filter ahead that leaves the address in filter state \
+             (docs/configuration.md); or, where the client's address is meant, with `remoteIpBlocks`"
+        };
+        notes.lost(
+            &item.place,
+            format!(
+                "{policy} asks for `ipBlocks` or `source.ip`, the TCP peer's address, which a plugin is not told. \
+                 {remedy}"
+            ),
+        );
+    }
+    found
+}
+
 /// Whether a rule asks for the TCP peer's address.
-fn asks_for_peer(policies: &[Value]) -> bool {
-    let text = Value::Array(policies.to_vec()).to_string();
+fn asks_for_peer(item: &Item) -> bool {
+    let text = item.spec.get("rules").map(ToString::to_string).unwrap_or_default();
     ["\"ipBlocks\"", "\"notIpBlocks\"", "\"source.ip\""].iter().any(|word| text.contains(word))
 }

@@ -49,6 +49,12 @@ pub(crate) fn groups(collected: &Collected, root: &str, notes: &mut Notes) -> Ve
     groups
 }
 
+/// Whether any policy holds for a workload.
+pub(crate) fn is_selected(workload: &Workload, collected: &Collected, root: &str) -> bool {
+    let Workload { namespace, labels, .. } = workload;
+    collected.items.iter().any(|item| selects(item, namespace, root, labels))
+}
+
 /// Whether an item holds for pods with these labels.
 fn selects(item: &Item, namespace: &str, root: &str, pod: &Labels) -> bool {
     let here = item.namespace == namespace || item.namespace == root;
@@ -71,6 +77,19 @@ fn by_workloads(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Gro
     };
     let held: Vec<(&Workload, Vec<usize>)> =
         collected.workloads.iter().map(|workload| (workload, holding(workload))).collect();
+    for item in items.iter().enumerate().filter_map(|(index, item)| {
+        let held = held.iter().any(|(_, set)| set.contains(&index));
+        (!held && !matches!(item.scope, Scope::Targets(_))).then_some(item)
+    }) {
+        notes.advice(
+            &item.place,
+            format!(
+                "`{}/{}` selects no workload that is known here, and is in no plugin: keep it, or name its \
+                 workload by `--workload`",
+                item.namespace, item.name
+            ),
+        );
+    }
     let mut groups: Vec<Group> = Vec::new();
     let mut done: BTreeSet<(&str, bool, Vec<usize>)> = BTreeSet::new();
     for (workload, set) in held.iter().filter(|(_, set)| !set.is_empty()) {

@@ -14,6 +14,7 @@ use usher::codec::json::Value;
 use super::collect::{Collected, Item, Labels, Scope, Service};
 use super::select::{Group, is_part};
 use super::{Manifest, Notes, object};
+use crate::manifest::CLOSING_PATH;
 
 /// Which ports the workloads have, by the user's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +95,7 @@ fn closing_policy(group: &Group) -> Manifest {
         Scope::Labels(labels) => (Some(json!({ "matchLabels": labels })), None),
         Scope::Targets(targets) => (None, Some(targets.clone())),
     };
-    let rule = json!({ "to": [{ "operation": { "paths": ["/usher-closes-what-is-no-http"] } }] });
+    let rule = json!({ "to": [{ "operation": { "paths": [CLOSING_PATH] } }] });
     let spec = object([
         ("selector", selector),
         ("targetRefs", targets),
@@ -107,8 +108,12 @@ fn closing_policy(group: &Group) -> Manifest {
         "metadata": { "name": format!("{}-http-only", group.name), "namespace": group.namespace },
         "spec": spec,
     });
-    let comment = "what is no HTTP stays closed, as by the policies that are converted: a plugin does not see it";
-    Manifest { comment: vec![comment.to_owned()], value }
+    let comment = [
+        "Closes what is not HTTP, which a plugin does not see: on a TCP chain Istio drops the HTTP fields of a",
+        "DENY rule, so that this one denies every connection there; and no HTTP request has this path.",
+        "Apply it with the plugin, and keep it. `--http-only` leaves it out, where nothing but HTTP comes.",
+    ];
+    Manifest { comment: comment.map(str::to_owned).to_vec(), value }
 }
 
 /// An ALLOW policy that must stay because another one of its group does: one of those there must match.
@@ -179,7 +184,8 @@ fn asks_on_tcp(operand: &Value) -> bool {
     })
 }
 
-fn asks_for_a_token(item: &Item) -> bool {
+/// Whether a rule asks for something that only a token says.
+pub(super) fn asks_for_a_token(item: &Item) -> bool {
     let text = item.spec.get("rules").map(ToString::to_string).unwrap_or_default();
     text.contains("equestPrincipals\":") || text.contains("\"request.auth.")
 }

@@ -4,9 +4,14 @@
 //! This judges the manifest as Istio judges it. What Istio drops in silence when it compiles the rules
 //! is the business of the reader of a pluginConfig.
 
+use serde_json::json;
 use usher::codec::problems::{Node, Object, Problems};
 
 use super::{DRY_RUN, attribute, proto, selector};
+
+/// The one path of the policies that `usher convert` prints to close what is not HTTP: on a TCP chain they
+/// are meant to deny everything, and no HTTP request has this path.
+pub(crate) const CLOSING_PATH: &str = "/usher-closes-what-is-no-http";
 
 /// What the policy does; ALLOW where it does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +123,10 @@ fn check_rule(rule: Object<'_>, action: Action, problems: &Problems) {
     if let Some(to) = &to {
         for entry in proto::objects(to, problems) {
             let operation = entry.required("operation", problems);
+            let closing = json!({ "paths": [CLOSING_PATH] });
+            let is_meant = operation.as_ref().is_some_and(|given| *given.value == closing);
             if let Some(operation) = operation.and_then(|o| o.object(problems)) {
-                no_port |= !check_operation(operation, problems);
+                no_port |= !check_operation(operation, problems) && !is_meant;
             }
             entry.finish(problems);
         }
