@@ -102,14 +102,17 @@ cli: ## build the usher command, target/release/usher
 
 .PHONY: run
 run: toolchain wasm envoy ## play the demo in a real Envoy on 127.0.0.1:10000 and keep serving; ONCE=1 stops after the examples
+	@echo "run: building the demo (some minutes the first time), then playing it"
 	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-demo --bin usher-demo -- play $(if $(filter-out 0,$(ONCE)),--once)
 
 .PHONY: story
 story: wasm envoy ## play the guides' story: write-checks, check-funds, pull-funds, token exchange, stolen tokens
+	@echo "story: building the demo (some minutes the first time), then playing it"
 	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-demo --bin usher-demo -- story --folder target/story --port 10100
 
 .PHONY: compare
 compare: wasm envoy ## Envoy's own filter and Usher in one Envoy, asked the same: the telling differences side by side
+	@echo "compare: building what it needs of the tests (some minutes the first time), then playing it"
 	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-tests --bin compare
 
 # The probe is linked statically: it is mounted into images that it knows nothing of.

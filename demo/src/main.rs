@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use usher_demo::envoy::Envoy;
 use usher_demo::issuer::{Issuer, PASSWORD};
+use usher_demo::policies::{DOORS, Door};
 use usher_demo::site::{Hosts, Site};
 use usher_demo::story::Story;
 use usher_demo::{player, serve, story};
@@ -175,6 +176,8 @@ async fn serve_story(site: Site, part: &str, wasm: &Path) -> anyhow::Result<()> 
 
 fn print_invitation(site: &Site) {
     let (port, issuer) = (site.port, site.issuer());
+    let door = |door: &Door| format!("  :{}  {}", port.saturating_add(door.offset), door.name);
+    let doors: Vec<String> = DOORS.iter().map(door).collect();
     println!(
         "
 Serving on http://127.0.0.1:{port} until Ctrl-C. Try it:
@@ -184,9 +187,15 @@ Serving on http://127.0.0.1:{port} until Ctrl-C. Try it:
   curl -i -H \"Authorization: Bearer $TOKEN\" -H 'User_Info: e30=' http://127.0.0.1:{port}/headers
   curl -i http://127.0.0.1:{port}/
 
-Each decision and its reason: {}
+The doors with the policies of demo/policies:
+{}
+
+Each request and its reason:  {} (Envoy's access log)
+The decision log, refusals:   {} (among Envoy's own lines)
 Envoy's configuration:        {}",
+        doors.join("\n"),
         site.gate().access_log().display(),
+        site.gate().envoy_log().display(),
         site.gate().envoy_config().display(),
     );
 }

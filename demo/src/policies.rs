@@ -8,21 +8,35 @@ use serde_json::{Map, Value};
 pub struct Door {
     /// How many ports behind the main listener's.
     pub offset: u16,
+    /// What its policies say, as the examples call it.
+    pub name: &'static str,
     manifests: &'static str,
 }
 
 /// Whoever has a token.
-pub const ANYONE: Door = Door { offset: 4, manifests: include_str!("../policies/anyone.yaml") };
+pub const ANYONE: Door = Door {
+    offset: 4,
+    name: "requestPrincipals `*`",
+    manifests: include_str!("../policies/anyone.yaml"),
+};
 /// Members of a group.
-pub const GROUP: Door = Door { offset: 5, manifests: include_str!("../policies/group.yaml") };
+pub const GROUP: Door =
+    Door { offset: 5, name: "group2 only", manifests: include_str!("../policies/group.yaml") };
 /// No one without a token, but for the probe.
-pub const HEALTH_CHECK: Door =
-    Door { offset: 6, manifests: include_str!("../policies/health-check.yaml") };
+pub const HEALTH_CHECK: Door = Door {
+    offset: 6,
+    name: "notPaths /health_check",
+    manifests: include_str!("../policies/health-check.yaml"),
+};
 /// DENY before ALLOW.
-pub const DENY_AND_ALLOW: Door =
-    Door { offset: 7, manifests: include_str!("../policies/deny-and-allow.yaml") };
+pub const DENY_AND_ALLOW: Door = Door {
+    offset: 7,
+    name: "DENY and ALLOW",
+    manifests: include_str!("../policies/deny-and-allow.yaml"),
+};
 /// ALLOW nothing.
-pub const NOTHING: Door = Door { offset: 8, manifests: include_str!("../policies/nothing.yaml") };
+pub const NOTHING: Door =
+    Door { offset: 8, name: "ALLOW nothing", manifests: include_str!("../policies/nothing.yaml") };
 
 /// Every door.
 pub const DOORS: [Door; 5] = [ANYONE, GROUP, HEALTH_CHECK, DENY_AND_ALLOW, NOTHING];

@@ -281,3 +281,24 @@ fn told(answer: &Answer, cause: &str) -> Result<String, String> {
         Err(format!("expected `{cause}` and a challenge, found `{}`, `{challenge}`", answer.body))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policies::DOORS;
+
+    /// The demo tells which port a door has by the name that its rows begin with.
+    #[test]
+    fn a_door_is_called_as_its_rows_are() {
+        let rows = rows(&Issuer::new(STRANGER).unwrap()).unwrap();
+        for door in DOORS {
+            let of_it = |row: &&Row| row.door == door.offset;
+            let called = |row: &&Row| row.sent.starts_with(&format!("{}: ", door.name));
+            let (has, named) = (
+                rows.iter().filter(of_it).count(),
+                rows.iter().filter(of_it).filter(called).count(),
+            );
+            assert!(has > 0 && has == named, "{}: {named} of {has} rows", door.name);
+        }
+    }
+}
