@@ -5,6 +5,7 @@ mod authorization_errors;
 mod authz_vectors;
 mod broken;
 mod common;
+mod converted;
 mod docs;
 mod explain;
 mod golden;

@@ -5,6 +5,7 @@ mod advisories;
 mod cache_memory;
 mod configuration_reference;
 mod docs;
+mod levels;
 mod meanings;
 mod published_keys;
 mod reasons;

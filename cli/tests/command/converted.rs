@@ -2,9 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at any surprise")]
 
-mod common;
-
-use common::usher;
+use crate::common::usher;
 
 /// A rule with an audience, and the key of a throw-away issuer.
 const AUTHENTICATION: &str = r#"
