@@ -1,7 +1,5 @@
 //! What `usher convert` prints is what `usher check --strict` accepts: no warning on a policy of its own making.
 
-#![expect(clippy::unwrap_used, reason = "a test may stop at any surprise")]
-
 use crate::common::usher;
 
 /// A rule with an audience, and the key of a throw-away issuer.
