@@ -9,7 +9,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use crate::claims::{ClaimName, Claims};
+use crate::claims::Claims;
 use crate::codec::json::Value;
 use crate::compact::Compact;
 use crate::crypto::Algorithm;
@@ -18,9 +18,11 @@ use crate::denial::Denial;
 use crate::hash::FastMap;
 use crate::jwks::{KeySet, Turn};
 use crate::lookup::Lookup;
-use crate::policy::Emission;
-use crate::remote::{Keys, Ring, Unavailable, Want};
-use crate::token::{Locations, Place, Prefix};
+use crate::policy::{
+    Expiration, Forward, JwtRule, MatchSubject, Prefix, RequiredClaim, TokenLocation,
+};
+use crate::remote::{Ring, Unavailable, Want};
+use crate::token::Locations;
 
 pub mod crowd;
 mod signatures;
@@ -30,89 +32,13 @@ use signatures::{Outcome, Signatures};
 pub use verified::Verified;
 use verified::{NO_CLOCK, Reuse, Timing};
 
-/// One entry of `jwtRules` (RequestAuthentication, with Usher's own fields).
-#[derive(Clone, Debug)]
-pub struct JwtRule {
-    /// What logs, metrics and `request.auth.provider` call it: its `name`, else its issuer.
-    pub provider: String,
-    /// The `iss` to be accepted; `None` is any (`anyIssuer`).
-    pub issuer: Option<String>,
-    /// Accepted audiences, normalised; none: any, and no `aud` either.
-    pub audiences: Vec<String>,
-    /// The keys, or where they come from.
-    pub keys: Keys,
-    /// Indices into [`JwtRules::places`].
-    pub places: Vec<usize>,
-    /// Whether the service gets the token too.
-    pub forward: Forward,
-    /// The headers to emit.
-    pub emission: Emission,
-    /// Claims that rules read as lists of words, in order.
-    pub space_delimited: Rc<[String]>,
-    /// `algorithms`; `None`: what the keys allow, symmetric ones aside.
-    pub algorithms: Option<Vec<Algorithm>>,
-    /// Seconds by which clocks may differ.
-    pub clock_skew: u64,
-    /// Whether `exp` must be there.
-    pub expiration: Expiration,
-    /// Seconds from `iat` to `exp` at most.
-    pub max_lifetime: Option<u64>,
-    /// Seconds from `iat` to now at most.
-    pub max_age: Option<u64>,
-    /// Accepted subjects; none: any.
-    pub subjects: Vec<MatchSubject>,
-    /// Claims that must be there.
-    pub required_claims: Vec<RequiredClaim>,
-    /// Accepted `typ`, normalised; none: any, and none at all.
-    pub types: Vec<String>,
-}
-
-/// What becomes of a verified token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forward {
-    /// The service sees it where it stood (`forwardOriginalToken: true`).
-    Keep,
-    /// It is taken out of the request.
-    Withhold,
-}
-
-/// Whether a token must say when it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiration {
-    /// Without `exp` it never ends, as in Istio.
-    Optional,
-    /// Without `exp` it is refused.
-    Required,
-}
-
-/// One accepted form of `sub`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MatchSubject {
-    /// This text.
-    Exact(String),
-    /// A text that begins so.
-    Prefix(String),
-    /// A text that ends so.
-    Suffix(String),
-}
-
-/// A claim that must be there, with one of these values if any are listed. Values are compared with a
-/// string's text, and with a number's or boolean's JSON text; of a list, with each element.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequiredClaim {
-    /// The claim.
-    pub claim: ClaimName,
-    /// Accepted values; none: any but null.
-    pub values: Vec<String>,
-}
-
 /// All rules, found by issuer.
 #[derive(Clone, Debug, Default)]
 pub struct JwtRules {
     /// In file order.
     pub rules: Vec<JwtRule>,
     /// Every place that some rule reads, each once.
-    pub places: Vec<Place>,
+    pub places: Vec<TokenLocation>,
     /// Signature checks of one token over all rules, at most (`limits.signatureChecks`).
     pub signature_checks: usize,
     /// The same places, to be found in a request.
@@ -127,7 +53,7 @@ pub struct JwtRules {
 
 impl JwtRules {
     /// Builds the index over `rules`.
-    pub fn new(rules: Vec<JwtRule>, places: Vec<Place>, signature_checks: usize) -> Self {
+    pub fn new(rules: Vec<JwtRule>, places: Vec<TokenLocation>, signature_checks: usize) -> Self {
         let mut by_issuer: FastMap<String, Vec<usize>> = FastMap::default();
         let mut any_issuer = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
@@ -183,11 +109,11 @@ impl JwtRules {
 }
 
 /// Of each place the one that finds the same token in the same line: `Bearer` with and without the space behind it.
-fn twins(places: &[Place]) -> Vec<Option<usize>> {
+fn twins(places: &[TokenLocation]) -> Vec<Option<usize>> {
     let mut twins = vec![None; places.len()];
     let mut firsts: FastMap<&str, usize> = FastMap::default();
     for (at, place) in places.iter().enumerate() {
-        if let Place::Header { name, prefix: Prefix::Bearer | Prefix::BearerOpen } = place
+        if let TokenLocation::Header { name, prefix: Prefix::Bearer | Prefix::BearerOpen } = place
             && let Some(first) = firsts.insert(name, at)
         {
             twins.get_mut(first).into_iter().for_each(|twin| *twin = Some(at));

@@ -7,12 +7,14 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::authenticate::{JwtRule, JwtRules, Verified, crowd};
+use crate::authenticate::{JwtRules, Verified, crowd};
 use crate::authorize::{self, Needs, Policies};
 use crate::cache;
 use crate::codec::json::{self, Value};
 use crate::hash::FastMap;
 use crate::jwks::{KeySet, Published};
+use crate::policy::JwtRule;
+use crate::policy::TokenLocation;
 use crate::policy::{
     CorsPreflight, DecisionLog, Engine, FilterState, Limits, MissingToken, Mode, Normalization,
     OnInvalidConfig, OnSpoof, PeerIdentity, Responses, SourceAddress, TokenCacheBounds,
@@ -20,7 +22,6 @@ use crate::policy::{
 use crate::remote::Ring;
 use crate::request::bounds;
 use crate::scrub::{Firewall, fold};
-use crate::token::Place;
 
 mod authorization;
 mod exempt;
@@ -259,10 +260,10 @@ fn reads(jwt: &JwtRules, authorization: &Policies, firewall: &Firewall) -> bound
     };
     for place in &jwt.places {
         match place {
-            Place::Cookie(_) => (reads.cookies, reads.headers) = (true, true),
-            Place::Header { .. } => reads.headers = true,
-            Place::WebSocketProtocol(_) => (reads.protocols, reads.headers) = (true, true),
-            Place::Param(_) => reads.query = true,
+            TokenLocation::Cookie(_) => (reads.cookies, reads.headers) = (true, true),
+            TokenLocation::Header { .. } => reads.headers = true,
+            TokenLocation::WebSocketProtocol(_) => (reads.protocols, reads.headers) = (true, true),
+            TokenLocation::Param(_) => reads.query = true,
         }
     }
     reads
@@ -272,10 +273,10 @@ fn reads(jwt: &JwtRules, authorization: &Policies, firewall: &Firewall) -> bound
 fn check_places(jwt: &JwtRules, firewall: &Firewall, problems: &Problems) {
     for (index, place) in jwt.places.iter().enumerate() {
         let name = match place {
-            Place::Header { name, .. } => name.as_str(),
-            Place::Cookie(_) => "cookie",
-            Place::WebSocketProtocol(_) => "sec-websocket-protocol",
-            Place::Param(_) => continue,
+            TokenLocation::Header { name, .. } => name.as_str(),
+            TokenLocation::Cookie(_) => "cookie",
+            TokenLocation::WebSocketProtocol(_) => "sec-websocket-protocol",
+            TokenLocation::Param(_) => continue,
         };
         if firewall.protects(name.as_bytes()) {
             let reader = jwt.rules.iter().position(|rule| rule.places.contains(&index));
@@ -294,7 +295,7 @@ fn check_places(jwt: &JwtRules, firewall: &Firewall, problems: &Problems) {
 /// What the readers of rules share.
 pub(crate) struct Context<'p> {
     problems: &'p Problems,
-    places: Vec<Place>,
+    places: Vec<TokenLocation>,
     /// Where in the list each place stands.
     places_by_form: FastMap<Box<[u8]>, usize>,
     /// Key sets by their text, and whether symmetric and published keys count: rules with the same keys share them.

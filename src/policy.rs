@@ -2,14 +2,22 @@
 
 mod authorization;
 mod emission;
+mod jwt_rule;
+mod keys;
+mod location;
 mod settings;
+mod url;
 
 pub use authorization::Action;
 pub use emission::{
     ClaimFormat, ClaimHeader, Emission, PayloadEncoding, PayloadHeader, TextEncoding,
 };
+pub use jwt_rule::{Expiration, Forward, JwtRule, MatchSubject, RequiredClaim};
+pub use keys::{JwksLocation, Keys, Remote, Selection, Source, Terms};
+pub use location::{Prefix, TokenLocation};
 pub use settings::{
     CorsPreflight, DecisionLog, Details, Emit, Engine, ExemptToken, FilterState, Format, HashKey,
     Limits, MissingToken, Mode, Normalization, OnInvalidConfig, OnSpoof, PeerIdentity, Rate,
     Responses, SourceAddress, TokenCacheBounds, TokenLimits,
 };
+pub use url::Location;

@@ -12,17 +12,15 @@
 
 use std::time::Duration;
 
+use crate::policy::{JwksLocation, Location, Remote, Terms};
+
 mod answer;
-mod location;
 mod record;
 mod ring;
-mod source;
 
-pub use answer::{Answer, Fault, Fetched, MOST_BYTES};
-pub use location::Location;
+pub use answer::{Answer, Discovered, Fault, Fetched, MOST_BYTES};
 pub use record::Record;
-pub use ring::{Heard, Held, Keys, Ring, Unavailable, Want};
-pub use source::{Discovered, Place, Remote, Selection, Source, Terms};
+pub use ring::{Heard, Held, Ring, Unavailable, Want};
 
 /// Milliseconds since 1970.
 pub type Millis = u64;
@@ -163,8 +161,8 @@ impl Worker {
         record.spend(at.now);
         let timeout = remote.terms.timeout;
         let (stage, location, calls) = match &remote.source.place {
-            Place::Keys(location) => (Stage::Keys, location, 1),
-            Place::Discovery { configuration, .. } => (Stage::Discovery, configuration, 2),
+            JwksLocation::Keys(location) => (Stage::Keys, location, 1),
+            JwksLocation::Discovery { configuration, .. } => (Stage::Discovery, configuration, 2),
         };
         let until = at.now.saturating_add(millis(timeout).saturating_mul(calls));
         let flight = Flight { began: at.now, until: until.saturating_add(GRACE / 2), stage };
@@ -200,7 +198,7 @@ impl Worker {
             Err(fault) => return self.failed(record, flight, fault.clone(), at),
         };
         match (flight.stage, &remote.source.place) {
-            (Stage::Discovery, Place::Discovery { issuer, configuration }) => {
+            (Stage::Discovery, JwksLocation::Discovery { issuer, configuration }) => {
                 match answer.discover(issuer, configuration) {
                     Ok(Discovered { keys }) => Step {
                         call: Some(Call { location: keys, timeout: remote.terms.timeout }),

@@ -10,45 +10,14 @@ use std::borrow::Cow;
 
 use crate::codec::percent::percent_decode;
 use crate::codec::query::{is, pair, split_once};
+use crate::policy::{Prefix, TokenLocation};
 use crate::request::Request;
 
 mod anywhere;
 mod locations;
-mod place;
 mod take;
 
 pub use locations::Locations;
-
-/// A place where rules look for tokens (RequestAuthentication `fromHeaders`, `fromParams`,
-/// `fromCookies`; Usher's `fromWebSocketProtocol`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
-    /// The cookie of this name.
-    Cookie(String),
-    /// Lines of this header (lower-case) that begin with the prefix.
-    Header {
-        /// Lower-case name.
-        name: String,
-        /// What precedes the token.
-        prefix: Prefix,
-    },
-    /// The query parameter of this name, compared percent-decoded.
-    Param(String),
-    /// An entry of `sec-websocket-protocol` that begins with this prefix: what a browser can send
-    /// instead of a header of its own.
-    WebSocketProtocol(String),
-}
-
-/// What precedes a token in a header line.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Prefix {
-    /// The scheme `Bearer` in any case (RFC 9110 section 11.1), then white space.
-    Bearer,
-    /// The same of a `prefix` without the space: white space may follow, or the token at once.
-    BearerOpen,
-    /// This text exactly; nothing where it is empty.
-    Exact(String),
-}
 
 /// A token as it stands in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +42,10 @@ pub enum Stands {
 }
 
 /// The default places (docs/semantics.md, "Where tokens are read").
-pub fn default_places() -> Vec<Place> {
+pub fn default_places() -> Vec<TokenLocation> {
     vec![
-        Place::Header { name: "authorization".to_owned(), prefix: Prefix::Bearer },
-        Place::Param("access_token".to_owned()),
+        TokenLocation::Header { name: "authorization".to_owned(), prefix: Prefix::Bearer },
+        TokenLocation::Param("access_token".to_owned()),
     ]
 }
 
@@ -201,7 +170,7 @@ mod tests {
         Request { headers: all, ..Request::default() }
     }
 
-    fn tokens(places: &[Place], path: &str, headers: &[(&str, &str)]) -> Vec<String> {
+    fn tokens(places: &[TokenLocation], path: &str, headers: &[(&str, &str)]) -> Vec<String> {
         Locations::new(places)
             .find(&request(path, headers))
             .iter()
@@ -211,7 +180,8 @@ mod tests {
 
     #[test]
     fn header_prefixes_are_anchored() {
-        let header = |prefix| Place::Header { name: "x".to_owned(), prefix: Prefix::new(prefix) };
+        let header =
+            |prefix| TokenLocation::Header { name: "x".to_owned(), prefix: Prefix::new(prefix) };
         for (prefix, value, expected) in [
             ("Bearer ", "Bearer t", Some("t")),
             ("Bearer ", "bearer   t ", Some("t")),
@@ -244,7 +214,8 @@ mod tests {
             ("CCCDDD", "preamble cccddd=t", false),
             ("Value ", "", false),
         ] {
-            let place = [Place::Header { name: "x".to_owned(), prefix: Prefix::new(prefix) }];
+            let place =
+                [TokenLocation::Header { name: "x".to_owned(), prefix: Prefix::new(prefix) }];
             let request = request("/", &[("x", value)]);
             let found = Locations::new(&place).find(&request);
             let stands: Vec<Stands> = found.iter().map(|found| found.stands).collect();
@@ -255,7 +226,8 @@ mod tests {
 
     #[test]
     fn a_line_is_read_behind_the_longest_prefix_that_begins_it() {
-        let header = |prefix| Place::Header { name: "x".to_owned(), prefix: Prefix::new(prefix) };
+        let header =
+            |prefix| TokenLocation::Header { name: "x".to_owned(), prefix: Prefix::new(prefix) };
         let places = [header(""), header("T="), header("Token T="), header("Bearer ")];
         for (value, expected) in [
             ("t", vec!["t"]),
@@ -270,7 +242,7 @@ mod tests {
 
     #[test]
     fn params_are_compared_decoded() {
-        let place = [Place::Param("access_token".to_owned())];
+        let place = [TokenLocation::Param("access_token".to_owned())];
         for (path, expected) in [
             ("/p?access_token=t", vec!["t"]),
             ("/p?a=1&access_token=t&b", vec!["t"]),
@@ -289,7 +261,7 @@ mod tests {
 
     #[test]
     fn cookies_and_subprotocols_are_found() {
-        let cookie = [Place::Cookie("auth".to_owned())];
+        let cookie = [TokenLocation::Cookie("auth".to_owned())];
         for (line, expected) in [
             ("auth=t", vec!["t"]),
             ("a=b; auth=\"t\" ; c", vec!["t"]),
@@ -299,7 +271,7 @@ mod tests {
         ] {
             assert_eq!(tokens(&cookie, "/", &[("cookie", line)]), expected, "{line}");
         }
-        let socket = [Place::WebSocketProtocol("bearer.".to_owned())];
+        let socket = [TokenLocation::WebSocketProtocol("bearer.".to_owned())];
         let found = tokens(&socket, "/", &[("sec-websocket-protocol", "chat, bearer.a.b.c , x")]);
         assert_eq!(found, ["a.b.c"]);
     }

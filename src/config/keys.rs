@@ -10,7 +10,7 @@ use super::Context;
 use crate::codec::problems::{Node, Object, Problems};
 use crate::crypto::Algorithm;
 use crate::jwks::{KeySet, Origin, Published};
-use crate::remote::{Keys, Location, Place, Remote, Selection, Source, Terms};
+use crate::policy::{JwksLocation, Keys, Location, Remote, Selection, Source, Terms};
 
 /// Istio's default for `timeout` (RequestAuthentication).
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ pub(super) fn read(
         Some(node) => node.filled_text(problems),
         None => {
             let host = match &place {
-                Some(Place::Keys(location)) => location.host(),
+                Some(JwksLocation::Keys(location)) => location.host(),
                 _ => "idp.example.com",
             };
             let problem = format!(
@@ -113,10 +113,10 @@ fn place(
     uri: Option<&Node<'_>>,
     issuer: Option<&str>,
     problems: &Problems,
-) -> Option<Place> {
+) -> Option<JwksLocation> {
     if let Some(node) = uri {
         return match Location::parse(node.filled_text(problems)?) {
-            Ok(location) => Some(Place::Keys(location)),
+            Ok(location) => Some(JwksLocation::Keys(location)),
             Err(expected) => node.expected(expected, problems),
         };
     }
@@ -130,7 +130,9 @@ fn place(
     // OpenID Connect Discovery 1.0 section 4.1: a terminating slash is removed first.
     let base = issuer.strip_suffix('/').unwrap_or(issuer);
     match Location::parse(&format!("{base}/.well-known/openid-configuration")) {
-        Ok(configuration) => Some(Place::Discovery { issuer: issuer.to_owned(), configuration }),
+        Ok(configuration) => {
+            Some(JwksLocation::Discovery { issuer: issuer.to_owned(), configuration })
+        }
         Err(expected) => {
             let problem = format!(
                 "needs `jwksUri` beside it: the issuer's configuration says where its keys are \
@@ -186,7 +188,7 @@ fn pins(object: &Object<'_>, problems: &Problems) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use crate::config::Policy;
-    use crate::remote::{Keys, Place};
+    use crate::policy::{JwksLocation, Keys};
 
     const PIN: &str = "RJK-RJ1wttOzczZfpheUK0H3vqa_7x_qOozo3k9pzdQ";
 
@@ -213,7 +215,7 @@ mod tests {
 
         let policy = load(r#""jwksCluster": "idp""#).unwrap();
         let Keys::Remote(remote) = &policy.jwt.rules[0].keys else { panic!("not remote") };
-        let Place::Discovery { issuer, configuration } = &remote.source.place else {
+        let JwksLocation::Discovery { issuer, configuration } = &remote.source.place else {
             panic!("not discovered")
         };
         assert_eq!(issuer, "https://idp.example/a/");

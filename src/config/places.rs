@@ -2,7 +2,8 @@
 
 use super::Context;
 use crate::codec::problems::{Node, Object, Problems};
-use crate::token::{Place, Prefix, default_places};
+use crate::policy::{Prefix, TokenLocation};
+use crate::token::default_places;
 
 /// Reads a rule's places; the default ones where it names none. Answers indices into the list that
 /// all rules share.
@@ -14,10 +15,11 @@ pub(super) fn read(rule: &Object<'_>, context: &mut Context<'_>) -> Vec<usize> {
         places.extend(header(&node, problems));
     }
     for node in list(rule, "fromParams", &mut named, problems) {
-        places.extend(node.filled_text(problems).map(|name| Place::Param(name.to_owned())));
+        places.extend(node.filled_text(problems).map(|name| TokenLocation::Param(name.to_owned())));
     }
     for node in list(rule, "fromCookies", &mut named, problems) {
-        places.extend(node.filled_text(problems).map(|name| Place::Cookie(name.to_owned())));
+        places
+            .extend(node.filled_text(problems).map(|name| TokenLocation::Cookie(name.to_owned())));
     }
     if let Some(node) = rule.field("fromWebSocketProtocol") {
         named = true;
@@ -40,19 +42,19 @@ fn list<'v>(
     items
 }
 
-fn header(node: &Node<'_>, problems: &Problems) -> Option<Place> {
+fn header(node: &Node<'_>, problems: &Problems) -> Option<TokenLocation> {
     let object = node.object(problems)?;
     let name = object.required("name", problems).and_then(|n| header_name(&n, problems));
     let prefix = object.field("prefix").and_then(|n| n.text(problems)).unwrap_or_default();
     object.finish(problems);
-    Some(Place::Header { name: name?, prefix: Prefix::new(prefix) })
+    Some(TokenLocation::Header { name: name?, prefix: Prefix::new(prefix) })
 }
 
-fn web_socket_protocol(node: &Node<'_>, problems: &Problems) -> Option<Place> {
+fn web_socket_protocol(node: &Node<'_>, problems: &Problems) -> Option<TokenLocation> {
     let object = node.object(problems)?;
     let prefix = object.required("prefix", problems).and_then(|n| n.filled_text(problems));
     object.finish(problems);
-    Some(Place::WebSocketProtocol(prefix?.to_owned()))
+    Some(TokenLocation::WebSocketProtocol(prefix?.to_owned()))
 }
 
 /// A header name (RFC 9110 section 5.6.2), in lower case as Envoy has it.
@@ -65,7 +67,7 @@ pub(super) fn header_name(node: &Node<'_>, problems: &Problems) -> Option<String
     Some(name.to_ascii_lowercase())
 }
 
-fn index_of(place: Place, context: &mut Context<'_>) -> usize {
+fn index_of(place: TokenLocation, context: &mut Context<'_>) -> usize {
     let next = context.places.len();
     let index = *context.places_by_form.entry(form(&place)).or_insert(next);
     if index == next {
@@ -75,12 +77,12 @@ fn index_of(place: Place, context: &mut Context<'_>) -> usize {
 }
 
 /// A text that no two places share: names of headers hold no NUL.
-fn form(place: &Place) -> Box<[u8]> {
+fn form(place: &TokenLocation) -> Box<[u8]> {
     let (kind, name, prefix) = match place {
-        Place::Cookie(name) => (b'c', name, None),
-        Place::Header { name, prefix } => (b'h', name, Some(prefix)),
-        Place::Param(name) => (b'p', name, None),
-        Place::WebSocketProtocol(prefix) => (b'w', prefix, None),
+        TokenLocation::Cookie(name) => (b'c', name, None),
+        TokenLocation::Header { name, prefix } => (b'h', name, Some(prefix)),
+        TokenLocation::Param(name) => (b'p', name, None),
+        TokenLocation::WebSocketProtocol(prefix) => (b'w', prefix, None),
     };
     let prefix = match prefix {
         Some(Prefix::Exact(text)) => ["\0e", text].concat(),

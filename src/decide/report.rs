@@ -11,10 +11,10 @@ use crate::config::Policy;
 use crate::crypto::Algorithm;
 use crate::denial::Denial;
 use crate::headers::Edits;
+use crate::policy::TokenLocation;
 use crate::remote::Want;
 use crate::reply::{Circumstances, Reply};
 use crate::request::Request;
-use crate::token::Place;
 
 use super::withhold;
 
@@ -42,7 +42,7 @@ pub struct Report {
     /// Whether it passed, or was refused, as a CORS preflight.
     pub preflight: bool,
     /// In a dry run: the places of tokens that enforcement would have taken out.
-    pub would_withhold: Vec<Place>,
+    pub would_withhold: Vec<TokenLocation>,
     /// Identity headers that were not emitted, because their encoding cannot write the claim.
     pub withheld: Vec<String>,
     /// Whether a token was there to be looked at.

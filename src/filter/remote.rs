@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use super::host::{self, MapType, Swap};
 use crate::config::Policy;
+use crate::policy::Remote;
 use crate::remote::{
-    self, Answer, Call, Event, Fault, Heard, Held, MOST_BYTES, Millis, Moment, Record, Remote,
-    Ring, Step, Want, Worker,
+    self, Answer, Call, Event, Fault, Heard, Held, MOST_BYTES, Millis, Moment, Record, Ring, Step,
+    Want, Worker,
 };
 
 thread_local! {

@@ -7,10 +7,18 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::{Discovered, Location, Millis, Selection};
+use super::Millis;
 use crate::codec::json::{self, Value};
 use crate::codec::problems::{InvalidConfig, Node, Problems};
 use crate::jwks::{KeySet, Origin};
+use crate::policy::{Location, Selection};
+
+/// What an issuer's configuration says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovered {
+    /// `jwks_uri`.
+    pub keys: Location,
+}
 
 /// The largest answer that is read, in bytes. A key is about 500, a certificate chain in it 10,000.
 pub const MOST_BYTES: usize = 262_144;

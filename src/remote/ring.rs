@@ -7,17 +7,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::{Remote, millis};
+use super::millis;
 use crate::jwks::KeySet;
-
-/// The keys of a rule.
-#[derive(Clone, Debug)]
-pub enum Keys {
-    /// From the configuration.
-    Inline(Rc<KeySet>),
-    /// From a server.
-    Remote(Rc<Remote>),
-}
+use crate::policy::{Keys, Remote};
 
 /// The fetched sets of a worker. Clones are the same ring.
 #[derive(Clone, Debug, Default)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::{Keys, Selection, Source};
 
 const TIMEOUT: Millis = 5_000;
 const MAX_STALE: Millis = 86_400_000;
@@ -16,7 +17,7 @@ fn location(url: &str) -> Location {
     Location::parse(url).unwrap()
 }
 
-fn remote(place: Place) -> Remote {
+fn remote(place: JwksLocation) -> Remote {
     let source = Source { cluster: "idp".to_owned(), place, selection: Selection::default() };
     let terms = Terms {
         timeout: Duration::from_millis(TIMEOUT),
@@ -26,7 +27,7 @@ fn remote(place: Place) -> Remote {
 }
 
 fn by_uri() -> Remote {
-    remote(Place::Keys(location("https://idp.example/keys")))
+    remote(JwksLocation::Keys(location("https://idp.example/keys")))
 }
 
 fn set(kids: &[&str]) -> String {
@@ -284,7 +285,7 @@ fn an_unknown_key_is_asked_for_once() {
 fn the_keys_of_an_issuer_are_where_its_configuration_says() {
     let issuer = "https://idp.example/a";
     let configuration = location("https://idp.example/a/.well-known/openid-configuration");
-    let place = Place::Discovery { issuer: issuer.to_owned(), configuration };
+    let place = JwksLocation::Discovery { issuer: issuer.to_owned(), configuration };
     let says = |issuer: &str, uri: &str| {
         ok(&format!(r#"{{"issuer":"{issuer}","jwks_uri":"{uri}","other":[{{}}]}}"#))
     };

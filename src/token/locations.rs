@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use super::anywhere::Anywhere;
-use super::{Found, Place, Prefix, Stands, query};
+use super::{Found, Stands, query};
 use crate::codec::percent::{first_decoded, percent_decode};
 use crate::codec::query::{cookie_value, is, split_once};
 use crate::hash::{FastMap, length_bit};
+use crate::policy::{Prefix, TokenLocation};
 use crate::prefix_tree::{Direction, PrefixTree};
 use crate::request::Request;
 
@@ -70,7 +71,7 @@ struct HeaderPlaces {
 
 impl Locations {
     /// Files a list of places in which none stands twice.
-    pub fn new(places: &[Place]) -> Self {
+    pub fn new(places: &[TokenLocation]) -> Self {
         let mut all = Self {
             headers: FastMap::default(),
             by_header: Vec::new(),
@@ -83,12 +84,12 @@ impl Locations {
         let mut exact: Vec<Vec<(&[u8], usize)>> = Vec::new();
         for (number, place) in places.iter().enumerate() {
             match place {
-                Place::Cookie(name) => all.cookies.add(name, number),
-                Place::Param(name) => all.params.add(name, number),
-                Place::WebSocketProtocol(prefix) => {
+                TokenLocation::Cookie(name) => all.cookies.add(name, number),
+                TokenLocation::Param(name) => all.params.add(name, number),
+                TokenLocation::WebSocketProtocol(prefix) => {
                     all.protocols.add(prefix.as_bytes(), number);
                 }
-                Place::Header { name, prefix } => {
+                TokenLocation::Header { name, prefix } => {
                     all.lengths |= length_bit(name.as_bytes());
                     let next = all.by_header.len();
                     let at = *all.headers.entry(name.as_bytes().into()).or_insert(next);

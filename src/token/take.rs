@@ -122,10 +122,15 @@ fn cut_query(path: &[u8], chosen: &dyn Fn(&[u8]) -> bool) -> Line {
 #[cfg(test)]
 mod tests {
     use super::super::tests::request;
-    use super::super::{Place, Prefix, default_places};
+    use super::super::{Prefix, TokenLocation, default_places};
     use super::*;
 
-    fn edited(places: &[Place], path: &str, headers: &[(&str, &str)], name: &str) -> Vec<String> {
+    fn edited(
+        places: &[TokenLocation],
+        path: &str,
+        headers: &[(&str, &str)],
+        name: &str,
+    ) -> Vec<String> {
         let request = request(path, headers);
         let mut edits = Edits::default();
         edits.take(&Locations::new(places), &request, &|_, token| token == b"T");
@@ -148,7 +153,7 @@ mod tests {
 
     #[test]
     fn only_the_tokens_pair_leaves_the_cookies() {
-        let place = [Place::Cookie("auth".to_owned())];
+        let place = [TokenLocation::Cookie("auth".to_owned())];
         for (line, expected) in [
             ("auth=T", vec![]),
             ("a=1; auth=T; b=2", vec!["a=1; b=2"]),
@@ -170,15 +175,15 @@ mod tests {
 
     #[test]
     fn only_the_line_that_held_it_leaves_a_header() {
-        let place = [Place::Header { name: "x".to_owned(), prefix: Prefix::new("") }];
+        let place = [TokenLocation::Header { name: "x".to_owned(), prefix: Prefix::new("") }];
         let headers = [("x", "other"), ("x", "T"), ("x", "more")];
         assert_eq!(edited(&place, "/", &headers, "x"), ["other", "more"]);
-        let place = [Place::Header { name: "x".to_owned(), prefix: Prefix::new("P ") }];
+        let place = [TokenLocation::Header { name: "x".to_owned(), prefix: Prefix::new("P ") }];
         let headers = [("x", "P T"), ("x", "eyJ.e30.x"), ("x", "a; ewo.e30.x"), ("x", "eyJ.e30")];
         assert_eq!(edited(&place, "/", &headers, "x"), ["eyJ.e30"], "tokens behind no prefix");
         let headers = [("x", "other"), ("x", "eyJ.e30.x")];
         assert_eq!(edited(&place, "/", &headers, "x"), ["other", "eyJ.e30.x"], "nothing taken");
-        let socket = [Place::WebSocketProtocol("bearer.".to_owned())];
+        let socket = [TokenLocation::WebSocketProtocol("bearer.".to_owned())];
         for (line, expected) in
             [("chat, bearer.T, x", vec!["chat, x"]), ("bearer.T", vec![]), ("chat", vec!["chat"])]
         {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use serde_json::json;
 use usher::Policy;
 use usher::codec::json::{self, Map, Value};
-use usher::remote::Location;
+use usher::policy::Location;
 
 use super::collect::{Collected, Item, Scope};
 use super::select::Group;

@@ -2,13 +2,13 @@
 //! wanted instead.
 
 use jiff::Timestamp;
-use usher::authenticate::JwtRule;
 use usher::authorize::{Miss, Surveyed};
 use usher::codec::json::{self, Value};
 use usher::codec::problems::did_you_mean;
 use usher::compact::{self, Compact};
 use usher::decide::Decision;
 use usher::denial::Denial;
+use usher::policy::JwtRule;
 use usher::request::Request;
 
 use super::place;

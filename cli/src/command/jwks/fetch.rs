@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 use usher::codec::json::{self, Value};
-use usher::remote::Location;
+use usher::policy::Location;
 
 use super::http::{Answer, Client};
 use super::listed::{self, Listed};

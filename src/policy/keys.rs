@@ -1,11 +1,20 @@
-//! Where a remote key set comes from, what counts as one, and on which terms it is used.
+//! The keys of a rule, or where they come from.
 
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Location;
+use super::url::Location;
 use crate::jwks::{KeySet, Published};
+
+/// The keys of a rule.
+#[derive(Clone, Debug)]
+pub enum Keys {
+    /// From the configuration.
+    Inline(Rc<KeySet>),
+    /// From a server.
+    Remote(Rc<Remote>),
+}
 
 /// The keys of a rule with `jwksUri` or `jwksCluster`.
 #[derive(Clone, Debug)]
@@ -25,14 +34,14 @@ pub struct Source {
     /// The Envoy cluster that leads there.
     pub cluster: String,
     /// Where the keys are.
-    pub place: Place,
+    pub place: JwksLocation,
     /// Which of them count.
     pub selection: Selection,
 }
 
 /// Where keys are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum JwksLocation {
     /// OpenID Connect Discovery 1.0: the issuer's configuration says where.
     Discovery {
         /// The issuer, as its configuration must name it.
@@ -42,13 +51,6 @@ pub enum Place {
     },
     /// `jwksUri`.
     Keys(Location),
-}
-
-/// What an issuer's configuration says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Discovered {
-    /// `jwks_uri`.
-    pub keys: Location,
 }
 
 /// Which keys of a fetched set count.
@@ -71,7 +73,7 @@ pub struct Terms {
     pub max_stale: Duration,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for JwksLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Discovery { configuration, .. } => configuration.fmt(f),
@@ -84,8 +86,8 @@ impl Source {
     /// One text for equal sources, and for no others: the name of what is shared about them.
     pub fn id(&self) -> String {
         let place = match &self.place {
-            Place::Discovery { issuer, .. } => format!("issuer {issuer}"),
-            Place::Keys(location) => format!("keys {location}"),
+            JwksLocation::Discovery { issuer, .. } => format!("issuer {issuer}"),
+            JwksLocation::Keys(location) => format!("keys {location}"),
         };
         let Selection { symmetric, pins, published } = &self.selection;
         let published = match published {

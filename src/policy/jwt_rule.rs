@@ -1,0 +1,83 @@
+//! Rules for tokens, as RequestAuthentication has them, with Usher's own fields.
+
+use std::rc::Rc;
+
+use super::{Emission, Keys};
+use crate::claims::ClaimName;
+use crate::crypto::Algorithm;
+
+/// One entry of `jwtRules` (RequestAuthentication, with Usher's own fields).
+#[derive(Clone, Debug)]
+pub struct JwtRule {
+    /// What logs, metrics and `request.auth.provider` call it: its `name`, else its issuer.
+    pub provider: String,
+    /// The `iss` to be accepted; `None` is any (`anyIssuer`).
+    pub issuer: Option<String>,
+    /// Accepted audiences, normalised; none: any, and no `aud` either.
+    pub audiences: Vec<String>,
+    /// The keys, or where they come from.
+    pub keys: Keys,
+    /// Indices into the list of locations that all rules share.
+    pub places: Vec<usize>,
+    /// Whether the service gets the token too.
+    pub forward: Forward,
+    /// The headers to emit.
+    pub emission: Emission,
+    /// Claims that rules read as lists of words, in order.
+    pub space_delimited: Rc<[String]>,
+    /// `algorithms`; `None`: what the keys allow, symmetric ones aside.
+    pub algorithms: Option<Vec<Algorithm>>,
+    /// Seconds by which clocks may differ.
+    pub clock_skew: u64,
+    /// Whether `exp` must be there.
+    pub expiration: Expiration,
+    /// Seconds from `iat` to `exp` at most.
+    pub max_lifetime: Option<u64>,
+    /// Seconds from `iat` to now at most.
+    pub max_age: Option<u64>,
+    /// Accepted subjects; none: any.
+    pub subjects: Vec<MatchSubject>,
+    /// Claims that must be there.
+    pub required_claims: Vec<RequiredClaim>,
+    /// Accepted `typ`, normalised; none: any, and none at all.
+    pub types: Vec<String>,
+}
+
+/// What becomes of a verified token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// The service sees it where it stood (`forwardOriginalToken: true`).
+    Keep,
+    /// It is taken out of the request.
+    Withhold,
+}
+
+/// Whether a token must say when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiration {
+    /// Without `exp` it never ends, as in Istio.
+    Optional,
+    /// Without `exp` it is refused.
+    Required,
+}
+
+/// One accepted form of `sub`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MatchSubject {
+    /// This text.
+    Exact(String),
+    /// A text that begins so.
+    Prefix(String),
+    /// A text that ends so.
+    Suffix(String),
+}
+
+/// A claim that must be there, with one of these values if any are listed. Values are compared with a
+/// string's text, and with a number's or boolean's JSON text; of a list, with each element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiredClaim {
+    /// The claim.
+    pub claim: ClaimName,
+    /// Accepted values; none: any but null.
+    pub values: Vec<String>,
+}

@@ -1,0 +1,45 @@
+//! Where rules look for tokens.
+
+use std::fmt;
+
+/// A place where rules look for tokens (RequestAuthentication `fromHeaders`, `fromParams`,
+/// `fromCookies`; Usher's `fromWebSocketProtocol`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TokenLocation {
+    /// The cookie of this name.
+    Cookie(String),
+    /// Lines of this header (lower-case) that begin with the prefix.
+    Header {
+        /// Lower-case name.
+        name: String,
+        /// What precedes the token.
+        prefix: Prefix,
+    },
+    /// The query parameter of this name, compared percent-decoded.
+    Param(String),
+    /// An entry of `sec-websocket-protocol` that begins with this prefix: what a browser can send
+    /// instead of a header of its own.
+    WebSocketProtocol(String),
+}
+
+/// What precedes a token in a header line.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Prefix {
+    /// The scheme `Bearer` in any case (RFC 9110 section 11.1), then white space.
+    Bearer,
+    /// The same of a `prefix` without the space: white space may follow, or the token at once.
+    BearerOpen,
+    /// This text exactly; nothing where it is empty.
+    Exact(String),
+}
+
+impl fmt::Display for TokenLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cookie(name) => write!(f, "cookie {name}"),
+            Self::Header { name, .. } => write!(f, "header {name}"),
+            Self::Param(name) => write!(f, "query {name}"),
+            Self::WebSocketProtocol(_) => f.write_str("header sec-websocket-protocol"),
+        }
+    }
+}
