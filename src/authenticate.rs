@@ -73,6 +73,11 @@ impl JwtRules {
         Self { rules, places, signature_checks, locations, withheld, twins, by_issuer, any_issuer }
     }
 
+    /// The rule that accepted a token.
+    pub fn rule(&self, verified: &Verified) -> Option<&JwtRule> {
+        self.rules.get(verified.rule())
+    }
+
     /// Whether `rule`, having verified a token, forwards it where it stands: at one of its places, or at the twin of
     /// one, which is the same token once more.
     pub fn keeps(&self, rule: &JwtRule, place: usize) -> bool {

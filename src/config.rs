@@ -7,13 +7,12 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::authenticate::{JwtRules, Verified, crowd};
+use crate::authenticate::{JwtRules, crowd};
 use crate::authorize::{self, Needs, Policies};
 use crate::cache;
 use crate::codec::json::{self, Value};
 use crate::hash::FastMap;
 use crate::jwks::{KeySet, Published};
-use crate::policy::JwtRule;
 use crate::policy::TokenLocation;
 use crate::policy::{
     CorsPreflight, DecisionLog, Engine, FilterState, Limits, MissingToken, Mode, Normalization,
@@ -159,13 +158,6 @@ impl Policy {
     /// What the host should tell about the connection: only what some rule reads.
     pub fn needs(&self) -> &Needs {
         self.authorization.needs()
-    }
-}
-
-impl JwtRules {
-    /// The rule that accepted a token.
-    pub fn rule(&self, verified: &Verified) -> Option<&JwtRule> {
-        self.rules.get(verified.rule())
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use crate::codec::percent::code;
+use crate::codec::percent::{code, encoded};
 use crate::codec::query::{split_once, without_query};
 use crate::policy::Normalization;
 
@@ -279,23 +279,6 @@ fn unescape(path: &[u8]) -> Option<Vec<u8>> {
     });
     Some(complete(out, &stray))
 }
-
-/// The percent code of a byte that no path may hold raw, all of which are below 128.
-fn encoded(byte: u8) -> [u8; 3] {
-    CODES.get(usize::from(byte)).copied().unwrap_or_default()
-}
-
-#[expect(clippy::indexing_slicing, reason = "done by the compiler")]
-static CODES: [[u8; 3]; 128] = {
-    let mut codes = [*b"%00"; 128];
-    let mut at = 0;
-    while at < codes.len() {
-        codes[at][1] = b"0123456789ABCDEF"[at >> 4];
-        codes[at][2] = b"0123456789ABCDEF"[at & 15];
-        at += 1;
-    }
-    codes
-};
 
 /// A `%` that was no code and has become one by what was decoded behind it is no code either.
 fn complete(text: Vec<u8>, stray: &[usize]) -> Vec<u8> {

@@ -60,6 +60,13 @@ fn names_number(text: &[u8]) -> bool {
     text.windows(word.len()).enumerate().any(is_name)
 }
 
+/// `\u` and four digits (RFC 8259 section 7).
+pub(crate) fn unicode_escape(unit: u16) -> [u8; 6] {
+    let [high, low] = unit.to_be_bytes();
+    let digit = |four: u8| b"0123456789abcdef".get(usize::from(four & 15)).copied().unwrap_or(b'0');
+    [b'\\', b'u', digit(high >> 4), digit(high), digit(low >> 4), digit(low)]
+}
+
 #[derive(Clone, Copy)]
 struct Strict {
     depth: usize,

@@ -16,6 +16,17 @@ pub(crate) fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(decoded)
 }
 
+/// The percent code of a byte.
+pub(crate) fn encoded(byte: u8) -> [u8; 3] {
+    let digit = |four: u8| b"0123456789ABCDEF".get(usize::from(four)).copied().unwrap_or(b'0');
+    [b'%', digit(byte >> 4), digit(byte & 15)]
+}
+
+/// Appends the percent code of a byte.
+pub(crate) fn push_encoded(text: &mut String, byte: u8) {
+    text.extend(encoded(byte).map(char::from));
+}
+
 /// The first byte of a text, percent-decoded, and what follows.
 pub(crate) fn first_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
     if let [b'%', tail @ ..] = text

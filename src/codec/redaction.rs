@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::codec::percent::first_decoded;
+use super::json::unicode_escape;
+use super::percent::{encoded, first_decoded};
 
 /// Shorter than any header with an `alg`.
 const SHORTEST: usize = 16;
@@ -75,7 +76,8 @@ pub fn escape(text: &mut String, bytes: &[u8], most: usize) -> bool {
             '\\' => "\\\\".to_owned(),
             ' '..='~' => char.to_string(),
             _ => {
-                char.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+                let units = char.encode_utf16(&mut units).iter();
+                units.flat_map(|unit| unicode_escape(*unit)).map(char::from).collect()
             }
         };
         if text.len().saturating_sub(begin).saturating_add(escaped.len()) > most {
@@ -119,11 +121,10 @@ pub fn printable(text: &str, most: usize) -> Cow<'_, str> {
     }
     let mut written = String::new();
     for c in text.chars() {
-        let code = |byte| format!("%{byte:02X}");
         let next = if u8::try_from(c).is_ok_and(plain) {
             c.to_string()
         } else {
-            c.encode_utf8(&mut [0; 4]).bytes().map(code).collect()
+            c.encode_utf8(&mut [0; 4]).bytes().flat_map(encoded).map(char::from).collect()
         };
         if written.len().saturating_add(next.len()) > most {
             break;

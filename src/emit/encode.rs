@@ -8,7 +8,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 
-use crate::codec::json::{Map, Value};
+use crate::codec::json::{Map, Value, unicode_escape};
+use crate::codec::percent::push_encoded;
 use crate::policy::{ClaimFormat, PayloadEncoding, TextEncoding};
 
 /// The value of a payload header. `signed` is the payload as it stands in the token, `claims` what is
@@ -183,8 +184,7 @@ fn write(
     for (at, c) in text.char_indices() {
         if escaped(c) || !inside.contains(&at) {
             for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                written.push('%');
-                written.extend([byte >> 4, byte & 0xf].map(hex_digit));
+                push_encoded(written, byte);
             }
         } else {
             written.push(c);
@@ -201,17 +201,6 @@ fn trim(text: &str) -> &str {
 /// take for white space beyond ASCII; JavaScript's `trim` takes the byte order mark too.
 fn is_stripped(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\u{feff}') || c.is_whitespace() && !c.is_control()
-}
-
-fn hex_digit(nibble: u8) -> char {
-    char::from_digit(u32::from(nibble), 16).unwrap_or('0').to_ascii_uppercase()
-}
-
-/// `\u` and four digits (RFC 8259 section 7).
-fn unicode_escape(unit: u16) -> [u8; 6] {
-    let [high, low] = unit.to_be_bytes();
-    let digit = |four: u8| b"0123456789abcdef".get(usize::from(four & 15)).copied().unwrap_or(b'0');
-    [b'\\', b'u', digit(high >> 4), digit(high), digit(low >> 4), digit(low)]
 }
 
 /// Compact JSON in printable ASCII.

@@ -7,6 +7,7 @@
 //! first `;.;`, so a value is kept from holding `;` or `=`.
 
 use super::{Label, Series};
+use crate::codec::percent::push_encoded;
 
 /// Longest value, in bytes as written.
 const VALUE_BYTES: usize = 96;
@@ -57,7 +58,7 @@ pub fn value(text: &str) -> String {
         if plain && !dotted {
             value.push(char::from(byte));
         } else {
-            value.push_str(&format!("%{byte:02X}"));
+            push_encoded(&mut value, byte);
         }
         if value.len() > VALUE_BYTES {
             let checksum = format!("~{:08x}", fnv1a(text.as_bytes()));
