@@ -7,6 +7,7 @@
 mod attribute;
 mod authorization_policy;
 mod jwks;
+pub(crate) mod labels;
 mod plugin;
 mod proto;
 mod request_authentication;
@@ -15,7 +16,7 @@ mod url;
 
 pub(crate) use authorization_policy::CLOSING_PATH;
 pub(crate) use plugin::speaks_usher;
-pub(crate) use selector::{Waypoints, is_for_a_gateway, is_for_a_waypoint};
+pub(crate) use selector::{Waypoints, is_at_a_gateway, is_for_a_waypoint};
 
 use usher::codec::json::Value;
 use usher::codec::problems::{Node, Problems};

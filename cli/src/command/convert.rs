@@ -13,6 +13,7 @@ use crate::convert::plugin::{self, Settings};
 use crate::convert::tcp::{self, Ports};
 use crate::convert::{Manifest, Notes, Weight, collect, envoy, readers, select};
 use crate::manifest::Waypoints;
+use crate::manifest::labels::{Labels, is_gateway};
 use crate::report::Problem;
 use crate::style::{BAD, FAINT, one_line};
 use crate::{Exit, config, input, output, report, style};
@@ -202,9 +203,9 @@ fn workload(option: &str, text: &str) -> anyhow::Result<Workload> {
         let (name, value) = pair.split_once('=').with_context(form)?;
         Ok((name.to_owned(), value.to_owned()))
     };
-    let labels: collect::Labels = pairs.split(',').map(pair).collect::<anyhow::Result<_>>()?;
+    let labels: Labels = pairs.split(',').map(pair).collect::<anyhow::Result<_>>()?;
     let name = labels.values().next().cloned().unwrap_or_default();
-    let gateway = collect::is_gateway(&labels);
+    let gateway = is_gateway(&labels);
     Ok(Workload { namespace: namespace.to_owned(), name, labels, gateway })
 }
 

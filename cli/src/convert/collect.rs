@@ -1,16 +1,13 @@
 //! Manifests -> the policies and the workloads in them.
 
-use std::collections::BTreeMap;
-
 use usher::codec::json::Value;
 use usher::codec::problems::Problems;
 
 use super::readers;
 use crate::input::Document;
+use crate::manifest::labels::{Labels, is_gateway, labels};
 use crate::manifest::{self, Resource, Waypoints};
 use crate::report::{Problem, Severity};
-
-pub(crate) type Labels = BTreeMap<String, String>;
 
 /// A RequestAuthentication or an AuthorizationPolicy, and whom it is for.
 #[derive(Clone, Debug)]
@@ -23,6 +20,19 @@ pub(crate) struct Item {
     pub(crate) dry_run: bool,
     /// `file:line`.
     pub(crate) place: String,
+}
+
+impl Item {
+    /// Of an AuthorizationPolicy.
+    pub(crate) fn action(&self) -> &str {
+        self.spec.get("action").and_then(Value::as_str).unwrap_or("ALLOW")
+    }
+
+    /// Whether the JSON text of its rules holds one of these.
+    pub(crate) fn rules_hold(&self, words: &[&str]) -> bool {
+        let text = self.spec.get("rules").map(ToString::to_string).unwrap_or_default();
+        words.iter().any(|word| text.contains(word))
+    }
 }
 
 /// Whom a resource is for.
@@ -137,30 +147,9 @@ fn scope(spec: &Value) -> Scope {
     }
 }
 
-pub(crate) fn labels(value: Option<&Value>) -> Labels {
-    let members = value.and_then(Value::as_object).into_iter().flatten();
-    let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
-    members.filter_map(text).collect()
-}
-
 /// Labels that a controller adds, new with each version.
 const PASSING: [&str; 3] =
     ["controller-revision-hash", "pod-template-generation", "pod-template-hash"];
-
-/// Whether these are labels of one of Istio's gateways: `istio: ingressgateway` and what people call
-/// theirs, or the label of a gateway that the Kubernetes Gateway API made.
-pub(crate) fn is_gateway(labels: &Labels) -> bool {
-    let istio =
-        labels.get("istio").is_some_and(|name| !["istiod", "pilot"].contains(&name.as_str()));
-    let app = labels.get("app").is_some_and(|name| name.starts_with("istio-") && is_like(name));
-    istio || app || labels.contains_key("gateway.networking.k8s.io/gateway-name")
-}
-
-/// Whether a name could be a gateway's.
-pub(crate) fn is_like(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["gateway", "ingress", "egress"].iter().any(|word| name.contains(word))
-}
 
 /// Whether a pod runs a gateway: the proxy alone, by injection (`inject.istio.io/templates: gateway`) or
 /// by its arguments (`proxy router`).

@@ -64,7 +64,7 @@ pub(crate) fn manifest(
         }
         return None;
     }
-    let held = items.iter().filter(|item| action(item) != "CUSTOM");
+    let held = items.iter().filter(|item| item.action() != "CUSTOM");
     let comment = held.map(|i| format!("{} {}/{} ({})", i.kind, i.namespace, i.name, i.place));
     Some(Manifest { comment: comment.collect(), value: wasm_plugin(group, config, settings) })
 }
@@ -193,15 +193,11 @@ fn cluster(url: &str) -> Option<String> {
     Some(format!("outbound|{port}||{host}"))
 }
 
-fn action(item: &Item) -> &str {
-    item.spec.get("action").and_then(Value::as_str).unwrap_or("ALLOW")
-}
-
 /// The policies of the group, without those that could not be carried over.
 fn policies(items: &[&Item], settings: &Settings, notes: &mut Notes) -> Vec<Value> {
     let mut policies = Vec::new();
     for item in items.iter().filter(|item| item.kind == "AuthorizationPolicy") {
-        if action(item) == "CUSTOM" {
+        if item.action() == "CUSTOM" {
             let name = format!("{}/{}", item.namespace, item.name);
             notes.advice(
                 &item.place,
@@ -212,7 +208,7 @@ fn policies(items: &[&Item], settings: &Settings, notes: &mut Notes) -> Vec<Valu
             );
             continue;
         }
-        let policy = policy(item, action(item));
+        let policy = policy(item, item.action());
         let problems = problems(&policy, settings);
         if problems.is_empty() {
             policies.push(policy);
@@ -253,11 +249,11 @@ fn problems(policy: &Value, settings: &Settings) -> Vec<String> {
 /// can be done about it.
 fn peer_is_asked_for(items: &[&Item], at_a_waypoint: bool, notes: &mut Notes) -> bool {
     let policies = || items.iter().filter(|item| item.kind == "AuthorizationPolicy");
-    let allows = policies().filter(|item| action(item) == "ALLOW" && !item.dry_run).count();
+    let allows = policies().filter(|item| item.action() == "ALLOW" && !item.dry_run).count();
     let mut found = false;
-    for item in policies().filter(|item| action(item) != "CUSTOM" && asks_for_peer(item)) {
+    for item in policies().filter(|item| item.action() != "CUSTOM" && asks_for_peer(item)) {
         found = true;
-        let policy = format!("`{}/{}` ({})", item.namespace, item.name, action(item));
+        let policy = format!("`{}/{}` ({})", item.namespace, item.name, item.action());
         if at_a_waypoint {
             notes.lost(
                 &item.place,
@@ -270,7 +266,7 @@ fn peer_is_asked_for(items: &[&Item], at_a_waypoint: bool, notes: &mut Notes) ->
             continue;
         }
         // One ALLOW policy of several must match, so that none of them can be taken away from the others.
-        let stays = !tcp::asks_for_a_token(item) && (action(item) != "ALLOW" || allows <= 1);
+        let stays = !tcp::asks_for_a_token(item) && (item.action() != "ALLOW" || allows <= 1);
         let remedy = if stays {
             "It asks for nothing of the token, so that it decides the same behind the plugin: leave it out of \
              the input, and keep it"
@@ -292,6 +288,5 @@ fn peer_is_asked_for(items: &[&Item], at_a_waypoint: bool, notes: &mut Notes) ->
 
 /// Whether a rule asks for the TCP peer's address.
 fn asks_for_peer(item: &Item) -> bool {
-    let text = item.spec.get("rules").map(ToString::to_string).unwrap_or_default();
-    ["\"ipBlocks\"", "\"notIpBlocks\"", "\"source.ip\""].iter().any(|word| text.contains(word))
+    item.rules_hold(&["\"ipBlocks\"", "\"notIpBlocks\"", "\"source.ip\""])
 }

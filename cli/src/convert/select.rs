@@ -11,7 +11,8 @@ use serde_json::json;
 use usher::codec::json::Value;
 
 use super::Notes;
-use super::collect::{Collected, Item, Labels, Scope, Workload, is_gateway, is_like};
+use super::collect::{Collected, Item, Scope, Workload};
+use crate::manifest::labels::{Labels, is_gateway, is_like};
 use crate::manifest::{Waypoints, is_for_a_waypoint};
 
 /// One plugin to be: where it applies, and the policies that it holds.

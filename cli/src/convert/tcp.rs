@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use usher::codec::json::Value;
 
-use super::collect::{Collected, Item, Labels, Scope, Service};
+use super::collect::{Collected, Item, Scope, Service};
 use super::select::{Group, is_part};
 use super::{Manifest, Notes, object};
 use crate::manifest::CLOSING_PATH;
+use crate::manifest::labels::Labels;
 
 /// Which ports the workloads have, by the user's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,8 +141,7 @@ fn enforced<'i>(
 ) -> impl Iterator<Item = (usize, &'i Item)> {
     let numbered = group.items.iter().filter_map(|index| Some((*index, items.get(*index)?)));
     numbered.filter(move |(_, item)| {
-        let given = item.spec.get("action").and_then(Value::as_str).unwrap_or("ALLOW");
-        item.kind == "AuthorizationPolicy" && !item.dry_run && given == action
+        item.kind == "AuthorizationPolicy" && !item.dry_run && item.action() == action
     })
 }
 
@@ -186,8 +186,7 @@ fn asks_on_tcp(operand: &Value) -> bool {
 
 /// Whether a rule asks for something that only a token says.
 pub(super) fn asks_for_a_token(item: &Item) -> bool {
-    let text = item.spec.get("rules").map(ToString::to_string).unwrap_or_default();
-    text.contains("equestPrincipals\":") || text.contains("\"request.auth.")
+    item.rules_hold(&["equestPrincipals\":", "\"request.auth."])
 }
 
 /// Whether a Service may lead to a workload of the group.

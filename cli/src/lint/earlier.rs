@@ -9,9 +9,10 @@ use usher::Policy;
 use usher::codec::json::Value;
 use usher::codec::problems::Problems;
 
-use crate::convert::collect::{self, is_gateway};
+use crate::convert::collect;
 use crate::input;
-use crate::manifest::{PluginConfig, Resource, is_for_a_gateway};
+use crate::manifest::labels::match_labels;
+use crate::manifest::{PluginConfig, Resource, is_at_a_gateway};
 
 /// Where Istio keeps what is for the whole mesh, unless told otherwise.
 const ROOT: &str = "istio-system";
@@ -238,10 +239,9 @@ impl Plugin<'_> {
 
 /// Where a spec holds: by `targetRefs`, or by labels of a gateway.
 fn hop(spec: &Value, at_a_waypoint: bool) -> Hop {
-    let labels = spec.get("selector").and_then(|selector| selector.get("matchLabels"));
     if at_a_waypoint {
         Hop::Waypoint
-    } else if is_for_a_gateway(spec) || is_gateway(&collect::labels(labels)) {
+    } else if is_at_a_gateway(spec) {
         Hop::Gateway
     } else {
         Hop::Sidecar
@@ -277,9 +277,8 @@ fn gateway_namespaces(documents: &[&Value]) -> Vec<String> {
 
 /// Whether a spec names nobody: it holds at gateways and sidecars alike.
 fn is_for_everyone(spec: &Value) -> bool {
-    let labels = spec.get("selector").and_then(|selector| selector.get("matchLabels"));
     let given = |name| spec.get(name).is_some_and(|value| *value != Value::Null);
-    collect::labels(labels).is_empty() && !given("targetRefs") && !given("targetRef")
+    match_labels(spec).is_empty() && !given("targetRefs") && !given("targetRef")
 }
 
 /// Whether a resource holds at a gateway or waypoint that requests pass before they come to the plugin.

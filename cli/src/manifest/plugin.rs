@@ -7,7 +7,6 @@ use usher::codec::json::{Map, Value};
 use usher::codec::problems::{Node, Object, Problems, did_you_mean};
 
 use super::{PluginConfig, proto, selector, url};
-use crate::convert::collect::{is_gateway, labels as labels_of};
 
 /// Checks a WasmPlugin's spec; answers its pluginConfig where that is Usher's.
 pub(super) fn check_wasm_plugin(
@@ -28,8 +27,7 @@ pub(super) fn check_wasm_plugin(
 /// Source: istio/istio pilot/pkg/model/extensions.go (a waypoint's listeners are of class SERVER and of no
 /// port, a gateway's of class CLIENT).
 fn check_attachment(spec: &Node<'_>, at_a_waypoint: bool, problems: &Problems) {
-    let labels = spec.value.get("selector").and_then(|selector| selector.get("matchLabels"));
-    let at_a_gateway = selector::is_for_a_gateway(spec.value) || is_gateway(&labels_of(labels));
+    let at_a_gateway = selector::is_at_a_gateway(spec.value);
     let matches = spec.value.get("match").and_then(Value::as_array).into_iter().flatten();
     for (index, one) in matches.enumerate() {
         let at = format!("{}.match[{index}]", spec.at);

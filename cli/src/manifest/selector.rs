@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use usher::codec::json::Value;
 use usher::codec::problems::{Node, Object, Problems};
 
+use super::labels::{is_gateway, match_labels};
 use super::proto;
 
 /// What a targetRef may name; the group of a Service is empty or `core`.
@@ -78,9 +79,10 @@ pub(crate) fn is_for_a_waypoint(spec: &Value, metadata: &Value, waypoints: &Wayp
     })
 }
 
-/// Whether a spec names a Gateway.
-pub(crate) fn is_for_a_gateway(spec: &Value) -> bool {
-    targets(spec).any(|target| target.get("kind").and_then(Value::as_str) == Some("Gateway"))
+/// Whether a spec names a Gateway, or has the labels of one.
+pub(crate) fn is_at_a_gateway(spec: &Value) -> bool {
+    let is_one = |target: &Value| target.get("kind").and_then(Value::as_str) == Some("Gateway");
+    targets(spec).any(is_one) || is_gateway(&match_labels(spec))
 }
 
 fn targets(spec: &Value) -> impl Iterator<Item = &Value> {
