@@ -65,7 +65,8 @@ impl Upstream {
                     let service = service_fn(move |request| record(request, Arc::clone(&book)));
                     let mut server = auto::Builder::new(TokioExecutor::new());
                     server.http1().max_buf_size(1 << 20).max_headers(2000);
-                    server.http2().max_header_list_size(1 << 20);
+                    // A proxy opens streams before it knows of a limit, and those beyond it would be refused.
+                    server.http2().max_header_list_size(1 << 20).max_concurrent_streams(1 << 16);
                     // A connection that Envoy gives up is no matter of the test's.
                     let _ = server.serve_connection(TokioIo::new(stream), service).await;
                 });
