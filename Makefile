@@ -28,8 +28,8 @@ RUN_ENV := USHER_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" ENVOY_OLD
 CONTAINERS := ENVOY="$(ENVOY)" ENVOY_VERSION=$(ENVOY_VERSION) PROMETHEUS=target/prometheus/bin/prometheus \
 	PROMETHEUS_VERSION=$(PROMETHEUS_VERSION) tools/containers
 # Folders too: a file that is gone makes the module stale as well.
-WASM_SOURCES := Cargo.toml Cargo.lock tools/wasm tools/wasm-cargo tools/exports tools/optimize.py tools/binaryen tools/binaryen.lock \
-	$(shell find src tools/arrange)
+WASM_SOURCES := Cargo.toml Cargo.lock core/Cargo.toml tools/wasm tools/wasm-cargo tools/exports tools/optimize.py tools/binaryen tools/binaryen.lock \
+	$(shell find src core/src tools/arrange)
 
 .PHONY: help
 help: ## list the targets
@@ -216,13 +216,13 @@ differential: wasm envoy ## native filters and Usher on generated policies and r
 
 .PHONY: authorization-cost
 authorization-cost: ## instructions a request among 5 rules and among 5,000 (valgrind counts them)
-	cargo run $(LOCKED) --release --package usher --example authorization_cost
+	cargo run $(LOCKED) --release --package usher-core --example authorization_cost
 
 .PHONY: linearity
 linearity: ## instructions for growing requests and configurations (valgrind counts them): none grows faster than its input; ONLY="words of names"
 	tools/packages valgrind
 	@if command -v valgrind >/dev/null; then \
-		cargo run $(LOCKED) --quiet --profile linearity --package usher --example linearity -- $(ONLY); \
+		cargo run $(LOCKED) --quiet --profile linearity --package usher-core --example linearity -- $(ONLY); \
 	else tools/skip linearity "no valgrind here, so nothing was counted"; fi
 
 .PHONY: test-istio
@@ -245,22 +245,29 @@ check-wasm: wasm ## the module's size, exports and imports
 	$(RUN_ENV) cargo test $(LOCKED) --quiet --workspace --test e2e -- module:: --nocapture --test-threads 1
 
 .PHONY: lint
-lint: toolchain lint-fmt lint-layers lint-clippy lint-clippy-wasm lint-doc lint-deny lint-manifests ## every check that needs no run
+lint: toolchain lint-fmt lint-layers lint-core lint-clippy lint-clippy-wasm lint-doc lint-deny lint-manifests ## every check that needs no run
 
 .PHONY: lint-fmt
 lint-fmt: ## formatting
 	cargo fmt --all --check
 
 .PHONY: lint-layers
-lint-layers: ## the layers of src, and no circle among its files
+lint-layers: ## which package may use which, the layers of core/src and src, and no circle among their files
 	tools/layers
+
+# A host of another kind, as a browser, links what has neither a file system nor a clock.
+.PHONY: lint-core
+lint-core: ## the core for wasm32-unknown-unknown: it needs no host of any kind
+	@if command -v rustup >/dev/null; then rustup target add wasm32-unknown-unknown 2>/dev/null && \
+		cargo check $(LOCKED) --package usher-core --target wasm32-unknown-unknown; \
+	else tools/skip lint-core "no rustup here to get wasm32-unknown-unknown from"; fi
 
 .PHONY: lint-clippy
 lint-clippy: ## clippy for this machine: the core, the command, the demo, the tests
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 
 .PHONY: lint-clippy-wasm
-lint-clippy-wasm: ## clippy for wasm, where alone the filter is compiled
+lint-clippy-wasm: ## clippy for wasm, where alone the calls to the host are compiled
 	tools/wasm-cargo clippy $(LOCKED) --package usher -- -D warnings
 
 .PHONY: lint-doc

@@ -8,18 +8,18 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::config::Policy;
-use crate::decide::{Decision, Session, after_pending, decide, while_pending};
-use crate::headers::Edits;
-use crate::policy::FilterState;
-use crate::reply::Reply;
-use crate::request::Request;
 use crate::stream::{HeadersStatus, Release, Stage, TrailersStatus};
-use crate::trailers;
 use host::MapType;
 use observe::Observer;
 use pending::Ticket;
 use standing::Gate;
+use usher_core::config::Policy;
+use usher_core::decide::{Decision, Session, after_pending, decide, while_pending};
+use usher_core::headers::Edits;
+use usher_core::policy::FilterState;
+use usher_core::reply::Reply;
+use usher_core::request::Request;
+use usher_core::trailers;
 
 mod abi;
 mod engine;

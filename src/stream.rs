@@ -3,7 +3,7 @@
 //! Headers, body and trailers are one thing here. None of it goes on before the request is decided, none after
 //! it was answered, and only a decision changes that: see [`Stage::release`].
 
-use crate::reply::Reply;
+use usher_core::reply::Reply;
 
 /// How far a request has come. `P` is what it holds while it waits.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -108,8 +108,8 @@ impl<P> Stage<P> {
 mod tests {
     use super::Stage::{Answered, Pending, Permitted, Undecided};
     use super::*;
-    use crate::decide::Decision;
-    use crate::request::Request;
+    use usher_core::decide::Decision;
+    use usher_core::request::Request;
 
     #[test]
     fn only_a_decision_releases_a_request_and_only_once() {

@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use usher::decide::Decision;
-use usher::request::Request;
-use usher::{Policy, path};
+use usher_core::decide::Decision;
+use usher_core::request::Request;
+use usher_core::{Policy, path};
 
 /// Every reason code (docs/reasons.md).
 pub(crate) const REASONS: [&str; 28] = [

@@ -1,9 +1,9 @@
 //! A pluginConfig, bare or out of a manifest, judged by the very code that runs in the filter.
 
 use anyhow::bail;
-use usher::Policy;
-use usher::codec::json::Value;
-use usher::codec::problems::{InvalidConfig, Problems};
+use usher_core::Policy;
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::{InvalidConfig, Problems};
 
 use crate::input::{Document, Mark};
 use crate::manifest::{PluginConfig, Waypoints};

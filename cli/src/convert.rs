@@ -9,7 +9,7 @@ pub(crate) mod readers;
 pub(crate) mod select;
 pub(crate) mod tcp;
 
-use usher::codec::json::{Map, Value};
+use usher_core::codec::json::{Map, Value};
 
 /// A manifest, and the comment above it.
 #[derive(Clone, Debug)]

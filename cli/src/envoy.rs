@@ -5,9 +5,9 @@
 
 mod lua;
 
-use usher::Policy;
-use usher::codec::json::{self, Map, Value};
-use usher::codec::problems::Problems;
+use usher_core::Policy;
+use usher_core::codec::json::{self, Map, Value};
+use usher_core::codec::problems::Problems;
 
 use crate::config::below;
 use crate::input::DEPTH;

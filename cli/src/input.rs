@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use anyhow::Context as _;
-use usher::codec::json::{self, Value};
+use usher_core::codec::json::{self, Value};
 
 /// Levels of nesting that are read, as deep as the deepest real configuration several times over.
 pub(crate) const DEPTH: usize = 64;

@@ -13,7 +13,7 @@ use jwt_simple::algorithms::{
 use jwt_simple::claims::{Claims, JWTClaims};
 use jwt_simple::common::HeaderOptions;
 use serde_json::json;
-use usher::codec::json::{Map, Value};
+use usher_core::codec::json::{Map, Value};
 
 /// A signature algorithm (RFC 7518 section 3.1, RFC 8037, RFC 8812).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -129,7 +129,7 @@ impl SigningKey {
         kid: Option<&str>,
     ) -> anyhow::Result<Self> {
         if let Ok(text) = std::str::from_utf8(bytes) {
-            if let Ok(jwk) = usher::codec::json::parse(bytes, 8)
+            if let Ok(jwk) = usher_core::codec::json::parse(bytes, 8)
                 && jwk.is_object()
             {
                 return Self::from_jwk(text.trim(), &jwk, algorithm, kid);

@@ -14,9 +14,9 @@ mod settings;
 mod shadow;
 mod view;
 
-use usher::Policy as Loaded;
-use usher::codec::json::Value;
-use usher::codec::problems::Problems;
+use usher_core::Policy as Loaded;
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::Problems;
 
 use crate::config::below;
 use crate::manifest::{PluginConfig, Resource};

@@ -18,8 +18,8 @@ pub(crate) use authorization_policy::CLOSING_PATH;
 pub(crate) use plugin::speaks_usher;
 pub(crate) use selector::{Waypoints, is_at_a_gateway, is_for_a_waypoint};
 
-use usher::codec::json::Value;
-use usher::codec::problems::{Node, Problems};
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::{Node, Problems};
 
 use crate::envoy::Filter;
 
@@ -133,7 +133,7 @@ fn check_node(node: &Node<'_>, waypoints: &Waypoints, problems: &Problems, check
     }
     // Written by the API server, read by nobody here.
     manifest.field("status");
-    let empty = Value::Object(usher::codec::json::Map::new());
+    let empty = Value::Object(usher_core::codec::json::Map::new());
     let spec = manifest.field("spec");
     let spec = spec.unwrap_or(Node { at: manifest.path("spec"), value: &empty });
     let named = metadata.as_ref().map_or(&Value::Null, |metadata| metadata.value);

@@ -3,7 +3,7 @@
 //! What a reader of Istio's YAML makes of it is exactly the value that went in (a property test holds
 //! it against [`crate::input`]).
 
-use usher::codec::json::Value;
+use usher_core::codec::json::Value;
 
 use crate::input::is_plain;
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use usher::codec::problems::{InvalidConfig, Problems};
+use usher_core::codec::problems::{InvalidConfig, Problems};
 
 use crate::command::Format;
 use crate::input::{Document, Unreadable};

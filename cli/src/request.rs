@@ -10,9 +10,9 @@ use std::net::IpAddr;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Deserialize;
-use usher::codec::json::Value;
-use usher::request::peer::{Certainty, Peer};
-use usher::request::{Connection, MetadataValue, Metadatum, Request};
+use usher_core::codec::json::Value;
+use usher_core::request::peer::{Certainty, Peer};
+use usher_core::request::{Connection, MetadataValue, Metadatum, Request};
 
 use crate::input;
 
@@ -211,7 +211,7 @@ fn metadata(filters: BTreeMap<String, BTreeMap<String, Value>>) -> anyhow::Resul
                     MetadataValue::List(texts.collect())
                 }
                 other => {
-                    let found = usher::codec::problems::describe(&other);
+                    let found = usher_core::codec::problems::describe(&other);
                     bail!("expected text or a list in metadata `{filter}` `{key}`, found {found}")
                 }
             };

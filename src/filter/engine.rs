@@ -3,10 +3,10 @@
 use std::cell::OnceCell;
 
 use super::host;
-use crate::crypto::SignatureEngine;
-use crate::crypto::host::{FUNCTION, HostEngine};
-use crate::crypto::portable::Portable;
-use crate::policy::Engine;
+use usher_core::crypto::SignatureEngine;
+use usher_core::crypto::host::{FUNCTION, HostEngine};
+use usher_core::crypto::portable::Portable;
+use usher_core::policy::Engine;
 
 thread_local! {
     static HOST: OnceCell<HostEngine> = const { OnceCell::new() };

@@ -12,8 +12,8 @@ use std::rc::Rc;
 
 use super::host::{self, LogLevel};
 use super::{Root, Stream};
-use crate::hash::FastMap;
 use crate::stream::{HeadersStatus, TrailersStatus};
+use usher_core::hash::FastMap;
 
 thread_local! {
     // The host numbers them itself.

@@ -1,6 +1,6 @@
 //! VM faults on demand, in test builds only (feature `fault`): what a bug would do.
 
-use crate::request::Request;
+use usher_core::request::Request;
 
 /// Traps where a request asks for it.
 pub(super) fn on_demand(request: &Request) {

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::host::property;
-use crate::config::Policy;
-use crate::policy::PeerIdentity;
-use crate::policy::SourceAddress;
-use crate::request::peer::{self, Peer};
-use crate::request::{Connection, metadata};
+use usher_core::config::Policy;
+use usher_core::policy::PeerIdentity;
+use usher_core::policy::SourceAddress;
+use usher_core::request::peer::{self, Peer};
+use usher_core::request::{Connection, metadata};
 
 /// Fills in what `policy` needs.
 pub(super) fn connection(policy: &Policy, connection: &mut Connection) {

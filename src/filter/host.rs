@@ -9,8 +9,8 @@ use std::ptr::{null, null_mut};
 use std::time::Duration;
 
 use super::abi::*;
-use crate::metrics::family::Kind;
-use crate::reply::Reply;
+use usher_core::observe::metrics::family::Kind;
+use usher_core::reply::Reply;
 
 pub(super) use super::abi::{LogLevel, MapType};
 

@@ -1,8 +1,8 @@
 //! Series -> Envoy stats. A stat's number is asked for once.
 
-use crate::metrics::family::Family;
-use crate::metrics::registry::Registry;
-use crate::metrics::{Label, Series};
+use usher_core::observe::metrics::family::Family;
+use usher_core::observe::metrics::registry::Registry;
+use usher_core::observe::metrics::{Label, Series};
 
 use super::host;
 

@@ -7,17 +7,17 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use crate::authenticate::crowd::{self, Crowd};
-use crate::cache::Answer;
-use crate::codec::redaction;
-use crate::config::Policy;
-use crate::decide::{Decision, Session, Trace};
-use crate::log::{self, Choice, Circumstances, Level, Throttle};
-use crate::metrics::{self, Series, family};
-use crate::policy::HashKey;
-use crate::remote::Ring;
-use crate::request::Request;
-use crate::start;
+use usher_core::authenticate::crowd::{self, Crowd};
+use usher_core::cache::Answer;
+use usher_core::codec::redaction;
+use usher_core::config::Policy;
+use usher_core::decide::{Decision, Session, Trace};
+use usher_core::observe::decision_log::{self as log, Choice, Circumstances, Level, Throttle};
+use usher_core::observe::metrics::{self, Series, family};
+use usher_core::observe::summary;
+use usher_core::policy::HashKey;
+use usher_core::remote::Ring;
+use usher_core::request::Request;
 
 use super::host::LogLevel;
 use super::metrics::Stats;
@@ -108,15 +108,15 @@ impl Observer {
             (source, fetches)
         };
         self.fetches = sources(policy).into_keys().map(since).collect();
-        let hash = start::config_hash(text);
+        let hash = summary::config_hash(text);
         let hex = log::hex(&hash);
         if hex != self.hash {
             self.generation = self.generation.saturating_add(1);
             self.hash = hex;
         }
-        self.stats.set(&family::CONFIG_HASH, [], start::leading_bits(&hash));
+        self.stats.set(&family::CONFIG_HASH, [], summary::leading_bits(&hash));
         self.stats.zero(&family::JWKS_KEYS);
-        for (provider, keys) in start::usable_keys(policy, &remote::ring()) {
+        for (provider, keys) in summary::usable_keys(policy, &remote::ring()) {
             self.stats.set(&family::JWKS_KEYS, [provider.into()], keys);
         }
         // Inline ones are among the configuration's warnings already.
@@ -126,7 +126,7 @@ impl Observer {
             self.process_key = host::shared("usher.decisionLog.hashKey", random);
         }
         if let Ok(session) = session.try_borrow() {
-            let line = start::line(policy, &self.hash, &session.ring, &*session.engine);
+            let line = summary::line(policy, &self.hash, &session.ring, &*session.engine);
             warn(&line);
         }
     }
@@ -142,7 +142,7 @@ impl Observer {
         self.turn = turn;
         let ring = remote::ring();
         self.crowded(policy, &ring);
-        let keys = start::usable_keys(policy, &ring);
+        let keys = summary::usable_keys(policy, &ring);
         for (source, providers) in sources(policy) {
             let fetches = remote::fetches(&source);
             let before = self.fetches.insert(source.clone(), fetches).unwrap_or_default();

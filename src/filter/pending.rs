@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::{exports, host, remote};
 use crate::pending::{PendingRequests, Place};
-use crate::remote::{Millis, Want};
+use usher_core::remote::{Millis, Want};
 
 thread_local! {
     static QUEUE: RefCell<PendingRequests<Rc<Wait>>> = RefCell::default();

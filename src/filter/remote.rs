@@ -1,4 +1,4 @@
-//! Refreshing remote keys: the host's timer, calls and shared data around [`crate::remote`].
+//! Refreshing remote keys: the host's timer, calls and shared data around [`usher_core::remote`].
 //!
 //! What is fetched belongs to the whole VM, not to a configuration: a new one finds the keys of the
 //! old. The record of each source is in the host's shared data, where the other workers find it. No
@@ -11,9 +11,9 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::host::{self, MapType, Swap};
-use crate::config::Policy;
-use crate::policy::Remote;
-use crate::remote::{
+use usher_core::config::Policy;
+use usher_core::policy::Remote;
+use usher_core::remote::{
     self, Answer, Call, Event, Fault, Heard, Held, MOST_BYTES, Millis, Moment, Record, Ring, Step,
     Want, Worker,
 };

@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use super::host;
 use super::remote::{self, Refresh};
-use crate::config::last_good::Plugin;
-use crate::config::{InvalidConfig, Loaded, Policy};
+use usher_core::config::last_good::Plugin;
+use usher_core::config::{InvalidConfig, Loaded, Policy};
 
 /// What decides about requests.
 pub(super) enum Gate {

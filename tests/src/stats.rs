@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use usher::metrics::{family, stat};
+use usher_core::observe::metrics::{family, stat};
 
 /// By whose rules Envoy takes labels out of the names of its stats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 //! What needs no Envoy to be shown is shown here, by the function that the filter calls too.
 
 use serde_json::{Value, json};
-use usher::log::{self, Circumstances};
-use usher::{Decision, Policy, Request, Session, decide};
+use usher_core::observe::decision_log::{Circumstances, line};
+use usher_core::{Decision, Policy, Request, Session, decide};
 
 use crate::mint::{self, Key};
 
@@ -80,13 +80,13 @@ impl Core {
             process_key: b"process",
             ..Default::default()
         };
-        log::line(&self.policy.decision_log, request, &verdict.decision, &circumstances)
+        line(&self.policy.decision_log, request, &verdict.decision, &circumstances)
     }
 
     /// Trailers as the filter leaves them.
     pub fn trailers(&self, trailers: &[(Vec<u8>, Vec<u8>)]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let sent = Request { headers: trailers.to_vec(), ..Request::default() };
-        usher::trailers::edits(&self.policy, trailers.to_vec()).applied(&sent).headers
+        usher_core::trailers::edits(&self.policy, trailers.to_vec()).applied(&sent).headers
     }
 }
 
@@ -121,7 +121,7 @@ impl Verdict {
 
     /// The challenge of the refusal.
     pub fn challenge(&self) -> Option<&str> {
-        self.decision.reply.as_ref().and_then(usher::reply::Reply::challenge)
+        self.decision.reply.as_ref().and_then(usher_core::reply::Reply::challenge)
     }
 
     /// The request as the service sees it.

@@ -5,8 +5,8 @@ use std::io::Write;
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;
-use usher::Policy;
-use usher::codec::problems::Problems;
+use usher_core::Policy;
+use usher_core::codec::problems::Problems;
 
 use super::{Format, clock};
 use crate::input::Document;

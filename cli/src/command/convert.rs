@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use usher::codec::json::Value;
+use usher_core::codec::json::Value;
 
 use super::Format;
 use crate::convert::collect::{Collected, Workload};

@@ -10,7 +10,7 @@ use std::io::{BufRead as _, Write};
 
 use anyhow::Context as _;
 use clap::Args;
-use usher::decide::{Session, Trace, decide};
+use usher_core::decide::{Session, Trace, decide};
 
 use super::{Format, clock};
 use crate::answer::Answer;

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;
-use usher::Policy;
-use usher::decide::{Session, Trace, decide};
+use usher_core::Policy;
+use usher_core::decide::{Session, Trace, decide};
 
 use super::{Format, clock};
 use crate::answer::Answer;
@@ -153,7 +153,7 @@ fn run_file(
 /// The way to a decision that was not expected.
 fn why(
     policy: &Policy,
-    request: &usher::Request,
+    request: &usher_core::Request,
     now: u64,
     session: &mut Session,
 ) -> Option<String> {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use usher::codec::json::{Map, Value};
+use usher_core::codec::json::{Map, Value};
 
 use super::{Format, clock};
 use crate::key::{Algorithm, SigningKey};
@@ -136,8 +136,8 @@ fn claims(arguments: &Mint) -> anyhow::Result<Map<String, Value>> {
             bail!("expected `name=value` for --claim, found `{claim}`");
         };
         let text = || Value::String(value.to_owned());
-        let value =
-            usher::codec::json::parse(value.as_bytes(), input::DEPTH).unwrap_or_else(|_| text());
+        let value = usher_core::codec::json::parse(value.as_bytes(), input::DEPTH)
+            .unwrap_or_else(|_| text());
         claims.insert(name.to_owned(), value);
     }
     let named = [("iss", &arguments.issuer), ("sub", &arguments.subject)];
@@ -164,9 +164,11 @@ fn claims(arguments: &Mint) -> anyhow::Result<Map<String, Value>> {
 }
 
 fn object(text: &[u8]) -> anyhow::Result<Map<String, Value>> {
-    match usher::codec::json::parse(text, input::DEPTH).context("expected claims as JSON")? {
+    match usher_core::codec::json::parse(text, input::DEPTH).context("expected claims as JSON")? {
         Value::Object(claims) => Ok(claims),
-        other => bail!("expected an object, found {}", usher::codec::problems::describe(&other)),
+        other => {
+            bail!("expected an object, found {}", usher_core::codec::problems::describe(&other))
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Manifests -> the policies and the workloads in them.
 
-use usher::codec::json::Value;
-use usher::codec::problems::Problems;
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::Problems;
 
 use super::readers;
 use crate::input::Document;

@@ -9,8 +9,8 @@ mod matcher;
 mod rbac;
 
 use serde_json::json;
-use usher::Policy;
-use usher::codec::json::{Map, Value};
+use usher_core::Policy;
+use usher_core::codec::json::{Map, Value};
 
 use super::{Manifest, Notes, readers};
 

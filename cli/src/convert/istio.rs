@@ -3,11 +3,11 @@
 mod looser;
 
 use serde_json::json;
-use usher::Policy;
-use usher::claims::ClaimName;
-use usher::codec::json::{Map, Value};
-use usher::codec::problems::Problems;
-use usher::policy::MissingToken;
+use usher_core::Policy;
+use usher_core::claims::ClaimName;
+use usher_core::codec::json::{Map, Value};
+use usher_core::codec::problems::Problems;
+use usher_core::policy::MissingToken;
 
 use super::{Manifest, Notes, object};
 use crate::manifest::Waypoints;

@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 
 use serde_json::json;
-use usher::Policy;
-use usher::codec::json::{self, Map, Value};
-use usher::policy::Location;
+use usher_core::Policy;
+use usher_core::codec::json::{self, Map, Value};
+use usher_core::policy::Location;
 
 use super::collect::{Collected, Item, Scope};
 use super::select::Group;

@@ -3,7 +3,7 @@
 //! A Wasm filter writes no dynamic metadata. With a plugin in the place of a RequestAuthentication these
 //! find nothing, in silence: another route matches, or none.
 
-use usher::codec::json::Value;
+use usher_core::codec::json::Value;
 
 use super::Notes;
 use super::collect::Collected;

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use usher::codec::json::Value;
+use usher_core::codec::json::Value;
 
 use super::Notes;
 use super::collect::{Collected, Item, Scope, Workload};

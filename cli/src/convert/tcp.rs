@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use usher::codec::json::Value;
+use usher_core::codec::json::Value;
 
 use super::collect::{Collected, Item, Scope, Service};
 use super::select::{Group, is_part};

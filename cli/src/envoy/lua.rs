@@ -1,6 +1,6 @@
 //! The request headers that Envoy's Lua filter sets, as far as its code says so in so many words.
 
-use usher::codec::json::Value;
+use usher_core::codec::json::Value;
 
 use super::field;
 

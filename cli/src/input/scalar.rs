@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use usher::codec::json::{Number, Value};
+use usher_core::codec::json::{Number, Value};
 
 /// A plain scalar, by the rules of kubernetes-sigs/yaml goyaml.v2/resolve.go.
 ///

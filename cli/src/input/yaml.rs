@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
-use usher::codec::json::{Map, Value};
+use usher_core::codec::json::{Map, Value};
 
 use super::{DEPTH, Document, Mark, Marks, Unreadable, scalar};
 

@@ -1,7 +1,7 @@
 //! One `-` too many: what was meant as "and" is two list items, and so "or".
 
-use usher::codec::json::Value;
-use usher::codec::problems::Problems;
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::Problems;
 
 use super::view::{Policy, filled, operands};
 

@@ -1,9 +1,9 @@
 //! Rules and values that can never match.
 
-use usher::codec::json::Value;
-use usher::codec::problems::{Problems, did_you_mean};
-use usher::path::{self};
-use usher::policy::Normalization;
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::{Problems, did_you_mean};
+use usher_core::path::{self};
+use usher_core::policy::Normalization;
 
 use super::view::{Policy, View, conditions, operands, texts};
 

@@ -5,9 +5,9 @@
 //! the chain: what they set is removed in every mode, a dry run's too, so that the service or what stands
 //! between misses it.
 
-use usher::Policy;
-use usher::codec::json::Value;
-use usher::codec::problems::Problems;
+use usher_core::Policy;
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::Problems;
 
 use crate::convert::collect;
 use crate::input;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use usher::claims::ClaimName;
-use usher::codec::json::Value;
-use usher::codec::problems::{Node, Problems};
+use usher_core::claims::ClaimName;
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::{Node, Problems};
 
 use super::view::{View, filled};
 

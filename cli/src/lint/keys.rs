@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use usher::codec::json::{self, Value};
-use usher::codec::problems::Problems;
+use usher_core::codec::json::{self, Value};
+use usher_core::codec::problems::Problems;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::view::{View, filled};

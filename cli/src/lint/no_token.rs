@@ -5,10 +5,10 @@
 
 mod open;
 
-use usher::Policy;
-use usher::codec::json::{self, Value};
-use usher::codec::problems::Problems;
-use usher::policy::{CorsPreflight, MissingToken, Mode};
+use usher_core::Policy;
+use usher_core::codec::json::{self, Value};
+use usher_core::codec::problems::Problems;
+use usher_core::policy::{CorsPreflight, MissingToken, Mode};
 
 use super::view::{self, View, conditions, filled, operands, texts};
 use crate::manifest::PluginConfig;

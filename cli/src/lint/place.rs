@@ -1,10 +1,10 @@
 //! What the place of a configuration makes of it: a waypoint, a listener that takes any certificate,
 //! another filter of the same name.
 
-use usher::Policy;
-use usher::codec::json::Value;
-use usher::codec::problems::Problems;
-use usher::policy::PeerIdentity;
+use usher_core::Policy;
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::Problems;
+use usher_core::policy::PeerIdentity;
 
 use super::view::{View, conditions, filled, operands};
 use crate::config::below;

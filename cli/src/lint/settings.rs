@@ -1,7 +1,7 @@
 //! Settings that open a door wider than it looks.
 
-use usher::codec::json::Value;
-use usher::codec::problems::Problems;
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::Problems;
 
 use super::view::{View, filled, texts};
 use crate::config::below;

@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
-use usher::codec::json::Value;
-use usher::codec::problems::Problems;
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::Problems;
 
 use super::view::{Policy, View, conditions, operands};
 

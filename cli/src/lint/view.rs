@@ -1,8 +1,8 @@
 //! A configuration as lints see it: its rules for tokens, its policies, their rules, each with its place.
 
-use usher::codec::json::Value;
-use usher::codec::problems::Problems;
-use usher::policy::MissingToken;
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::Problems;
+use usher_core::policy::MissingToken;
 
 use crate::config::below;
 

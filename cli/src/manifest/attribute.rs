@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use usher::codec::problems::{Node, Problems, did_you_mean};
+use usher_core::codec::problems::{Node, Problems, did_you_mean};
 
 use super::proto;
 

@@ -5,7 +5,7 @@
 //! is the business of the reader of a pluginConfig.
 
 use serde_json::json;
-use usher::codec::problems::{Node, Object, Problems};
+use usher_core::codec::problems::{Node, Object, Problems};
 
 use super::{DRY_RUN, attribute, proto, selector};
 

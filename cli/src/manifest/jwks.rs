@@ -3,8 +3,8 @@
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use usher::codec::json;
-use usher::codec::problems::{Node, Object, Problems, did_you_mean};
+use usher_core::codec::json;
+use usher_core::codec::problems::{Node, Object, Problems, did_you_mean};
 
 use super::proto;
 

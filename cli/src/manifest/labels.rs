@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use usher::codec::json::Value;
+use usher_core::codec::json::Value;
 
 pub(crate) type Labels = BTreeMap<String, String>;
 

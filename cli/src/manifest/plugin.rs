@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use usher::codec::json::{Map, Value};
-use usher::codec::problems::{Node, Object, Problems, did_you_mean};
+use usher_core::codec::json::{Map, Value};
+use usher_core::codec::problems::{Node, Object, Problems, did_you_mean};
 
 use super::{PluginConfig, proto, selector, url};
 

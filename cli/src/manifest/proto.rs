@@ -3,8 +3,8 @@
 //!
 //! A null field is an absent one; a null item of a list is an error.
 
-use usher::codec::json::Value;
-use usher::codec::problems::{Node, Object, Problems};
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::{Node, Object, Problems};
 
 /// The items of a list that are objects; null and others are noted.
 pub(super) fn objects<'v>(list: &Node<'v>, problems: &Problems) -> Vec<Object<'v>> {

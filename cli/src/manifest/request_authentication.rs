@@ -4,7 +4,7 @@
 //! This judges the manifest as Istio judges it; what Usher asks beyond (keys that can be used, an
 //! issuer) is asked of a pluginConfig.
 
-use usher::codec::problems::{Node, Object, Problems};
+use usher_core::codec::problems::{Node, Object, Problems};
 
 use super::{jwks, proto, selector, url};
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use usher::codec::json::Value;
-use usher::codec::problems::{Node, Object, Problems};
+use usher_core::codec::json::Value;
+use usher_core::codec::problems::{Node, Object, Problems};
 
 use super::labels::{is_gateway, match_labels};
 use super::proto;

@@ -1,7 +1,7 @@
 //! `jwtRules[]`.
 
 use serde_json::{Value, json};
-use usher::crypto::Algorithm;
+use usher_core::crypto::Algorithm;
 
 use super::{described, duration, flag, header, list, object, text, texts, words};
 use crate::output::set;

@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at any surprise")]
 
 use serde_json::Value;
-use usher::path::normalize;
-use usher::policy::Normalization;
+use usher_core::path::normalize;
+use usher_core::policy::Normalization;
 use usher_tests::{spelling, vectors};
 
 use crate::common::usher;

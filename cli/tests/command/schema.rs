@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use usher::Policy;
-use usher::codec::problems::Known;
+use usher_core::Policy;
+use usher_core::codec::problems::Known;
 
 use crate::common::usher;
 

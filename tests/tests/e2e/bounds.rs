@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher::request::Request;
+use usher_core::request::Request;
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
 use usher_tests::gate::{Door, Gate};
@@ -99,8 +99,10 @@ fn each_kind_of_attribute_has_its_bound() {
     };
     let peer = |sans: Vec<String>| {
         let mut request = get("/");
-        request.connection.peer =
-            Some(usher::request::Peer { uri_sans: sans, ..usher::request::Peer::default() });
+        request.connection.peer = Some(usher_core::request::Peer {
+            uri_sans: sans,
+            ..usher_core::request::Peer::default()
+        });
         request
     };
     let names = |n: usize| peer((0..n).map(|i| format!("spiffe://td/ns/a/sa/{i}")).collect());

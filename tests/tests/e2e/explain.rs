@@ -10,9 +10,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use usher::config::Loaded;
-use usher::decide::{Session, decide};
-use usher::{Policy, Request};
+use usher_core::config::Loaded;
+use usher_core::decide::{Session, decide};
+use usher_core::{Policy, Request};
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
 use usher_tests::gate::{self, Gate};
@@ -91,7 +91,7 @@ fn rule(case: &Value) -> Value {
         "allowPublishedKeys": true,
         "clockSkew": format!("{}s", case["clock_skew"]),
         "requireExpiration": false,
-        "algorithms": usher::crypto::Algorithm::names().map(|(name, _)| name).collect::<Vec<_>>(),
+        "algorithms": usher_core::crypto::Algorithm::names().map(|(name, _)| name).collect::<Vec<_>>(),
     });
     match &case["issuer"] {
         Value::Null => rule["anyIssuer"] = true.into(),

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher::Policy;
+use usher_core::Policy;
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
 use usher_tests::gate::{Gate, oldest_envoy};

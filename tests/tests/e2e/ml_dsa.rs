@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use jwt_simple::prelude::*;
 use serde_json::{Value, json};
-use usher::Policy;
+use usher_core::Policy;
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
 use usher_tests::gate::Gate;

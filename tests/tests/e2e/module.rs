@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use wasmparser::{Parser, Payload};
 
@@ -78,6 +79,24 @@ fn the_filter_exports_what_the_list_names() {
     let behind = listed().into_iter().filter_map(|(_, function)| function);
     let expected: BTreeSet<String> = behind.chain(["_initialize".to_owned()]).collect();
     assert_eq!(exported, expected);
+}
+
+/// A change in the core alone makes another module: what is tested is what is in the folder.
+#[test]
+fn a_change_of_any_source_rebuilds_the_module() {
+    let module = "target/usher.wasm";
+    let rebuilds = |file: &str| {
+        let mut make = Command::new("make");
+        make.args(["--dry-run", "--what-if", file, module]);
+        let output = make.current_dir(root()).env_remove("MAKEFLAGS").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().contains("tools/wasm ")
+    };
+    assert!(!rebuilds("README.md"), "the module is older than its sources: run `make wasm`");
+    let sources = ["core/Cargo.toml", "core/src/path.rs", "core/src/codec/json.rs", "src/lib.rs"];
+    for source in sources {
+        assert!(rebuilds(source), "{source}");
+    }
 }
 
 /// A callback that is not exported is never called: the filter would lose it without a word.

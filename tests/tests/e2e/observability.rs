@@ -15,7 +15,7 @@ use usher_tests::tls::{Authority, SERVER};
 
 const ISSUER: &str = "https://idp.cache.example";
 
-/// `usher::log::LINE_BYTES`.
+/// `usher_core::observe::decision_log::LINE_BYTES`.
 const LINE_BYTES: usize = 8192;
 
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "key one;.;=\"\u{e9}"));
@@ -415,7 +415,8 @@ fn metrics_have_clean_names_and_labels() {
 
 /// A series of the list, with its labels and no others.
 fn assert_known(series: &Series) {
-    let family = usher::metrics::family::ALL.iter().find(|family| family.name == series.name);
+    let family =
+        usher_core::observe::metrics::family::ALL.iter().find(|family| family.name == series.name);
     let family = family.unwrap_or_else(|| panic!("not in the list: {series:?}"));
     let mut expected: Vec<&str> = family.labels.to_vec();
     expected.push("plugin");
@@ -492,19 +493,21 @@ fn a_configuration_introduces_itself() {
 fn the_documentation_names_every_metric_label_and_field() {
     let read = |path: &str| std::fs::read_to_string(gate::root().join(Path::new(path))).unwrap();
     let guide = read("docs/observability.md");
-    for family in usher::metrics::family::ALL {
+    for family in usher_core::observe::metrics::family::ALL {
         let labels: String =
             family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
         let kind = format!("{:?}", family.kind).to_lowercase();
         let row = format!("| `{}` | {kind} | {labels} | {} |", family.name, family.help);
         assert!(guide.contains(&row), "docs/observability.md lacks the line\n{row}");
     }
-    let labels = usher::metrics::family::labels();
+    let labels = usher_core::observe::metrics::family::labels();
     let istio = format!("extraStatTags: [{}]", labels.join(", "));
     assert!(guide.contains(&istio), "docs/observability.md lacks\n{istio}");
     for label in labels {
-        let rule =
-            format!("- {{tag_name: {label}, regex: '{}'}}", usher::metrics::stat::tag_rule(label));
+        let rule = format!(
+            "- {{tag_name: {label}, regex: '{}'}}",
+            usher_core::observe::metrics::stat::tag_rule(label)
+        );
         assert!(guide.contains(&rule), "docs/observability.md lacks\n{rule}");
         assert!(read("envoy/envoy.yaml").contains(&rule), "envoy/envoy.yaml lacks\n{rule}");
     }

@@ -66,7 +66,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_exist() {
     let panels = Panel::all("1m");
     let asked: String =
         panels.iter().flat_map(|p| &p.targets).map(|t| t.expression.clone() + "\n").collect();
-    let families = usher::metrics::family::ALL;
+    let families = usher_core::observe::metrics::family::ALL;
     for (text, of) in [(&alerts, "alerts"), (&asked, "dashboard")] {
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         for word in words.filter(|word| word.starts_with("usher_")) {
@@ -147,7 +147,7 @@ fn prometheus_has_the_series_and_the_alerts_fire() {
     }
 }
 
-/// A plugin whose keys are fetched every 8 or 9 seconds, and used for 20 ([`usher::remote`]).
+/// A plugin whose keys are fetched every 8 or 9 seconds, and used for 20 ([`usher_core::remote`]).
 fn keys_from(server: &str) -> Value {
     configuration(|configuration| {
         let rule = configuration["jwtRules"][0].as_object_mut().unwrap();

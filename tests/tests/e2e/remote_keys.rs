@@ -164,14 +164,14 @@ fn an_issuer_says_where_its_keys_are() {
 fn keys_that_are_not_pinned_do_not_count() {
     let stranger = Key::new("ES256", "stranger");
     let server = KeyServer::start(Manner::keys(&mint::jwks([&*KEY, &stranger])));
-    let set = usher::codec::problems::Problems::default();
+    let set = usher_core::codec::problems::Problems::default();
     let value = mint::jwks([&*KEY]);
-    let node = usher::codec::problems::Node::root(&value);
-    let keys = usher::jwks::KeySet::read(
+    let node = usher_core::codec::problems::Node::root(&value);
+    let keys = usher_core::jwks::KeySet::read(
         &node,
-        usher::jwks::Origin::Inline,
+        usher_core::jwks::Origin::Inline,
         false,
-        usher::jwks::Published::Refused,
+        usher_core::jwks::Published::Refused,
         &set,
     )
     .unwrap();

@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use serde_json::{Value, json};
-use usher::{Policy, Session, decide};
+use usher_core::{Policy, Session, decide};
 use usher_tests::mint::{self, Key};
 
 /// The system's allocator, which counts what is held.
@@ -73,7 +73,7 @@ fn what_is_counted_is_held() {
         });
         let policy = Policy::from_value(&config).unwrap().policy;
         let mut session = Session::portable();
-        let requests: Vec<usher::Request> = (0..150)
+        let requests: Vec<usher_core::Request> = (0..150)
             .map(|n| {
                 let claims =
                     json!({ "iss": "i", "sub": format!("s{n}"), "exp": NOW + 60, "more": value });
@@ -85,7 +85,7 @@ fn what_is_counted_is_held() {
                     ("authorization", token.as_str()),
                 ];
                 let headers = headers.map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec()));
-                usher::Request { headers: headers.to_vec(), ..usher::Request::default() }
+                usher_core::Request { headers: headers.to_vec(), ..usher_core::Request::default() }
             })
             .collect();
         let empty = HELD.get();

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
-use usher::Policy;
-use usher::codec::problems::Known;
+use usher_core::Policy;
+use usher_core::codec::problems::Known;
 use usher_tests::verdict::problems;
 
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use usher::denial::{Denial, Malformed, phrase};
-use usher::policy::{Details, Responses};
-use usher::reply::{Circumstances, Reply};
-use usher::request::bounds::Bound;
+use usher_core::denial::{Denial, Malformed, phrase};
+use usher_core::policy::{Details, Responses};
+use usher_core::reply::{Circumstances, Reply};
+use usher_core::request::bounds::Bound;
 use usher_tests::verdict::get;
 
 const REASONS: &str = include_str!("../../../docs/reasons.md");

@@ -4,13 +4,13 @@
 //! payloads are no JWT claims; there the signature alone is checked, and the token refused for the rest.
 
 use serde_json::{Value, json};
-use usher::codec::problems::{Node, Problems};
-use usher::compact;
-use usher::crypto::Algorithm;
-use usher::crypto::{SignatureEngine as _, portable::Portable};
-use usher::denial::{Denial, Malformed};
-use usher::jwks::{KeySet, Origin, Published};
-use usher::policy::TokenLimits;
+use usher_core::codec::problems::{Node, Problems};
+use usher_core::compact;
+use usher_core::crypto::Algorithm;
+use usher_core::crypto::{SignatureEngine as _, portable::Portable};
+use usher_core::denial::{Denial, Malformed};
+use usher_core::jwks::{KeySet, Origin, Published};
+use usher_core::policy::TokenLimits;
 use usher_tests::verdict::{Ask as _, Core, get, with};
 
 // RFC 7515 appendix A.1.1: the shared key.

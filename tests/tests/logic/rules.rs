@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher::crypto::{Algorithm, Key as PublicKey};
-use usher::crypto::{EngineFailed, SignatureEngine, portable::Portable};
-use usher::decide::{Decision, Session, decide};
-use usher::{Policy, Request};
+use usher_core::crypto::{Algorithm, Key as PublicKey};
+use usher_core::crypto::{EngineFailed, SignatureEngine, portable::Portable};
+use usher_core::decide::{Decision, Session, decide};
+use usher_core::{Policy, Request};
 use usher_tests::mint::{self, Key};
 
 const ISSUER: &str = "https://idp.example";

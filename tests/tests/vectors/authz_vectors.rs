@@ -2,10 +2,10 @@
 //! that Envoy answered. Status, deciding rule, audit and dry-run results must be the same.
 
 use serde_json::{Value, json};
-use usher::authorize::DryRun;
-use usher::path::normalize;
-use usher::request::{Connection, MetadataValue, Metadatum, Peer};
-use usher::{Policy, Request, Session, decide};
+use usher_core::authorize::DryRun;
+use usher_core::path::normalize;
+use usher_core::request::{Connection, MetadataValue, Metadatum, Peer};
+use usher_core::{Policy, Request, Session, decide};
 use usher_tests::{spelling, vectors};
 
 /// The clock of the vectors: every token of theirs is good until 2100.

@@ -9,7 +9,7 @@ use rand::prelude::*;
 use rand::rngs::StdRng;
 use ring::hmac;
 use serde_json::{Value, json};
-use usher::Request;
+use usher_core::Request;
 use usher_tests::mint;
 use usher_tests::verdict::{Ask as _, Core, ISSUER, NOW, claim, claims, preflight, request, with};
 

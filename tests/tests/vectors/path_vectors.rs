@@ -2,8 +2,8 @@
 //! `path_unsafe`.
 
 use serde_json::Value;
-use usher::path::normalize;
-use usher::policy::Normalization;
+use usher_core::path::normalize;
+use usher_core::policy::Normalization;
 use usher_tests::vectors;
 
 #[test]

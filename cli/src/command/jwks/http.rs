@@ -16,7 +16,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, tls};
-use usher::remote::MOST_BYTES;
+use usher_core::remote::MOST_BYTES;
 
 /// For the whole of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
-use usher::codec::json::{self, Map, Value};
-use usher::codec::problems::{Node, Problems};
-use usher::crypto::Key;
-use usher::jwks::{KeySet, Origin, Published};
+use usher_core::codec::json::{self, Map, Value};
+use usher_core::codec::problems::{Node, Problems};
+use usher_core::crypto::Key;
+use usher_core::jwks::{KeySet, Origin, Published};
 
 use crate::input;
 
@@ -42,7 +42,7 @@ impl Listed {
 pub(super) fn read(text: &str) -> anyhow::Result<Vec<Listed>> {
     if let Ok(value) = json::parse(text.as_bytes(), input::DEPTH) {
         let Value::Object(set) = &value else {
-            bail!("expected a JWK set, found {}", usher::codec::problems::describe(&value));
+            bail!("expected a JWK set, found {}", usher_core::codec::problems::describe(&value));
         };
         if let Some(keys) = set.get("keys") {
             let keys = keys.as_array().context("expected `keys` to be a list")?;

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use usher::codec::json::{Map, Value};
-use usher::codec::problems::{Node, Object, Problems, did_you_mean};
-use usher::request::Request;
+use usher_core::codec::json::{Map, Value};
+use usher_core::codec::problems::{Node, Object, Problems, did_you_mean};
+use usher_core::request::Request;
 
 use super::expect;
 use super::suite::{members, time};

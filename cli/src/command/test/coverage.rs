@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use serde_json::json;
-use usher::codec::json::Value;
-use usher::decide::Decision;
+use usher_core::codec::json::Value;
+use usher_core::decide::Decision;
 
 use crate::command::Format;
 use crate::config::Loaded;

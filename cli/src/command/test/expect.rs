@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use usher::codec::json::{self, Map, Value};
-use usher::codec::problems::{Node, Problems, did_you_mean};
+use usher_core::codec::json::{self, Map, Value};
+use usher_core::codec::problems::{Node, Problems, did_you_mean};
 
 use crate::answer::{Answer, REASONS};
 use crate::input::DEPTH;

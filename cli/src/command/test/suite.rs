@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use usher::codec::json::{Map, Value};
-use usher::codec::problems::{Node, Object, Problems};
+use usher_core::codec::json::{Map, Value};
+use usher_core::codec::problems::{Node, Object, Problems};
 
 use super::case::{self, Case};
 use super::tokens::{self, TokenSpec};

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use serde_json::json;
-use usher::codec::json::{Map, Value};
-use usher::codec::problems::{Node, Problems};
+use usher_core::codec::json::{Map, Value};
+use usher_core::codec::problems::{Node, Problems};
 
 use super::suite::{Suite, members};
 use crate::key::{Algorithm, SigningKey};

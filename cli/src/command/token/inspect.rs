@@ -9,9 +9,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use usher::codec::json::{self, Value};
-use usher::denial::Denial;
-use usher::{Policy, Session, authenticate, compact};
+use usher_core::codec::json::{self, Value};
+use usher_core::denial::Denial;
+use usher_core::{Policy, Session, authenticate, compact};
 
 use crate::command::{Format, clock};
 use crate::{Exit, config, input, report, style};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::output::set;
 use serde_json::json;
-use usher::codec::json::Value;
+use usher_core::codec::json::Value;
 
 /// Values by field.
 type Fields = BTreeMap<String, Vec<String>>;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use usher::codec::json::{self, Map, Value};
+use usher_core::codec::json::{self, Map, Value};
 
 use super::super::Notes;
 use crate::output::set;

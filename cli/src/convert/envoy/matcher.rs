@@ -1,7 +1,7 @@
 //! Envoy's matchers of texts, headers and addresses -> Istio's forms of a value.
 
 use serde_json::json;
-use usher::codec::json::Value;
+use usher_core::codec::json::Value;
 
 /// A text matcher (`envoy.type.matcher.v3.StringMatcher`): `a`, `a*`, `*a`, `*`.
 pub(super) fn text(matcher: &Value) -> Result<String, String> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use usher::codec::json::Value;
+use usher_core::codec::json::Value;
 
 use super::super::Notes;
 use super::alternatives::{self, Alternative, Alternatives, Kind};

@@ -3,7 +3,7 @@
 //! Where a match refuses (values of DENY, not-values of ALLOW), Usher takes the spellings that a service may
 //! read alike; Istio compares to the letter (docs/differences.md).
 
-use usher::codec::json::Value;
+use usher_core::codec::json::Value;
 
 /// What a rule of an enforced policy with this action refuses in Usher alone, a text each.
 pub(super) fn of(rule: &Value, action: &str) -> Vec<String> {

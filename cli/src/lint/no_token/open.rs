@@ -7,10 +7,10 @@
 
 use std::collections::BTreeSet;
 
-use usher::Policy;
-use usher::codec::json::Value;
-use usher::decide::{Session, decide};
-use usher::request::Request;
+use usher_core::Policy;
+use usher_core::codec::json::Value;
+use usher_core::decide::{Session, decide};
+use usher_core::request::Request;
 
 use super::super::view::{View, filled, operands, texts};
 

@@ -1,8 +1,8 @@
 //! google/jwt_verify_lib and Envoy's jwt_authn: tokens and keys, good and bad.
 
 use serde_json::{Value, json};
-use usher::decide::{Session, decide};
-use usher::{Policy, Request};
+use usher_core::decide::{Session, decide};
+use usher_core::{Policy, Request};
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
 use usher_tests::gate::Gate;

@@ -45,14 +45,14 @@ fn a_public_key_is_no_hmac_secret() {
     let rsa = Key::new("RS256", "rsa");
     let spki = |key: &Key| {
         let set = mint::jwks([key]);
-        let node = usher::codec::problems::Node::root(&set);
-        let problems = usher::codec::problems::Problems::default();
-        let origin = usher::jwks::Origin::Inline;
-        let keys = usher::jwks::KeySet::read(
+        let node = usher_core::codec::problems::Node::root(&set);
+        let problems = usher_core::codec::problems::Problems::default();
+        let origin = usher_core::jwks::Origin::Inline;
+        let keys = usher_core::jwks::KeySet::read(
             &node,
             origin,
             false,
-            usher::jwks::Published::Refused,
+            usher_core::jwks::Published::Refused,
             &problems,
         )
         .unwrap();

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use usher::{Policy, Session, decide};
+use usher_core::{Policy, Session, decide};
 use usher_tests::mint::Key;
 use usher_tests::verdict::{Ask as _, Core, NOW, claims, get, rule};
 

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use ring::hmac;
 use serde_json::{Value, json};
-use usher::codec::problems::{Node, Problems};
-use usher::jwks::{KeySet, Origin, Published};
+use usher_core::codec::problems::{Node, Problems};
+use usher_core::jwks::{KeySet, Origin, Published};
 use usher_tests::mint::{self, Key};
 use usher_tests::verdict::{Core, ISSUER, claims, problems};
 

@@ -1,7 +1,7 @@
 //! By which way a request passes: `missingToken`, `exempt`, preflights, `onSpoof`, `mode`.
 
 use serde_json::{Value, json};
-use usher::Request;
+use usher_core::Request;
 use usher_tests::verdict::Ask as _;
 use usher_tests::verdict::{Core, NOW, claim, claims, get, preflight, request, rule, with};
 
@@ -284,7 +284,7 @@ fn a_preflight_has_no_body_and_is_told_as_what_it_is() {
             });
             assert_eq!(fact.is_some(), preflight_is, "{what}");
             let mut counted = 0;
-            usher::metrics::of_decision(&verdict.decision, |series| {
+            usher_core::observe::metrics::of_decision(&verdict.decision, |series| {
                 counted += usize::from(series.family.name == "usher_cors_preflights_total");
             });
             assert_eq!(counted, usize::from(preflight_is), "{what}");

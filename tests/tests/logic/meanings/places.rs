@@ -1,7 +1,7 @@
 //! Where a token may stand, and what remains when it was taken out.
 
 use serde_json::{Value, json};
-use usher::Request;
+use usher_core::Request;
 use usher_tests::verdict::Ask as _;
 use usher_tests::verdict::{Core, claims, get, request, rule, with};
 

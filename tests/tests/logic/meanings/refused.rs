@@ -2,7 +2,7 @@
 //! rule forwards, whatever the reason is.
 
 use serde_json::{Value, json};
-use usher::{Decision, Request};
+use usher_core::{Decision, Request};
 use usher_tests::mint::Key;
 use usher_tests::verdict::Ask as _;
 use usher_tests::verdict::{Core, ISSUER, NOW, claim, claims, get, preflight, request, rule, with};
@@ -188,10 +188,10 @@ fn a_request_that_waits_holds_no_token() {
     for (forward, mode) in [(false, "enforce"), (true, "enforce"), (false, "dryRun")] {
         let mut fields = configuration(forward);
         fields["mode"] = json!(mode);
-        let policy = usher::Policy::from_value(&fields).unwrap().policy;
+        let policy = usher_core::Policy::from_value(&fields).unwrap().policy;
         for at in PLACES {
             let ask = place(get("/"), at, &token).header("x_user", "forged");
-            let pending = usher::decide::while_pending(&policy, &ask).applied(&ask);
+            let pending = usher_core::decide::while_pending(&policy, &ask).applied(&ask);
             let before = shown(&pending);
             assert_eq!(
                 before.contains(&token),
@@ -201,7 +201,8 @@ fn a_request_that_waits_holds_no_token() {
             assert!(!before.contains("forged"), "{forward} {mode} {at}: {before}");
 
             let decided = Core::new(&fields).ask(&ask);
-            let edits = usher::decide::after_pending(&policy, &ask, decided.decision.edits.clone());
+            let edits =
+                usher_core::decide::after_pending(&policy, &ask, decided.decision.edits.clone());
             let lines = |request: &Request| {
                 let mut lines = request.headers.clone();
                 lines.sort();

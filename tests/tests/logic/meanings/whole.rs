@@ -1,7 +1,7 @@
 //! The configuration as a whole.
 
 use serde_json::{Value, json};
-use usher::{Decision, Policy};
+use usher_core::{Decision, Policy};
 use usher_tests::verdict::{get, problems, rule};
 
 use super::KEY;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
-use usher::config::Loaded;
-use usher::decide::{Session, decide};
-use usher::{Policy, Request};
+use usher_core::config::Loaded;
+use usher_core::decide::{Session, decide};
+use usher_core::{Policy, Request};
 use usher_tests::vectors;
 
 /// A moment of November 2026, when the answers were measured: after every `exp` of an expired token

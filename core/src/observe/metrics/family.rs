@@ -241,7 +241,7 @@ pub fn labels() -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::MOST_LABELS;
+    use crate::observe::metrics::MOST_LABELS;
 
     #[test]
     fn names_are_prometheus_s() {

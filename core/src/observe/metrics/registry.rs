@@ -138,7 +138,7 @@ impl From<Label<'_>> for Owned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::family;
+    use crate::observe::metrics::family;
 
     #[test]
     fn a_series_is_defined_once() {

@@ -78,7 +78,7 @@ fn fnv1a(bytes: &[u8]) -> u32 {
 #[expect(clippy::string_slice, reason = "a test may stop at any surprise")]
 mod tests {
     use super::*;
-    use crate::metrics::family;
+    use crate::observe::metrics::family;
 
     #[test]
     fn a_series_is_a_name_that_tag_rules_can_read() {

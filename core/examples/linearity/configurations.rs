@@ -1,7 +1,7 @@
 //! What an operator can list, kind by kind: what it costs to load, and what a plain request costs beside it.
 
 use serde_json::{Value, json};
-use usher::Policy;
+use usher_core::Policy;
 
 use crate::requests::{decided, demo, get, plain_token, policy, rule};
 use crate::{Case, Input};

@@ -6,10 +6,10 @@
 use foldhash::fast::FixedState;
 
 /// A map with a fast hash.
-pub(crate) type FastMap<K, V> = std::collections::HashMap<K, V, FixedState>;
+pub type FastMap<K, V> = std::collections::HashMap<K, V, FixedState>;
 
 /// A set with a fast hash.
-pub(crate) type FastSet<K> = std::collections::HashSet<K, FixedState>;
+pub type FastSet<K> = std::collections::HashSet<K, FixedState>;
 
 /// The bit of a name's length; all long ones share the last. Most names are known to be none of a set's by the lengths
 /// that these have, without a hash.

@@ -5,12 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::cell::OnceCell;
 use std::rc::Rc;
-use usher::crypto::{Algorithm, Key};
-use usher::crypto::{EngineFailed, SignatureEngine};
-use usher::decide::{Session, decide};
-use usher::log::{self, Circumstances};
-use usher::request::{Connection, Peer};
-use usher::{Policy, Request};
+use usher_core::crypto::{Algorithm, Key};
+use usher_core::crypto::{EngineFailed, SignatureEngine};
+use usher_core::decide::{Session, decide};
+use usher_core::observe::decision_log::{Circumstances, line};
+use usher_core::request::{Connection, Peer};
+use usher_core::{Policy, Request};
 
 use crate::{Case, Input};
 
@@ -129,7 +129,7 @@ pub(crate) fn decided(policy: Rc<Policy>, request: Request) -> Input {
             connection: None,
             suppressed: 0,
         };
-        std::hint::black_box(log::line(&policy.decision_log, &request, &decision, &circumstances));
+        std::hint::black_box(line(&policy.decision_log, &request, &decision, &circumstances));
         decision.report.signature_checks.len()
     };
     Input { bytes, work: Box::new(work) }

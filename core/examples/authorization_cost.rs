@@ -13,10 +13,10 @@
 use std::process::{Command, ExitCode};
 
 use serde_json::{Value, json};
-use usher::authorize::judge;
-use usher::claims::{Claims, Identity};
-use usher::request::{Connection, Peer};
-use usher::{Policy, Request};
+use usher_core::authorize::judge;
+use usher_core::claims::{Claims, Identity};
+use usher_core::request::{Connection, Peer};
+use usher_core::{Policy, Request};
 
 const FEW: usize = 5;
 const MANY: usize = 5000;
