@@ -1,158 +1,100 @@
-//! Requests that wait for keys, in order of their arrival.
+//! Requests that wait for keys: held, decided again when keys come, and answered when they do not.
 //!
-//! A worker holds [`MAX_PENDING`] of them at most, and a wake-up takes a batch of [`BATCH`] at most: a host may
-//! do what a callback asked for only when that callback has ended, one request inside of the other. The rest
-//! is taken by the next callbacks, each going on where the last one ended, so that each request gets its turn.
+//! The queue is [`queue`]'s; here is what each waits for, and whose turn it is. A stream that ends takes its place in the
+//! queue along, so no request is resumed that is gone.
 
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
-/// How many may wait in a worker: each keeps its headers (of 60 KiB at most, as Envoy has it), and a client
-/// may send tokens whose keys never come.
-pub const MAX_PENDING: usize = 1024;
+use usher_core::remote::{Millis, Want};
 
-/// How many a callback decides about again. Envoy runs the local replies and continuations of a callback when
-/// it has returned, and each that ends a stream enters the module once more, inside of the one before: with
-/// some 310 of them V8's stack is full, which is a fault of the whole worker.
-pub const BATCH: usize = 32;
+use crate::key_sets::{Awaited, KeySets};
+use queue::{Batch, PendingRequests, Place};
 
-/// A place among those who wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(u64);
+pub mod queue;
 
-/// Those who wait, each with what it waits for.
-#[derive(Debug)]
-pub struct PendingRequests<W> {
-    waiting: BTreeMap<Place, W>,
-    next: Place,
-    /// Where the next batch begins.
-    cursor: Place,
+type Queue = Rc<RefCell<PendingRequests<Rc<Wait>>>>;
+
+/// The requests of a worker that wait.
+#[derive(Default)]
+pub(crate) struct Pending {
+    queue: Queue,
 }
 
-/// Some of those who wait.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Batch<W> {
-    /// In order of arrival, but for those that the last batches have passed over.
-    pub due: Vec<W>,
-    /// Whether there are more of them.
-    pub more: bool,
+/// What a request waits for.
+pub(crate) struct Wait {
+    /// The context of its stream.
+    pub(crate) stream: u32,
+    /// When it came.
+    arrived: Millis,
+    /// The keys, as of the ring's epoch.
+    awaited: RefCell<Vec<Awaited>>,
+    epoch: Cell<u64>,
 }
 
-impl<W> Default for PendingRequests<W> {
-    fn default() -> Self {
-        Self { waiting: BTreeMap::new(), next: Place(0), cursor: Place(0) }
-    }
+/// A request's place in the queue, which it leaves when this is dropped.
+pub(crate) struct Ticket {
+    wait: Rc<Wait>,
+    place: Place,
+    queue: Queue,
 }
 
-impl<W: Clone> PendingRequests<W> {
-    /// Whether no request waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+/// Whether keys that a request lacked, which came at `arrived`, may still come in time.
+pub(crate) fn are_coming(key_sets: &KeySets, wants: &[Want], arrived: Millis, now: Millis) -> bool {
+    key_sets.awaited(wants).iter().any(|awaited| awaited.are_coming(arrived, now))
+}
+
+impl Pending {
+    /// Whether any request waits.
+    pub(crate) fn is_any(&self) -> bool {
+        self.queue.try_borrow().is_ok_and(|queue| !queue.is_empty())
     }
 
-    /// Lets one more wait; `None` where as many wait as may.
-    pub fn join(&mut self, wait: W) -> Option<Place> {
-        if self.waiting.len() >= MAX_PENDING {
-            return None;
-        }
-        let place = self.next;
-        self.next = Place(place.0.wrapping_add(1));
-        self.waiting.insert(place, wait);
-        Some(place)
+    /// Lets the request of `stream` wait; `None` where as many wait as may.
+    pub(crate) fn join(
+        &self,
+        key_sets: &KeySets,
+        stream: u32,
+        wants: &[Want],
+        arrived: Millis,
+    ) -> Option<Ticket> {
+        let awaited = RefCell::new(key_sets.awaited(wants));
+        let epoch = Cell::new(key_sets.epoch());
+        let wait = Rc::new(Wait { stream, arrived, awaited, epoch });
+        let place = self.queue.try_borrow_mut().ok()?.join(Rc::clone(&wait))?;
+        Some(Ticket { wait, place, queue: Rc::clone(&self.queue) })
     }
 
-    /// It waits no longer: it was answered, or its stream has ended.
-    pub fn leave(&mut self, place: Place) {
-        self.waiting.remove(&place);
-    }
-
-    /// The next of those that are due.
-    pub fn batch(&mut self, mut is_due: impl FnMut(&W) -> bool) -> Batch<W> {
-        let mut batch = Batch { due: Vec::new(), more: false };
-        let turn = self.waiting.range(self.cursor..).chain(self.waiting.range(..self.cursor));
-        for (place, wait) in turn {
-            if !is_due(wait) {
-                continue;
-            }
-            if batch.due.len() == BATCH {
-                batch.more = true;
-                self.cursor = *place;
-                break;
-            }
-            batch.due.push(wait.clone());
-        }
-        batch
+    /// The next of those whose keys have come, or will not; `None` where the queue is at work.
+    pub(crate) fn batch(&self, epoch: u64, now: Millis) -> Option<Batch<Rc<Wait>>> {
+        self.queue.try_borrow_mut().ok().map(|mut q| q.batch(|wait| wait.is_due(epoch, now)))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn waiting(count: usize) -> (PendingRequests<usize>, Vec<Place>) {
-        let mut pending = PendingRequests::default();
-        let places = (0..count).map(|n| pending.join(n).unwrap()).collect();
-        (pending, places)
+impl Wait {
+    /// Whether there is something to decide: most of the time nothing has changed, and many may wait.
+    fn is_due(&self, epoch: u64, now: Millis) -> bool {
+        self.epoch.get() != epoch
+            || self.awaited.try_borrow().is_ok_and(|awaited| {
+                !awaited.iter().any(|awaited| awaited.are_coming(self.arrived, now))
+            })
     }
+}
 
-    #[test]
-    fn one_more_than_may_wait_does_not() {
-        let (mut pending, places) = waiting(MAX_PENDING);
-        assert_eq!(pending.join(0), None);
-        pending.leave(places[500]);
-        assert!(pending.join(0).is_some(), "a place is free again");
-        assert_eq!(pending.join(0), None);
+impl Ticket {
+    /// Goes on waiting for what a decision lacks by now. Returns whether that may still come.
+    pub(crate) fn renew(&self, key_sets: &KeySets, wants: &[Want], now: Millis) -> bool {
+        self.wait.epoch.set(key_sets.epoch());
+        let Ok(mut awaited) = self.wait.awaited.try_borrow_mut() else { return false };
+        *awaited = key_sets.awaited(wants);
+        awaited.iter().any(|awaited| awaited.are_coming(self.wait.arrived, now))
     }
+}
 
-    #[test]
-    fn who_leaves_is_in_no_batch() {
-        let (mut pending, places) = waiting(3);
-        pending.leave(places[1]);
-        pending.leave(places[1]);
-        assert_eq!(pending.batch(|_| true), Batch { due: vec![0, 2], more: false });
-        places.into_iter().for_each(|place| pending.leave(place));
-        assert!(pending.is_empty());
-        assert_eq!(pending.batch(|_| true), Batch { due: vec![], more: false });
-    }
-
-    #[test]
-    fn all_are_answered_in_batches() {
-        for (count, batches) in [
-            (0, 1),
-            (1, 1),
-            (BATCH, 1),
-            (BATCH + 1, 2),
-            (2 * BATCH, 2),
-            (MAX_PENDING, MAX_PENDING / BATCH),
-        ] {
-            let (mut pending, places) = waiting(count);
-            let mut answered = Vec::new();
-            for round in 1..=batches {
-                let batch = pending.batch(|_| true);
-                assert!(batch.due.len() <= BATCH, "{count}");
-                assert_eq!(batch.more, round < batches, "{count}: batch {round}");
-                batch.due.iter().for_each(|wait| pending.leave(places[*wait]));
-                answered.extend(batch.due);
-            }
-            assert_eq!(answered, (0..count).collect::<Vec<_>>(), "in order of arrival");
-            assert!(pending.is_empty(), "{count}");
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Ok(mut queue) = self.queue.try_borrow_mut() {
+            queue.leave(self.place);
         }
-    }
-
-    /// Those who are decided about and must go on waiting do not keep the others from their turn.
-    #[test]
-    fn who_stays_due_does_not_hold_up_the_others() {
-        let (mut pending, _) = waiting(5 * BATCH);
-        let mut turns = vec![0; 5 * BATCH];
-        for _ in 0..10 {
-            pending.batch(|_| true).due.iter().for_each(|wait| turns[*wait] += 1);
-        }
-        assert_eq!(turns, [2; 5 * BATCH]);
-    }
-
-    #[test]
-    fn only_who_is_due_counts() {
-        let (mut pending, _) = waiting(100);
-        let due = |wait: &usize| *wait == 3 || *wait == 97;
-        assert_eq!(pending.batch(due), Batch { due: vec![3, 97], more: false });
     }
 }

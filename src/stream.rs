@@ -1,144 +1,247 @@
-//! One request under way: how much of it the host may pass on.
+//! A stream context: one request. It reads, has the core decide, and applies what was decided; no decision is made here.
 //!
-//! Headers, body and trailers are one thing here. None of it goes on before the request is decided, none after
-//! it was answered, and only a decision changes that: see [`Stage::release`].
+//! A request whose keys are on their way waits for them, see [`Stage`].
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use usher_core::config::Policy;
+use usher_core::decide::{Decision, Session, after_pending, decide, while_pending};
+use usher_core::headers::Edits;
+use usher_core::policy::FilterState;
 use usher_core::reply::Reply;
+use usher_core::request::Request;
+use usher_core::trailers;
 
-/// How far a request has come. `P` is what it holds while it waits.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub enum Stage<P> {
-    /// Nothing is decided.
-    #[default]
-    Undecided,
-    /// It waits for keys.
-    Pending(P),
-    /// It goes on.
-    Permitted,
-    /// It was refused, and answered.
-    Answered,
+use crate::active_config::ActiveConfig;
+use crate::attributes;
+use crate::host::{HeaderMap, Host};
+use crate::observer::Observer;
+use crate::pending::{self, Ticket};
+use crate::stage::{HeadersStatus, Release, Stage, TrailersStatus};
+use crate::timer::Timer;
+use crate::worker::Worker;
+
+/// A request, with the configuration that it began with.
+pub(crate) struct Stream {
+    id: u32,
+    active: Rc<ActiveConfig>,
+    session: Rc<RefCell<Session>>,
+    observer: Rc<RefCell<Observer>>,
+    timer: Rc<Timer>,
+    stage: RefCell<Stage<Rc<Held>>>,
 }
 
-/// What becomes of a request that is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Release<'d> {
-    /// It goes on.
-    Permit,
-    /// It is answered.
-    Reply(&'d Reply),
+/// A request that waits for keys.
+struct Held {
+    request: Request,
+    ticket: Ticket,
 }
 
-/// What the host is to do after the request's headers came (proxy-wasm `proxy_action_t`, as Envoy's
-/// `FilterHeadersStatus` reads it).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeadersStatus {
-    /// Goes on.
-    Continue,
-    /// Holds headers, body and trailers. Where a plugin is configured with `allow_on_headers_stop_iteration`, Envoy
-    /// takes `StopIteration`, the 1 of the ABI's `Pause`, for less: a body or trailers resume the request.
-    StopAllIterationAndWatermark,
-}
-
-/// What the host is to do after the request's trailers came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrailersStatus {
-    /// Goes on.
-    Continue,
-    /// Holds them.
-    StopIteration,
-}
-
-impl HeadersStatus {
-    /// The ABI's number.
-    pub fn number(self) -> u32 {
-        match self {
-            Self::Continue => 0,
-            Self::StopAllIterationAndWatermark => 4,
-        }
+impl Stream {
+    pub(crate) fn new(
+        id: u32,
+        active: Rc<ActiveConfig>,
+        session: Rc<RefCell<Session>>,
+        observer: Rc<RefCell<Observer>>,
+        timer: Rc<Timer>,
+    ) -> Self {
+        Self { id, active, session, observer, timer, stage: RefCell::default() }
     }
-}
 
-impl TrailersStatus {
-    /// The ABI's number.
-    pub fn number(self) -> u32 {
-        match self {
-            Self::Continue => 0,
-            Self::StopIteration => 1,
+    pub(crate) fn on_request_headers<H: Host>(
+        &self,
+        worker: &Worker<H>,
+        end_of_stream: bool,
+    ) -> HeadersStatus {
+        let host = &worker.host;
+        let headers = host.header_map(HeaderMap::RequestHeaders);
+        // Headers that nobody could read might hold a forged identity.
+        let readable = headers.is_some();
+        let headers = headers.unwrap_or_default();
+        let mut request = Request { headers, end_of_stream, ..Request::default() };
+        #[cfg(feature = "fault")]
+        crate::fault::on_demand(&request);
+        if let Some(policy) = self.policy() {
+            attributes::connection(host, policy, &mut request.connection);
         }
-    }
-}
-
-impl<P> Stage<P> {
-    /// Ends the holding, by what was decided (`reply`: a refusal). What was answered stays so, and what went on
-    /// already can only be answered: then there is nothing to release, which is `None`.
-    pub fn release<'d>(&mut self, reply: Option<&'d Reply>) -> Option<Release<'d>> {
-        match (&*self, reply) {
-            (Self::Answered, _) | (Self::Permitted, None) => None,
-            (Self::Undecided | Self::Pending(_), None) => {
-                *self = Self::Permitted;
-                Some(Release::Permit)
+        let now = host.unix_time();
+        let mut decision =
+            if readable { self.decide(host, &request, now) } else { self.host_failed(&request) };
+        if worker.key_sets.look(host, &decision.wants) {
+            decision = self.decide(host, &request, now);
+        }
+        if !decision.wants.is_empty() {
+            let arrived = host.unix_millis();
+            // Who asks sees what is known by then: another worker may have fetched it since the look.
+            if worker.key_sets.ask(host, &decision.wants) {
+                decision = self.decide(host, &request, now);
             }
-            (Self::Undecided | Self::Pending(_) | Self::Permitted, Some(reply)) => {
-                *self = Self::Answered;
-                Some(Release::Reply(reply))
-            }
-        }
-    }
-
-    /// What the host is to do with the headers, and all that follows them.
-    pub fn headers(&self) -> HeadersStatus {
-        match self {
-            Self::Permitted => HeadersStatus::Continue,
-            Self::Undecided | Self::Pending(_) | Self::Answered => {
-                HeadersStatus::StopAllIterationAndWatermark
+            if pending::are_coming(&worker.key_sets, &decision.wants, arrived, arrived) {
+                if let Some(ticket) =
+                    worker.pending.join(&worker.key_sets, self.id, &decision.wants, arrived)
+                {
+                    self.withhold(host, &request);
+                    self.stage.replace(Stage::Pending(Rc::new(Held { request, ticket })));
+                    self.timer.hurry(host);
+                    return self.headers_status();
+                }
+                if let Ok(mut observer) = self.observer.try_borrow_mut() {
+                    observer.pending_overflow(host);
+                }
             }
         }
+        self.finish(host, &request, &decision, now);
+        host.recycle(request.headers);
+        self.headers_status()
     }
 
-    /// What the host is to do with the trailers.
-    pub fn trailers(&self) -> TrailersStatus {
-        match self {
-            Self::Permitted => TrailersStatus::Continue,
-            Self::Undecided | Self::Pending(_) | Self::Answered => TrailersStatus::StopIteration,
+    /// Decides anew about a request that waits, as the stream's effective context.
+    pub(crate) fn proceed<H: Host>(&self, worker: &Worker<H>) {
+        let host = &worker.host;
+        let held = match self.stage.try_borrow().as_deref() {
+            Ok(Stage::Pending(held)) => Rc::clone(held),
+            Ok(Stage::Undecided | Stage::Permitted | Stage::Answered) | Err(_) => return,
+        };
+        let now = host.unix_time();
+        let mut decision = self.decide(host, &held.request, now);
+        if held.ticket.renew(&worker.key_sets, &decision.wants, host.unix_millis()) {
+            return;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Stage::{Answered, Pending, Permitted, Undecided};
-    use super::*;
-    use usher_core::decide::Decision;
-    use usher_core::request::Request;
-
-    #[test]
-    fn only_a_decision_releases_a_request_and_only_once() {
-        let refused = Decision::host_failed(None, &Request::default());
-        let reply = refused.reply.as_ref().unwrap();
-        let answer = || Some(Release::Reply(reply));
-        for (before, denial, after, release, message) in [
-            (Undecided, None, Permitted, Some(Release::Permit), "goes on at once"),
-            (Undecided, Some(reply), Answered, answer(), "is refused at once"),
-            (Pending(()), None, Permitted, Some(Release::Permit), "goes on after it waited"),
-            (Pending(()), Some(reply), Answered, answer(), "is refused after it waited"),
-            (Permitted, None, Permitted, None, "does not go on twice"),
-            (Permitted, Some(reply), Answered, answer(), "is refused at its trailers"),
-            (Answered, None, Answered, None, "never goes on after an answer"),
-            (Answered, Some(reply), Answered, None, "is not answered twice"),
-        ] {
-            let mut stage = before;
-            assert_eq!(stage.release(denial), release, "{message}");
-            assert_eq!(stage, after, "{message}");
+        if let Some(policy) = self.policy() {
+            decision.edits = after_pending(policy, &held.request, decision.edits);
+        }
+        if let Some(Release::Permit) = self.finish(host, &held.request, &decision, now) {
+            host.continue_request();
         }
     }
 
-    #[test]
-    fn nothing_goes_on_but_what_is_permitted() {
-        for (stage, headers, trailers) in
-            [(Undecided, 4, 1), (Pending(()), 4, 1), (Permitted, 0, 0), (Answered, 4, 1)]
+    pub(crate) fn on_request_trailers<H: Host>(&self, worker: &Worker<H>) -> TrailersStatus {
+        let host = &worker.host;
+        let answered =
+            self.stage.try_borrow().is_ok_and(|stage| matches!(&*stage, Stage::Answered));
+        if let Some(policy) = self.policy()
+            && !answered
+            && !scrub_trailers(host, policy)
         {
-            assert_eq!(stage.headers().number(), headers, "{stage:?}");
-            assert_eq!(stage.trailers().number(), trailers, "{stage:?}");
+            let request = Request::default();
+            let failed = self.host_failed(&request);
+            if let Ok(mut observer) = self.observer.try_borrow_mut() {
+                observer.decided(host, self.policy(), &request, &failed, host.unix_time());
+            }
+            self.release(host, failed.reply.as_ref());
+        }
+        self.stage.try_borrow().map_or(TrailersStatus::StopIteration, |stage| stage.trailers())
+    }
+
+    fn headers_status(&self) -> HeadersStatus {
+        let held = HeadersStatus::StopAllIterationAndWatermark;
+        self.stage.try_borrow().map_or(held, |stage| stage.headers())
+    }
+
+    fn policy(&self) -> Option<&Policy> {
+        match &*self.active {
+            ActiveConfig::InForce { policy, .. } => Some(policy),
+            ActiveConfig::None => None,
         }
     }
+
+    fn decide<H: Host>(&self, host: &H, request: &Request, now: u64) -> Decision {
+        let Some(policy) = self.policy() else {
+            return Decision::config_invalid(request);
+        };
+        // No call of ours re-enters the VM, so the session is never borrowed twice.
+        match self.session.try_borrow_mut() {
+            Ok(mut session) => {
+                if let Ok(mut observer) = self.observer.try_borrow_mut() {
+                    session.trace = observer.trace(host, now);
+                }
+                decide(policy, request, now, &mut session)
+            }
+            Err(_) => self.host_failed(request),
+        }
+    }
+
+    fn host_failed(&self, request: &Request) -> Decision {
+        Decision::host_failed(self.policy(), request)
+    }
+
+    /// Takes out what leaves the request in any case: its client may go before it is answered, and the
+    /// access log is written then. What the host refuses here, it is asked for again.
+    fn withhold<H: Host>(&self, host: &H, request: &Request) {
+        if let Some(policy) = self.policy() {
+            apply(host, HeaderMap::RequestHeaders, &while_pending(policy, request));
+        }
+    }
+
+    /// Whether filter state is to hold what was decided; while no configuration is in force it does.
+    fn tells_facts(&self) -> bool {
+        self.policy().is_none_or(|policy| policy.filter_state == FilterState::Set)
+    }
+
+    /// Does what was decided; a request that waited has yet to be told to go on.
+    fn finish<'d, H: Host>(
+        &self,
+        host: &H,
+        request: &Request,
+        decision: &'d Decision,
+        now: u64,
+    ) -> Option<Release<'d>> {
+        let applied = apply(host, HeaderMap::RequestHeaders, &decision.edits);
+        // What could not be applied might be a forged header that stayed.
+        let failed = (!applied).then(|| self.host_failed(request));
+        if let Some(failed) = &failed {
+            apply(host, HeaderMap::RequestHeaders, &failed.edits);
+        }
+        let told = failed.as_ref().unwrap_or(decision);
+        if self.tells_facts() {
+            told.facts(|name, value| host.set_property(name, value));
+        }
+        if let Ok(mut observer) = self.observer.try_borrow_mut() {
+            observer.decided(host, self.policy(), request, told, now);
+        }
+        if let Some(failed) = &failed {
+            self.release(host, failed.reply.as_ref());
+            return None;
+        }
+        let release = self.release(host, decision.reply.as_ref());
+        if let (Some(Release::Permit), Some(policy)) = (&release, self.policy())
+            && decision.edits.may_change_route(|name| policy.firewall.protects(name))
+        {
+            host.clear_route_cache();
+        }
+        release
+    }
+
+    /// Ends the holding, and answers a refusal.
+    fn release<'d, H: Host>(&self, host: &H, reply: Option<&'d Reply>) -> Option<Release<'d>> {
+        let release = self.stage.try_borrow_mut().ok()?.release(reply);
+        if let Some(Release::Reply(reply)) = release {
+            host.send_local_reply(reply);
+        }
+        release
+    }
+}
+
+/// Removes from the trailers what the headers lose too. Returns whether the host did all of it.
+fn scrub_trailers<H: Host>(host: &H, policy: &Policy) -> bool {
+    let map = HeaderMap::RequestTrailers;
+    host.header_map(map).is_some_and(|lines| apply(host, map, &trailers::edits(policy, lines)))
+}
+
+/// Edits headers or trailers. Returns whether the host did all of it.
+fn apply<H: Host>(host: &H, map: HeaderMap, edits: &Edits) -> bool {
+    let mut applied = true;
+    for name in &edits.remove {
+        applied &= host.remove_header(map, name);
+    }
+    for (name, lines) in &edits.set {
+        for (index, line) in lines.iter().enumerate() {
+            applied &= match index {
+                0 => host.replace_header(map, name, line),
+                _ => host.add_header(map, name, line),
+            };
+        }
+    }
+    applied
 }

@@ -7,6 +7,7 @@
 //! host does not answer, the portable engine does: a failing host costs time, never a wrong yes.
 
 use std::fmt;
+use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,10 +23,10 @@ mod known;
 pub const FUNCTION: &str = "verify_signature";
 
 /// Calls [`FUNCTION`] with a message; `None` where the host fails.
-pub type Call = fn(&[u8]) -> Option<Vec<u8>>;
+pub type Call = Rc<dyn Fn(&[u8]) -> Option<Vec<u8>>>;
 
 /// The engine.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HostEngine {
     call: Call,
     trusted: Vec<Trusted>,
@@ -238,6 +239,8 @@ mod tests {
     use crate::crypto::Material;
     use crate::crypto::spki::{Curve, Numbers, public_key};
 
+    type Fixed = fn(&[u8]) -> Option<Vec<u8>>;
+
     /// The fields of a `VerifySignatureArguments`.
     fn arguments(message: &[u8]) -> [Vec<u8>; 4] {
         let mut fields = [const { Vec::new() }; 4];
@@ -329,9 +332,10 @@ mod tests {
 
     #[test]
     fn only_a_host_that_answers_rightly_is_trusted() {
-        let trusted = |call: Call| HostEngine::probe(call).algorithms().collect::<Vec<_>>();
+        let trusted =
+            |call: Fixed| HostEngine::probe(Rc::new(call)).algorithms().collect::<Vec<_>>();
         for (call, expected, what) in [
-            (envoy as Call, &ALL[..], "Envoy"),
+            (envoy as Fixed, &ALL[..], "Envoy"),
             (|_| None, &[], "a host without the function"),
             (|_| Some(Vec::new()), &[], "an empty answer, which reads as a plain no"),
             (|_| Some(b"\x08\x01".to_vec()), &[], "yes to everything"),
@@ -358,7 +362,7 @@ mod tests {
     #[test]
     fn a_host_that_fails_later_is_done_without() {
         for (later, what) in [
-            ((|_| None) as Call, "no answer"),
+            ((|_| None) as Fixed, "no answer"),
             (|_| Some(b"\x12\x05other".to_vec()), "another no than the known one"),
             (|_| Some(b"\x08\x01\x12\x01x".to_vec()), "yes, with an error"),
             (|_| Some(b"\x08\x02".to_vec()), "no boolean"),
@@ -366,8 +370,8 @@ mod tests {
             (|_| Some(b"\x12\x7f".to_vec()), "cut off"),
             (|_| Some(b"\x08".to_vec()), "cut off"),
         ] {
-            let mut engine = HostEngine::probe(envoy);
-            engine.call = later;
+            let mut engine = HostEngine::probe(Rc::new(envoy));
+            engine.call = Rc::new(later);
             for algorithm in ALL {
                 let (key, good) = known(algorithm);
                 let bad: Vec<u8> = good.iter().rev().copied().collect();
@@ -381,8 +385,8 @@ mod tests {
 
     #[test]
     fn what_the_host_cannot_check_is_not_asked_of_it() {
-        let mut engine = HostEngine::probe(envoy);
-        engine.call = |_| panic!("asked");
+        let mut engine = HostEngine::probe(Rc::new(envoy));
+        engine.call = Rc::new(|_| panic!("asked"));
         let (rsa, signature) = known(Algorithm::RS256);
         for algorithm in [Algorithm::PS256, Algorithm::ES256, Algorithm::HS256] {
             let verdict = engine.verify(algorithm, &rsa, known::MESSAGE, &signature);

@@ -69,7 +69,7 @@ fn the_module_exports_only_what_envoy_needs() {
 /// The filter's own list and the tools' are one.
 #[test]
 fn the_filter_exports_what_the_list_names() {
-    let text = std::fs::read_to_string(root().join("src/filter/exports.rs")).unwrap();
+    let text = std::fs::read_to_string(root().join("src/proxy_wasm/exports.rs")).unwrap();
     let exported = text.lines().filter_map(|line| {
         let rest = line.strip_prefix("extern \"C\" fn ")?;
         rest.split_once('(').map(|(name, _)| name.to_owned())

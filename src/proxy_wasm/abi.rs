@@ -1,12 +1,12 @@
 //! The ABI proxy-wasm 0.2.1: the host's functions, and the numbers that pass between it and us.
 //!
 //! The numbers are those of the SDK for Rust. Its calls and its dispatcher are not used: its `Action` cannot say that a whole
-//! request is to be held ([`HeadersStatus`]), and both panic, and so take the worker's VM down, at any context, call or
+//! request is to be held ([`crate::stage::HeadersStatus`]), and both panic, and so take the worker's VM down, at any context, call or
 //! status that they did not expect. Here a status is a number until [`Status::of`] has read it.
 
 #![expect(unsafe_code, reason = "the ABI is C functions over raw pointers")]
 
-pub(super) use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, StreamType};
+pub(super) use ::proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, StreamType};
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {

@@ -6,59 +6,62 @@
 
 use std::rc::Rc;
 
-use super::host;
-use super::remote::{self, Refresh};
 use usher_core::config::last_good::Plugin;
 use usher_core::config::{InvalidConfig, Loaded, Policy};
 
+use crate::host::Host;
+use crate::key_sets::Refresh;
+use crate::worker::Worker;
+
 /// What decides about requests.
-pub(super) enum Gate {
+pub(crate) enum ActiveConfig {
     /// Nothing: every request is refused.
-    Invalid,
+    None,
     /// A policy, and what refreshes its keys.
-    Open { policy: Box<Policy>, refreshes: Vec<Rc<Refresh>> },
+    InForce { policy: Box<Policy>, refreshes: Vec<Rc<Refresh>> },
 }
 
-/// How the configuration that came last stands.
+/// What became of the configuration that came last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum ConfigStatus {
     /// It is in force.
-    Good,
-    /// It is wrong; the last good one is in force.
-    Kept,
+    Applied,
     /// It is wrong, and so every request is refused.
-    Invalid,
+    Rejected,
+    /// It is wrong; the last good one is in force.
+    RolledBack,
 }
 
 /// What came of a configuration.
-pub(super) struct Configured {
-    pub(super) gate: Gate,
-    pub(super) standing: Standing,
+pub(crate) struct Configured {
+    pub(crate) active: ActiveConfig,
+    pub(crate) status: ConfigStatus,
     /// The text of the configuration in force; empty where there is none.
-    pub(super) text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
     /// What is wrong with the one that came.
-    pub(super) problems: Vec<InvalidConfig>,
+    pub(crate) problems: Vec<InvalidConfig>,
     /// What is worth a second look in the one in force.
-    pub(super) warnings: Vec<InvalidConfig>,
+    pub(crate) warnings: Vec<InvalidConfig>,
     /// What a wrong one lacks for a last good one to be known as its own.
-    pub(super) lacks: Option<&'static str>,
+    pub(crate) lacks: Option<&'static str>,
 }
 
 /// Reads the configuration that the host has for the root context of the call.
-pub(super) fn configure() -> Configured {
-    let (plugin, text) = (plugin(), host::plugin_configuration());
+pub(crate) fn configure<H: Host>(worker: &Worker<H>) -> Configured {
+    let host = &worker.host;
+    let (plugin, text) = (plugin(host), host.plugin_configuration());
     let problems = match Policy::from_json(&text) {
         Ok(loaded) => {
-            remember(&plugin, &loaded.policy, &text);
-            return open(loaded, Standing::Good, text, Vec::new());
+            remember(host, &plugin, &loaded.policy, &text);
+            return applied(worker, loaded, ConfigStatus::Applied, text, Vec::new());
         }
         Err(problems) => problems,
     };
-    match last_good(&plugin, &text) {
-        Some((last, loaded)) => open(loaded, Standing::Kept, last, problems),
+    match last_good(host, &plugin, &text) {
+        Some((last, loaded)) => applied(worker, loaded, ConfigStatus::RolledBack, last, problems),
         None => Configured {
-            gate: Gate::Invalid,
-            standing: Standing::Invalid,
+            active: ActiveConfig::None,
+            status: ConfigStatus::Rejected,
             lacks: plugin.lacks(&text),
             text: Vec::new(),
             problems,
@@ -67,36 +70,37 @@ pub(super) fn configure() -> Configured {
     }
 }
 
-fn open(
+fn applied<H: Host>(
+    worker: &Worker<H>,
     Loaded { policy, warnings }: Loaded,
-    standing: Standing,
+    status: ConfigStatus,
     text: Vec<u8>,
     problems: Vec<InvalidConfig>,
 ) -> Configured {
-    let refreshes = remote::adopt(&policy);
-    let gate = Gate::Open { policy: Box::new(policy), refreshes };
-    Configured { gate, standing, text, problems, warnings, lacks: None }
+    let refreshes = worker.key_sets.adopt(&worker.host, &policy);
+    let active = ActiveConfig::InForce { policy: Box::new(policy), refreshes };
+    Configured { active, status, text, problems, warnings, lacks: None }
 }
 
-fn remember(plugin: &Plugin, policy: &Policy, text: &[u8]) {
+fn remember<H: Host>(host: &H, plugin: &Plugin, policy: &Policy, text: &[u8]) {
     let Some(key) = plugin.key(policy.instance.as_deref()) else { return };
-    let same = host::shared_data(&key).is_some_and(|(known, _)| known == text);
+    let same = host.shared_data(&key).is_some_and(|(known, _)| known == text);
     if !same {
         // Whichever of two workers comes last: both have the same text to write.
-        host::set_shared_data(&key, text, 0);
+        host.set_shared_data(&key, text, 0);
     }
 }
 
 /// The configuration that stays in force in place of `text`, which is wrong.
-fn last_good(plugin: &Plugin, text: &[u8]) -> Option<(Vec<u8>, Loaded)> {
-    let (last, _) = host::shared_data(&plugin.key_for_wrong(text)?)?;
+fn last_good<H: Host>(host: &H, plugin: &Plugin, text: &[u8]) -> Option<(Vec<u8>, Loaded)> {
+    let (last, _) = host.shared_data(&plugin.key_for_wrong(text)?)?;
     let loaded = Policy::from_json(&last).ok()?;
     plugin.keeps(&loaded.policy, text).then_some((last, loaded))
 }
 
 /// The plugin that is being configured.
-fn plugin() -> Plugin {
-    let text = |path: &[&str]| String::from_utf8(host::property(path)?).ok();
+fn plugin<H: Host>(host: &H) -> Plugin {
+    let text = |path: &[&str]| String::from_utf8(host.property(path)?).ok();
     Plugin {
         name: text(&["plugin_name"]).unwrap_or_default(),
         root_id: text(&["plugin_root_id"]).unwrap_or_default(),

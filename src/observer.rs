@@ -19,15 +19,16 @@ use usher_core::policy::HashKey;
 use usher_core::remote::Ring;
 use usher_core::request::Request;
 
-use super::host::LogLevel;
-use super::metrics::Stats;
-use super::remote::{self, Fetches};
-use super::standing::{Configured, Gate, Standing};
-use super::{gather, host};
+use crate::active_config::{ActiveConfig, ConfigStatus, Configured};
+use crate::attributes;
+use crate::host::{Host, LogLevel};
+use crate::key_sets::Fetches;
+use crate::stats::Stats;
+use crate::worker::Worker;
 
 /// One plugin in one worker.
 #[derive(Default)]
-pub(super) struct Observer {
+pub(crate) struct Observer {
     stats: Stats,
     throttle: Throttle,
     process_key: Vec<u8>,
@@ -49,62 +50,76 @@ struct Cache {
     entries: usize,
 }
 
-thread_local! {
-    static OBSERVERS: RefCell<HashMap<String, Rc<RefCell<Observer>>>> = RefCell::default();
-}
+/// The observers of a VM, by the names of their plugins.
+#[derive(Default)]
+pub(crate) struct Observers(RefCell<HashMap<String, Rc<RefCell<Observer>>>>);
 
 /// Longest step that a debug line tells, in bytes.
 const STEP_BYTES: usize = 1024;
 
-impl Observer {
+impl Observers {
     /// The observer of the plugin that is being configured.
-    pub(super) fn of_plugin() -> Rc<RefCell<Self>> {
-        let name = host::property(&["plugin_name"]).unwrap_or_default();
+    pub(crate) fn of_plugin<H: Host>(&self, host: &H) -> Rc<RefCell<Observer>> {
+        let name = host.property(&["plugin_name"]).unwrap_or_default();
         let name = String::from_utf8_lossy(&name).into_owned();
-        OBSERVERS.with_borrow_mut(|observers| {
-            let new = || Self { stats: Stats::new(name.clone()), ..Self::default() };
-            Rc::clone(observers.entry(name.clone()).or_insert_with(|| Rc::new(RefCell::new(new()))))
-        })
+        let new = || Observer { stats: Stats::new(name.clone()), ..Observer::default() };
+        let Ok(mut observers) = self.0.try_borrow_mut() else { return Rc::default() };
+        Rc::clone(observers.entry(name.clone()).or_insert_with(|| Rc::new(RefCell::new(new()))))
     }
+}
 
+impl Observer {
     /// Tells of a configuration that was read.
-    pub(super) fn configured(&mut self, configured: &Configured, session: &Rc<RefCell<Session>>) {
-        self.stats.set(&family::BUILD_INFO, [env!("CARGO_PKG_VERSION").into()], 1);
-        let valid = configured.standing == Standing::Good;
-        self.stats.set(&family::CONFIG_VALID, [], u64::from(valid));
+    pub(crate) fn configured<H: Host>(
+        &mut self,
+        worker: &Worker<H>,
+        configured: &Configured,
+        session: &Rc<RefCell<Session>>,
+    ) {
+        let host = &worker.host;
+        self.stats.set(host, &family::BUILD_INFO, [env!("CARGO_PKG_VERSION").into()], 1);
+        let valid = configured.status == ConfigStatus::Applied;
+        self.stats.set(host, &family::CONFIG_VALID, [], u64::from(valid));
         for problem in &configured.problems {
-            warn(&format!("usher: invalid configuration: {problem}"));
+            warn(host, &format!("usher: invalid configuration: {problem}"));
         }
         let problems = configured.problems.len();
-        let outcome = match (configured.standing, configured.lacks) {
-            (Standing::Good, _) => None,
-            (Standing::Kept, _) => Some("the last good configuration stays".to_owned()),
-            (Standing::Invalid, None) => Some("every request is refused".to_owned()),
-            (Standing::Invalid, Some(lacks)) => Some(format!(
+        let outcome = match (configured.status, configured.lacks) {
+            (ConfigStatus::Applied, _) => None,
+            (ConfigStatus::RolledBack, _) => Some("the last good configuration stays".to_owned()),
+            (ConfigStatus::Rejected, None) => Some("every request is refused".to_owned()),
+            (ConfigStatus::Rejected, Some(lacks)) => Some(format!(
                 "every request is refused: without `{lacks}` no last good configuration is kept"
             )),
         };
         if let Some(outcome) = outcome {
-            warn(&format!("usher: {problems} problems: {outcome}"));
+            warn(host, &format!("usher: {problems} problems: {outcome}"));
         }
-        if let Gate::Open { policy, .. } = &configured.gate {
+        if let ActiveConfig::InForce { policy, .. } = &configured.active {
             for warning in &configured.warnings {
-                warn(&format!("usher: configuration: {warning}"));
+                warn(host, &format!("usher: configuration: {warning}"));
             }
-            self.in_force(&configured.text, policy, session);
+            self.in_force(worker, &configured.text, policy, session);
         }
-        self.stats.set(&family::CONFIG_GENERATION, [], self.generation);
+        self.stats.set(host, &family::CONFIG_GENERATION, [], self.generation);
     }
 
-    fn in_force(&mut self, text: &[u8], policy: &Policy, session: &Rc<RefCell<Session>>) {
-        self.count_cache(0, 0);
+    fn in_force<H: Host>(
+        &mut self,
+        worker: &Worker<H>,
+        text: &[u8],
+        policy: &Policy,
+        session: &Rc<RefCell<Session>>,
+    ) {
+        let host = &worker.host;
+        self.count_cache(host, 0, 0);
         self.cache = Cache { session: Some(Rc::clone(session)), ..Cache::default() };
         self.turn = None;
         // What was fetched for other plugins before is not told.
         let known = std::mem::take(&mut self.fetches);
         let since = |source: String| {
             let fetches = known.get(&source).copied();
-            let fetches = fetches.unwrap_or_else(|| remote::fetches(&source));
+            let fetches = fetches.unwrap_or_else(|| worker.key_sets.fetches(&source));
             (source, fetches)
         };
         self.fetches = sources(policy).into_keys().map(since).collect();
@@ -114,37 +129,43 @@ impl Observer {
             self.generation = self.generation.saturating_add(1);
             self.hash = hex;
         }
-        self.stats.set(&family::CONFIG_HASH, [], summary::leading_bits(&hash));
-        self.stats.zero(&family::JWKS_KEYS);
-        for (provider, keys) in summary::usable_keys(policy, &remote::ring()) {
-            self.stats.set(&family::JWKS_KEYS, [provider.into()], keys);
+        self.stats.set(host, &family::CONFIG_HASH, [], summary::leading_bits(&hash));
+        self.stats.zero(host, &family::JWKS_KEYS);
+        for (provider, keys) in summary::usable_keys(policy, &worker.key_sets.ring()) {
+            self.stats.set(host, &family::JWKS_KEYS, [provider.into()], keys);
         }
         // Inline ones are among the configuration's warnings already.
         self.crowds = crowd::crowds(&policy.jwt, &Ring::default());
-        self.count_untried(policy);
+        self.count_untried(host, policy);
         if policy.decision_log.hash == Some(HashKey::OfProcess) {
-            self.process_key = host::shared("usher.decisionLog.hashKey", random);
+            self.process_key = host.shared("usher.decisionLog.hashKey", || random(host));
         }
         if let Ok(session) = session.try_borrow() {
             let line = summary::line(policy, &self.hash, &session.ring, &*session.engine);
-            warn(&line);
+            warn(host, &line);
         }
     }
 
     /// Tells of the fetches for the rules of `policy` since it was told last, and of what is known now. Only
     /// of the policy in force: one whose last requests are still under way may name its rules otherwise.
-    pub(super) fn fetched(&mut self, policy: &Policy, session: &Rc<RefCell<Session>>) {
+    pub(crate) fn fetched<H: Host>(
+        &mut self,
+        worker: &Worker<H>,
+        policy: &Policy,
+        session: &Rc<RefCell<Session>>,
+    ) {
+        let host = &worker.host;
         let in_force = self.cache.session.as_ref().is_some_and(|s| Rc::ptr_eq(s, session));
-        let turn = Some(remote::turn());
+        let turn = Some(worker.key_sets.turn());
         if !in_force || self.turn == turn {
             return;
         }
         self.turn = turn;
-        let ring = remote::ring();
-        self.crowded(policy, &ring);
+        let ring = worker.key_sets.ring();
+        self.crowded(host, policy, &ring);
         let keys = summary::usable_keys(policy, &ring);
         for (source, providers) in sources(policy) {
-            let fetches = remote::fetches(&source);
+            let fetches = worker.key_sets.fetches(&source);
             let before = self.fetches.insert(source.clone(), fetches).unwrap_or_default();
             let fetched_at = ring.held(&source).map_or(0, |held| held.fetched_at);
             for provider in providers {
@@ -157,20 +178,20 @@ impl Observer {
                     let new = i64::try_from(now.checked_sub(before).unwrap_or(now));
                     if let Ok(new @ 1..) = new {
                         let labels = [provider.into(), result.into()];
-                        self.stats.add(&Series::new(&family::JWKS_REFRESHES, labels), new);
+                        self.stats.add(host, &Series::new(&family::JWKS_REFRESHES, labels), new);
                     }
                 }
                 if fetched_at > 0 {
-                    self.stats.set(&family::JWKS_LAST_SUCCESS, [provider.into()], fetched_at);
+                    self.stats.set(host, &family::JWKS_LAST_SUCCESS, [provider.into()], fetched_at);
                 }
                 let count = keys.get(provider).copied().unwrap_or_default();
-                self.stats.set(&family::JWKS_KEYS, [provider.into()], count);
+                self.stats.set(host, &family::JWKS_KEYS, [provider.into()], count);
             }
         }
     }
 
     /// Tells of keys that are not all tried, where that is news.
-    fn crowded(&mut self, policy: &Policy, ring: &Ring) {
+    fn crowded<H: Host>(&mut self, host: &H, policy: &Policy, ring: &Ring) {
         let crowds = crowd::crowds(&policy.jwt, ring);
         if crowds == self.crowds {
             return;
@@ -179,33 +200,38 @@ impl Observer {
             let Some(rule) = policy.jwt.rules.get(crowd.rule) else { continue };
             let problem = crowd.problem(policy.jwt.signature_checks);
             let line = format!("usher: keys: `{}`: {problem}", rule.provider);
-            host::log(LogLevel::Warn, &redaction::clean(line.as_bytes(), STEP_BYTES));
+            host.log(LogLevel::Warn, &redaction::clean(line.as_bytes(), STEP_BYTES));
         }
         self.crowds = crowds;
-        self.count_untried(policy);
+        self.count_untried(host, policy);
     }
 
-    fn count_untried(&mut self, policy: &Policy) {
-        self.stats.zero(&family::JWKS_KEYS_UNTRIED);
+    fn count_untried<H: Host>(&mut self, host: &H, policy: &Policy) {
+        self.stats.zero(host, &family::JWKS_KEYS_UNTRIED);
         for crowd in &self.crowds {
             let Some(rule) = policy.jwt.rules.get(crowd.rule) else { continue };
             let untried = crowd.keys.saturating_sub(policy.jwt.signature_checks);
             let untried = u64::try_from(untried).unwrap_or(u64::MAX);
-            self.stats.set(&family::JWKS_KEYS_UNTRIED, [rule.provider.as_str().into()], untried);
+            self.stats.set(
+                host,
+                &family::JWKS_KEYS_UNTRIED,
+                [rule.provider.as_str().into()],
+                untried,
+            );
         }
     }
 
     /// Whether the steps of decisions are worth their words. The host is asked once a second at most.
-    pub(super) fn trace(&mut self, now: u64) -> Trace {
+    pub(crate) fn trace<H: Host>(&mut self, host: &H, now: u64) -> Trace {
         if now != self.level_asked {
             self.level_asked = now;
-            self.traces = host::logs(LogLevel::Debug);
+            self.traces = host.logs(LogLevel::Debug);
         }
         if self.traces { Trace::Steps } else { Trace::Off }
     }
 
     /// Tells how the cache has changed. Each worker adds its part to a gauge of all.
-    fn count_cache(&mut self, evictions: u64, entries: usize) {
+    fn count_cache<H: Host>(&mut self, host: &H, evictions: u64, entries: usize) {
         let signed = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let grown = signed(entries).saturating_sub(signed(self.cache.entries));
         let evicted = evictions.saturating_sub(self.cache.evictions);
@@ -214,49 +240,50 @@ impl Observer {
             (&family::TOKEN_CACHE_EVICTIONS, i64::try_from(evicted).unwrap_or(i64::MAX)),
         ] {
             if change != 0 {
-                self.stats.add(&Series::new(family, []), change);
+                self.stats.add(host, &Series::new(family, []), change);
             }
         }
         (self.cache.evictions, self.cache.entries) = (evictions, entries);
     }
 
     /// Counts a request that was answered at once, since as many wait for keys as may.
-    pub(super) fn pending_overflow(&mut self) {
-        self.stats.add(&Series::new(&family::PENDING_OVERFLOW, []), 1);
+    pub(crate) fn pending_overflow<H: Host>(&mut self, host: &H) {
+        self.stats.add(host, &Series::new(&family::PENDING_OVERFLOW, []), 1);
     }
 
     /// Tells of a decision.
-    pub(super) fn decided(
+    pub(crate) fn decided<H: Host>(
         &mut self,
+        host: &H,
         policy: Option<&Policy>,
         request: &Request,
         decision: &Decision,
         now: u64,
     ) {
         let stats = &mut self.stats;
-        metrics::of_decision(decision, |series| stats.add(series, 1));
+        metrics::of_decision(decision, |series| stats.add(host, series, 1));
         if decision.report.cache == Some(Answer::Miss) {
             let session = self.cache.session.clone();
             if let Some(Ok(session)) = session.as_ref().map(|session| session.try_borrow()) {
-                self.count_cache(session.cache.counts().evictions, session.cache.len());
+                self.count_cache(host, session.cache.counts().evictions, session.cache.len());
             }
         }
         for step in &decision.report.steps {
             let id = request.header("x-request-id").unwrap_or(b"-");
             let (id, step) =
                 (redaction::clean(id, STEP_BYTES), redaction::clean(step.as_bytes(), STEP_BYTES));
-            host::log(LogLevel::Debug, &format!("usher: {id}: {step}"));
+            host.log(LogLevel::Debug, &format!("usher: {id}: {step}"));
         }
         let standard = Default::default();
         let log = policy.map_or(&standard, |policy| &policy.decision_log);
         match log::choose(log, decision, now, &mut self.throttle) {
             Choice::Skip => {}
             Choice::Suppress => {
-                self.stats.add(&Series::new(&family::DECISION_LOG_SUPPRESSED, []), 1);
+                self.stats.add(host, &Series::new(&family::DECISION_LOG_SUPPRESSED, []), 1);
             }
             Choice::Write(level, suppressed) => {
                 let mut connection = request.connection.clone();
-                gather::for_log(policy, &mut connection);
+                attributes::for_log(host, policy, &mut connection);
                 let (generation, process_key) = (self.generation, self.process_key.as_slice());
                 let connection = Some(&connection);
                 let circumstances =
@@ -265,15 +292,15 @@ impl Observer {
                     Level::Info => LogLevel::Info,
                     Level::Warn => LogLevel::Warn,
                 };
-                host::log(level, &log::line(log, request, decision, &circumstances));
+                host.log(level, &log::line(log, request, decision, &circumstances));
             }
         }
     }
 }
 
 /// A line for the operator. It may repeat words of a configuration or of a key server.
-fn warn(line: &str) {
-    host::log(LogLevel::Warn, &redaction::one_line(line));
+fn warn<H: Host>(host: &H, line: &str) {
+    host.log(LogLevel::Warn, &redaction::one_line(line));
 }
 
 /// The sources of a policy's keys by their ids, and the providers that each is for.
@@ -289,11 +316,10 @@ fn sources(policy: &Policy) -> BTreeMap<String, BTreeSet<&str>> {
 
 /// A key that nobody knows. Without random bytes from the host the hashes are keyed with what a hash map's
 /// seed gives.
-fn random() -> Vec<u8> {
-    use std::hash::{BuildHasher, RandomState};
+fn random<H: Host>(host: &H) -> Vec<u8> {
     let mut key = [0; 32];
-    if getrandom::fill(&mut key).is_err() {
-        return (0..4).flat_map(|n| RandomState::new().hash_one(n).to_le_bytes()).collect();
+    if !host.random_bytes(&mut key) {
+        return (0..4).flat_map(|_| host.random().to_le_bytes()).collect();
     }
     key.to_vec()
 }

@@ -1,0 +1,416 @@
+//! Remote key sets: the host's timer, calls and shared data around [`usher_core::remote`], which says what to do.
+//!
+//! What is fetched belongs to the whole VM, not to a configuration: a new one finds the keys of the
+//! old. The record of each source is in the host's shared data, where the other workers find it. No
+//! callback waits; a request that does is held (see `pending`).
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use usher_core::config::Policy;
+use usher_core::policy::Remote;
+use usher_core::remote::{
+    self, Answer, Call, Event, Fault, Heard, Held, MOST_BYTES, Millis, Moment, Record, Ring, Step,
+    Want, Worker,
+};
+
+use crate::host::{ABSENT, HeaderMap, Host, SharedDataWrite};
+
+/// The key sets of a VM, and their refreshing.
+#[derive(Default)]
+pub(crate) struct KeySets {
+    ring: Ring,
+    refreshes: RefCell<HashMap<String, Weak<Refresh>>>,
+    turn: Rc<Cell<u64>>,
+}
+
+/// How often a step is repeated that another worker forestalls. Each time some worker gets ahead, so
+/// that all of them are through after as many tries as there are workers; the next tick tries again.
+const TRIES: usize = 8;
+
+/// The refreshing of one source in this VM, for as long as a policy in force names it.
+pub(crate) struct Refresh {
+    /// The source's id.
+    id: String,
+    ring: Ring,
+    state: RefCell<State>,
+}
+
+struct State {
+    ring: Ring,
+    turn: Rc<Cell<u64>>,
+    /// The terms of the latest configuration.
+    remote: Rc<Remote>,
+    worker: Worker,
+    /// The record as last seen, and where there is no shared data the record itself.
+    record: Record,
+    /// Whether the host shares data.
+    shared: bool,
+    /// The call under way, and the root context that made it.
+    call: Option<(u32, u32)>,
+    fetches: Fetches,
+}
+
+/// How many fetches by this worker have ended so far, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fetches {
+    /// With a set that holds a key.
+    pub(crate) good: u64,
+    /// With a set that holds none.
+    pub(crate) empty: u64,
+    /// Without one.
+    pub(crate) failed: u64,
+}
+
+impl KeySets {
+    /// The sets, as decisions find them.
+    pub(crate) fn ring(&self) -> Ring {
+        self.ring.clone()
+    }
+
+    /// The refreshes that a policy needs; they stop when the last policy that needs them is gone.
+    pub(crate) fn adopt<H: Host>(&self, host: &H, policy: &Policy) -> Vec<Rc<Refresh>> {
+        let remotes = policy.jwt.rules.iter().filter_map(|rule| rule.keys.remote());
+        let refreshes: Vec<_> = remotes.map(|remote| self.refresh_of(host, remote)).collect();
+        for refresh in &refreshes {
+            refresh.look(host);
+        }
+        refreshes
+    }
+
+    /// Lets every refresh do what is due, in the root context `root`. Returns when to come again.
+    pub(crate) fn tick<H: Host>(&self, host: &H, root: u32) -> Option<Duration> {
+        let now = host.unix_millis();
+        let all = self.all();
+        for refresh in &all {
+            refresh.look(host);
+            refresh.step(host, &Event::Tick, root);
+        }
+        all.iter()
+            .filter_map(|refresh| {
+                Some(remote::look_after(&refresh.state.try_borrow().ok()?.record, now))
+            })
+            .min()
+    }
+
+    /// Takes the response to the call of this number.
+    pub(crate) fn answered<H: Host>(&self, host: &H, call: u32, headers: usize, body_size: usize) {
+        let of_call = |refresh: &Rc<Refresh>| {
+            refresh.state.try_borrow().is_ok_and(|s| s.call.is_some_and(|(c, _)| c == call))
+        };
+        if let Some(refresh) = self.all().into_iter().find(of_call) {
+            let root = refresh.take_call();
+            let answer = if headers == 0 {
+                Err(Fault::Unreachable("no answer in time, or no connection"))
+            } else {
+                answer(host, body_size)
+            };
+            refresh.step(host, &Event::Answered(answer), root);
+        }
+    }
+
+    /// The fetches of the source of this id: by whichever plugin's timer, since all share the VM.
+    pub(crate) fn fetches(&self, id: &str) -> Fetches {
+        let refresh = self.of_id(id);
+        refresh
+            .and_then(|r| r.state.try_borrow().ok().map(|state| state.fetches))
+            .unwrap_or_default()
+    }
+
+    /// A number that is another whenever a fetch has ended or a key set was confirmed, here or elsewhere.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn.get()
+    }
+
+    /// The root context `root` is about to end, and its calls with it.
+    pub(crate) fn abandon<H: Host>(&self, host: &H, root: u32) {
+        for refresh in self.all() {
+            let lost =
+                refresh.state.try_borrow().is_ok_and(|s| s.call.is_some_and(|(_, r)| r == root));
+            if lost {
+                refresh.take_call();
+                refresh.step(host, &Event::Answered(Err(Fault::Lost)), root);
+            }
+        }
+    }
+
+    /// Sees what other workers have found of the keys that a decision lacked. Returns whether there is something new:
+    /// then it is worth deciding again.
+    pub(crate) fn look<H: Host>(&self, host: &H, wants: &[Want]) -> bool {
+        let refreshes = wants.iter().filter_map(|want| self.find(want));
+        refreshes.fold(false, |news, refresh| news | refresh.look(host))
+    }
+
+    /// Asks for the keys that a request lacked; the next tick of some worker fetches them. Returns whether others have
+    /// come meanwhile: then it is worth deciding again.
+    pub(crate) fn ask<H: Host>(&self, host: &H, wants: &[Want]) -> bool {
+        let before = self.epoch();
+        for want in wants {
+            if let (Some(kid), Some(refresh)) = (&want.kid, self.find(want)) {
+                refresh.step(host, &Event::Unknown { kid: kid.clone() }, 0);
+            }
+        }
+        self.epoch() != before
+    }
+
+    /// A number that is another whenever the ring's keys are.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.ring.epoch()
+    }
+
+    /// What is to be known of keys that a request lacked, while it waits for them.
+    pub(crate) fn awaited(&self, wants: &[Want]) -> Vec<Awaited> {
+        let awaited = |want: &Want| {
+            let timeout = u64::try_from(want.remote.terms.timeout.as_millis()).unwrap_or_default();
+            Some(Awaited { refresh: self.find(want)?, kid: want.kid.clone(), timeout })
+        };
+        wants.iter().filter_map(awaited).collect()
+    }
+
+    fn all(&self) -> Vec<Rc<Refresh>> {
+        let all = self.refreshes.try_borrow();
+        all.map(|all| all.values().filter_map(Weak::upgrade).collect()).unwrap_or_default()
+    }
+
+    fn find(&self, want: &Want) -> Option<Rc<Refresh>> {
+        self.of_id(&want.remote.source.id())
+    }
+
+    fn of_id(&self, id: &str) -> Option<Rc<Refresh>> {
+        self.refreshes.try_borrow().ok()?.get(id)?.upgrade()
+    }
+
+    /// The refreshing of this source, which is there already or begins now.
+    fn refresh_of<H: Host>(&self, host: &H, remote: &Rc<Remote>) -> Rc<Refresh> {
+        let id = remote.source.id();
+        if let Some(refresh) = self.of_id(&id) {
+            if let Ok(mut state) = refresh.state.try_borrow_mut() {
+                state.remote = Rc::clone(remote);
+            }
+            return refresh;
+        }
+        let state = State {
+            ring: self.ring.clone(),
+            turn: Rc::clone(&self.turn),
+            remote: Rc::clone(remote),
+            worker: Worker::new(host.random()),
+            record: Record::default(),
+            shared: true,
+            call: None,
+            fetches: Fetches::default(),
+        };
+        let (ring, state) = (self.ring.clone(), RefCell::new(state));
+        let refresh = Rc::new(Refresh { id: id.clone(), ring, state });
+        if let Ok(mut all) = self.refreshes.try_borrow_mut() {
+            all.retain(|_, refresh| refresh.strong_count() > 0);
+            all.insert(id, Rc::downgrade(&refresh));
+        }
+        refresh
+    }
+}
+
+/// Keys that a request waits for.
+pub(crate) struct Awaited {
+    refresh: Rc<Refresh>,
+    kid: Option<String>,
+    timeout: Millis,
+}
+
+impl Awaited {
+    /// Whether they may still come in time, as far as this worker knows.
+    pub(crate) fn are_coming(&self, arrived: Millis, now: Millis) -> bool {
+        // A clock that fails (0), or goes far back, must not make a wait without end.
+        let known = now > 0 && now.saturating_add(self.timeout) >= arrived;
+        let until = arrived.saturating_add(self.timeout);
+        let worth = |s: &State| s.record.is_worth_waiting(self.kid.as_deref(), until, now);
+        known && self.refresh.state.try_borrow().is_ok_and(|state| worth(&state))
+    }
+}
+
+impl Refresh {
+    /// Reads the shared record. Returns whether its keys are others than those in the ring.
+    fn look<H: Host>(&self, host: &H) -> bool {
+        match self.state.try_borrow_mut() {
+            Ok(mut state) => {
+                let (record, _) = state.read(host, &self.id);
+                state.see(&self.id, record)
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn take_call(&self) -> u32 {
+        let call = self.state.try_borrow_mut().ok().and_then(|mut state| state.call.take());
+        call.map(|(_, root)| root).unwrap_or_default()
+    }
+
+    /// Takes a step, and repeats it while others are faster.
+    fn step<H: Host>(&self, host: &H, event: &Event, root: u32) {
+        let Ok(mut state) = self.state.try_borrow_mut() else { return };
+        for _ in 0..TRIES {
+            let (record, version) = state.read(host, &self.id);
+            let at = Moment { now: host.unix_millis(), dice: host.random() };
+            let step = state.worker.step(&state.remote, &record, event, at);
+            if let Some(next) = &step.record
+                && !state.write(host, &self.id, next, version)
+            {
+                continue;
+            }
+            state.worker.commit(&step);
+            let record = step.record.clone().unwrap_or(record);
+            state.report(host, &step, &record);
+            state.see(&self.id, record);
+            let Some(call) = step.call else { return };
+            match dispatch(host, &state.remote.source.cluster, &call) {
+                Ok(token) => {
+                    state.call = Some((token, root));
+                    return;
+                }
+                Err(why) => {
+                    drop(state);
+                    return self.step(host, &Event::Answered(Err(Fault::Unreachable(why))), root);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Refresh {
+    fn drop(&mut self) {
+        self.ring.forget(&self.id);
+    }
+}
+
+impl State {
+    /// The record and its version.
+    fn read<H: Host>(&self, host: &H, id: &str) -> (Record, u32) {
+        if !self.shared {
+            return (self.record.clone(), 0);
+        }
+        match host.shared_data(&key(id)) {
+            Some((bytes, version)) => (Record::from_bytes(&bytes).unwrap_or_default(), version),
+            None => (Record::default(), ABSENT),
+        }
+    }
+
+    /// Writes the record if it still has this version.
+    fn write<H: Host>(&mut self, host: &H, id: &str, record: &Record, version: u32) -> bool {
+        if !self.shared {
+            return true;
+        }
+        match host.set_shared_data(&key(id), &record.to_bytes(), version) {
+            SharedDataWrite::Done => true,
+            SharedDataWrite::CasMismatch => false,
+            SharedDataWrite::Failed => {
+                // A host without shared data: each worker fetches for itself.
+                self.shared = false;
+                true
+            }
+        }
+    }
+
+    /// Takes the record for what is known, and its keys into the ring. Returns whether they are others.
+    fn see(&mut self, id: &str, record: Record) -> bool {
+        let held = self.ring.held(id);
+        let other = record.generation != self.record.generation || held.is_none();
+        if other || record.fetched_at != self.record.fetched_at {
+            self.turn.set(self.turn.get().wrapping_add(1));
+        }
+        let keys = match held {
+            Some(held) if !other => held.keys,
+            _ => record.keys(&self.remote.source.selection),
+        };
+        let seconds = |millis: Millis| millis / 1000;
+        let retry_at = seconds(record.due_at);
+        let heard = if record.filled > 0 { Heard::Once } else { Heard::Never };
+        self.ring.hold(id, Held { keys, fetched_at: seconds(record.fetched_at), retry_at, heard });
+        self.record = record;
+        other
+    }
+
+    fn report<H: Host>(&mut self, host: &H, step: &Step, record: &Record) {
+        let place = &self.remote.source.place;
+        match &step.outcome {
+            None | Some(Err(Fault::Lost)) => return,
+            Some(Ok(warnings)) if record.empty > 0 => {
+                self.fetches.empty = self.fetches.empty.saturating_add(1);
+                let tokens = match record.filled {
+                    0 => "none was ever listed, so that only keys of `jwks` beside it count",
+                    _ => "the last one is withdrawn, and tokens of the issuer are refused",
+                };
+                log::warn!("usher: keys: {place}: the set holds no key for signatures: {tokens}");
+                for warning in warnings {
+                    log::warn!("usher: keys: {place}: {warning}");
+                }
+            }
+            Some(Ok(warnings)) => {
+                self.fetches.good = self.fetches.good.saturating_add(1);
+                let failed = self.record.fruitless() > 0;
+                if failed || record.generation != self.record.generation {
+                    log::info!("usher: keys: {place}: set {} in force", record.generation);
+                    for warning in warnings {
+                        log::warn!("usher: keys: {place}: {warning}");
+                    }
+                }
+            }
+            Some(Err(fault)) => {
+                self.fetches.failed = self.fetches.failed.saturating_add(1);
+                let failures = record.failures;
+                log::warn!("usher: keys: {place}: failed fetch {failures} in a row: {fault}");
+                let max_stale = self.remote.terms.max_stale;
+                let age = host.unix_millis().saturating_sub(record.fetched_at);
+                let left = max_stale.saturating_sub(Duration::from_millis(age)).as_secs();
+                if record.filled > 0 && record.empty == 0 {
+                    log::warn!(
+                        "usher: keys: {place}: nothing is withdrawn by a failed fetch: the keys of the last \
+                         good set stay in force for {left} s more"
+                    );
+                }
+            }
+        }
+        self.turn.set(self.turn.get().wrapping_add(1));
+    }
+}
+
+fn key(id: &str) -> String {
+    format!("usher.keys {id}")
+}
+
+fn dispatch<H: Host>(host: &H, cluster: &str, call: &Call) -> Result<u32, &'static str> {
+    let to = &call.location;
+    let headers = [
+        (":method", "GET"),
+        (":scheme", to.scheme),
+        (":authority", &to.authority),
+        (":path", &to.path),
+        ("accept", "application/json"),
+        ("user-agent", concat!("usher/", env!("CARGO_PKG_VERSION"))),
+    ];
+    host.http_call(cluster, &headers, call.timeout)
+        .ok_or("the cluster does not exist or has no connection to give")
+}
+
+/// The answer that the host holds.
+fn answer<H: Host>(host: &H, body_size: usize) -> Result<Answer, Fault> {
+    if body_size > MOST_BYTES {
+        return Err(Fault::TooLarge(body_size));
+    }
+    let headers = host.header_map(HeaderMap::CallResponseHeaders);
+    let body = host.call_body(body_size);
+    let (headers, body) =
+        headers.zip(body).ok_or(Fault::Unreachable("the host does not hand the answer over"))?;
+    let texts = |name: &str| -> Vec<&str> {
+        let values = headers.iter().filter(|(n, _)| n == name.as_bytes());
+        values.filter_map(|(_, value)| std::str::from_utf8(value).ok()).collect()
+    };
+    let first = |name| texts(name).first().map(|text| text.trim().to_owned());
+    Ok(Answer {
+        status: first(":status").and_then(|text| text.parse().ok()).unwrap_or_default(),
+        cache_control: texts("cache-control").join(","),
+        age: first("age").and_then(|text| text.parse().ok()).unwrap_or_default(),
+        location: first("location"),
+        body,
+    })
+}

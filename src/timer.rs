@@ -1,0 +1,41 @@
+//! The timer of a root context.
+
+use std::cell::Cell;
+
+use crate::host::Host;
+
+/// How often those who wait for keys are looked after, in milliseconds.
+pub(crate) const QUICK: u32 = 10;
+
+/// When the next of them have their turn, if the last batch has not taken all.
+pub(crate) const AT_ONCE: u32 = 1;
+
+/// A timer.
+#[derive(Default)]
+pub(crate) struct Timer {
+    /// In milliseconds; 0: it does not tick.
+    period: Cell<u32>,
+    ended: Cell<bool>,
+}
+
+impl Timer {
+    /// Has it tick soon, for a request that waits.
+    pub(crate) fn hurry<H: Host>(&self, host: &H) {
+        if self.period.get() != AT_ONCE {
+            self.set(host, QUICK);
+        }
+    }
+
+    /// Sets the period in milliseconds (0: it stops), unless it is that already: to set it again is to start it over.
+    pub(crate) fn set<H: Host>(&self, host: &H, period: u32) {
+        if !self.ended.get() && self.period.replace(period) != period {
+            host.set_tick_period(period);
+        }
+    }
+
+    /// Stops it for good.
+    pub(crate) fn end<H: Host>(&self, host: &H) {
+        self.set(host, 0);
+        self.ended.set(true);
+    }
+}
