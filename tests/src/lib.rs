@@ -16,6 +16,7 @@ pub mod compare;
 pub mod dashboard;
 mod envoy;
 pub mod es512;
+pub mod fake_host;
 pub mod gate;
 pub mod glewlwyd;
 pub mod istio;

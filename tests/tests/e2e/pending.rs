@@ -21,7 +21,7 @@ use usher_tests::upstream::Upstream;
 const ISSUER: &str = "http://idp.example";
 
 /// As many as may wait in a worker.
-const MAX_PENDING: usize = usher::pending::MAX_PENDING;
+const MAX_PENDING: usize = usher::pending::queue::MAX_PENDING;
 
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
 

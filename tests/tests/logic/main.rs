@@ -5,6 +5,7 @@ mod advisories;
 mod cache_memory;
 mod configuration_reference;
 mod docs;
+mod filter;
 mod levels;
 mod meanings;
 mod published_keys;

@@ -1,0 +1,163 @@
+//! Each call to the host fails, one at a time, and all of one name: nothing unverified goes on, and nothing stops.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::*;
+
+/// A worker at work from its configuration on: what became of its requests.
+struct Play {
+    name: &'static str,
+    run: fn(&Proxy) -> Vec<u32>,
+}
+
+const PLAYS: [Play; 3] = [
+    Play { name: "inline keys", run: with_inline_keys },
+    Play { name: "fetched keys", run: with_fetched_keys },
+    Play { name: "a wrong configuration", run: with_a_wrong_configuration },
+];
+
+fn request(proxy: &Proxy, root: u32, authorization: &str) -> u32 {
+    let headers = [
+        (":path", "/a/../b"),
+        ("user-info", "root"),
+        ("user-info", "again"),
+        ("user.info", "root"),
+        ("authorization", authorization),
+    ];
+    let id = proxy.begin(root, &headers, &[("user-info", "root")]);
+    proxy.headers(id, false);
+    proxy.body(id);
+    proxy.trailers(id);
+    id
+}
+
+fn with_inline_keys(proxy: &Proxy) -> Vec<u32> {
+    // What the policies ask of the connection is read from the host too.
+    let mut configuration: Value = serde_json::from_str(&inline()).unwrap();
+    configuration["decisionLog"] = json!({ "emit": "all", "hashKey": "random", "claims": ["sub"] });
+    let (root, _) = proxy.configure("usher", &configuration.to_string());
+    vec![request(proxy, root, &bearer(&KEY)), request(proxy, root, &bearer(&LATE))]
+}
+
+fn with_fetched_keys(proxy: &Proxy) -> Vec<u32> {
+    let (root, _) = proxy.configure("usher", &remote());
+    // Before any key is there; after the first came; one whose key comes; one whose does not.
+    let mut ids = vec![request(proxy, root, &bearer(&KEY))];
+    proxy.tick(root);
+    proxy.respond(Some((200, &key_set(&[&KEY]))));
+    ids.push(request(proxy, root, &bearer(&KEY)));
+    proxy.pass(Duration::from_secs(2));
+    ids.push(request(proxy, root, &bearer(&LATE)));
+    proxy.tick(root);
+    proxy.respond(Some((200, &key_set(&[&KEY, &LATE]))));
+    let other = Key::new("EdDSA", "never");
+    proxy.pass(Duration::from_secs(2));
+    ids.push(request(proxy, root, &bearer(&other)));
+    proxy.tick(root);
+    proxy.respond(None);
+    // Long enough for all that may wait.
+    for _ in 0..20 {
+        proxy.pass(Duration::from_secs(1));
+        proxy.tick(root);
+    }
+    ids
+}
+
+fn with_a_wrong_configuration(proxy: &Proxy) -> Vec<u32> {
+    proxy.host.set("xds.node.metadata.ISTIO_VERSION", b"1.29");
+    let (root, _) = proxy.configure("usher", &inline());
+    let (second, _) = proxy.configure("usher", "{\"jwtRule\": []}");
+    vec![request(proxy, root, &bearer(&KEY)), request(proxy, second, &bearer(&KEY))]
+}
+
+/// Plays it with the calls failing that `fails` names. Which calls were made.
+fn play(
+    play: &Play,
+    fails: impl Fn(&'static str, usize) -> bool + 'static,
+    what: &str,
+) -> Vec<&'static str> {
+    let proxy = Proxy::new(NOW_MILLIS, &shared());
+    let calls = Rc::new(RefCell::new(Vec::new()));
+    let made = Rc::clone(&calls);
+    let failed = Rc::new(RefCell::new(BTreeSet::new()));
+    let failing = Rc::clone(&failed);
+    proxy.host.hook(move |name, before| {
+        made.borrow_mut().push(name);
+        let fails = fails(name, before);
+        if fails {
+            failing.borrow_mut().insert(name);
+        }
+        fails
+    });
+    let ids = (play.run)(&proxy);
+    for id in ids {
+        let stream = proxy.stream(id).unwrap();
+        let what = format!("{}: {what}: request {id}", play.name);
+        assert_sound(&stream, &what);
+        // One that the host cannot be told to answer, or to let go, or to wait for, stays held: Envoy ends it.
+        let held =
+            ["send_local_reply", "continue_request", "set_effective_context", "set_tick_period"];
+        if !held.iter().any(|name| failed.borrow().contains(name)) {
+            assert!(proxy.status(id).is_some(), "{what} was not answered");
+        }
+    }
+    let calls = calls.borrow().clone();
+    calls
+}
+
+#[test]
+fn a_call_that_fails_lets_nothing_unverified_pass() {
+    let mut names = BTreeSet::new();
+    for scene in &PLAYS {
+        let calls = play(scene, |_, _| false, "nothing fails");
+        assert!(calls.len() > 30, "{}: only {} calls", scene.name, calls.len());
+        for (at, name) in calls.iter().enumerate() {
+            play(scene, move |_, before| before == at, &format!("call {at}, {name}, fails"));
+        }
+        names.extend(calls);
+    }
+    for scene in &PLAYS {
+        for name in &names {
+            let failing = *name;
+            play(scene, move |called, _| called == failing, &format!("each {name} fails"));
+        }
+        play(scene, |_, _| true, "everything fails");
+    }
+    for name in [
+        "add_header",
+        "call_body",
+        "continue_request",
+        "define_metric",
+        "header_map",
+        "http_call",
+        "property",
+        "remove_header",
+        "replace_header",
+        "send_local_reply",
+        "set_effective_context",
+        "set_property",
+        "set_shared_data",
+        "set_tick_period",
+        "shared_data",
+        "unix_millis",
+    ] {
+        // A header of several lines alone needs it.
+        assert!(names.contains(name) || name == "add_header", "{name} was never called");
+    }
+}
+
+/// Two calls that fail together: what is done about the first failure may fail too.
+#[test]
+fn two_calls_that_fail_let_nothing_unverified_pass() {
+    for scene in &PLAYS[..1] {
+        let calls = play(scene, |_, _| false, "nothing fails");
+        for first in 0..calls.len() {
+            for second in first + 1..calls.len().min(first + 12) {
+                let fails =
+                    move |_: &'static str, before: usize| before == first || before == second;
+                play(scene, fails, &format!("calls {first} and {second} fail"));
+            }
+        }
+    }
+}

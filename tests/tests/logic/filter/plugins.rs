@@ -1,0 +1,159 @@
+//! Two plugins in one VM, and a host that ends a context from within a callback.
+
+use std::time::Duration;
+
+use super::*;
+
+fn get(proxy: &Proxy, root: u32, authorization: &str) -> u32 {
+    proxy.get(root, &[(":path", "/"), ("user-info", "root"), ("authorization", authorization)])
+}
+
+#[test]
+fn each_plugin_decides_by_its_own_configuration() {
+    let proxy = Proxy::new(NOW_MILLIS, &shared());
+    let other = json!({ "jwtRules": [rule(json!({ "jwks": key_set(&[&LATE]) }))] }).to_string();
+    let (one, _) = proxy.configure("one", &inline());
+    let (two, _) = proxy.configure("two", &other);
+    let (wrong, _) = proxy.configure("three", "[]");
+    for (root, key, status) in [
+        (one, &KEY, 200),
+        (one, &LATE, 401),
+        (two, &KEY, 401),
+        (two, &LATE, 200),
+        (wrong, &KEY, 503),
+        (wrong, &LATE, 503),
+    ] {
+        // Each asks twice: what one has verified is not in the cache of another.
+        for _ in 0..2 {
+            assert_eq!(
+                proxy.status(get(&proxy, root, &bearer(key))),
+                Some(status),
+                "{root} {}",
+                key.kid
+            );
+        }
+    }
+    let allowed = |plugin| proxy.host.metric(&[plugin, "decision=.=allow", "decisions_total"]);
+    assert_eq!((allowed("=one;"), allowed("=two;"), allowed("=three;")), (Some(2), Some(2), None));
+}
+
+#[test]
+fn a_request_keeps_the_configuration_that_it_began_with() {
+    let (proxy, root) = proxy(&inline());
+    let id = proxy.begin(root, &[(":path", "/"), ("authorization", &bearer(&KEY))], &[]);
+    let (second, _) = proxy.configure("usher", &remote());
+    proxy.end(root);
+    proxy.headers(id, true);
+    assert_eq!(proxy.status(id), Some(200), "its configuration is gone for new requests alone");
+    assert_eq!(proxy.status(get(&proxy, root, &bearer(&KEY))), Some(503), "as the root is");
+    assert_eq!(proxy.status(get(&proxy, second, &bearer(&KEY))), None, "it waits for its keys");
+}
+
+/// What one plugin has fetched another knows, and a request that waits is answered by whichever timer ticks.
+#[test]
+fn plugins_share_what_was_fetched_and_each_others_timers() {
+    let proxy = Proxy::new(NOW_MILLIS, &shared());
+    let (one, _) = proxy.configure("one", &remote());
+    let (two, _) = proxy.configure("two", &remote());
+    proxy.tick(one);
+    assert!(proxy.respond(Some((200, &key_set(&[&KEY])))));
+    assert!(proxy.calls().is_empty(), "it is asked once");
+    assert_eq!(proxy.status(get(&proxy, two, &bearer(&KEY))), Some(200));
+
+    proxy.pass(Duration::from_secs(2));
+    let waiting = get(&proxy, two, &bearer(&LATE));
+    assert_eq!(proxy.status(waiting), None, "it waits");
+    proxy.tick(one);
+    proxy.end(two);
+    let root = proxy.calls().first().map(|call| call.root);
+    assert_eq!(root, Some(one), "the plugin whose timer ticked has made the call");
+    proxy.respond(Some((200, &key_set(&[&KEY, &LATE]))));
+    assert_eq!(proxy.status(waiting), Some(200), "its plugin is gone, and it is not");
+    assert_eq!(proxy.host.period(two), 0);
+}
+
+/// A call is lost with the plugin that made it; another makes it again.
+#[test]
+fn a_call_that_is_lost_with_its_plugin_is_made_again() {
+    let proxy = Proxy::new(NOW_MILLIS, &shared());
+    let (one, _) = proxy.configure("one", &remote());
+    let (two, _) = proxy.configure("two", &remote());
+    proxy.tick(one);
+    assert_eq!(proxy.calls().len(), 1);
+    proxy.end(one);
+    assert!(proxy.calls().is_empty(), "the host forgets the calls of a context that is gone");
+    while proxy.calls().is_empty() {
+        proxy.tick(two);
+    }
+    assert!(proxy.respond(Some((200, &key_set(&[&KEY])))), "{:?}", proxy.host.logged());
+    assert_eq!(proxy.status(get(&proxy, two, &bearer(&KEY))), Some(200));
+}
+
+/// Which context the host ends from within a call.
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    Itself,
+    OtherWaiting,
+    Root,
+    OtherRoot,
+    Begins,
+}
+
+/// Two requests wait, and their key comes; at the `at`th call to the host it ends a context. Returns how many calls
+/// there were.
+fn end_within(ends: Ends, at: usize) -> usize {
+    let proxy = Proxy::new(NOW_MILLIS, &shared());
+    let (one, _) = proxy.configure("one", &remote());
+    let (two, _) = proxy.configure("two", &remote());
+    proxy.tick(one);
+    proxy.respond(Some((200, &key_set(&[&KEY]))));
+    proxy.pass(Duration::from_secs(2));
+    let first = get(&proxy, one, &bearer(&LATE));
+    let second = get(&proxy, two, &bearer(&LATE));
+    proxy.tick(one);
+    let ended = match ends {
+        Ends::Itself => first,
+        Ends::OtherWaiting => second,
+        Ends::Root => one,
+        Ends::OtherRoot => two,
+        Ends::Begins => 900,
+    };
+    let (vm, host) = (proxy.vm(), proxy.host.clone());
+    proxy.host.hook(move |_, before| {
+        if before == at {
+            if matches!(ends, Ends::Begins) {
+                vm.on_context_create(ended, one);
+            } else {
+                host.forget(ended);
+                vm.on_delete(ended);
+            }
+        }
+        false
+    });
+    proxy.respond(Some((200, &key_set(&[&KEY, &LATE]))));
+    let third = get(&proxy, two, &bearer(&LATE));
+    let calls = proxy.host.made();
+    proxy.tick(one);
+    proxy.tick(two);
+    for id in [first, second, third] {
+        let what = format!("{ends:?} at call {at}: request {id}");
+        let stream = proxy.stream(id).unwrap();
+        assert_sound(&stream, &what);
+        if id != ended {
+            // The second's root may be gone with the keys that it waited for, and never the permission to pass.
+            assert!(proxy.status(id).is_some(), "{what} was not answered");
+        }
+    }
+    calls
+}
+
+#[test]
+fn a_host_may_end_any_context_from_within_any_call() {
+    for ends in [Ends::Itself, Ends::OtherWaiting, Ends::Root, Ends::OtherRoot, Ends::Begins] {
+        let calls = end_within(ends, usize::MAX);
+        assert!(calls > 40, "{calls}");
+        for at in 0..calls {
+            end_within(ends, at);
+        }
+    }
+}
