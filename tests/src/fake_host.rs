@@ -286,6 +286,12 @@ impl Proxy {
         self.host.0.streams.borrow().get(&id).cloned()
     }
 
+    /// A request ends, and nothing is known of it any more.
+    pub fn finish(&self, id: u32) {
+        self.reset(id);
+        self.host.0.streams.borrow_mut().remove(&id);
+    }
+
     /// Its status for the client: of the answer, or 200 where its headers went on; `None` while it is held.
     pub fn status(&self, id: u32) -> Option<u16> {
         let stream = self.stream(id)?;
