@@ -187,6 +187,10 @@ test-cargo: $(E2E) ## unit, command-line and end-to-end tests (not the container
 test-repeat: toolchain $(E2E) ## the built tests N=10 times, those with random values 200 times
 	$(RUN_ENV) tools/tally tools/test-repeat $(or $(N),10)
 
+.PHONY: coverage
+coverage: ## lines of the core and of the filter that tests without an Envoy run: at least 95 % and 90 %
+	tools/coverage 95 90
+
 .PHONY: test-observability
 test-observability: wasm envoy prometheus ## the log, the metrics, and the alerts in a real Prometheus
 	$(RUN_ENV) cargo test $(LOCKED) --workspace --test e2e -- observability:: prometheus::

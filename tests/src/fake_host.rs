@@ -79,6 +79,8 @@ pub struct Call {
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
     root: u32,
+    /// The headers as its client sent them.
+    pub sent: HeaderLines,
     headers: HeaderLines,
     trailers: HeaderLines,
     properties: BTreeMap<String, String>,
@@ -152,7 +154,8 @@ impl Proxy {
     pub fn begin(&self, root: u32, headers: &[(&str, &str)], trailers: &[(&str, &str)]) -> u32 {
         let id = self.number();
         let (headers, trailers) = (lines(headers), lines(trailers));
-        let stream = Stream { root, headers, trailers, held: true, ..Stream::default() };
+        let sent = headers.clone();
+        let stream = Stream { root, sent, headers, trailers, held: true, ..Stream::default() };
         self.host.0.streams.borrow_mut().insert(id, stream);
         self.host.enter(id);
         self.vm.on_context_create(id, root);
@@ -377,6 +380,11 @@ impl FakeHost {
     /// Sets a property, as `a.b`, of every request and plugin.
     pub fn set(&self, path: &str, value: &[u8]) {
         self.0.properties.borrow_mut().insert(path.to_owned(), value.to_vec());
+    }
+
+    /// The clock, in milliseconds since 1970.
+    pub fn now(&self) -> Millis {
+        self.0.now.get()
     }
 
     /// Sets the clock, in milliseconds since 1970.

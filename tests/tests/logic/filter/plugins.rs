@@ -72,6 +72,24 @@ fn plugins_share_what_was_fetched_and_each_others_timers() {
     assert_eq!(proxy.host.period(two), 0);
 }
 
+/// After it has answered another plugin's request, a plugin winds up its own timer and not the other's.
+#[test]
+fn a_plugin_that_answers_for_another_keeps_its_own_timer() {
+    let proxy = Proxy::new(NOW_MILLIS, &shared());
+    let (one, _) = proxy.configure("one", &remote());
+    let (two, _) = proxy.configure("two", &remote());
+    proxy.tick(one);
+    proxy.respond(Some((200, &key_set(&[&KEY]))));
+    proxy.pass(Duration::from_secs(2));
+    let waiting = get(&proxy, two, &bearer(&LATE));
+    proxy.tick(one);
+    let before = proxy.host.period(two);
+    proxy.respond(Some((200, &key_set(&[&KEY, &LATE]))));
+    assert_eq!(proxy.status(waiting), Some(200));
+    assert_eq!(proxy.host.period(two), before, "the other's is its own to set");
+    assert!(proxy.host.period(one) > 10, "{} ms: nothing waits", proxy.host.period(one));
+}
+
 /// A call is lost with the plugin that made it; another makes it again.
 #[test]
 fn a_call_that_is_lost_with_its_plugin_is_made_again() {
@@ -82,11 +100,35 @@ fn a_call_that_is_lost_with_its_plugin_is_made_again() {
     assert_eq!(proxy.calls().len(), 1);
     proxy.end(one);
     assert!(proxy.calls().is_empty(), "the host forgets the calls of a context that is gone");
+    let ended = proxy.host.now();
     while proxy.calls().is_empty() {
         proxy.tick(two);
     }
+    // Not only when the call would have timed out.
+    assert!(proxy.host.now() - ended < 2_000, "{} ms later", proxy.host.now() - ended);
     assert!(proxy.respond(Some((200, &key_set(&[&KEY])))), "{:?}", proxy.host.logged());
     assert_eq!(proxy.status(get(&proxy, two, &bearer(&KEY))), Some(200));
+}
+
+/// What was decided about one request is never done to another, though the host knows of the one no more.
+#[test]
+fn a_stream_that_the_host_has_forgotten_is_passed_over() {
+    let never = Key::new("EdDSA", "never");
+    for (first, second) in [(&*LATE, &never), (&never, &*LATE)] {
+        let (proxy, root) = fetched(&[&KEY]);
+        proxy.pass(Duration::from_secs(2));
+        let kept = get(&proxy, root, &bearer(first));
+        proxy.pass(Duration::from_secs(1));
+        let forgotten = get(&proxy, root, &bearer(second));
+        proxy.tick(root);
+        assert_eq!((proxy.status(kept), proxy.status(forgotten)), (None, None), "both wait");
+        proxy.host.forget(forgotten);
+        proxy.respond(Some((200, &key_set(&[&KEY, &LATE]))));
+        let expected = if first.kid == LATE.kid { 200 } else { 401 };
+        assert_eq!(proxy.status(kept), Some(expected), "{}", first.kid);
+        assert_sound(&proxy.stream(kept).unwrap(), &first.kid);
+        assert_eq!(proxy.status(forgotten), None);
+    }
 }
 
 /// Which context the host ends from within a call.
@@ -119,13 +161,17 @@ fn end_within(ends: Ends, at: usize) -> usize {
         Ends::Begins => 900,
     };
     let (vm, host) = (proxy.vm(), proxy.host.clone());
-    proxy.host.hook(move |_, before| {
-        if before == at {
+    let root_ended = Rc::new(std::cell::Cell::new(false));
+    let ends_root = Rc::clone(&root_ended);
+    proxy.host.hook(move |name, before| {
+        // To set the timer of a context that it ends meanwhile is a host's own matter.
+        if before == at && name != "set_tick_period" {
             if matches!(ends, Ends::Begins) {
-                vm.on_context_create(ended, one);
+                host.run_in(ended, || vm.on_context_create(ended, one));
             } else {
                 host.forget(ended);
-                vm.on_delete(ended);
+                host.run_in(ended, || vm.on_delete(ended));
+                ends_root.set(matches!(ends, Ends::Root));
             }
         }
         false
@@ -133,6 +179,9 @@ fn end_within(ends: Ends, at: usize) -> usize {
     proxy.respond(Some((200, &key_set(&[&KEY, &LATE]))));
     let third = get(&proxy, two, &bearer(&LATE));
     let calls = proxy.host.made();
+    if root_ended.get() {
+        assert_eq!(proxy.host.period(one), 0, "call {at}: a timer that nobody would stop");
+    }
     proxy.tick(one);
     proxy.tick(two);
     for id in [first, second, third] {
