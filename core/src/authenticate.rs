@@ -20,6 +20,7 @@ use crate::jwks::{KeySet, Turn};
 use crate::lookup::Lookup;
 use crate::policy::{
     Expiration, Forward, JwtRule, MatchSubject, Prefix, RequiredClaim, TokenLocation,
+    normalize_audience, normalize_type,
 };
 use crate::remote::{Ring, Unavailable, Want};
 use crate::token::Locations;
@@ -312,12 +313,6 @@ fn check_type(rule: &JwtRule, typ: Option<&str>) -> Result<(), Denial> {
     }
 }
 
-/// A media type's short form in lower case.
-pub fn normalize_type(typ: &str) -> String {
-    let lower = typ.to_ascii_lowercase();
-    lower.strip_prefix("application/").map(str::to_owned).unwrap_or(lower)
-}
-
 /// The token's algorithm, if the rule offers it: an algorithm is the key's and the operator's to
 /// choose, never the token's (RFC 8725 section 3.1).
 fn offered(rule: &JwtRule, keys: &KeySet, algorithm: Algorithm) -> Result<Algorithm, Denial> {
@@ -349,14 +344,6 @@ fn check_audience(rule: &JwtRule, claimed: &Claimed<'_>) -> Result<(), Denial> {
         true => Ok(()),
         false => Err(Denial::AudienceMismatch),
     }
-}
-
-/// One leading `http://` or `https://` and one trailing `/` aside (google/jwt_verify_lib
-/// src/check_audience.cc).
-pub fn normalize_audience(audience: &str) -> &str {
-    let rest = audience.strip_prefix("http://").or_else(|| audience.strip_prefix("https://"));
-    let rest = rest.unwrap_or(audience);
-    rest.strip_suffix('/').unwrap_or(rest)
 }
 
 fn check_subject(rule: &JwtRule, subject: Option<&str>) -> Result<(), Denial> {

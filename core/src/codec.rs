@@ -3,6 +3,7 @@
 pub(crate) mod decimal;
 pub(crate) mod der;
 pub mod json;
+pub(crate) mod path_bytes;
 pub(crate) mod pem;
 pub(crate) mod percent;
 pub mod problems;

@@ -12,6 +12,7 @@ use crate::authorize::{self, Needs, Policies};
 use crate::cache;
 use crate::codec::json::{self, Value};
 use crate::hash::FastMap;
+use crate::headers::fold;
 use crate::jwks::{KeySet, Published};
 use crate::policy::TokenLocation;
 use crate::policy::{
@@ -20,7 +21,7 @@ use crate::policy::{
 };
 use crate::remote::Ring;
 use crate::request::bounds;
-use crate::scrub::{Firewall, fold};
+use crate::scrub::Firewall;
 
 mod authorization;
 mod exempt;

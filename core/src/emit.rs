@@ -13,12 +13,6 @@ pub mod encode;
 use encode::{Shape, Written};
 
 impl Emission {
-    /// Lower-case names of all headers that this may emit.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        let payload = self.payload.iter().map(|header| header.name.as_str());
-        payload.chain(self.claims.iter().map(|header| header.name.as_str()))
-    }
-
     /// The headers for a verified token. Of two mappings to one name the last wins; a
     /// claim that is absent, null or empty gives no header.
     ///

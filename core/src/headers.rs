@@ -119,6 +119,15 @@ impl Edits {
     }
 }
 
+/// The one spelling of all names that an application may take for the same: lower case, every byte that is no letter
+/// or digit a `-`. `User_Info`, `user.info` and `User-Info` are one variable to CGI and WSGI, which turn every other
+/// byte into `_`.
+pub fn fold(name: &[u8]) -> Vec<u8> {
+    name.iter()
+        .map(|b| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 
+use crate::codec::path_bytes::{Kind, kind};
 use crate::codec::percent::{code, encoded};
 use crate::codec::query::{split_once, without_query};
 use crate::policy::Normalization;
@@ -73,46 +74,6 @@ fn holds_nul(path: &[u8]) -> bool {
     memchr::memchr(0, path).is_some()
         || has_pair(path, b'%', b'0') && path.windows(3).any(|code| code == b"%00")
 }
-
-/// What a byte asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// What else a segment may hold (RFC 3986 section 3.3).
-    Delimiter,
-    Dot,
-    Other,
-    Percent,
-    /// No path may hold it raw, a backslash included.
-    Raw,
-    Slash,
-    /// RFC 3986 section 2.3, but for the dot.
-    Unreserved,
-}
-
-/// A look at a table costs less than a comparison with each of them.
-fn kind(byte: u8) -> Kind {
-    KINDS.get(usize::from(byte)).copied().unwrap_or(Kind::Other)
-}
-
-#[expect(clippy::indexing_slicing, reason = "done by the compiler")]
-static KINDS: [Kind; 256] = {
-    let mut kinds = [Kind::Other; 256];
-    let (mut at, mut byte) = (0, 0);
-    while at < kinds.len() {
-        kinds[at] = match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => Kind::Unreserved,
-            b'\\' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => Kind::Raw,
-            b'.' => Kind::Dot,
-            b'/' => Kind::Slash,
-            b'%' => Kind::Percent,
-            b'!' | b'$'..=b'.' | b':' | b';' | b'=' | b'@' => Kind::Delimiter,
-            _ => Kind::Other,
-        };
-        at += 1;
-        byte = byte.wrapping_add(1);
-    }
-    kinds
-};
 
 /// One pass. Borrowed is what no step has changed: most have nothing to do, and see that at little cost.
 fn pass(path: &[u8], mode: Normalization) -> Cow<'_, [u8]> {
@@ -297,11 +258,6 @@ fn complete(text: Vec<u8>, stray: &[usize]) -> Vec<u8> {
     }
     out.extend_from_slice(text.get(from..).unwrap_or_default());
     out
-}
-
-/// What stands inside a segment (docs/semantics.md, "Path templates").
-pub(crate) fn is_segment_byte(byte: u8) -> bool {
-    matches!(kind(byte), Kind::Unreserved | Kind::Dot | Kind::Percent | Kind::Delimiter)
 }
 
 fn is_unreserved(byte: u8) -> bool {

@@ -8,16 +8,19 @@ mod location;
 mod settings;
 mod url;
 
+pub use crate::request::peer::PeerIdentity;
 pub use authorization::Action;
 pub use emission::{
     ClaimFormat, ClaimHeader, Emission, PayloadEncoding, PayloadHeader, TextEncoding,
 };
-pub use jwt_rule::{Expiration, Forward, JwtRule, MatchSubject, RequiredClaim};
+pub use jwt_rule::{
+    Expiration, Forward, JwtRule, MatchSubject, RequiredClaim, normalize_audience, normalize_type,
+};
 pub use keys::{JwksLocation, Keys, Remote, Selection, Source, Terms};
-pub use location::{Prefix, TokenLocation};
+pub use location::{Prefix, TokenLocation, default_places};
 pub use settings::{
     CorsPreflight, DecisionLog, Details, Emit, Engine, ExemptToken, FilterState, Format, HashKey,
-    Limits, MissingToken, Mode, Normalization, OnInvalidConfig, OnSpoof, PeerIdentity, Rate,
-    Responses, SourceAddress, TokenCacheBounds, TokenLimits,
+    Limits, MissingToken, Mode, Normalization, OnInvalidConfig, OnSpoof, Rate, Responses,
+    SourceAddress, TokenCacheBounds, TokenLimits,
 };
 pub use url::Location;

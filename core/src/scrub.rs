@@ -1,10 +1,10 @@
 //! **Scrub**: none of the client's identity headers gets through, in whatever spelling.
 //!
-//! Header names are compared folded: applications read `User_Info`, `user.info` and `User-Info` as one
-//! variable (CGI and WSGI turn every other byte into `_`), so whatever folds to an emitted name is an
-//! emitted name. That holds in trailers too.
+//! Header names are compared folded, so whatever folds to an emitted name is an emitted name. That holds in
+//! trailers too.
 
 use crate::hash::{FastSet, length_bit};
+use crate::headers::fold;
 use crate::lookup::Lookup;
 use crate::request::Request;
 
@@ -69,13 +69,6 @@ impl Firewall {
         let lines = request.lines("connection").map(|line| options(line).join(b", ".as_slice()));
         Some(lines.filter(|line| !line.is_empty()).collect())
     }
-}
-
-/// Lower case, every byte that is no letter or digit a `-`.
-pub fn fold(name: &[u8]) -> Vec<u8> {
-    name.iter()
-        .map(|b| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' })
-        .collect()
 }
 
 #[cfg(test)]

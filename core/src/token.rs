@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use crate::codec::percent::percent_decode;
 use crate::codec::query::{is, pair, split_once};
-use crate::policy::{Prefix, TokenLocation};
+use crate::policy::Prefix;
 use crate::request::Request;
 
 mod anywhere;
@@ -41,14 +41,6 @@ pub enum Stands {
     Rightly,
 }
 
-/// The default places (docs/semantics.md, "Where tokens are read").
-pub fn default_places() -> Vec<TokenLocation> {
-    vec![
-        TokenLocation::Header { name: "authorization".to_owned(), prefix: Prefix::Bearer },
-        TokenLocation::Param("access_token".to_owned()),
-    ]
-}
-
 /// Whether two tokens are the same. Tokens are long, and a request's one is compared several times: with
 /// itself at no cost, with another one eight bytes at a time, which a compiler for wasm does not do by itself.
 pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
@@ -68,18 +60,6 @@ impl Prefix {
         match self {
             Self::Exact(text) => text.len(),
             Self::Bearer | Self::BearerOpen => "bearer".len(),
-        }
-    }
-
-    /// The form of `fromHeaders.prefix`: a text that is the scheme `Bearer`, alone or with the space
-    /// behind it, is compared as a scheme.
-    pub fn new(text: &str) -> Self {
-        if text.eq_ignore_ascii_case("bearer") {
-            Self::BearerOpen
-        } else if text.trim_end().eq_ignore_ascii_case("bearer") {
-            Self::Bearer
-        } else {
-            Self::Exact(text.to_owned())
         }
     }
 
@@ -149,6 +129,7 @@ fn query(request: &Request) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::TokenLocation;
 
     #[test]
     fn tokens_that_differ_anywhere_are_not_the_same() {

@@ -6,7 +6,7 @@
 
 use super::key::Key;
 use super::polarity::Polarity;
-use crate::path::is_segment_byte;
+use crate::codec::path_bytes::is_segment_byte;
 
 /// A template, its outer slash included.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use super::places::{self, header_name};
 use super::{Context, is_empty, keys};
-use crate::authenticate::{normalize_audience, normalize_type};
 use crate::claims::ClaimName;
 use crate::codec::problems::{Node, Object, Problems};
 use crate::crypto::Algorithm;
 use crate::policy::Keys;
 use crate::policy::{ClaimFormat, PayloadEncoding, TextEncoding};
 use crate::policy::{ClaimHeader, Emission, PayloadHeader};
-use crate::policy::{Expiration, Forward, JwtRule, MatchSubject, RequiredClaim};
+use crate::policy::{
+    Expiration, Forward, JwtRule, MatchSubject, RequiredClaim, normalize_audience, normalize_type,
+};
 
 /// Envoy's default (docs/semantics.md, "Expiration and clock skew").
 const CLOCK_SKEW: Duration = Duration::from_secs(60);

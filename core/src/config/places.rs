@@ -2,8 +2,7 @@
 
 use super::Context;
 use crate::codec::problems::{Node, Object, Problems};
-use crate::policy::{Prefix, TokenLocation};
-use crate::token::default_places;
+use crate::policy::{Prefix, TokenLocation, default_places};
 
 /// Reads a rule's places; the default ones where it names none. Answers indices into the list that
 /// all rules share.

@@ -6,9 +6,9 @@
 use super::Way;
 use crate::config::Policy;
 use crate::headers::Edits;
-use crate::policy::Mode;
+use crate::policy::{Mode, default_places};
 use crate::request::Request;
-use crate::token::{Locations, default_places};
+use crate::token::Locations;
 
 /// The edits of a refused request, the same on every exit: no forged header and no token, but where a
 /// token was verified by a rule that forwards it. While no configuration is in force the default places

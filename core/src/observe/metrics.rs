@@ -6,7 +6,7 @@
 
 use crate::cache;
 use crate::decide::Decision;
-use crate::scrub::fold;
+use crate::headers::fold;
 
 pub mod family;
 pub mod registry;

@@ -11,6 +11,14 @@ pub struct Emission {
     pub claims: Vec<ClaimHeader>,
 }
 
+impl Emission {
+    /// Lower-case names of all headers that this may emit.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let payload = self.payload.iter().map(|header| header.name.as_str());
+        payload.chain(self.claims.iter().map(|header| header.name.as_str()))
+    }
+}
+
 /// A header that carries the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadHeader {

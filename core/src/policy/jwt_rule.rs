@@ -81,3 +81,17 @@ pub struct RequiredClaim {
     /// Accepted values; none: any but null.
     pub values: Vec<String>,
 }
+
+/// A media type's short form in lower case.
+pub fn normalize_type(typ: &str) -> String {
+    let lower = typ.to_ascii_lowercase();
+    lower.strip_prefix("application/").map(str::to_owned).unwrap_or(lower)
+}
+
+/// One leading `http://` or `https://` and one trailing `/` aside (google/jwt_verify_lib
+/// src/check_audience.cc).
+pub fn normalize_audience(audience: &str) -> &str {
+    let rest = audience.strip_prefix("http://").or_else(|| audience.strip_prefix("https://"));
+    let rest = rest.unwrap_or(audience);
+    rest.strip_suffix('/').unwrap_or(rest)
+}

@@ -33,6 +33,28 @@ pub enum Prefix {
     Exact(String),
 }
 
+/// The default places (docs/semantics.md, "Where tokens are read").
+pub fn default_places() -> Vec<TokenLocation> {
+    vec![
+        TokenLocation::Header { name: "authorization".to_owned(), prefix: Prefix::Bearer },
+        TokenLocation::Param("access_token".to_owned()),
+    ]
+}
+
+impl Prefix {
+    /// The form of `fromHeaders.prefix`: a text that is the scheme `Bearer`, alone or with the space
+    /// behind it, is compared as a scheme.
+    pub fn new(text: &str) -> Self {
+        if text.eq_ignore_ascii_case("bearer") {
+            Self::BearerOpen
+        } else if text.trim_end().eq_ignore_ascii_case("bearer") {
+            Self::Bearer
+        } else {
+            Self::Exact(text.to_owned())
+        }
+    }
+}
+
 impl fmt::Display for TokenLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -233,15 +233,3 @@ pub enum Normalization {
     /// Nothing.
     None,
 }
-
-/// `peerIdentity`: where the peer is known from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum PeerIdentity {
-    /// The certificate; on a connection without TLS the filter state that Istio fills.
-    #[default]
-    Auto,
-    /// The certificate alone.
-    Connection,
-    /// The filter state of this key alone, whatever TLS says.
-    FilterState(String),
-}

@@ -5,7 +5,6 @@
 //! answer for single properties; it is asked for no more than the answer depends on.
 
 use super::certificate;
-use crate::policy::PeerIdentity;
 
 /// Names of the peer. Envoy source/extensions/filters/common/rbac/matchers.cc (AuthenticatedMatcher)
 /// compares each URI SAN, then each DNS SAN, then the subject.
@@ -29,6 +28,18 @@ pub enum Certainty {
     Certain,
     /// They may: each counts where a match refuses, none where it lets in.
     Doubtful,
+}
+
+/// `peerIdentity`: where the peer is known from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PeerIdentity {
+    /// The certificate; on a connection without TLS the filter state that Istio fills.
+    #[default]
+    Auto,
+    /// The certificate alone.
+    Connection,
+    /// The filter state of this key alone, whatever TLS says.
+    FilterState(String),
 }
 
 /// The filter state in which Istio hands the peer on behind HBONE.

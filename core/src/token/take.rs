@@ -122,8 +122,8 @@ fn cut_query(path: &[u8], chosen: &dyn Fn(&[u8]) -> bool) -> Line {
 #[cfg(test)]
 mod tests {
     use super::super::tests::request;
-    use super::super::{Prefix, TokenLocation, default_places};
     use super::*;
+    use crate::policy::{Prefix, TokenLocation, default_places};
 
     fn edited(
         places: &[TokenLocation],

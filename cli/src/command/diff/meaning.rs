@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use usher_core::authenticate::normalize_audience;
 use usher_core::codec::json::{self, Value};
 use usher_core::codec::problems::{Node, Problems};
-use usher_core::policy::MissingToken;
+use usher_core::policy::{MissingToken, normalize_audience};
 
 /// What is different at one place.
 pub(super) struct Change {
