@@ -6,8 +6,10 @@
 
 use std::rc::Rc;
 
+use usher_core::Compiled;
+use usher_core::config::InvalidConfig;
 use usher_core::config::last_good::Plugin;
-use usher_core::config::{InvalidConfig, Loaded, Policy};
+use usher_core::load::{self, Loaded};
 
 use crate::host::Host;
 use crate::key_sets::Refresh;
@@ -18,7 +20,7 @@ pub(crate) enum ActiveConfig {
     /// Nothing: every request is refused.
     None,
     /// A policy, and what refreshes its keys.
-    InForce { policy: Box<Policy>, refreshes: Vec<Rc<Refresh>> },
+    InForce { policy: Box<Compiled>, refreshes: Vec<Rc<Refresh>> },
 }
 
 /// What became of the configuration that came last.
@@ -50,7 +52,7 @@ pub(crate) struct Configured {
 pub(crate) fn configure<H: Host>(worker: &Worker<H>) -> Configured {
     let host = &worker.host;
     let (plugin, text) = (plugin(host), host.plugin_configuration());
-    let problems = match Policy::from_json(&text) {
+    let problems = match load::from_json(&text) {
         Ok(loaded) => {
             remember(host, &plugin, &loaded.policy, &text);
             return applied(worker, loaded, ConfigStatus::Applied, text, Vec::new());
@@ -82,7 +84,7 @@ fn applied<H: Host>(
     Configured { active, status, text, problems, warnings, lacks: None }
 }
 
-fn remember<H: Host>(host: &H, plugin: &Plugin, policy: &Policy, text: &[u8]) {
+fn remember<H: Host>(host: &H, plugin: &Plugin, policy: &Compiled, text: &[u8]) {
     let Some(key) = plugin.key(policy.instance.as_deref()) else { return };
     let same = host.shared_data(&key).is_some_and(|(known, _)| known == text);
     if !same {
@@ -94,8 +96,9 @@ fn remember<H: Host>(host: &H, plugin: &Plugin, policy: &Policy, text: &[u8]) {
 /// The configuration that stays in force in place of `text`, which is wrong.
 fn last_good<H: Host>(host: &H, plugin: &Plugin, text: &[u8]) -> Option<(Vec<u8>, Loaded)> {
     let (last, _) = host.shared_data(&plugin.key_for_wrong(text)?)?;
-    let loaded = Policy::from_json(&last).ok()?;
-    plugin.keeps(&loaded.policy, text).then_some((last, loaded))
+    let loaded = load::from_json(&last).ok()?;
+    let Compiled { on_invalid_config, instance, .. } = &loaded.policy;
+    plugin.keeps(*on_invalid_config, instance.as_deref(), text).then_some((last, loaded))
 }
 
 /// The plugin that is being configured.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use usher_core::config::Policy;
+use usher_core::Compiled;
 use usher_core::policy::{PeerIdentity, SourceAddress};
 use usher_core::request::peer::{self, Peer};
 use usher_core::request::{Connection, metadata};
@@ -10,7 +10,7 @@ use usher_core::request::{Connection, metadata};
 use crate::host::Host;
 
 /// Fills in what `policy` needs.
-pub(crate) fn connection<H: Host>(host: &H, policy: &Policy, connection: &mut Connection) {
+pub(crate) fn connection<H: Host>(host: &H, policy: &Compiled, connection: &mut Connection) {
     let needs = policy.needs();
     if needs.peer {
         connection.peer = find_peer(host, Some(policy));
@@ -41,12 +41,12 @@ pub(crate) fn connection<H: Host>(host: &H, policy: &Policy, connection: &mut Co
 }
 
 /// Fills in what the decision log tells of the connection and no rule has asked for.
-pub(crate) fn for_log<H: Host>(host: &H, policy: Option<&Policy>, connection: &mut Connection) {
+pub(crate) fn for_log<H: Host>(host: &H, policy: Option<&Compiled>, connection: &mut Connection) {
     connection.peer = connection.peer.take().or_else(|| find_peer(host, policy));
     connection.remote_ip = connection.remote_ip.or_else(|| address(host, &["source", "address"]));
 }
 
-fn find_peer<H: Host>(host: &H, policy: Option<&Policy>) -> Option<Peer> {
+fn find_peer<H: Host>(host: &H, policy: Option<&Compiled>) -> Option<Peer> {
     let required = policy.is_some_and(|policy| policy.require_validated_peer);
     let identity = policy.map_or(&PeerIdentity::Auto, |policy| &policy.peer_identity);
     peer::find(identity, required, &|path| host.property(path))

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use usher_core::config::Policy;
+use usher_core::Compiled;
 use usher_core::policy::Remote;
 use usher_core::remote::{
     self, Answer, Call, Event, Fault, Heard, Held, MOST_BYTES, Millis, Moment, Record, Ring, Step,
@@ -71,7 +71,7 @@ impl KeySets {
     }
 
     /// The refreshes that a policy needs; they stop when the last policy that needs them is gone.
-    pub(crate) fn adopt<H: Host>(&self, host: &H, policy: &Policy) -> Vec<Rc<Refresh>> {
+    pub(crate) fn adopt<H: Host>(&self, host: &H, policy: &Compiled) -> Vec<Rc<Refresh>> {
         let remotes = policy.jwt.rules.iter().filter_map(|rule| rule.keys.remote());
         let refreshes: Vec<_> = remotes.map(|remote| self.refresh_of(host, remote)).collect();
         for refresh in &refreshes {

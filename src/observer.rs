@@ -7,15 +7,15 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use usher_core::authenticate::crowd::{self, Crowd};
+use usher_core::Compiled;
 use usher_core::cache::Answer;
 use usher_core::codec::redaction;
-use usher_core::config::Policy;
 use usher_core::decide::{Decision, Session, Trace};
 use usher_core::observe::decision_log::{self as log, Choice, Circumstances, Level, Throttle};
 use usher_core::observe::metrics::{self, Series, family};
 use usher_core::observe::summary;
 use usher_core::policy::HashKey;
+use usher_core::policy::crowd::Crowd;
 use usher_core::remote::Ring;
 use usher_core::request::Request;
 
@@ -108,7 +108,7 @@ impl Observer {
         &mut self,
         worker: &Worker<H>,
         text: &[u8],
-        policy: &Policy,
+        policy: &Compiled,
         session: &Rc<RefCell<Session>>,
     ) {
         let host = &worker.host;
@@ -135,7 +135,7 @@ impl Observer {
             self.stats.set(host, &family::JWKS_KEYS, [provider.into()], keys);
         }
         // Inline ones are among the configuration's warnings already.
-        self.crowds = crowd::crowds(&policy.jwt, &Ring::default());
+        self.crowds = policy.jwt.crowds(&Ring::default());
         self.count_untried(host, policy);
         if policy.decision_log.hash == Some(HashKey::OfProcess) {
             self.process_key = host.shared("usher.decisionLog.hashKey", || random(host));
@@ -151,7 +151,7 @@ impl Observer {
     pub(crate) fn fetched<H: Host>(
         &mut self,
         worker: &Worker<H>,
-        policy: &Policy,
+        policy: &Compiled,
         session: &Rc<RefCell<Session>>,
     ) {
         let host = &worker.host;
@@ -191,8 +191,8 @@ impl Observer {
     }
 
     /// Tells of keys that are not all tried, where that is news.
-    fn crowded<H: Host>(&mut self, host: &H, policy: &Policy, ring: &Ring) {
-        let crowds = crowd::crowds(&policy.jwt, ring);
+    fn crowded<H: Host>(&mut self, host: &H, policy: &Compiled, ring: &Ring) {
+        let crowds = policy.jwt.crowds(ring);
         if crowds == self.crowds {
             return;
         }
@@ -206,7 +206,7 @@ impl Observer {
         self.count_untried(host, policy);
     }
 
-    fn count_untried<H: Host>(&mut self, host: &H, policy: &Policy) {
+    fn count_untried<H: Host>(&mut self, host: &H, policy: &Compiled) {
         self.stats.zero(host, &family::JWKS_KEYS_UNTRIED);
         for crowd in &self.crowds {
             let Some(rule) = policy.jwt.rules.get(crowd.rule) else { continue };
@@ -255,7 +255,7 @@ impl Observer {
     pub(crate) fn decided<H: Host>(
         &mut self,
         host: &H,
-        policy: Option<&Policy>,
+        policy: Option<&Compiled>,
         request: &Request,
         decision: &Decision,
         now: u64,
@@ -304,7 +304,7 @@ fn warn<H: Host>(host: &H, line: &str) {
 }
 
 /// The sources of a policy's keys by their ids, and the providers that each is for.
-fn sources(policy: &Policy) -> BTreeMap<String, BTreeSet<&str>> {
+fn sources(policy: &Compiled) -> BTreeMap<String, BTreeSet<&str>> {
     let mut sources: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for rule in &policy.jwt.rules {
         if let Some(remote) = rule.keys.remote() {

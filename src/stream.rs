@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use usher_core::config::Policy;
+use usher_core::Compiled;
 use usher_core::decide::{Decision, Session, after_pending, decide, while_pending};
 use usher_core::headers::Edits;
 use usher_core::policy::FilterState;
@@ -139,7 +139,7 @@ impl Stream {
         self.stage.try_borrow().map_or(held, |stage| stage.headers())
     }
 
-    fn policy(&self) -> Option<&Policy> {
+    fn policy(&self) -> Option<&Compiled> {
         match &*self.active {
             ActiveConfig::InForce { policy, .. } => Some(policy),
             ActiveConfig::None => None,
@@ -224,7 +224,7 @@ impl Stream {
 }
 
 /// Removes from the trailers what the headers lose too. Returns whether the host did all of it.
-fn scrub_trailers<H: Host>(host: &H, policy: &Policy) -> bool {
+fn scrub_trailers<H: Host>(host: &H, policy: &Compiled) -> bool {
     let map = HeaderMap::RequestTrailers;
     host.header_map(map).is_some_and(|lines| apply(host, map, &trailers::edits(policy, lines)))
 }

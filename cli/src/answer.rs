@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use usher_core::decide::Decision;
 use usher_core::request::Request;
-use usher_core::{Policy, path};
+use usher_core::{Compiled, path};
 
 /// Every reason code (docs/reasons.md).
 pub(crate) const REASONS: [&str; 28] = [
@@ -65,7 +65,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(policy: &Policy, request: &Request, decision: &Decision) -> Self {
+    pub(crate) fn new(policy: &Compiled, request: &Request, decision: &Decision) -> Self {
         let report = &decision.report;
         let judgement = report.judgement.as_ref();
         let reply = decision.reply.as_ref();
@@ -103,7 +103,7 @@ impl Answer {
 }
 
 /// The path with its query as the service would see it; of a refused request, as it was matched.
-fn seen_path(policy: &Policy, request: &Request, decision: &Decision) -> Option<String> {
+fn seen_path(policy: &Compiled, request: &Request, decision: &Decision) -> Option<String> {
     let edited = decision.edits.applied(request);
     let path = edited.path()?;
     let normal = path::normalize(path, policy.path_normalization);

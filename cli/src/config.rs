@@ -1,9 +1,9 @@
 //! A pluginConfig, bare or out of a manifest, judged by the very code that runs in the filter.
 
 use anyhow::bail;
-use usher_core::Policy;
 use usher_core::codec::json::Value;
 use usher_core::codec::problems::{InvalidConfig, Problems};
+use usher_core::{Compiled, load};
 
 use crate::input::{Document, Mark};
 use crate::manifest::{PluginConfig, Waypoints};
@@ -22,7 +22,7 @@ pub(crate) struct Source {
 /// A configuration that is in force.
 pub(crate) struct Loaded {
     /// What decides.
-    pub(crate) policy: Policy,
+    pub(crate) policy: Compiled,
     /// Where it came from.
     pub(crate) source: Source,
 }
@@ -93,7 +93,7 @@ impl Source {
     }
 
     /// The policy, or what is wrong with it.
-    pub(crate) fn read(&self) -> Result<Policy, Vec<Problem>> {
+    pub(crate) fn read(&self) -> Result<Compiled, Vec<Problem>> {
         let problems = Problems::default();
         match read(&self.config, &problems) {
             Some(policy) => Ok(policy),
@@ -155,9 +155,9 @@ pub(crate) fn configs(
 }
 
 /// Reads a configuration; what is wrong is noted with its path in the document.
-pub(crate) fn read(config: &PluginConfig, problems: &Problems) -> Option<Policy> {
+pub(crate) fn read(config: &PluginConfig, problems: &Problems) -> Option<Compiled> {
     let path = |InvalidConfig { at, problem }: InvalidConfig| (below(&config.at, &at), problem);
-    match Policy::from_value(&config.value) {
+    match load::from_value(&config.value) {
         Ok(loaded) => {
             for warning in loaded.warnings {
                 let (at, problem) = path(warning);

@@ -5,9 +5,9 @@
 
 mod lua;
 
-use usher_core::Policy;
 use usher_core::codec::json::{self, Map, Value};
 use usher_core::codec::problems::Problems;
+use usher_core::load;
 
 use crate::config::below;
 use crate::input::DEPTH;
@@ -269,7 +269,7 @@ fn plugin_config(
         }
         Err(_) if speaks_usher(&Map::new(), &named) => {
             // In the words of the filter.
-            for error in Policy::from_json(text.as_bytes()).err().into_iter().flatten() {
+            for error in load::from_json(text.as_bytes()).err().into_iter().flatten() {
                 problems.error(&at, error.to_string());
             }
             None

@@ -14,7 +14,7 @@ mod settings;
 mod shadow;
 mod view;
 
-use usher_core::Policy as Loaded;
+use usher_core::Compiled;
 use usher_core::codec::json::Value;
 use usher_core::codec::problems::Problems;
 
@@ -24,7 +24,12 @@ pub(crate) use place::names;
 use view::{Policy, View};
 
 /// Notes what is doubtful in a pluginConfig.
-pub(crate) fn plugin_config(config: &PluginConfig, loaded: &Loaded, now: u64, problems: &Problems) {
+pub(crate) fn plugin_config(
+    config: &PluginConfig,
+    loaded: &Compiled,
+    now: u64,
+    problems: &Problems,
+) {
     place::check(config, loaded, problems);
     let mut view = View::of(&config.value, &config.at);
     view.missing_token = Some(loaded.missing_token);

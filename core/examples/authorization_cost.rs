@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use usher_core::authorize::judge;
 use usher_core::claims::{Claims, Identity};
 use usher_core::request::{Connection, Peer};
-use usher_core::{Policy, Request};
+use usher_core::{Request, load};
 
 const FEW: usize = 5;
 const MANY: usize = 5000;
@@ -60,7 +60,7 @@ fn run(kind: &str, rules: usize, requests: usize) {
     let list: Vec<Value> = (0..rules).map(|i| rule(kind, i)).collect();
     let config =
         json!({"authorizationPolicies": [{"name": "p", "namespace": "shop", "rules": list}]});
-    let policy = Policy::from_value(&config).unwrap().policy;
+    let policy = load::from_value(&config).unwrap().policy;
     // The same requests whatever the number of rules, made before they are counted.
     let made: Vec<(Request, Identity)> = (0..FEW).map(|i| request(kind, i)).collect();
     let mut matched = 0;

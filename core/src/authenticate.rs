@@ -18,14 +18,14 @@ use crate::denial::Denial;
 use crate::hash::FastMap;
 use crate::jwks::{KeySet, Turn};
 use crate::lookup::Lookup;
+use crate::policy::crowd::{Crowd, crowds};
 use crate::policy::{
-    Expiration, Forward, JwtRule, MatchSubject, Prefix, RequiredClaim, TokenLocation,
-    normalize_audience, normalize_type,
+    Expiration, Forward, Issuers, JwtRule, Keys, MatchSubject, Prefix, RequiredClaim,
+    TokenLocation, normalize_audience, normalize_type,
 };
 use crate::remote::{Ring, Unavailable, Want};
 use crate::token::Locations;
 
-pub mod crowd;
 mod signatures;
 mod verified;
 
@@ -48,21 +48,13 @@ pub struct JwtRules {
     withheld: Vec<bool>,
     /// Of each place the other one that reads the same lines, if there is one.
     twins: Vec<Option<usize>>,
-    by_issuer: FastMap<String, Vec<usize>>,
-    any_issuer: Vec<usize>,
+    issuers: Issuers,
 }
 
 impl JwtRules {
     /// Builds the index over `rules`.
     pub fn new(rules: Vec<JwtRule>, places: Vec<TokenLocation>, signature_checks: usize) -> Self {
-        let mut by_issuer: FastMap<String, Vec<usize>> = FastMap::default();
-        let mut any_issuer = Vec::new();
-        for (index, rule) in rules.iter().enumerate() {
-            match &rule.issuer {
-                Some(issuer) => by_issuer.entry(issuer.clone()).or_default().push(index),
-                None => any_issuer.push(index),
-            }
-        }
+        let issuers = Issuers::of(&rules);
         let twins = twins(&places);
         let mut withheld = vec![false; places.len()];
         for rule in rules.iter().filter(|rule| rule.forward == Forward::Withhold) {
@@ -71,7 +63,7 @@ impl JwtRules {
             }
         }
         let locations = Locations::new(&places);
-        Self { rules, places, signature_checks, locations, withheld, twins, by_issuer, any_issuer }
+        Self { rules, places, signature_checks, locations, withheld, twins, issuers }
     }
 
     /// The rule that accepted a token.
@@ -92,9 +84,15 @@ impl JwtRules {
         self.withheld.get(place) != Some(&true)
     }
 
+    /// Where more keys fit one token than are tried for it, as far as keys are known.
+    pub fn crowds(&self, ring: &Ring) -> Vec<Crowd> {
+        let known = |keys: &Keys| keys.known(ring);
+        crowds(&self.rules, &self.issuers, self.signature_checks, &known)
+    }
+
     /// What logs call the first rule for an issuer.
     fn provider_of(&self, issuer: Option<&str>) -> Option<String> {
-        let index = self.by_issuer.get(issuer?).unwrap_or(&self.any_issuer).first()?;
+        let index = self.issuers.named.get(issuer?).unwrap_or(&self.issuers.any).first()?;
         self.rules.get(*index).map(|rule| rule.provider.clone())
     }
 
@@ -104,8 +102,8 @@ impl JwtRules {
         issuer: &str,
         places: &'p [usize],
     ) -> impl Iterator<Item = (usize, &JwtRule)> + use<'_, 'p> {
-        let named = self.by_issuer.get(issuer).map(Vec::as_slice).unwrap_or_default();
-        let mut indices: Vec<usize> = [named, self.any_issuer.as_slice()].concat();
+        let named = self.issuers.named.get(issuer).map(Vec::as_slice).unwrap_or_default();
+        let mut indices: Vec<usize> = [named, self.issuers.any.as_slice()].concat();
         indices.sort_unstable();
         indices
             .into_iter()

@@ -10,101 +10,41 @@ use std::rc::Rc;
 
 use crate::authenticate::Verified;
 use crate::claims::Identity;
-use crate::policy::{Action, Mode};
+use crate::policy::authorization::PolicyReply;
+use crate::policy::authorization::polarity::Polarity;
+use crate::policy::authorization::rule::Rule;
+use crate::policy::{Action, AuthorizationPolicy, Mode};
 use crate::request::Request;
 
-pub(crate) mod address;
-pub(crate) mod facts;
-pub(crate) mod host;
+mod address;
+mod facts;
+mod host;
 mod index;
 mod key;
-mod no_token;
-pub(crate) mod peer;
-pub(crate) mod polarity;
-pub(crate) mod principal;
-pub(crate) mod rule;
+mod needs;
+mod peer;
+mod principal;
+mod rule;
 mod survey;
-pub(crate) mod template;
-pub(crate) mod text;
-pub(crate) mod values_from;
+mod template;
+mod text;
+mod values_from;
 
 use facts::{Facts, Scalars};
 use index::Index;
-use polarity::Polarity;
-use rule::Rule;
+pub use needs::Needs;
 pub use survey::{Miss, Surveyed, survey};
 
 /// All policies in force.
 #[derive(Debug, Default)]
 pub struct Policies {
-    policies: Vec<Policy>,
+    policies: Vec<AuthorizationPolicy>,
     deny: RuleSet,
     allow: RuleSet,
     audit: RuleSet,
     deny_dry_run: RuleSet,
     allow_dry_run: RuleSet,
     scalars: Scalars,
-    needs: Needs,
-}
-
-/// One AuthorizationPolicy.
-#[derive(Clone, Debug)]
-pub(crate) struct Policy {
-    pub(crate) namespace: Rc<str>,
-    pub(crate) name: Rc<str>,
-    pub(crate) action: Action,
-    pub(crate) dry_run: bool,
-    pub(crate) rules: Vec<Rule>,
-    /// Usher's own `denyStatus`, `denyMessage`, `denyWhenUnauthenticated`.
-    pub(crate) reply: PolicyReply,
-}
-
-/// What a policy says of its refusals.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PolicyReply {
-    pub(crate) status: Option<u16>,
-    pub(crate) message: Option<String>,
-    pub(crate) challenge: bool,
-}
-
-/// What rules ask about the connection: the host need tell nothing else.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// Names in the client's certificate.
-    pub peer: bool,
-    /// TLS server name.
-    pub sni: bool,
-    /// The TCP peer.
-    pub source_ip: bool,
-    /// The client by `x-forwarded-for`.
-    pub remote_ip: bool,
-    /// Local address.
-    pub destination_ip: bool,
-    /// Local port.
-    pub destination_port: bool,
-    /// Header lines, beside the pseudo headers.
-    pub headers: bool,
-    /// Hosts.
-    pub hosts: bool,
-    /// Paths.
-    pub paths: bool,
-    /// Query parameters, where a token may stand too.
-    pub query: bool,
-    /// What path templates capture.
-    pub captures: bool,
-    /// Dynamic metadata, by filter and key.
-    pub metadata: Vec<(String, String)>,
-}
-
-/// What the configuration says beside the policies themselves.
-#[derive(Clone, Debug, Default)]
-pub struct Context {
-    /// The mesh's trust domain, then its aliases; none: `cluster.local`.
-    pub trust_domains: Vec<String>,
-    /// Whether the TCP peer is known, so that rules may speak of it.
-    pub source_address: bool,
-    /// `matchScalarClaims`.
-    pub match_scalar_claims: bool,
 }
 
 /// The rules of one action, by name.
@@ -306,9 +246,9 @@ impl DryRun {
 
 impl Policies {
     /// Files the rules of all policies.
-    pub(crate) fn new(policies: Vec<Policy>, context: &Context, needs: Needs) -> Self {
+    pub(crate) fn new(policies: Vec<AuthorizationPolicy>, match_scalar_claims: bool) -> Self {
         let set = |action, dry_run| RuleSet::new(&policies, action, dry_run);
-        let scalars = if context.match_scalar_claims { Scalars::AsText } else { Scalars::Never };
+        let scalars = if match_scalar_claims { Scalars::AsText } else { Scalars::Never };
         Self {
             deny: set(Action::Deny, false),
             allow: set(Action::Allow, false),
@@ -317,23 +257,7 @@ impl Policies {
             allow_dry_run: set(Action::Allow, true),
             policies,
             scalars,
-            needs,
         }
-    }
-
-    /// What the rules ask about the connection.
-    pub fn needs(&self) -> &Needs {
-        &self.needs
-    }
-
-    /// Whether a policy that is enforced says what becomes of callers without a token: an ALLOW policy,
-    /// or a DENY rule that means them and nobody else.
-    pub fn speak_about_callers_without_token(&self) -> bool {
-        self.policies.iter().filter(|policy| !policy.dry_run).any(|policy| match policy.action {
-            Action::Allow => true,
-            Action::Deny => policy.rules.iter().any(no_token::is_about_it_alone),
-            Action::Audit => false,
-        })
     }
 
     /// How many policies there are.
@@ -348,7 +272,7 @@ impl Policies {
 }
 
 impl RuleSet {
-    fn new(policies: &[Policy], action: Action, dry_run: bool) -> Self {
+    fn new(policies: &[AuthorizationPolicy], action: Action, dry_run: bool) -> Self {
         let chosen = policies.iter().enumerate();
         let chosen = chosen.filter(|(_, p)| p.action == action && p.dry_run == dry_run);
         let (mut exists, mut rules, mut reply) = (false, Vec::new(), PolicyReply::default());

@@ -9,12 +9,12 @@ use std::rc::Rc;
 use crate::authenticate::{Verified, authenticate};
 use crate::authorize::{self, Judgement, Permit, Verdict};
 use crate::cache::Answer;
-use crate::config::{Exemption, Policy};
+use crate::compiled::Compiled;
 use crate::crypto::Counting;
 use crate::denial::{Denial, Malformed};
 use crate::headers::Edits;
 use crate::headers::Emitted;
-use crate::policy::{CorsPreflight, ExemptToken, MissingToken, Mode, OnSpoof};
+use crate::policy::{CorsPreflight, ExemptToken, Exemption, MissingToken, Mode, OnSpoof};
 use crate::remote::Want;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -31,7 +31,7 @@ pub use session::{Session, Trace};
 pub use withhold::{after_pending, while_pending};
 
 /// Decides one request at Unix time `now` (seconds).
-pub fn decide(policy: &Policy, request: &Request, now: u64, session: &mut Session) -> Decision {
+pub fn decide(policy: &Compiled, request: &Request, now: u64, session: &mut Session) -> Decision {
     let mut way = Way {
         policy,
         now,
@@ -50,7 +50,7 @@ pub fn decide(policy: &Policy, request: &Request, now: u64, session: &mut Sessio
 
 /// A request under way: what is to be done to it and what is known of it so far.
 struct Way<'a> {
-    policy: &'a Policy,
+    policy: &'a Compiled,
     now: u64,
     session: &'a mut Session,
     /// What is done in every mode: scrubbing, the path's form, the identity.

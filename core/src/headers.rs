@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::hash::FastSet;
 use crate::lookup::Lookup;
 use crate::request::Request;
 
@@ -126,6 +127,11 @@ pub fn fold(name: &[u8]) -> Vec<u8> {
     name.iter()
         .map(|b| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' })
         .collect()
+}
+
+/// These names, folded.
+pub fn folded<'n>(names: impl Iterator<Item = &'n str>) -> FastSet<Vec<u8>> {
+    names.map(|name| fold(name.as_bytes())).collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@
 //! 5. [`authorize`]: ask the policies, in the language of [`claims`]: the only source of an [`authorize::Permit`].
 //! 6. [`emit`]: the verified identity. It takes a `Permit`.
 //! 7. [`denial`] and [`reply`]: or else why not, and what the client is told; [`observe`]: what the operator is told.
+//!
+//! To follow a configuration begin with [`load`]: [`config`] reads a text into the model of [`policy`], and
+//! [`Compiled::new`] makes that ready.
 
 // A release traps on overflow, and a trap is a denial of service: arithmetic says what it does.
 #![warn(clippy::arithmetic_side_effects)]
@@ -21,8 +24,9 @@ pub mod observe;
 pub mod trailers;
 
 pub mod decide;
+pub mod load;
 
-pub mod config;
+pub mod compiled;
 
 pub mod authenticate;
 pub mod authorize;
@@ -30,14 +34,17 @@ pub mod cache;
 pub mod compact;
 pub mod emit;
 pub mod path;
+pub mod remote;
+pub mod reply;
 pub mod scrub;
 pub mod token;
 
+pub mod config;
+
+pub mod policy;
+
 pub mod denial;
 pub mod headers;
-pub mod policy;
-pub mod remote;
-pub mod reply;
 pub mod request;
 
 pub mod claims;
@@ -50,6 +57,6 @@ mod heap;
 mod lookup;
 mod prefix_tree;
 
-pub use config::Policy;
+pub use compiled::Compiled;
 pub use decide::{Decision, Session, decide};
 pub use request::Request;

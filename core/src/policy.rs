@@ -1,6 +1,8 @@
 //! The configuration as it is written: data that the steps use as it is, and that knows none of them.
 
-mod authorization;
+pub(crate) mod authorization;
+mod config;
+pub mod crowd;
 mod emission;
 mod jwt_rule;
 mod keys;
@@ -9,12 +11,14 @@ mod settings;
 mod url;
 
 pub use crate::request::peer::PeerIdentity;
-pub use authorization::Action;
+pub use authorization::{Action, AuthorizationPolicy, Exemption};
+pub use config::{Config, identity_headers};
 pub use emission::{
     ClaimFormat, ClaimHeader, Emission, PayloadEncoding, PayloadHeader, TextEncoding,
 };
 pub use jwt_rule::{
-    Expiration, Forward, JwtRule, MatchSubject, RequiredClaim, normalize_audience, normalize_type,
+    Expiration, Forward, Issuers, JwtRule, MatchSubject, RequiredClaim, normalize_audience,
+    normalize_type,
 };
 pub use keys::{JwksLocation, Keys, Remote, Selection, Source, Terms};
 pub use location::{Prefix, TokenLocation, default_places};

@@ -17,7 +17,7 @@ pub use peer::Peer;
 pub struct Request {
     /// Header lines in order of arrival, pseudo headers (`:path`, ..) among them. Names lower-case.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What is known of the connection. Filled only as far as [`crate::Policy::needs`] asks.
+    /// What is known of the connection. Filled only as far as [`crate::Compiled::needs`] asks.
     pub connection: Connection,
     /// Whether the headers end the request: neither body nor trailers follow.
     pub end_of_stream: bool,

@@ -4,7 +4,7 @@
 //! trailers too.
 
 use crate::hash::{FastSet, length_bit};
-use crate::headers::fold;
+use crate::headers::{fold, folded};
 use crate::lookup::Lookup;
 use crate::request::Request;
 
@@ -20,7 +20,7 @@ pub struct Firewall {
 impl Firewall {
     /// Protects every name that folds to one of `names`.
     pub fn new<'n>(names: impl Iterator<Item = &'n str>) -> Self {
-        let folded: FastSet<Vec<u8>> = names.map(|name| fold(name.as_bytes())).collect();
+        let folded = folded(names);
         let lengths = folded.iter().fold(0, |lengths, name| lengths | length_bit(name));
         Self { folded, lengths }
     }

@@ -3,13 +3,13 @@
 //! Trailers come when the request went on already, and many a server reads them beside the headers. So they hold
 //! no identity that a client made up, and no token that is withheld from the headers. They decide nothing.
 
-use crate::config::Policy;
+use crate::compiled::Compiled;
 use crate::headers::Edits;
 use crate::policy::Mode;
 use crate::request::Request;
 
 /// What happens to these trailers: names in lower case, each with its value.
-pub fn edits(policy: &Policy, trailers: Vec<(Vec<u8>, Vec<u8>)>) -> Edits {
+pub fn edits(policy: &Compiled, trailers: Vec<(Vec<u8>, Vec<u8>)>) -> Edits {
     let trailers = Request { headers: trailers, ..Request::default() };
     let mut edits = Edits::removing(&policy.firewall.forged(&trailers.headers));
     match policy.mode {
@@ -27,13 +27,14 @@ pub fn edits(policy: &Policy, trailers: Vec<(Vec<u8>, Vec<u8>)>) -> Edits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load;
 
     const RULE: &str = r#""issuer": "https://idp.example", "outputPayloadToHeader": "User-Info",
         "jwks": "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"RBJOyt2gP6MuKDyd5CU7EzZSWkpANGwGTluhcya49V0\"}]}""#;
 
     fn left(rule: &str, mode: &str, trailers: &[(&str, &str)]) -> Vec<String> {
         let text = format!(r#"{{"jwtRules": [{{{RULE}{rule}}}], "mode": "{mode}"}}"#);
-        let policy = Policy::from_json(text.as_bytes())
+        let policy = load::from_json(text.as_bytes())
             .unwrap_or_else(|problems| panic!("{problems:?}"))
             .policy;
         let lines =

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 use usher_core::observe::decision_log::{Circumstances, line};
-use usher_core::{Decision, Policy, Request, Session, decide};
+use usher_core::{Compiled, Decision, Request, Session, decide, load};
 
 use crate::mint::{self, Key};
 
@@ -16,7 +16,7 @@ pub const ISSUER: &str = "https://idp.example";
 
 /// A policy in force.
 pub struct Core {
-    policy: Policy,
+    policy: Compiled,
     /// What its loading warned of, `path: problem`.
     pub warnings: Vec<String>,
 }
@@ -35,7 +35,7 @@ impl Core {
     /// With what is wrong with it.
     #[track_caller]
     pub fn new(configuration: &Value) -> Self {
-        match Policy::from_json(configuration.to_string().as_bytes()) {
+        match load::from_json(configuration.to_string().as_bytes()) {
             Ok(loaded) => Self {
                 policy: loaded.policy,
                 warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
@@ -92,7 +92,7 @@ impl Core {
 
 /// What is wrong with a pluginConfig; nothing where it loads.
 pub fn problems(configuration: &Value) -> Vec<String> {
-    match Policy::from_json(configuration.to_string().as_bytes()) {
+    match load::from_json(configuration.to_string().as_bytes()) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;
-use usher_core::Policy;
+use usher_core::Compiled;
 use usher_core::codec::problems::Problems;
 
 use super::{Format, clock};
@@ -95,14 +95,14 @@ struct Checked<'f> {
     problems: Problems,
     judged: manifest::Checked,
     /// What the configurations in it say, those that are valid.
-    policies: Vec<Option<Policy>>,
+    policies: Vec<Option<Compiled>>,
 }
 
 impl<'f> Checked<'f> {
     fn of(file: &'f str, number: usize, document: Document, waypoints: &Waypoints) -> Self {
         let (now, problems) = (clock(), Problems::default());
         let judged = config::configs(&document, waypoints, &problems);
-        let policies: Vec<Option<Policy>> =
+        let policies: Vec<Option<Compiled>> =
             judged.configs.iter().map(|config| config::read(config, &problems)).collect();
         let pairs = judged.configs.iter().zip(&policies);
         let loaded: Vec<_> =
@@ -125,7 +125,7 @@ impl<'f> Checked<'f> {
     }
 
     /// The valid configurations, each with what it means.
-    fn configs(&self) -> impl Iterator<Item = (&PluginConfig, &Policy)> {
+    fn configs(&self) -> impl Iterator<Item = (&PluginConfig, &Compiled)> {
         let policies = self.judged.configs.iter().zip(&self.policies);
         policies.filter_map(|(config, policy)| Some((config, policy.as_ref()?)))
     }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;
-use usher_core::Policy;
+use usher_core::Compiled;
 use usher_core::decide::{Session, Trace, decide};
 
 use super::{Format, clock};
@@ -152,7 +152,7 @@ fn run_file(
 
 /// The way to a decision that was not expected.
 fn why(
-    policy: &Policy,
+    policy: &Compiled,
     request: &usher_core::Request,
     now: u64,
     session: &mut Session,

@@ -9,8 +9,8 @@ mod matcher;
 mod rbac;
 
 use serde_json::json;
-use usher_core::Policy;
 use usher_core::codec::json::{Map, Value};
+use usher_core::load;
 
 use super::{Manifest, Notes, readers};
 
@@ -155,7 +155,7 @@ fn config(filters: &[&Value], notes: &mut Notes) -> Option<Value> {
         config.insert("authorizationPolicies".to_owned(), Value::Array(policies));
     }
     let config = Value::Object(config);
-    match Policy::from_value(&config) {
+    match load::from_value(&config) {
         Ok(_) => Some(config),
         Err(errors) => {
             for error in errors {

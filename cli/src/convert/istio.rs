@@ -3,10 +3,10 @@
 mod looser;
 
 use serde_json::json;
-use usher_core::Policy;
 use usher_core::claims::ClaimName;
 use usher_core::codec::json::{Map, Value};
 use usher_core::codec::problems::Problems;
+use usher_core::load;
 use usher_core::policy::MissingToken;
 
 use super::{Manifest, Notes, object};
@@ -191,7 +191,7 @@ fn usable(key_set: &Value, at: &str, notes: &mut Notes) -> Value {
     let keys = list(key_set, "keys");
     let good = |key: &Value| {
         let alone = json!({ "jwtRules": [{ "issuer": "a", "jwks": { "keys": [key] } }] });
-        Policy::from_value(&alone).is_ok()
+        load::from_value(&alone).is_ok()
     };
     let (kept, left): (Vec<Value>, Vec<Value>) = keys.into_iter().partition(good);
     for key in &left {

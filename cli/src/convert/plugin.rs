@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use serde_json::json;
-use usher_core::Policy;
 use usher_core::codec::json::{self, Map, Value};
+use usher_core::load;
 use usher_core::policy::Location;
 
 use super::collect::{Collected, Item, Scope};
@@ -58,7 +58,7 @@ pub(crate) fn manifest(
         config.insert("pathNormalization".to_owned(), json!(mode));
     }
     let config = Value::Object(config);
-    if let Err(errors) = Policy::from_value(&config) {
+    if let Err(errors) = load::from_value(&config) {
         for error in errors {
             notes.lost(&format!("{}/{}", group.namespace, group.name), error.to_string());
         }
@@ -239,7 +239,7 @@ fn problems(policy: &Value, settings: &Settings) -> Vec<String> {
         "sourceAddress": { "filterState": SOURCE_IP },
         "trustDomains": settings.trust_domains,
     });
-    match Policy::from_value(&alone) {
+    match load::from_value(&alone) {
         Ok(_) => Vec::new(),
         Err(errors) => errors.iter().map(ToString::to_string).collect(),
     }

@@ -5,7 +5,7 @@
 //! the chain: what they set is removed in every mode, a dry run's too, so that the service or what stands
 //! between misses it.
 
-use usher_core::Policy;
+use usher_core::Compiled;
 use usher_core::codec::json::Value;
 use usher_core::codec::problems::Problems;
 
@@ -20,7 +20,7 @@ const ROOT: &str = "istio-system";
 /// A plugin of Usher in the input.
 pub(crate) struct Plugin<'i> {
     pub(crate) config: &'i PluginConfig,
-    pub(crate) policy: &'i Policy,
+    pub(crate) policy: &'i Compiled,
     /// The manifest that holds it; of a bare configuration nothing is known.
     pub(crate) manifest: Option<&'i Value>,
 }
@@ -140,7 +140,7 @@ fn protected(config: &Value) -> Vec<String> {
 }
 
 /// Those of the headers that the plugin removes, in words.
-fn removed(set: &[String], policy: &Policy) -> Option<String> {
+fn removed(set: &[String], policy: &Compiled) -> Option<String> {
     let gone = set.iter().filter(|name| policy.firewall.protects(name.as_bytes()));
     let gone: Vec<String> = gone.cloned().collect();
     (!gone.is_empty()).then(|| listed(&gone))

@@ -5,10 +5,10 @@
 
 mod open;
 
-use usher_core::Policy;
 use usher_core::codec::json::{self, Value};
 use usher_core::codec::problems::Problems;
 use usher_core::policy::{CorsPreflight, MissingToken, Mode};
+use usher_core::{Compiled, load};
 
 use super::view::{self, View, conditions, filled, operands, texts};
 use crate::manifest::PluginConfig;
@@ -57,7 +57,7 @@ fn is_idiom(config: &Value, rule: &Value) -> bool {
     alone.remove("missingToken");
     let policy = serde_json::json!([{ "name": "alone", "action": "DENY", "rules": [rule] }]);
     alone.insert("authorizationPolicies".to_owned(), policy);
-    let loaded = Policy::from_value(&json::Value::Object(alone));
+    let loaded = load::from_value(&json::Value::Object(alone));
     loaded.is_ok_and(|loaded| loaded.policy.missing_token == MissingToken::Allow)
 }
 
@@ -74,7 +74,7 @@ fn rules_out(condition: &Value) -> bool {
 }
 
 /// Who gets in without a token, a line each.
-pub(crate) fn summary(config: &PluginConfig, policy: &Policy) -> Vec<String> {
+pub(crate) fn summary(config: &PluginConfig, policy: &Compiled) -> Vec<String> {
     let mut view = View::of(&config.value, &config.at);
     view.missing_token = Some(policy.missing_token);
     let given = if filled(&config.value, "missingToken") { "" } else { ", by default" };

@@ -1,7 +1,7 @@
 //! What the place of a configuration makes of it: a waypoint, a listener that takes any certificate,
 //! another filter of the same name.
 
-use usher_core::Policy;
+use usher_core::Compiled;
 use usher_core::codec::json::Value;
 use usher_core::codec::problems::Problems;
 use usher_core::policy::PeerIdentity;
@@ -11,7 +11,7 @@ use crate::config::below;
 use crate::manifest::PluginConfig;
 
 /// Notes what one configuration cannot mean where it stands.
-pub(super) fn check(config: &PluginConfig, policy: &Policy, problems: &Problems) {
+pub(super) fn check(config: &PluginConfig, policy: &Compiled, problems: &Problems) {
     if config.at_a_waypoint {
         for at in source_addresses(&View::of(&config.value, &config.at)) {
             problems.error(at, NO_ADDRESS);
@@ -60,10 +60,10 @@ fn source_addresses(view: &View<'_>) -> Vec<String> {
 }
 
 /// Notes filters of one name and root id in one Envoy, which only `instance` tells apart.
-pub(crate) fn names(configs: &[(&PluginConfig, &Policy)], problems: &Problems) {
+pub(crate) fn names(configs: &[(&PluginConfig, &Compiled)], problems: &Problems) {
     for (index, (config, policy)) in configs.iter().enumerate() {
         let Some(filter) = &config.filter else { continue };
-        let is_same = |other: &&(&PluginConfig, &Policy)| {
+        let is_same = |other: &&(&PluginConfig, &Compiled)| {
             other.0.filter.as_ref().is_some_and(|other| other.names == filter.names)
         };
         let earlier = || configs.iter().take(index).filter(is_same);
@@ -71,8 +71,8 @@ pub(crate) fn names(configs: &[(&PluginConfig, &Policy)], problems: &Problems) {
         let both = |other: &PluginConfig| {
             format!("name `{name}` and root_id `{root_id}` are those of `{}` too", other.at)
         };
-        let has_it = |(_, other): &&(&PluginConfig, &Policy)| other.instance == policy.instance;
-        let has_none = |(_, other): &&(&PluginConfig, &Policy)| other.instance.is_none();
+        let has_it = |(_, other): &&(&PluginConfig, &Compiled)| other.instance == policy.instance;
+        let has_none = |(_, other): &&(&PluginConfig, &Compiled)| other.instance.is_none();
         if policy.instance.is_some()
             && let Some((other, _)) = earlier().find(has_it)
         {

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use usher_core::Policy;
 use usher_core::codec::problems::Known;
+use usher_core::{config, load};
 
 use crate::common::usher;
 
@@ -84,7 +84,7 @@ fn of_parser() -> BTreeSet<String> {
     // `format` and `encoding` are only asked for a word where they stand.
     let mut value = everything();
     value["jwtRules"][0]["outputClaimToHeaders"][0] = json!({ "format": "?", "encoding": "?" });
-    let known = Policy::vocabulary(&value);
+    let known = config::vocabulary(&value);
     known
         .into_iter()
         .map(|known| match known {
@@ -131,7 +131,7 @@ fn every_field_and_every_word_is_in_both() {
 
 /// Whether the parser takes it, and whether the schema does.
 fn verdicts(validator: &jsonschema::Validator, value: &Value) -> (bool, bool) {
-    (Policy::from_value(value).is_ok(), validator.is_valid(value))
+    (load::from_value(value).is_ok(), validator.is_valid(value))
 }
 
 const RULE: &str = r#"{"issuer":"https://idp.example.com","jwks":{"keys":[{"kty":"OKP","crv":"Ed25519",

@@ -1,7 +1,7 @@
 //! What an operator can list, kind by kind: what it costs to load, and what a plain request costs beside it.
 
 use serde_json::{Value, json};
-use usher_core::Policy;
+use usher_core::load;
 
 use crate::requests::{decided, demo, get, plain_token, policy, rule};
 use crate::{Case, Input};
@@ -211,7 +211,7 @@ pub(crate) fn cases() -> Vec<Case> {
         let load = move |n| {
             let text = make(n).to_string();
             let work = move || {
-                std::hint::black_box(Policy::from_json(text.as_bytes()).is_ok());
+                std::hint::black_box(load::from_json(text.as_bytes()).is_ok());
                 0_usize
             };
             Input { bytes: 0, work: Box::new(work) }

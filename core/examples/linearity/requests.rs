@@ -10,7 +10,7 @@ use usher_core::crypto::{EngineFailed, SignatureEngine};
 use usher_core::decide::{Session, decide};
 use usher_core::observe::decision_log::{Circumstances, line};
 use usher_core::request::{Connection, Peer};
-use usher_core::{Policy, Request};
+use usher_core::{Compiled, Request, load};
 
 use crate::{Case, Input};
 
@@ -107,12 +107,12 @@ pub(crate) fn push(request: &mut Request, name: &str, value: &str) {
     request.headers.push((name.into(), value.into()));
 }
 
-pub(crate) fn policy(configuration: &Value) -> Rc<Policy> {
-    Rc::new(Policy::from_value(configuration).map_err(|e| format!("{e:?}")).unwrap().policy)
+pub(crate) fn policy(configuration: &Value) -> Rc<Compiled> {
+    Rc::new(load::from_value(configuration).map_err(|e| format!("{e:?}")).unwrap().policy)
 }
 
 /// Everything that a request costs: the decision, its edits, its line in the log.
-pub(crate) fn decided(policy: Rc<Policy>, request: Request) -> Input {
+pub(crate) fn decided(policy: Rc<Compiled>, request: Request) -> Input {
     let connection = request.connection.peer.as_ref();
     let names =
         connection.map(|p| p.uri_sans.iter().chain(&p.dns_sans).map(String::len).sum::<usize>());

@@ -7,12 +7,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::Policy;
 use crate::codec::problems::{Node, Problems};
 use crate::compact;
 use crate::crypto::{Counting, portable::Portable};
 use crate::jwks::{Origin, Published};
 use crate::remote::{Heard, Held};
+use crate::{Compiled, load};
 
 const NOW: u64 = 1_000_000;
 
@@ -51,13 +51,13 @@ fn token(kid: Option<&str>, number: u8) -> String {
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-fn policy(rules: &[Value], budget: usize) -> Policy {
+fn policy(rules: &[Value], budget: usize) -> Compiled {
     let configuration = json!({ "jwtRules": rules, "limits": { "signatureChecks": budget } });
-    Policy::from_value(&configuration).unwrap().policy
+    load::from_value(&configuration).unwrap().policy
 }
 
 /// The provider that verified the token or the refusal, the number of checks, and whether a key is wanted.
-fn judged(policy: &Policy, ring: &Ring, token: &str) -> (Result<String, Denial>, usize, bool) {
+fn judged(policy: &Compiled, ring: &Ring, token: &str) -> (Result<String, Denial>, usize, bool) {
     let mut portable = Portable;
     let mut engine = Counting::new(&mut portable);
     let token = compact::parse(token.as_bytes(), &policy.limits.token).unwrap();
@@ -232,14 +232,14 @@ fn more_keys_than_are_tried_are_worth_a_word() {
         (vec![any], None, "of any alone"),
     ] {
         let configuration = json!({ "jwtRules": rules });
-        let loaded = Policy::from_value(&configuration).unwrap();
+        let loaded = load::from_value(&configuration).unwrap();
         let told = loaded.warnings.first().map(ToString::to_string);
         assert_eq!(told.is_some(), expected.is_some(), "{what}: {told:?}");
         if let Some((told, expected)) = told.zip(expected) {
             assert!(told.starts_with("jwtRules[0].jwks: "), "{what}: {told}");
             assert!(told.contains(expected), "{what}: {told}");
         }
-        let crowds = crowd::crowds(&loaded.policy.jwt, &Ring::default());
+        let crowds = loaded.policy.jwt.crowds(&Ring::default());
         assert_eq!(crowds.is_empty(), expected.is_none(), "{what}: {crowds:?}");
     }
 }

@@ -6,11 +6,12 @@ use std::net::IpAddr;
 
 use super::host::{self, Spelling};
 use super::peer::{self, PeerName};
-use super::polarity::Polarity;
 use crate::claims::{ClaimPath, Identity, Segment};
 use crate::codec::json::Value;
 use crate::codec::query::without_query;
 use crate::lookup::Lookup;
+use crate::policy::authorization::attribute::{Address, Attribute};
+use crate::policy::authorization::polarity::Polarity;
 use crate::request::{MetadataValue, Request};
 use crate::token::{self, Param};
 
@@ -48,48 +49,6 @@ pub(crate) enum Scalars {
     /// Never, as in Istio.
     #[default]
     Never,
-}
-
-/// An attribute that has texts: none where it is absent, several where a request can say it twice.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Attribute {
-    /// Usher's own: subject of the outermost `act` (RFC 8693 section 4.1).
-    Actor,
-    /// A claim: a string, or each string of a list.
-    Claim(ClaimPath),
-    /// Each line of a header.
-    Header(String),
-    /// `:method`.
-    Method,
-    /// Usher's own: the rule that verified the token.
-    Provider,
-    /// Usher's own: a query parameter, percent-decoded.
-    Query(String),
-    /// Usher's own: each scope.
-    Scope,
-    /// TLS server name, empty without one.
-    Sni,
-}
-
-/// An address of the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Address {
-    /// `destination.ip`.
-    Destination,
-    /// `remote.ip`, `remoteIpBlocks`.
-    Remote,
-    /// `source.ip`, `ipBlocks`.
-    Source,
-}
-
-impl Attribute {
-    /// Whether a client writes it, and may write it more than once; the others are told by the token.
-    pub(crate) fn is_written_by_client(&self) -> bool {
-        match self {
-            Self::Header(_) | Self::Method | Self::Query(_) | Self::Sni => true,
-            Self::Actor | Self::Claim(_) | Self::Provider | Self::Scope => false,
-        }
-    }
 }
 
 /// A byte of a header's name to a service that takes `_` for `-`, as CGI and its heirs do.

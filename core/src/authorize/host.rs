@@ -1,4 +1,4 @@
-//! Values of `hosts`, and the ways to write a host that mean the same.
+//! Whether the request's host is one of a set's, and the ways to write a host that mean the same.
 //!
 //! To the letter Istio compares `:authority` whole, without case (istio/istio
 //! pilot/pkg/security/authz/matcher/header.go, `HostMatcher`). A service reads `a.:80` as the host `a`,
@@ -6,16 +6,9 @@
 //! each of these counts.
 
 use super::key::Key;
-use super::polarity::Polarity;
-use super::text::{Form, Star, TextSet, form};
+use crate::policy::authorization::host::{HostSet, port_at};
+use crate::policy::authorization::polarity::Polarity;
 use crate::request::Request;
-
-/// Values, any of which may match.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct HostSet {
-    with_port: TextSet,
-    without_port: TextSet,
-}
 
 /// Whether a spelling still has its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,16 +18,6 @@ pub(crate) enum Port {
 }
 
 impl HostSet {
-    pub(crate) fn new<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
-        let lower: Vec<String> = values.into_iter().map(str::to_ascii_lowercase).collect();
-        let (with_port, without_port): (Vec<&str>, Vec<&str>) =
-            lower.iter().map(String::as_str).partition(|value| has_port(value));
-        Self {
-            with_port: TextSet::new(with_port, Star::Present),
-            without_port: TextSet::new(without_port, Star::Present),
-        }
-    }
-
     /// Whether one of the [`spellings`] matches.
     pub(crate) fn matches(&self, spellings: &[Spelling]) -> bool {
         spellings.iter().any(|Spelling { text, port }| {
@@ -87,27 +70,6 @@ fn add_shorter(host: &[u8], all: &mut Vec<Spelling>) {
             all.push(Spelling { text: name.to_vec(), port: Port::Removed });
         }
     }
-}
-
-fn has_port(value: &str) -> bool {
-    match form(value) {
-        Form::Any => false,
-        Form::Exact(text) | Form::Prefix(text) | Form::Suffix(text) => {
-            port_at(text.as_bytes()) < text.len()
-        }
-    }
-}
-
-/// Where the port begins, its colon included; the end where there is none (RFC 3986 section 3.2: digits,
-/// perhaps none, behind a name without colon or an address in brackets).
-fn port_at(host: &[u8]) -> usize {
-    let Some(at) = host.iter().rposition(|b| *b == b':') else {
-        return host.len();
-    };
-    let (name, port) = host.split_at_checked(at).unwrap_or((host, b""));
-    let digits = port.iter().skip(1).all(u8::is_ascii_digit);
-    let is_port = digits && (name.ends_with(b"]") || !name.contains(&b':'));
-    if is_port { at } else { host.len() }
 }
 
 #[cfg(test)]

@@ -7,14 +7,16 @@
 
 use std::borrow::Cow;
 
-use super::address::{masked, octets};
-use super::facts::{Address, Attribute, Facts, with_dashes};
-use super::polarity::Polarity;
+use super::address::octets;
+use super::facts::{Facts, with_dashes};
 use super::principal;
-use super::rule::Rule;
 use crate::claims::Segment;
 use crate::codec::json::{Map, Value};
 use crate::hash::FastMap;
+use crate::policy::authorization::address::masked;
+use crate::policy::authorization::attribute::{Address, Attribute};
+use crate::policy::authorization::polarity::Polarity;
+use crate::policy::authorization::rule::Rule;
 
 mod filing;
 mod peers;

@@ -1,52 +1,12 @@
-//! Request principals: `iss/sub` of the verified token.
-//!
-//! Source: istio/istio pilot/pkg/security/authz/model/generator.go (requestPrincipalGenerator). Both
-//! claims must be strings; they are matched apart, the slash is only notation.
+//! Whether the verified token's `iss` and `sub` are one of a set's pairs. Both must be strings; they are
+//! matched apart (istio/istio pilot/pkg/security/authz/model/generator.go, requestPrincipalGenerator).
 
 use super::key::Key;
-use super::text::{Star, TextSet};
 use crate::claims::Identity;
-
-/// Values, any of which may match.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RequestPrincipalSet {
-    exact: TextSet,
-    pairs: Vec<MatchPair>,
-}
-
-#[derive(Clone, Debug)]
-struct MatchPair {
-    issuer: Part,
-    subject: Part,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Any,
-    Exact(String),
-    Prefix(String),
-    Suffix(String),
-}
+use crate::policy::authorization::principal::{Part, RequestPrincipalSet, joined};
+use crate::policy::authorization::text::Star;
 
 impl RequestPrincipalSet {
-    pub(crate) fn new<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
-        let mut set = Self::default();
-        for value in values {
-            match pair(value) {
-                MatchPair { issuer: Part::Exact(issuer), subject: Part::Exact(subject) } => {
-                    set.exact.add_exact(&joined(&issuer, &subject));
-                }
-                pair => set.pairs.push(pair),
-            }
-        }
-        set
-    }
-
-    /// Whether one of the values is `*`, which is anyone with a token.
-    pub(crate) fn is_anyone(&self) -> bool {
-        self.pairs.iter().any(|pair| pair.issuer == Part::Any && pair.subject == Part::Any)
-    }
-
     pub(crate) fn matches(&self, identity: Option<&Identity>) -> bool {
         let claims = identity.map(|identity| &identity.claims);
         let text = |name| claims.and_then(|claims| claims.text(name));
@@ -83,46 +43,8 @@ pub(crate) fn names(identity: &Identity) -> Vec<Vec<u8>> {
     }
 }
 
-/// A key that no two pairs share: no JSON string of a claim can end inside the length.
-fn joined(issuer: &str, subject: &str) -> Vec<u8> {
-    [&issuer.len().to_le_bytes(), issuer.as_bytes(), subject.as_bytes()].concat()
-}
-
 fn only(claim: &str, value: &str) -> Vec<u8> {
     [claim, "=", value].concat().into_bytes()
-}
-
-/// The table of docs/semantics.md, "Request principals", in its order.
-fn pair(value: &str) -> MatchPair {
-    let exact = |text: &str| Part::Exact(text.to_owned());
-    let split = value.rsplit_once('/');
-    let (issuer, subject) = if value == "*" {
-        (Part::Any, Part::Any)
-    } else if let Some(rest) = value.strip_prefix('*') {
-        match split {
-            Some(("*", subject)) => (Part::Any, exact(subject)),
-            Some((issuer, subject)) => {
-                let suffix = issuer.strip_prefix('*').unwrap_or(issuer);
-                (Part::Suffix(suffix.to_owned()), exact(subject))
-            }
-            None => (Part::Any, Part::Suffix(rest.to_owned())),
-        }
-    } else if let Some(rest) = value.strip_suffix('*') {
-        match split {
-            Some((issuer, "*")) => (exact(issuer), Part::Any),
-            Some((issuer, subject)) => {
-                let prefix = subject.strip_suffix('*').unwrap_or(subject);
-                (exact(issuer), Part::Prefix(prefix.to_owned()))
-            }
-            None => (Part::Prefix(rest.to_owned()), Part::Any),
-        }
-    } else {
-        match split {
-            Some((issuer, subject)) => (exact(issuer), exact(subject)),
-            None => (exact(value), exact("")),
-        }
-    };
-    MatchPair { issuer, subject }
 }
 
 impl Part {

@@ -1,70 +1,13 @@
-//! A rule, compiled: (any `from`) and (any `to`) and (every `when`).
+//! Whether a rule matches: (any `from`) and (any `to`) and (every `when`).
 
-use std::fmt;
-
-use super::address::AddressSet;
-use super::facts::{Address, Attribute, Facts, Scalars};
-use super::host::HostSet;
-use super::peer::{self, PeerSet};
-use super::polarity::Polarity;
-use super::principal::RequestPrincipalSet;
-use super::template::Template;
-use super::text::TextSet;
-use super::values_from::ValuesFrom;
+use super::facts::{Facts, Scalars};
+use super::peer;
 use crate::claims::ClaimPath;
-use crate::hash::FastSet;
+use crate::policy::Exemption;
+use crate::policy::authorization::attribute::Attribute;
+use crate::policy::authorization::polarity::Polarity;
+use crate::policy::authorization::rule::{Condition, Operand, PathSet, Rule, Test};
 use crate::request::{MetadataValue, Request};
-
-/// One rule of a policy.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Rule {
-    /// Of its values.
-    pub(crate) polarity: Polarity,
-    /// Alternatives; none: true.
-    pub(crate) from: Vec<Operand>,
-    /// Alternatives; none: true.
-    pub(crate) to: Vec<Operand>,
-    /// All must hold.
-    pub(crate) when: Operand,
-}
-
-/// Conditions that must all hold: a source, an operation, or a rule's `when`.
-pub(crate) type Operand = Vec<Condition>;
-
-/// A field with its values and its `not` values.
-#[derive(Clone, Debug)]
-pub(crate) struct Condition {
-    /// What the operator wrote, such as `paths` or `request.auth.claims[groups]`.
-    pub(crate) name: String,
-    /// Must match, if given.
-    pub(crate) values: Option<Test>,
-    /// Each must match (`allValues`).
-    pub(crate) all: Vec<Test>,
-    /// Must be what the request says elsewhere (`valuesFrom`), if given.
-    pub(crate) values_from: Option<ValuesFrom>,
-    /// Must not match, if given; true where the attribute is absent.
-    pub(crate) not_values: Option<Test>,
-}
-
-/// What one of a field's values must be like.
-#[derive(Clone, Debug)]
-pub(crate) enum Test {
-    Address(Address, AddressSet),
-    Host(HostSet),
-    Metadata { filter: String, key: String, text: TextSet, list: TextSet },
-    Path(PathSet),
-    Peer(PeerSet),
-    Port(FastSet<u16>),
-    RequestPrincipal(RequestPrincipalSet),
-    Text(Attribute, TextSet),
-}
-
-/// Values of `paths`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PathSet {
-    pub(crate) texts: TextSet,
-    pub(crate) templates: Vec<Template>,
-}
 
 impl Rule {
     pub(crate) fn matches(&self, facts: &Facts<'_>) -> bool {
@@ -124,25 +67,21 @@ pub(crate) struct Failure<'r> {
     pub(crate) held: usize,
 }
 
-/// The first operation all whose conditions hold, outside any rule.
-pub(crate) fn first_operation<'o>(
-    operands: impl Iterator<Item = &'o Operand>,
-    request: &Request,
-) -> Option<usize> {
-    let facts = Facts::new(request, None, Scalars::Never);
-    // `exempt` lets in.
-    let rule = Rule { polarity: Polarity::LetsIn, ..Rule::default() };
-    let holds = |operand: &Operand| operand.iter().all(|c| c.holds(&rule, &facts));
-    operands.map(holds).position(|holds| holds)
+impl Exemption {
+    /// The first entry whose paths and methods match.
+    pub fn first(entries: &[Self], request: &Request) -> Option<usize> {
+        if entries.is_empty() {
+            return None;
+        }
+        let facts = Facts::new(request, None, Scalars::Never);
+        // It lets in.
+        let rule = Rule { polarity: Polarity::LetsIn, ..Rule::default() };
+        let holds = |entry: &Self| entry.operation.iter().all(|c| c.holds(&rule, &facts));
+        entries.iter().position(holds)
+    }
 }
 
 impl Condition {
-    /// A condition with values only.
-    pub(crate) fn new(name: &str, values: Test) -> Self {
-        let name = name.to_owned();
-        Self { name, values: Some(values), all: Vec::new(), values_from: None, not_values: None }
-    }
-
     /// The scopes that the condition asks for, if it is about scopes (RFC 6750 section 3.1).
     pub(crate) fn scopes(&self) -> Vec<String> {
         let is_scope = |attribute: &Attribute| match attribute {
@@ -173,12 +112,6 @@ impl Condition {
                 from.matches(rule.polarity, &|name| rule.captured(name, facts), facts)
             })
             && !self.not_values.as_ref().is_some_and(|test| test.matches(facts, negated))
-    }
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
     }
 }
 

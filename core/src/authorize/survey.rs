@@ -3,9 +3,9 @@
 
 use super::Policies;
 use super::facts::Facts;
-use super::polarity::Polarity;
-use super::rule::{Condition, Operand, Rule, Test};
 use crate::claims::Identity;
+use crate::policy::authorization::polarity::Polarity;
+use crate::policy::authorization::rule::{Condition, Operand, Rule, Test};
 use crate::request::{MetadataValue, Request};
 
 /// One rule, asked about one request.

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::{Verdict, judge};
 use crate::claims::{Claims, Identity};
-use crate::config::Policy;
 use crate::decide::{Decision, Session, decide};
 use crate::request::Request;
+use crate::{Compiled, load};
 
-fn policy(config: &Value) -> Policy {
-    let loaded = Policy::from_value(config).map_err(|problems| format!("{config}: {problems:?}"));
+fn policy(config: &Value) -> Compiled {
+    let loaded = load::from_value(config).map_err(|problems| format!("{config}: {problems:?}"));
     loaded.unwrap().policy
 }
 

@@ -5,34 +5,9 @@
 //! a match refuses. The elements of a verified claim were written by its issuer, and any of them counts.
 //! Each side is read once, so that the work grows with the request alone.
 
-use super::facts::{Attribute, Facts};
-use super::polarity::Polarity;
-
-/// `valuesFrom` and `valuesFromAll`.
-#[derive(Clone, Debug)]
-pub(crate) struct ValuesFrom {
-    pub(crate) attribute: Attribute,
-    pub(crate) sources: Vec<ValueSource>,
-    pub(crate) quantifier: Quantifier,
-}
-
-/// How many of the attribute's texts must be among those of the sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Quantifier {
-    /// Each, and one at least: `valuesFromAll: true`.
-    All,
-    /// One.
-    Any,
-}
-
-/// Where `valuesFrom` looks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ValueSource {
-    /// An attribute of the request.
-    Attribute(Attribute),
-    /// A capture of the rule's own path templates.
-    Path(String),
-}
+use super::facts::Facts;
+use crate::policy::authorization::polarity::Polarity;
+use crate::policy::authorization::values_from::{Quantifier, ValueSource, ValuesFrom};
 
 /// The distinct texts that a client wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,11 +19,6 @@ enum Written {
 }
 
 impl ValuesFrom {
-    /// Whether a client that adds a text makes a match none.
-    pub(crate) fn is_dodged_by_one_more(&self) -> bool {
-        self.quantifier == Quantifier::All && self.attribute.is_written_by_client()
-    }
-
     /// Absent on either side is no match. `captured`: what the rule's path templates captured under a name.
     pub(super) fn matches<'f>(
         &self,

@@ -16,7 +16,7 @@ use crate::crypto::portable::Portable;
 use crate::crypto::{Algorithm, Key};
 use crate::crypto::{EngineFailed, SignatureEngine};
 use crate::decide::{Decision, decide};
-use crate::{Policy, Request, Session};
+use crate::{Compiled, Request, Session, load};
 
 const NOW: u64 = 1_000_000;
 const ISSUER: &str = "https://idp.example";
@@ -48,11 +48,11 @@ fn rule(secret: &[u8], more: &Value) -> Value {
     rule
 }
 
-fn policy(config: &Value) -> Policy {
-    Policy::from_value(config).unwrap().policy
+fn policy(config: &Value) -> Compiled {
+    load::from_value(config).unwrap().policy
 }
 
-fn simple() -> Policy {
+fn simple() -> Compiled {
     policy(&json!({"jwtRules": [rule(&SECRET, &json!({}))]}))
 }
 

@@ -1,4 +1,4 @@
-//! `authorizationPolicies` -> [`Policies`].
+//! `authorizationPolicies` -> [`AuthorizationPolicy`].
 //!
 //! The fields are AuthorizationPolicy's. What Istio drops or widens in silence is an error here, with
 //! its place: a DENY rule that lost a value, or an ALLOW policy that lost a rule, is not the policy
@@ -7,13 +7,12 @@
 
 use std::collections::HashSet;
 
-use crate::authorize::polarity::Polarity;
-use crate::authorize::rule::{Condition, Operand, Rule, Test};
-use crate::authorize::values_from::{Quantifier, ValuesFrom};
-use crate::authorize::{Context, Needs, Policies, Policy, PolicyReply};
 use crate::codec::problems::{Node, Object, Problems};
-use crate::hash::FastSet;
-use crate::policy::Action;
+use crate::policy::authorization::PolicyReply;
+use crate::policy::authorization::polarity::Polarity;
+use crate::policy::authorization::rule::{Condition, Operand, Rule, Test};
+use crate::policy::authorization::values_from::{Quantifier, ValuesFrom};
+use crate::policy::{Action, AuthorizationPolicy};
 
 mod attribute;
 mod values;
@@ -21,34 +20,45 @@ mod values;
 use attribute::Key;
 use values::Reading;
 
-impl Policies {
-    /// Reads the list. Problems are noted with their places; `None` where it is no list.
-    pub fn read(node: &Node<'_>, context: &Context, problems: &Problems) -> Option<Self> {
-        let mut needs = Needs::default();
-        let items = node.list(problems)?;
-        let mut policies = Vec::new();
-        let mut names = HashSet::new();
-        for item in &items {
-            let mut reading = Reading::new(context, problems, &mut needs);
-            let Some(policy) = policy(item, &mut reading) else { continue };
-            // What every rule's name begins with must tell policies apart.
-            if !names.insert((policy.namespace.clone(), policy.name.clone())) {
-                let name = &policy.name;
-                let problem = format!("another policy of the namespace is named `{name}`");
-                problems.error(&item.at, problem);
-            }
-            policies.push(policy);
-        }
-        // Each key once; there are as many conditions on one as anybody likes.
-        let mut seen: FastSet<Box<[u8]>> = FastSet::default();
-        needs.metadata.retain(|(filter, key)| {
-            seen.insert([filter.as_bytes(), b"\0", key.as_bytes()].concat().into())
-        });
-        Some(Self::new(policies, context, needs))
-    }
+/// What the readers of policies must know beside these.
+#[derive(Default)]
+pub(super) struct Context {
+    /// The mesh's trust domain, then its aliases; none: `cluster.local`.
+    pub(super) trust_domains: Vec<String>,
+    /// Whether the TCP peer is known, so that rules may speak of it.
+    pub(super) source_address: bool,
 }
 
-fn policy(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Policy> {
+/// `trustDomains`.
+pub(super) fn trust_domains(object: &Object<'_>, problems: &Problems) -> Vec<String> {
+    let texts = object.field("trustDomains").and_then(|n| n.texts(problems));
+    texts.unwrap_or_default().into_iter().map(str::to_owned).collect()
+}
+
+/// Reads the list. Problems are noted with their places.
+pub(super) fn read_all(
+    object: &Object<'_>,
+    context: &Context,
+    problems: &Problems,
+) -> Vec<AuthorizationPolicy> {
+    let items = object.field("authorizationPolicies").and_then(|node| node.list(problems));
+    let mut policies = Vec::new();
+    let mut names = HashSet::new();
+    for item in items.unwrap_or_default() {
+        let mut reading = Reading::new(context, problems);
+        let Some(policy) = policy(&item, &mut reading) else { continue };
+        // What every rule's name begins with must tell policies apart.
+        if !names.insert((policy.namespace.clone(), policy.name.clone())) {
+            let name = &policy.name;
+            let problem = format!("another policy of the namespace is named `{name}`");
+            problems.error(&item.at, problem);
+        }
+        policies.push(policy);
+    }
+    policies
+}
+
+fn policy(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<AuthorizationPolicy> {
     let problems = reading.problems;
     let object = node.object(problems)?;
     let name = object.required("name", problems).and_then(|n| n.filled_text(problems));
@@ -78,7 +88,7 @@ fn policy(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Policy> {
     }
     let reply = reply(&object, action, problems);
     object.finish(problems);
-    Some(Policy {
+    Some(AuthorizationPolicy {
         namespace: namespace.unwrap_or("default").into(),
         name: name?.into(),
         action: action?,
@@ -121,12 +131,12 @@ fn reply(object: &Object<'_>, action: Option<Action>, problems: &Problems) -> Po
     }
 }
 
-fn rules_of(node: &Node<'_>, polarity: Polarity, reading: &mut Reading<'_>) -> Option<Vec<Rule>> {
+fn rules_of(node: &Node<'_>, polarity: Polarity, reading: &Reading<'_>) -> Option<Vec<Rule>> {
     let items = node.list(reading.problems)?;
     Some(items.iter().filter_map(|item| rule(item, polarity, reading)).collect())
 }
 
-fn rule(node: &Node<'_>, polarity: Polarity, reading: &mut Reading<'_>) -> Option<Rule> {
+fn rule(node: &Node<'_>, polarity: Polarity, reading: &Reading<'_>) -> Option<Rule> {
     let problems = reading.problems;
     let object = node.object(problems)?;
     let to = operands(&object, "to", "operation", reading, operation);
@@ -144,8 +154,8 @@ fn operands(
     rule: &Object<'_>,
     list: &'static str,
     field: &'static str,
-    reading: &mut Reading<'_>,
-    read: fn(&Object<'_>, &mut Reading<'_>) -> Operand,
+    reading: &Reading<'_>,
+    read: fn(&Object<'_>, &Reading<'_>) -> Operand,
 ) -> Vec<Operand> {
     let problems = reading.problems;
     let Some(node) = rule.field(list) else {
@@ -175,7 +185,7 @@ fn operands(
 }
 
 /// `from.source`.
-fn source(object: &Object<'_>, reading: &mut Reading<'_>) -> Operand {
+fn source(object: &Object<'_>, reading: &Reading<'_>) -> Operand {
     let conditions = [
         both(object, "principals", "notPrincipals", reading, Reading::principals),
         both(
@@ -201,7 +211,7 @@ fn source(object: &Object<'_>, reading: &mut Reading<'_>) -> Operand {
 }
 
 /// `to.operation`; also `exempt[]`, which has `paths` and `methods` alone.
-pub(super) fn operation(object: &Object<'_>, reading: &mut Reading<'_>) -> Operand {
+pub(super) fn operation(object: &Object<'_>, reading: &Reading<'_>) -> Operand {
     let mut conditions = paths_and_methods(object, reading);
     conditions.extend(both(object, "hosts", "notHosts", reading, Reading::hosts));
     conditions.extend(both(object, "ports", "notPorts", reading, Reading::ports));
@@ -210,8 +220,8 @@ pub(super) fn operation(object: &Object<'_>, reading: &mut Reading<'_>) -> Opera
 
 /// The conditions of an `exempt` entry.
 pub(super) fn exemption(object: &Object<'_>, problems: &Problems) -> Operand {
-    let (context, mut needs) = (Context::default(), Needs::default());
-    let mut reading = Reading::new(&context, problems, &mut needs);
+    let context = Context::default();
+    let reading = Reading::new(&context, problems);
     let tests = [
         ("paths", object.field("paths").and_then(|n| reading.paths(&n))),
         ("methods", object.field("methods").and_then(|n| reading.methods(&n))),
@@ -220,7 +230,7 @@ pub(super) fn exemption(object: &Object<'_>, problems: &Problems) -> Operand {
     conditions.collect()
 }
 
-fn paths_and_methods(object: &Object<'_>, reading: &mut Reading<'_>) -> Operand {
+fn paths_and_methods(object: &Object<'_>, reading: &Reading<'_>) -> Operand {
     let conditions = [
         both(object, "paths", "notPaths", reading, Reading::paths),
         both(object, "methods", "notMethods", reading, Reading::methods),
@@ -233,10 +243,10 @@ fn both<'r>(
     object: &Object<'_>,
     name: &'static str,
     not: &'static str,
-    reading: &mut Reading<'r>,
-    read: impl Fn(&mut Reading<'r>, &Node<'_>) -> Option<Test>,
+    reading: &Reading<'r>,
+    read: impl Fn(&Reading<'r>, &Node<'_>) -> Option<Test>,
 ) -> Option<Condition> {
-    let mut test = |field| {
+    let test = |field| {
         let node = object.field(field).filter(|node| !super::is_empty(node.value))?;
         read(reading, &node)
     };
@@ -254,7 +264,7 @@ fn conditions(
     rule: &Object<'_>,
     to: &[Operand],
     polarity: Polarity,
-    reading: &mut Reading<'_>,
+    reading: &Reading<'_>,
 ) -> Operand {
     let items = rule.field("when").and_then(|n| n.list(reading.problems)).unwrap_or_default();
     items.iter().filter_map(|item| condition(item, to, polarity, reading)).collect()
@@ -264,7 +274,7 @@ fn condition(
     node: &Node<'_>,
     to: &[Operand],
     polarity: Polarity,
-    reading: &mut Reading<'_>,
+    reading: &Reading<'_>,
 ) -> Option<Condition> {
     let problems = reading.problems;
     let object = node.object(problems)?;
@@ -321,7 +331,7 @@ fn quantifier(object: &Object<'_>, has_sources: bool, problems: &Problems) -> Qu
 }
 
 /// Each value is a test of its own, and all must hold.
-fn all_values(node: &Node<'_>, key: &Key, reading: &mut Reading<'_>) -> Vec<Test> {
+fn all_values(node: &Node<'_>, key: &Key, reading: &Reading<'_>) -> Vec<Test> {
     let items = node.list(reading.problems).unwrap_or_default();
     let one = |item: &Node<'_>| {
         let list = crate::codec::json::Value::Array(vec![item.value.clone()]);
@@ -336,10 +346,10 @@ fn values_from(
     key: &Key,
     to: &[Operand],
     quantifier: Quantifier,
-    reading: &mut Reading<'_>,
+    reading: &Reading<'_>,
 ) -> Option<ValuesFrom> {
     let problems = reading.problems;
-    let Some(attribute) = key.attribute(reading) else {
+    let Some(attribute) = key.clone().attribute() else {
         let problem =
             "is for attributes with texts: headers, claims, query parameters, `request.auth.*`";
         problems.error(&node.at, problem);
@@ -348,7 +358,7 @@ fn values_from(
     let items = node.list(problems)?;
     let sources = items.iter().filter_map(|item| {
         let text = item.filled_text(problems)?;
-        match attribute::source(text, to, reading) {
+        match attribute::source(text, to) {
             Ok(source) => Some(source),
             Err(problem) => {
                 problems.error(&item.at, problem);

@@ -1,28 +1,8 @@
-//! `exempt`: requests that need no token and meet no policy.
+//! `exempt` -> [`Exemption`].
 
 use super::authorization;
-use crate::authorize::rule::{Operand, first_operation};
 use crate::codec::problems::{Node, Object, Problems};
-use crate::policy::ExemptToken;
-use crate::request::Request;
-
-/// One entry of `exempt`.
-#[derive(Debug)]
-pub struct Exemption {
-    operation: Operand,
-    /// What becomes of a token that is there all the same.
-    pub token: ExemptToken,
-}
-
-impl Exemption {
-    /// The first entry whose paths and methods match.
-    pub fn first(entries: &[Self], request: &Request) -> Option<usize> {
-        if entries.is_empty() {
-            return None;
-        }
-        first_operation(entries.iter().map(|entry| &entry.operation), request)
-    }
-}
+use crate::policy::{ExemptToken, Exemption};
 
 pub(super) fn read_all(object: &Object<'_>, problems: &Problems) -> Vec<Exemption> {
     let items = object.field("exempt").and_then(|n| n.list(problems)).unwrap_or_default();

@@ -187,34 +187,34 @@ fn pins(object: &Object<'_>, problems: &Problems) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Policy;
-    use crate::policy::{JwksLocation, Keys};
+    use crate::config::from_json;
+    use crate::policy::{Config, JwksLocation, Keys};
 
     const PIN: &str = "RJK-RJ1wttOzczZfpheUK0H3vqa_7x_qOozo3k9pzdQ";
 
-    fn load(rule: &str) -> Result<Policy, Vec<String>> {
+    fn load(rule: &str) -> Result<Config, Vec<String>> {
         let text = format!(r#"{{"jwtRules": [{{"issuer": "https://idp.example/a/", {rule}}}]}}"#);
-        Policy::from_json(text.as_bytes())
-            .map(|loaded| loaded.policy)
+        from_json(text.as_bytes())
+            .map(|parsed| parsed.config)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn keys_from_a_server() {
-        let policy = load(&format!(
+        let config = load(&format!(
             r#""jwksUri": "https://Keys.example/k?v=1", "jwksCluster": "outbound|443||keys.example",
                "timeout": "2s", "maxStale": "1h", "jwksPins": ["{PIN}", "{PIN}"]"#
         ))
         .unwrap();
-        let Keys::Remote(remote) = &policy.jwt.rules[0].keys else { panic!("not remote") };
+        let Keys::Remote(remote) = &config.jwt_rules[0].keys else { panic!("not remote") };
         assert_eq!(
             remote.source.id(),
             format!("outbound|443||keys.example keys https://keys.example/k?v=1 false {PIN}")
         );
         assert_eq!((remote.terms.timeout.as_secs(), remote.terms.max_stale.as_secs()), (2, 3600));
 
-        let policy = load(r#""jwksCluster": "idp""#).unwrap();
-        let Keys::Remote(remote) = &policy.jwt.rules[0].keys else { panic!("not remote") };
+        let config = load(r#""jwksCluster": "idp""#).unwrap();
+        let Keys::Remote(remote) = &config.jwt_rules[0].keys else { panic!("not remote") };
         let JwksLocation::Discovery { issuer, configuration } = &remote.source.place else {
             panic!("not discovered")
         };
@@ -271,14 +271,14 @@ mod tests {
             assert!(problems.iter().any(|told| told == problem), "{rule}: {problems:#?}");
         }
         let any = br#"{"jwtRules": [{"anyIssuer": true, "jwksCluster": "c"}]}"#;
-        let problems = Policy::from_json(any).unwrap_err();
+        let problems = from_json(any).unwrap_err();
         assert_eq!(
             problems[0].to_string(),
             "jwtRules[0].jwksCluster: needs `jwksUri` beside it: without an issuer there is nobody to ask where \
              the keys are"
         );
         let urn = br#"{"jwtRules": [{"issuer": "urn:idp", "jwksCluster": "c"}]}"#;
-        let problems = Policy::from_json(urn).unwrap_err();
+        let problems = from_json(urn).unwrap_err();
         assert!(problems[0].to_string().ends_with("found `urn:idp`"), "{problems:?}");
     }
 }

@@ -5,7 +5,7 @@
 //! each plugin a name of its own, and in a plain Envoy, where two listeners often have a filter of one
 //! name, an `instance` that both texts carry.
 
-use super::{CONFIG_DEPTH, Policy};
+use super::CONFIG_DEPTH;
 use crate::codec::json::{self, Value};
 use crate::codec::problems::{Object, Problems};
 use crate::policy::OnInvalidConfig;
@@ -66,13 +66,11 @@ impl Plugin {
         }
     }
 
-    /// Whether `last`, once kept for this plugin, stays in force in place of `text`, which is wrong.
-    /// Either may say `deny`.
-    pub fn keeps(&self, last: &Policy, text: &[u8]) -> bool {
+    /// Whether a configuration with this `onInvalidConfig` and `instance`, once kept for this plugin, stays in force in
+    /// place of `text`, which is wrong. Either may say `deny`.
+    pub fn keeps(&self, last: OnInvalidConfig, instance: Option<&str>, text: &[u8]) -> bool {
         let key = self.key_for_wrong(text);
-        last.on_invalid_config == OnInvalidConfig::KeepLast
-            && key.is_some()
-            && key == self.key(last.instance.as_deref())
+        last == OnInvalidConfig::KeepLast && key.is_some() && key == self.key(instance)
     }
 }
 
@@ -104,17 +102,19 @@ pub(super) fn instance(object: &Object<'_>, problems: &Problems) -> Option<Strin
 mod tests {
     use serde_json::json;
 
+    use super::super::from_json;
     use super::*;
+    use crate::policy::Config;
 
     fn plugin(name: &str, root_id: &str, in_istio: bool) -> Plugin {
         Plugin { name: name.to_owned(), root_id: root_id.to_owned(), in_istio }
     }
 
     /// A good configuration with these further fields.
-    fn good(fields: &Value) -> Policy {
+    fn good(fields: &Value) -> Config {
         let mut text = json!({ "authorizationPolicies": [{ "name": "all", "rules": [{}] }] });
         text.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        Policy::from_json(text.to_string().as_bytes()).unwrap().policy
+        from_json(text.to_string().as_bytes()).unwrap().config
     }
 
     #[test]
@@ -155,7 +155,9 @@ mod tests {
             ),
         ] {
             let plugin = plugin("usher", "usher", in_istio);
-            assert_eq!(plugin.keeps(&good(&last), wrong.as_bytes()), expected, "{what}");
+            let Config { on_invalid_config, instance, .. } = good(&last);
+            let keeps = plugin.keeps(on_invalid_config, instance.as_deref(), wrong.as_bytes());
+            assert_eq!(keeps, expected, "{what}");
         }
     }
 

@@ -1,15 +1,14 @@
 //! The fields of a pluginConfig that are no rules.
 
 use super::jwt_rule::{emitted_name, top_level_claims};
-use crate::authenticate::JwtRules;
-use crate::authorize::Policies;
 use crate::codec::decimal::Decimal;
 use crate::codec::json::Value;
 use crate::codec::problems::{Node, Object, Problems};
+use crate::policy::authorization::no_token;
 use crate::policy::{
-    CorsPreflight, DecisionLog, Details, Emit, Engine, FilterState, Format, HashKey, Limits,
-    MissingToken, Mode, Normalization, OnSpoof, PeerIdentity, Rate, Responses, SourceAddress,
-    TokenCacheBounds, TokenLimits,
+    AuthorizationPolicy, CorsPreflight, DecisionLog, Details, Emit, Engine, FilterState, Format,
+    HashKey, JwtRule, Limits, MissingToken, Mode, Normalization, OnSpoof, PeerIdentity, Rate,
+    Responses, SourceAddress, TokenCacheBounds, TokenLimits,
 };
 
 /// Four times the keys that an issuer was seen to rotate through without `kid`; a check with Envoy's own
@@ -30,20 +29,20 @@ pub(super) fn mode(object: &Object<'_>, problems: &Problems) -> Mode {
 
 pub(super) fn missing_token(
     object: &Object<'_>,
-    jwt: &JwtRules,
-    policies: &Policies,
+    rules: &[JwtRule],
+    policies: &[AuthorizationPolicy],
     problems: &Problems,
 ) -> MissingToken {
     let words = [("reject", MissingToken::Reject), ("allow", MissingToken::Allow)];
     let given = object.field("missingToken").and_then(|n| n.one_of(&words, problems));
-    given.unwrap_or_else(|| default_missing_token(jwt, policies))
+    given.unwrap_or_else(|| default_missing_token(rules, policies))
 }
 
 /// `missingToken` where it is not given. Rules for tokens ask for one, unless a policy that is enforced
 /// speaks about callers without: adding any other policy must not take the demand away. Without such
 /// rules no token could be shown, and the policies alone decide.
-fn default_missing_token(jwt: &JwtRules, policies: &Policies) -> MissingToken {
-    if jwt.rules.is_empty() || policies.speak_about_callers_without_token() {
+fn default_missing_token(rules: &[JwtRule], policies: &[AuthorizationPolicy]) -> MissingToken {
+    if rules.is_empty() || no_token::is_spoken_about(policies) {
         MissingToken::Allow
     } else {
         MissingToken::Reject

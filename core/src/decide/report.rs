@@ -7,7 +7,7 @@ use crate::cache;
 use crate::claims::Identity;
 use crate::codec::redaction::printable;
 use crate::compact::Header;
-use crate::config::Policy;
+use crate::compiled::Compiled;
 use crate::crypto::Algorithm;
 use crate::denial::Denial;
 use crate::headers::Edits;
@@ -77,11 +77,11 @@ impl Decision {
     }
 
     /// The answer where the host failed, under `policy` if one is in force.
-    pub fn host_failed(policy: Option<&Policy>, request: &Request) -> Self {
+    pub fn host_failed(policy: Option<&Compiled>, request: &Request) -> Self {
         Self::refused(Denial::HostFailed, policy, request)
     }
 
-    fn refused(denial: Denial, policy: Option<&Policy>, request: &Request) -> Self {
+    fn refused(denial: Denial, policy: Option<&Compiled>, request: &Request) -> Self {
         let (circumstances, responses) = Default::default();
         Self {
             reply: Some(Reply::new(&denial, request, &circumstances, &responses)),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::codec::problems::{Node, Problems};
 use crate::jwks::{KeySet, Origin, Published};
+use crate::load;
 use crate::remote::{Heard, Held};
 
 const NOW: u64 = 1_000_000;
@@ -46,12 +47,12 @@ fn remote(more: &Value) -> Value {
     rule
 }
 
-fn policy(rules: &[Value]) -> Policy {
-    Policy::from_value(&json!({ "jwtRules": rules })).unwrap().policy
+fn policy(rules: &[Value]) -> Compiled {
+    load::from_value(&json!({ "jwtRules": rules })).unwrap().policy
 }
 
 /// Puts a set into the ring, as if it had been fetched at `fetched_at`.
-fn hold(session: &Session, policy: &Policy, keys: Option<&Value>, fetched_at: u64) {
+fn hold(session: &Session, policy: &Compiled, keys: Option<&Value>, fetched_at: u64) {
     let problems = Problems::default();
     let read = |value| {
         KeySet::read(&Node::root(value), Origin::Fetched, true, Published::Refused, &problems)
@@ -65,7 +66,7 @@ fn hold(session: &Session, policy: &Policy, keys: Option<&Value>, fetched_at: u6
     );
 }
 
-fn ask(policy: &Policy, session: &mut Session, token: Option<&str>, now: u64) -> Decision {
+fn ask(policy: &Compiled, session: &mut Session, token: Option<&str>, now: u64) -> Decision {
     let bearer = token.map(|token| format!("Bearer {token}"));
     let pseudo = [(":method", "GET"), (":path", "/"), (":authority", "service.example")];
     let mut headers: Vec<(Vec<u8>, Vec<u8>)> =
@@ -190,7 +191,7 @@ fn without_a_clock_no_token_is_judged() {
         ("no token is asked for", inline(), "allow", None, "allowed"),
     ] {
         let policy = json!({ "jwtRules": [rule], "missingToken": missing });
-        let policy = Policy::from_value(&policy).unwrap().policy;
+        let policy = load::from_value(&policy).unwrap().policy;
         let mut session = Session::portable();
         let decision = ask(&policy, &mut session, token.map(String::as_str), 0);
         assert_eq!(said(&decision), (reason, vec![]), "{why}");

@@ -4,7 +4,7 @@
 //! refused request that holds whatever the reason, so a token that was never looked at goes too.
 
 use super::Way;
-use crate::config::Policy;
+use crate::compiled::Compiled;
 use crate::headers::Edits;
 use crate::policy::{Mode, default_places};
 use crate::request::Request;
@@ -13,7 +13,7 @@ use crate::token::Locations;
 /// The edits of a refused request, the same on every exit: no forged header and no token, but where a
 /// token was verified by a rule that forwards it. While no configuration is in force the default places
 /// are all that is known. `forwarded` is in order.
-pub(super) fn refusal(policy: Option<&Policy>, request: &Request, forwarded: &[usize]) -> Edits {
+pub(super) fn refusal(policy: Option<&Compiled>, request: &Request, forwarded: &[usize]) -> Edits {
     match policy {
         Some(policy) => removal(policy, request, &|place| forwarded.binary_search(&place).is_err()),
         None => {
@@ -26,13 +26,13 @@ pub(super) fn refusal(policy: Option<&Policy>, request: &Request, forwarded: &[u
 
 /// The edits of a request that waits for keys: no token is verified yet, so none stays, since the client may
 /// go meanwhile, or the host end the stream, and the access log is written then.
-pub fn while_pending(policy: &Policy, request: &Request) -> Edits {
+pub fn while_pending(policy: &Compiled, request: &Request) -> Edits {
     removal(policy, request, &|_| policy.mode == Mode::Enforce)
 }
 
 /// The edits of a request that has waited, made of its decision's: what [`while_pending`] has taken out and the
 /// decision leaves stands there again.
-pub fn after_pending(policy: &Policy, request: &Request, decided: Edits) -> Edits {
+pub fn after_pending(policy: &Compiled, request: &Request, decided: Edits) -> Edits {
     let taken = while_pending(policy, request);
     let names = taken.remove.iter().map(Vec::as_slice);
     let names = names.chain(taken.set.iter().map(|(name, _)| &**name));
@@ -71,7 +71,7 @@ impl Way<'_> {
 }
 
 /// Takes out forged headers, and every token at the places that `leaves` chooses.
-fn removal(policy: &Policy, request: &Request, leaves: &dyn Fn(usize) -> bool) -> Edits {
+fn removal(policy: &Compiled, request: &Request, leaves: &dyn Fn(usize) -> bool) -> Edits {
     let mut edits = Edits::removing(&policy.firewall.forged(&request.headers));
     edits.take(&policy.jwt.locations, request, &|place, _| leaves(place));
     edits

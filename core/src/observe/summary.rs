@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::codec::json::{self, Value};
 use crate::codec::redaction;
-use crate::config::Policy;
+use crate::compiled::Compiled;
 use crate::crypto::Algorithm;
 use crate::crypto::SignatureEngine;
 use crate::jwks::KeySet;
@@ -24,7 +24,7 @@ pub fn leading_bits(hash: &[u8; 32]) -> u64 {
 }
 
 /// Each provider and how many usable keys it has, as far as fetched ones are there.
-pub fn usable_keys<'p>(policy: &'p Policy, ring: &Ring) -> BTreeMap<&'p str, u64> {
+pub fn usable_keys<'p>(policy: &'p Compiled, ring: &Ring) -> BTreeMap<&'p str, u64> {
     let mut keys = BTreeMap::new();
     for rule in &policy.jwt.rules {
         let count = rule.keys.known(ring).map_or(0, |set| set.keys().len());
@@ -39,7 +39,7 @@ pub fn usable_keys<'p>(policy: &'p Policy, ring: &Ring) -> BTreeMap<&'p str, u64
 const LINE_BYTES: usize = 4096;
 
 /// The line for a configuration that is in force.
-pub fn line(policy: &Policy, hash: &str, ring: &Ring, engine: &dyn SignatureEngine) -> String {
+pub fn line(policy: &Compiled, hash: &str, ring: &Ring, engine: &dyn SignatureEngine) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let hash = hash.get(..12).unwrap_or(hash);
     let mode = match policy.mode {
@@ -64,7 +64,7 @@ fn listed(items: &[String]) -> String {
 }
 
 /// Each algorithm that the keys allow, by engine.
-fn engines(policy: &Policy, ring: &Ring, engine: &dyn SignatureEngine) -> String {
+fn engines(policy: &Compiled, ring: &Ring, engine: &dyn SignatureEngine) -> String {
     let mut by_engine: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, algorithm) in
         Algorithm::names().filter(|(name, algorithm)| *name == algorithm.name())

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::{Emission, Keys};
 use crate::claims::ClaimName;
 use crate::crypto::Algorithm;
+use crate::hash::FastMap;
 
 /// One entry of `jwtRules` (RequestAuthentication, with Usher's own fields).
 #[derive(Clone, Debug)]
@@ -41,6 +42,29 @@ pub struct JwtRule {
     pub required_claims: Vec<RequiredClaim>,
     /// Accepted `typ`, normalised; none: any, and none at all.
     pub types: Vec<String>,
+}
+
+/// Rules by the issuer that they are for, in file order.
+#[derive(Clone, Debug, Default)]
+pub struct Issuers {
+    /// Rules for one issuer.
+    pub named: FastMap<String, Vec<usize>>,
+    /// Rules for any.
+    pub any: Vec<usize>,
+}
+
+impl Issuers {
+    /// The issuers of these rules.
+    pub fn of(rules: &[JwtRule]) -> Self {
+        let mut issuers = Self::default();
+        for (index, rule) in rules.iter().enumerate() {
+            match &rule.issuer {
+                Some(issuer) => issuers.named.entry(issuer.clone()).or_default().push(index),
+                None => issuers.any.push(index),
+            }
+        }
+        issuers
+    }
 }
 
 /// What becomes of a verified token.

@@ -73,6 +73,16 @@ pub struct Terms {
     pub max_stale: Duration,
 }
 
+impl Keys {
+    /// The configuration's own.
+    pub fn inline(&self) -> Option<Rc<KeySet>> {
+        match self {
+            Self::Inline(keys) => Some(Rc::clone(keys)),
+            Self::Remote(remote) => remote.inline.clone(),
+        }
+    }
+}
+
 impl fmt::Display for JwksLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -130,7 +130,7 @@ impl World {
             config["missingToken"] = json!("allow");
             config["sourceAddress"] = json!({"filterState": "usher.source_ip"});
             config["decisionLog"] = json!({"emit": "none"});
-            let loaded = usher_core::Policy::from_value(&config);
+            let loaded = usher_core::load::from_value(&config);
             assert!(loaded.is_ok(), "refused: {:?}\n{configuration}", loaded.err());
             let native = native::filters(configuration, &ISSUERS, &keys.to_string());
             let manager = native::manager(configuration);

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use usher_core::Policy;
+use usher_core::load;
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::{Ask, Reply};
 use usher_tests::es512;
@@ -194,7 +194,7 @@ fn public_vectors_are_judged_alike() {
                 });
                 rule["algorithms"] =
                     usher_core::crypto::Algorithm::names().map(|(name, _)| name).collect();
-                let alone = Policy::from_value(&json!({ "jwtRules": [rule] }));
+                let alone = load::from_value(&json!({ "jwtRules": [rule] }));
                 let header = if alone.is_ok() { header } else { String::new() };
                 if alone.is_ok() {
                     rules.push(rule);

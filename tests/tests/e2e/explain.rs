@@ -10,9 +10,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use usher_core::config::Loaded;
 use usher_core::decide::{Session, decide};
-use usher_core::{Policy, Request};
+use usher_core::load::Loaded;
+use usher_core::{Compiled, Request, load};
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
 use usher_tests::gate::{self, Gate};
@@ -70,7 +70,7 @@ impl Suite {
 
     /// Puts a rule behind a door, with a header of its own; `None` where the rule is invalid.
     fn add(&mut self, mut rule: Value) -> Option<(usize, String)> {
-        Policy::from_value(&json!({ "jwtRules": [rule] })).ok()?;
+        load::from_value(&json!({ "jwtRules": [rule] })).ok()?;
         let last = self.doors.last().and_then(|door| door["jwtRules"].as_array());
         if last.is_none_or(|rules| rules.len() == RULES) {
             // One set has 200 keys without `kid`.
@@ -109,7 +109,7 @@ impl Case {
         self.token.trim() == self.token && !self.token.chars().any(|c| c.is_ascii_control())
     }
 
-    fn core(&self, policy: &Policy, now: u64, session: &mut Session) -> Verdict {
+    fn core(&self, policy: &Compiled, now: u64, session: &mut Session) -> Verdict {
         let lines = [
             (":method", "GET"),
             (":path", "/"),
@@ -131,9 +131,9 @@ impl Case {
     }
 }
 
-fn policies(suite: &Suite) -> Vec<Policy> {
+fn policies(suite: &Suite) -> Vec<Compiled> {
     let read = |door: &Value| {
-        let Loaded { policy, .. } = Policy::from_value(door).expect("each rule by itself is valid");
+        let Loaded { policy, .. } = load::from_value(door).expect("each rule by itself is valid");
         policy
     };
     suite.doors.iter().map(read).collect()

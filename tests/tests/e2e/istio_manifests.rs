@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher_core::Policy;
+use usher_core::load;
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
 use usher_tests::gate::{Gate, oldest_envoy};
@@ -97,7 +97,7 @@ fn every_plugin_is_complete_and_usher_takes_its_configuration() {
             || spec["selector"]["matchLabels"]["istio"] == "ingressgateway";
         let mode = if gateway { "CLIENT" } else { "SERVER" };
         assert_eq!(spec["match"], json!([{ "mode": mode }]), "{file}");
-        match Policy::from_value(manifest.pointer(at).unwrap()) {
+        match load::from_value(manifest.pointer(at).unwrap()) {
             Ok(loaded) => assert_eq!(loaded.warnings, [], "{file}"),
             Err(problems) => panic!("{file}: {problems:?}"),
         }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use jwt_simple::prelude::*;
 use serde_json::{Value, json};
-use usher_core::Policy;
+use usher_core::load;
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
 use usher_tests::gate::Gate;
@@ -75,11 +75,11 @@ fn a_key_is_bound_to_its_alg_and_its_size() {
         (mint::with(&small.jwk, "pub", Value::Null), "`pub` is missing"),
         (mint::with(&small.jwk, "use", "enc"), "`use` is not `sig`"),
     ] {
-        let loaded = Policy::from_value(&config(&[jwk, large.jwk.clone()])).unwrap();
+        let loaded = load::from_value(&config(&[jwk, large.jwk.clone()])).unwrap();
         let texts: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         assert!(texts.iter().any(|text| text.contains(why)), "{why}: {texts:?}");
     }
     let leaked = mint::with(&small.jwk, "priv", "AAAA");
-    let problems = Policy::from_value(&config(&[leaked])).unwrap_err();
+    let problems = load::from_value(&config(&[leaked])).unwrap_err();
     assert!(problems[0].to_string().contains("private part `priv`"), "{problems:?}");
 }

@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use serde_json::{Value, json};
-use usher_core::{Policy, Session, decide};
+use usher_core::{Session, decide, load};
 use usher_tests::mint::{self, Key};
 
 /// The system's allocator, which counts what is held.
@@ -71,7 +71,7 @@ fn what_is_counted_is_held() {
             }],
             "tokenCache": { "entries": 150, "bytes": BOUND },
         });
-        let policy = Policy::from_value(&config).unwrap().policy;
+        let policy = load::from_value(&config).unwrap().policy;
         let mut session = Session::portable();
         let requests: Vec<usher_core::Request> = (0..150)
             .map(|n| {

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
-use usher_core::Policy;
 use usher_core::codec::problems::Known;
+use usher_core::config;
 use usher_tests::verdict::problems;
 
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
@@ -90,7 +90,7 @@ fn whole(field: &str, snippet: Map<String, Value>) -> Value {
 fn vocabulary(sections: &[Section]) -> BTreeSet<Known> {
     let good = sections.iter().flat_map(|section| &section.examples);
     let good = good.filter(|example| example.problems.is_empty());
-    good.flat_map(|example| Policy::vocabulary(&example.configuration)).collect()
+    good.flat_map(|example| config::vocabulary(&example.configuration)).collect()
 }
 
 #[test]

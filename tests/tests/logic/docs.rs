@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use usher_core::Policy;
+use usher_core::load;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -298,7 +298,7 @@ fn yaml(text: &str) -> Value {
 }
 
 fn assert_accepted(what: &str, configuration: &Value) {
-    if let Err(problems) = Policy::from_value(configuration) {
+    if let Err(problems) = load::from_value(configuration) {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         panic!("{what}:\n{}", problems.join("\n"));
     }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use usher_core::Policy;
 use usher_core::codec::problems::{Node, Problems};
 use usher_core::jwks::{KeySet, Origin, Published};
+use usher_core::load;
 use usher_tests::mint::{self, Key};
 
 /// A key and where its private half stands.
@@ -45,7 +45,7 @@ fn inline_they_are_an_error() {
     assert_eq!(entries().len(), 37);
     for Entry { source, place, jwk } in entries() {
         let set = json!({ "keys": [jwk, good.jwk()] });
-        let problems = Policy::from_value(&rule(&set, false)).unwrap_err();
+        let problems = load::from_value(&rule(&set, false)).unwrap_err();
         let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
         let expected = format!(
             "jwtRules[0].jwks.keys[0]: a key guards nothing: its private half is published ({source}), so anybody \
@@ -53,13 +53,13 @@ fn inline_they_are_an_error() {
         );
         assert_eq!(told, [expected], "{source} {place}");
 
-        let loaded = Policy::from_value(&rule(&set, true)).unwrap();
+        let loaded = load::from_value(&rule(&set, true)).unwrap();
         let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         let warned = "jwtRules[0].allowPublishedKeys: keys whose private half is published are taken, so \
                       anybody may sign a token: for tests only";
         assert_eq!(warnings, [warned], "{source} {place}");
     }
-    let loaded = Policy::from_value(&rule(&mint::jwks([&good]), false)).unwrap();
+    let loaded = load::from_value(&rule(&mint::jwks([&good]), false)).unwrap();
     assert!(loaded.warnings.is_empty(), "a key of one's own");
 }
 
@@ -97,7 +97,7 @@ fn a_certificate_or_pem_of_one_is_the_same() {
         MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7\n\
         6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==\n\
         -----END PUBLIC KEY-----\n";
-    let problems = Policy::from_value(&rule(&json!(pem), false)).unwrap_err();
+    let problems = load::from_value(&rule(&json!(pem), false)).unwrap_err();
     assert!(problems[0].problem.contains("is published (RFC 7515)"), "{problems:?}");
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use usher_core::crypto::{Algorithm, Key as PublicKey};
 use usher_core::crypto::{EngineFailed, SignatureEngine, portable::Portable};
 use usher_core::decide::{Decision, Session, decide};
-use usher_core::{Policy, Request};
+use usher_core::{Request, load};
 use usher_tests::mint::{self, Key};
 
 const ISSUER: &str = "https://idp.example";
@@ -39,7 +39,7 @@ impl SignatureEngine for Counting {
 
 /// The decision about a request with these lines, and how many signatures were checked for it.
 fn decided(config: &Value, lines: &[(&str, &str)]) -> (Decision, usize) {
-    let policy = Policy::from_value(config).unwrap_or_else(|p| panic!("{p:?}: {config}")).policy;
+    let policy = load::from_value(config).unwrap_or_else(|p| panic!("{p:?}: {config}")).policy;
     let count = Rc::new(Cell::new(0));
     let mut session = Session::portable();
     session.engine = Box::new(Counting(Rc::clone(&count)));
@@ -188,7 +188,7 @@ fn how_deep_and_how_long_a_token_may_be_is_configured() {
     for limits in
         [json!({ "jsonDepth": 0 }), json!({ "jsonDepth": 128 }), json!({ "jsonDepth": "x" })]
     {
-        let problems = Policy::from_value(&with(limits.clone())).unwrap_err();
+        let problems = load::from_value(&with(limits.clone())).unwrap_err();
         let told = "limits.jsonDepth: expected a whole number from 1 to 127";
         assert!(problems[0].to_string().starts_with(told), "{limits}: {problems:?}");
     }

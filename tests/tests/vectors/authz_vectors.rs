@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use usher_core::authorize::DryRun;
 use usher_core::path::normalize;
 use usher_core::request::{Connection, MetadataValue, Metadatum, Peer};
-use usher_core::{Policy, Request, Session, decide};
+use usher_core::{Compiled, Request, Session, decide, load};
 use usher_tests::{spelling, vectors};
 
 /// The clock of the vectors: every token of theirs is good until 2100.
 const NOW: u64 = 1_790_000_000;
 
-fn policy(scenario: &Value, jwks: &Value) -> Result<Policy, String> {
-    match Policy::from_value(&vectors::plugin_config(scenario, jwks)) {
+fn policy(scenario: &Value, jwks: &Value) -> Result<Compiled, String> {
+    match load::from_value(&vectors::plugin_config(scenario, jwks)) {
         Ok(loaded) => Ok(loaded.policy),
         Err(problems) => {
             Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
@@ -76,7 +76,7 @@ fn request(case: &Value) -> Request {
 }
 
 /// Stricter on purpose: what Envoy forwards would be another path to whoever normalises it again.
-fn has_two_readings(policy: &Policy, case: &Value) -> bool {
+fn has_two_readings(policy: &Compiled, case: &Value) -> bool {
     let seen = case["path_seen"].as_str().unwrap().as_bytes();
     normalize(seen, policy.path_normalization).as_deref() != Ok(seen)
 }

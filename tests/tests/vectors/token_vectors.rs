@@ -10,10 +10,10 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use usher_core::authenticate::authenticate;
-use usher_core::config::Loaded;
 use usher_core::crypto::portable::Portable;
+use usher_core::load::Loaded;
 use usher_core::remote::Ring;
-use usher_core::{Policy, compact};
+use usher_core::{compact, load};
 use usher_tests::vectors::{self, ELSEWHERE, Folders, OWN};
 
 /// What Usher says of a token: `ok`, a reason code, or `config` where the key set is refused.
@@ -36,7 +36,7 @@ fn verdict(case: &Value) -> String {
         rule["audiences"] = case["audiences"].clone();
     }
     let Ok(Loaded { policy, .. }) =
-        Policy::from_value(&json!({ "jwtRules": [rule], "limits": limits }))
+        load::from_value(&json!({ "jwtRules": [rule], "limits": limits }))
     else {
         return "config".to_owned();
     };

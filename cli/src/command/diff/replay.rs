@@ -10,11 +10,11 @@ use std::rc::Rc;
 
 use anyhow::Context as _;
 use serde_json::json;
-use usher_core::Policy;
+use usher_core::Compiled;
 use usher_core::authorize::{self, Verdict};
 use usher_core::claims::{Claims, Identity};
 use usher_core::codec::json::{self, Value};
-use usher_core::config::Exemption;
+use usher_core::policy::Exemption;
 use usher_core::policy::{CorsPreflight, MissingToken};
 use usher_core::request::Request;
 
@@ -189,7 +189,7 @@ fn recorded(line: &str) -> anyhow::Result<Option<Recorded>> {
 }
 
 /// What a configuration says of a recorded request: the outcome, and why.
-fn judge(policy: &Policy, recorded: &Recorded) -> (String, String) {
+fn judge(policy: &Compiled, recorded: &Recorded) -> (String, String) {
     if Exemption::first(&policy.exempt, &recorded.request).is_some() {
         return ("allow".to_owned(), "an `exempt` entry covers it".to_owned());
     }

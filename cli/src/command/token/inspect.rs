@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use usher_core::codec::json::{self, Value};
 use usher_core::denial::Denial;
-use usher_core::{Policy, Session, authenticate, compact};
+use usher_core::{Compiled, Session, authenticate, compact};
 
 use crate::command::{Format, clock};
 use crate::{Exit, config, input, report, style};
@@ -93,7 +93,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
 }
 
 /// What the rules say of a token, wherever in a request they look for one; the rule that accepts it.
-fn judge(policy: &Policy, token: &str, now: u64) -> Result<String, Denial> {
+fn judge(policy: &Compiled, token: &str, now: u64) -> Result<String, Denial> {
     let compact = compact::parse(token.as_bytes(), &policy.limits.token)?;
     let places: Vec<usize> = (0..policy.jwt.places.len()).collect();
     let mut session = Session::portable();

@@ -7,10 +7,10 @@
 
 use std::collections::BTreeSet;
 
-use usher_core::Policy;
 use usher_core::codec::json::Value;
 use usher_core::decide::{Session, decide};
 use usher_core::request::Request;
+use usher_core::{Compiled, load};
 
 use super::super::view::{View, filled, operands, texts};
 
@@ -59,10 +59,10 @@ pub(super) fn find(view: &View<'_>, idioms: &[&(String, &Value)]) -> Option<Stri
 }
 
 /// The configuration as it decides under `mode: enforce`.
-fn enforced(config: &Value) -> Option<Policy> {
+fn enforced(config: &Value) -> Option<Compiled> {
     let mut members = config.as_object()?.clone();
     members.remove("mode");
-    Policy::from_value(&Value::Object(members)).ok().map(|loaded| loaded.policy)
+    load::from_value(&Value::Object(members)).ok().map(|loaded| loaded.policy)
 }
 
 /// An example of each value of these fields.

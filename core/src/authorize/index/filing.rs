@@ -1,10 +1,10 @@
 //! What rules can be filed under: of everything that each would need, what the fewest others need.
 
 use crate::authorize::address::octets;
-use crate::authorize::facts::{Address, Attribute};
 use crate::authorize::key::Key;
-use crate::authorize::rule::{Condition, Operand, Rule, Test};
 use crate::hash::FastMap;
+use crate::policy::authorization::attribute::{Address, Attribute};
+use crate::policy::authorization::rule::{Condition, Operand, Rule, Test};
 
 /// One text, and where a request has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,9 +1,10 @@
 //! Rules by a text, by its beginning or end, or by a segment of a path.
 
-use crate::authorize::facts::{Attribute, Facts};
+use crate::authorize::facts::Facts;
 use crate::authorize::key::Key;
-use crate::authorize::polarity::Polarity;
 use crate::hash::{FastMap, FastSet};
+use crate::policy::authorization::attribute::Attribute;
+use crate::policy::authorization::polarity::Polarity;
 use crate::prefix_tree::{Direction, PrefixTree};
 
 /// Rules by keys: a look-up costs by the length of what is asked, whatever the number of rules.

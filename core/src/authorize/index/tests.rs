@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use crate::authorize::facts::{Facts, Scalars};
 use crate::authorize::judge;
 use crate::claims::{Claims, Identity};
-use crate::config::Policy;
 use crate::request::{Connection, Peer, Request};
+use crate::{Compiled, load};
 
 /// One ALLOW policy of these rules.
-fn policy(rules: &[Value]) -> Policy {
+fn policy(rules: &[Value]) -> Compiled {
     let policy = json!({"name": "p", "namespace": "home", "rules": rules});
     let config = json!({"authorizationPolicies": [policy], "sourceAddress": "connection"});
-    Policy::from_value(&config).map(|loaded| loaded.policy).unwrap()
+    load::from_value(&config).map(|loaded| loaded.policy).unwrap()
 }
 
 fn request(path: &str, headers: &[(&str, &str)], peer: &str) -> Request {
@@ -40,7 +40,7 @@ fn identity(claims: Value) -> Identity {
 }
 
 /// How many of the rules a request is compared with.
-fn candidates(policy: &Policy, request: &Request, identity: &Identity) -> usize {
+fn candidates(policy: &Compiled, request: &Request, identity: &Identity) -> usize {
     let facts = Facts::new(request, Some(identity), Scalars::Never);
     policy.authorization.allow.index.candidates(&facts).len()
 }
@@ -140,7 +140,7 @@ fn a_rule_matches_however_many_stand_beside_it() {
             let rules: Vec<Value> = (0..count).map(never).chain([rule.clone()]).collect();
             let policy =
                 json!({"name": "p", "namespace": namespace, "action": "DENY", "rules": rules});
-            let loaded = Policy::from_value(&json!({"authorizationPolicies": [policy]})).unwrap();
+            let loaded = load::from_value(&json!({"authorizationPolicies": [policy]})).unwrap();
             let claims = json!({"*": ["x"], "l": ["x", {"g": "x"}], "o": {"*": "x"}});
             let nested = json!({"*": {"g": "x"}, "l": [{"g": ["x"]}], "o": {"*": "x"}});
             let request = request("/", &[], "spiffe://td/ns/a/b/sa/x");

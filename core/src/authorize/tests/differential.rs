@@ -11,10 +11,10 @@ use serde_json::{Map, Value, json};
 
 use super::naive::Naive;
 use super::policy;
+use crate::Compiled;
 use crate::authorize::facts::{Facts, Scalars};
 use crate::authorize::{Policies, RuleSet, survey};
 use crate::claims::{Claims, Identity};
-use crate::config::Policy;
 use crate::request::{Connection, MetadataValue, Metadatum, Peer, Request};
 
 /// Policies, and requests to each.
@@ -408,7 +408,12 @@ fn matching<'p>(set: &'p RuleSet, facts: &Facts<'_>) -> Vec<&'p str> {
     rules.map(|named| &*named.name).collect()
 }
 
-fn check(policy: &Policy, config: &Value, request: &Request, identity: Option<&Identity>) -> usize {
+fn check(
+    policy: &Compiled,
+    config: &Value,
+    request: &Request,
+    identity: Option<&Identity>,
+) -> usize {
     let policies: &Policies = &policy.authorization;
     let facts = Facts::new(request, identity, policies.scalars);
     let scalars = policies.scalars == Scalars::AsText;

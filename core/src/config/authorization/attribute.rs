@@ -1,11 +1,11 @@
 //! The key of a condition -> the attribute that it names.
 
 use super::values::Reading;
-use crate::authorize::facts::Attribute;
-use crate::authorize::rule::{Operand, Test};
-use crate::authorize::values_from::ValueSource;
 use crate::claims::ClaimPath;
 use crate::codec::problems::{Node, did_you_mean};
+use crate::policy::authorization::attribute::Attribute;
+use crate::policy::authorization::rule::{Operand, Test};
+use crate::policy::authorization::values_from::ValueSource;
 
 /// An attribute of docs/semantics.md, "Conditions", or one of Usher's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Key {
     }
 
     /// Values of this attribute.
-    pub(super) fn test(&self, reading: &mut Reading<'_>, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn test(&self, reading: &Reading<'_>, node: &Node<'_>) -> Option<Test> {
         match self {
             Self::DestinationIp => reading.destination_ip(node),
             Self::DestinationPort => reading.ports(node),
@@ -109,21 +109,16 @@ impl Key {
     }
 
     /// The attribute, if it is one with texts.
-    pub(super) fn attribute(&self, reading: &mut Reading<'_>) -> Option<Attribute> {
-        let Self::Text(attribute) = self else {
-            return None;
-        };
-        reading.note(attribute);
-        Some(attribute.clone())
+    pub(super) fn attribute(self) -> Option<Attribute> {
+        match self {
+            Self::Text(attribute) => Some(attribute),
+            _ => None,
+        }
     }
 }
 
 /// An entry of `valuesFrom`: an attribute with texts, or `path.name`, a capture of the rule's paths.
-pub(super) fn source(
-    text: &str,
-    to: &[Operand],
-    reading: &mut Reading<'_>,
-) -> Result<ValueSource, String> {
+pub(super) fn source(text: &str, to: &[Operand]) -> Result<ValueSource, String> {
     if let Some(name) = text.strip_prefix("path.") {
         let tests = to.iter().flatten().filter_map(|condition| condition.values.as_ref());
         let mut templates = tests.flat_map(|test| match test {
@@ -131,14 +126,11 @@ pub(super) fn source(
             _ => &[],
         });
         return match templates.any(|template| template.names().any(|n| n == name)) {
-            true => {
-                reading.needs.captures = true;
-                Ok(ValueSource::Path(name.to_owned()))
-            }
+            true => Ok(ValueSource::Path(name.to_owned())),
             false => Err(format!("no path of this rule captures `{{{name}}}`")),
         };
     }
-    match Key::parse(text)?.attribute(reading) {
+    match Key::parse(text)?.attribute() {
         Some(attribute) => Ok(ValueSource::Attribute(attribute)),
         None => Err(format!("expected an attribute with texts or `path.NAME`, found `{text}`")),
     }

@@ -4,10 +4,10 @@
 
 use serde_json::{Value, json};
 
-use crate::config::Policy;
+use crate::load;
 
 fn said(config: &Value) -> Vec<String> {
-    match Policy::from_value(config) {
+    match load::from_value(config) {
         Ok(loaded) => loaded.warnings.iter().map(|w| format!("warning: {w}")).collect(),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }

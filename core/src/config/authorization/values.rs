@@ -1,23 +1,22 @@
 //! The values of a field -> a test, each value checked.
 
-use crate::authorize::address::AddressSet;
-use crate::authorize::facts::{Address, Attribute};
-use crate::authorize::host::HostSet;
-use crate::authorize::peer::PeerSet;
-use crate::authorize::principal::RequestPrincipalSet;
-use crate::authorize::rule::{PathSet, Test};
-use crate::authorize::template::{Dialect, InvalidTemplate, Template};
-use crate::authorize::text::{Star, TextSet};
-use crate::authorize::{Context, Needs};
+use super::Context;
 use crate::codec::problems::{Node, Problems, did_you_mean};
 use crate::hash::FastSet;
+use crate::policy::authorization::address::AddressSet;
+use crate::policy::authorization::attribute::{Address, Attribute};
+use crate::policy::authorization::host::HostSet;
+use crate::policy::authorization::peer::PeerSet;
+use crate::policy::authorization::principal::RequestPrincipalSet;
+use crate::policy::authorization::rule::{PathSet, Test};
+use crate::policy::authorization::template::{Dialect, InvalidTemplate, Template};
+use crate::policy::authorization::text::{Star, TextSet};
 
-/// Reading the policies: what they may refer to, and what they turn out to need.
+/// Reading the policies: what they may refer to.
 pub(crate) struct Reading<'r> {
     pub(super) problems: &'r Problems,
     /// Of the policy under the pen; what a bare service account belongs to.
     pub(super) namespace: Option<String>,
-    pub(super) needs: &'r mut Needs,
     context: &'r Context,
 }
 
@@ -30,8 +29,8 @@ const ACCOUNTS: usize = 16;
 const ACCOUNT_CHARACTERS: usize = 320;
 
 impl<'r> Reading<'r> {
-    pub(super) fn new(context: &'r Context, problems: &'r Problems, needs: &'r mut Needs) -> Self {
-        Self { problems, namespace: None, needs, context }
+    pub(super) fn new(context: &'r Context, problems: &'r Problems) -> Self {
+        Self { problems, namespace: None, context }
     }
 
     /// A list of texts, each checked; one bad value and there is no test.
@@ -58,34 +57,21 @@ impl<'r> Reading<'r> {
     }
 
     /// Texts of an attribute, in Istio's forms.
-    pub(super) fn texts(&mut self, attribute: Attribute, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn texts(&self, attribute: Attribute, node: &Node<'_>) -> Option<Test> {
         let star = match &attribute {
             Attribute::Header(_) | Attribute::Method | Attribute::Query(_) => Star::Present,
             _ => Star::Filled,
         };
         let values = self.checked(node, check_stars)?;
-        self.note(&attribute);
         Some(Test::Text(attribute, TextSet::new(values, star)))
     }
 
-    /// Remembers what an attribute needs of the host.
-    pub(super) fn note(&mut self, attribute: &Attribute) {
-        match attribute {
-            Attribute::Sni => self.needs.sni = true,
-            Attribute::Header(name) if name == ":path" => self.needs.query = true,
-            Attribute::Header(name) => self.needs.headers |= !name.starts_with(':'),
-            Attribute::Query(_) => self.needs.query = true,
-            _ => {}
-        }
-    }
-
-    pub(super) fn hosts(&mut self, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn hosts(&self, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, check_stars)?;
-        self.needs.hosts = true;
         Some(Test::Host(HostSet::new(values)))
     }
 
-    pub(super) fn methods(&mut self, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn methods(&self, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, |value| {
             check_stars(value)?;
             if value.bytes().any(|b| b.is_ascii_lowercase()) {
@@ -101,7 +87,7 @@ impl<'r> Reading<'r> {
         Some(Test::Text(Attribute::Method, TextSet::new(values, Star::Present)))
     }
 
-    pub(super) fn paths(&mut self, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn paths(&self, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, |value| match Template::parse(value, Dialect::Usher) {
             Some(Ok(_)) => Ok(()),
             Some(Err(invalid)) => Err(template_problem(value, invalid)),
@@ -116,12 +102,11 @@ impl<'r> Reading<'r> {
             }
         }
         set.texts = TextSet::new(texts, Star::Filled);
-        self.needs.paths = true;
         Some(Test::Path(set))
     }
 
     /// `ports`, `destination.port`.
-    pub(super) fn ports(&mut self, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn ports(&self, node: &Node<'_>) -> Option<Test> {
         let port = |value: &str| {
             let digits = value.bytes().all(|b| b.is_ascii_digit());
             value.parse::<u16>().ok().filter(|_| digits)
@@ -130,20 +115,14 @@ impl<'r> Reading<'r> {
             Some(_) => Ok(()),
             None => Err(format!("expected a port from 0 to 65535, found `{value}`")),
         })?;
-        self.needs.destination_port = true;
         Some(Test::Port(values.into_iter().filter_map(port).collect::<FastSet<u16>>()))
     }
 
-    fn addresses(&mut self, address: Address, node: &Node<'_>) -> Option<Test> {
+    fn addresses(&self, address: Address, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, |value| match AddressSet::default().add(value) {
             Some(()) => Ok(()),
             None => Err(format!("expected an IP address or a CIDR block, found `{value}`")),
         })?;
-        match address {
-            Address::Source => self.needs.source_ip = true,
-            Address::Remote => self.needs.remote_ip = true,
-            Address::Destination => self.needs.destination_ip = true,
-        }
         let mut set = AddressSet::default();
         for value in values {
             set.add(value)?;
@@ -152,7 +131,7 @@ impl<'r> Reading<'r> {
     }
 
     /// `ipBlocks`, `source.ip`: only where the TCP peer is known from somewhere no client can write.
-    pub(super) fn source_ip(&mut self, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn source_ip(&self, node: &Node<'_>) -> Option<Test> {
         if !self.context.source_address {
             self.problems.error(
                 &node.at,
@@ -165,20 +144,15 @@ impl<'r> Reading<'r> {
         self.addresses(Address::Source, node)
     }
 
-    pub(super) fn remote_ip(&mut self, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn remote_ip(&self, node: &Node<'_>) -> Option<Test> {
         self.addresses(Address::Remote, node)
     }
 
-    pub(super) fn destination_ip(&mut self, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn destination_ip(&self, node: &Node<'_>) -> Option<Test> {
         self.addresses(Address::Destination, node)
     }
 
-    fn peer(&mut self, set: PeerSet) -> Test {
-        self.needs.peer = true;
-        Test::Peer(set)
-    }
-
-    pub(super) fn principals(&mut self, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn principals(&self, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, |value| {
             // A star in the trust domain is for aliases (docs/semantics.md, "Trust domain aliases");
             // elsewhere only first or last.
@@ -192,15 +166,15 @@ impl<'r> Reading<'r> {
         })?;
         let values = expand_principals(&values, &self.trust_domains());
         let set = PeerSet::principals(values.iter().map(String::as_str));
-        Some(self.peer(set))
+        Some(Test::Peer(set))
     }
 
-    pub(super) fn namespaces(&mut self, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn namespaces(&self, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, |_| Ok(()))?;
-        Some(self.peer(PeerSet::namespaces(values)))
+        Some(Test::Peer(PeerSet::namespaces(values)))
     }
 
-    pub(super) fn service_accounts(&mut self, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn service_accounts(&self, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, |value| self.check_account(value))?;
         if values.len() > ACCOUNTS {
             let found = values.len();
@@ -209,7 +183,7 @@ impl<'r> Reading<'r> {
             return None;
         }
         let home = self.namespace.clone().unwrap_or_default();
-        Some(self.peer(PeerSet::service_accounts(values, &home)))
+        Some(Test::Peer(PeerSet::service_accounts(values, &home)))
     }
 
     fn check_account(&self, value: &str) -> Result<(), String> {
@@ -235,7 +209,7 @@ impl<'r> Reading<'r> {
     }
 
     /// `trustDomains`, where Istio refuses a slash.
-    pub(super) fn trust_domain_field(&mut self, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn trust_domain_field(&self, node: &Node<'_>) -> Option<Test> {
         for item in node.list(self.problems)? {
             if item.value.as_str().is_some_and(|text| text.contains('/')) {
                 return item.expected("a trust domain, which holds no `/`", self.problems);
@@ -244,7 +218,7 @@ impl<'r> Reading<'r> {
         self.trust_domain(node)
     }
 
-    pub(super) fn trust_domain(&mut self, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn trust_domain(&self, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, |value| {
             let stars = value.matches('*').count();
             let outside = value.starts_with('*') || value.ends_with('*');
@@ -266,10 +240,10 @@ impl<'r> Reading<'r> {
             }
         }
         let set = PeerSet::trust_domains(expanded);
-        Some(self.peer(set))
+        Some(Test::Peer(set))
     }
 
-    pub(super) fn request_principals(&mut self, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn request_principals(&self, node: &Node<'_>) -> Option<Test> {
         for item in node.list(self.problems)? {
             if let Some(value) = item.value.as_str().filter(|value| has_literal_star(value)) {
                 self.problems.warning(
@@ -284,12 +258,10 @@ impl<'r> Reading<'r> {
 
     /// `experimental.envoy.filters.*`: `[v]` is about a list, `v` about a string (docs/semantics.md,
     /// "Conditions").
-    pub(super) fn metadata(&mut self, filter: &str, key: &str, node: &Node<'_>) -> Option<Test> {
+    pub(super) fn metadata(&self, filter: &str, key: &str, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, |value| check_stars(trimmed(value).unwrap_or(value)))?;
         let (lists, texts): (Vec<_>, Vec<_>) =
             values.into_iter().partition(|v| trimmed(v).is_some());
-        let wanted = (filter.to_owned(), key.to_owned());
-        self.needs.metadata.push(wanted);
         Some(Test::Metadata {
             filter: filter.to_owned(),
             key: key.to_owned(),

@@ -10,17 +10,17 @@ use crate::decide::{Session, decide};
 const NOW: u64 = 1_700_000_000;
 const SECRET: &[u8] = b"01234567890123456789012345678901";
 
-fn policy(edit: impl FnOnce(&mut Value)) -> Policy {
+fn policy(edit: impl FnOnce(&mut Value)) -> Compiled {
     let mut configuration = json!({ "jwtRules": [{
         "issuer": "idp", "name": "corp", "algorithms": ["HS256"], "fromParams": ["t"],
         "fromHeaders": [{ "name": "authorization", "prefix": "Bearer " }],
         "jwks": { "keys": [{ "kty": "oct", "kid": "one", "k": encode(SECRET) }] },
     }]});
     edit(&mut configuration);
-    Policy::from_value(&configuration).unwrap().policy
+    load::from_value(&configuration).unwrap().policy
 }
 
-use crate::config::Policy;
+use crate::{Compiled, load};
 
 fn encode(bytes: &[u8]) -> String {
     use base64::Engine as _;
@@ -52,7 +52,7 @@ fn request(path: &[u8], lines: &[(&str, &[u8])]) -> Request {
     Request { headers, ..Request::default() }
 }
 
-fn written(policy: &Policy, request: &Request) -> (Level, Map<String, Value>) {
+fn written(policy: &Compiled, request: &Request) -> (Level, Map<String, Value>) {
     let decision = decide(policy, request, NOW, &mut Session::portable());
     let circumstances = Circumstances {
         now: NOW,
@@ -240,7 +240,7 @@ fn wrong_fields_are_told() {
         ),
     ] {
         let configuration = json!({ "jwtRules": [], "decisionLog": log });
-        let problems = Policy::from_value(&configuration).unwrap_err();
+        let problems = load::from_value(&configuration).unwrap_err();
         assert!(problems.iter().any(|p| p.to_string() == expected), "{expected}: {problems:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use usher_core::decide::{Session, decide};
-use usher_core::{Policy, Request};
+use usher_core::{Request, load};
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
 use usher_tests::gate::Gate;
@@ -160,7 +160,7 @@ fn v_cases_of_time() {
         "issuer": I1, "jwks": mint::jwks([&*EC]), "requireExpiration": false, "clockSkew": "60s",
     });
     let config = json!({ "jwtRules": [rule] });
-    let policy = Policy::from_value(&config).unwrap().policy;
+    let policy = load::from_value(&config).unwrap().policy;
     let mut session = Session::portable();
     let mut reason = |claims: &Value, now: u64| {
         let line = format!("Bearer {}", EC.token(claims));
@@ -229,14 +229,14 @@ fn v_cases_of_key_sets() {
         ("V17: a-curve-is-named", mint::with(&EC.jwk(), "crv", Value::Null), "`crv` is missing"),
     ] {
         let rule = json!({ "issuer": I1, "jwks": { "keys": [jwk] } });
-        let problems = Policy::from_value(&json!({ "jwtRules": [rule] })).unwrap_err();
+        let problems = load::from_value(&json!({ "jwtRules": [rule] })).unwrap_err();
         let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert!(
             texts.iter().any(|t| t.contains("expected at least one usable key")),
             "{id}: {texts:?}"
         );
         let beside = json!({ "issuer": I1, "jwks": { "keys": [jwk, ED.jwk()] } });
-        let loaded = Policy::from_value(&json!({ "jwtRules": [beside] })).unwrap();
+        let loaded = load::from_value(&json!({ "jwtRules": [beside] })).unwrap();
         let texts: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         assert!(texts.iter().any(|text| text.contains(why)), "{id}: {texts:?}");
     }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use usher_core::{Policy, Session, decide};
+use usher_core::{Compiled, Session, decide, load};
 use usher_tests::mint::Key;
 use usher_tests::verdict::{Ask as _, Core, NOW, claims, get, rule};
 
@@ -97,8 +97,7 @@ fn negated(n: &[u8], s: &[u8]) -> Vec<u8> {
 // base64 many spellings; lists and caches keyed by its text can be evaded.
 #[test]
 fn another_spelling_of_a_token_is_another_token_or_none() {
-    let policy =
-        Policy::from_value(&serde_json::json!({ "jwtRules": [rule(&KEY)] })).unwrap().policy;
+    let policy = load::from_value(&serde_json::json!({ "jwtRules": [rule(&KEY)] })).unwrap().policy;
     // One session, as a worker has it: what it remembers must not be met by another spelling.
     let mut session = Session::portable();
     let mut code =
@@ -151,7 +150,7 @@ fn another_spelling_of_a_token_is_another_token_or_none() {
 fn a_remembered_verdict_is_never_anothers() {
     use serde_json::{Value, json};
     use usher_tests::verdict::with;
-    let policy = |configuration: Value| Policy::from_value(&configuration).unwrap().policy;
+    let policy = |configuration: Value| load::from_value(&configuration).unwrap().policy;
     let rule = rule(&KEY);
     let scoped = json!([{ "name": "p", "rules": [{
         "to": [{ "operation": { "paths": ["/write"] } }],
@@ -189,7 +188,7 @@ fn a_remembered_verdict_is_never_anothers() {
     .map(|(what, rule, expected)| (what, policy(json!({ "jwtRules": [rule] })), expected));
     let good = KEY.token(&with(&claims(), "scope", "read"));
     let mut session = Session::portable();
-    let mut code = |policy: &Policy, path: &str, now: u64| {
+    let mut code = |policy: &Compiled, path: &str, now: u64| {
         decide(policy, &get(path).bearer(&good), now, &mut session).reason()
     };
     for _ in 0..2 {

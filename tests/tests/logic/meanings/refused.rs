@@ -188,7 +188,7 @@ fn a_request_that_waits_holds_no_token() {
     for (forward, mode) in [(false, "enforce"), (true, "enforce"), (false, "dryRun")] {
         let mut fields = configuration(forward);
         fields["mode"] = json!(mode);
-        let policy = usher_core::Policy::from_value(&fields).unwrap().policy;
+        let policy = usher_core::load::from_value(&fields).unwrap().policy;
         for at in PLACES {
             let ask = place(get("/"), at, &token).header("x_user", "forged");
             let pending = usher_core::decide::while_pending(&policy, &ask).applied(&ask);

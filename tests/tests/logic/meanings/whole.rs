@@ -1,7 +1,7 @@
 //! The configuration as a whole.
 
 use serde_json::{Value, json};
-use usher_core::{Decision, Policy};
+use usher_core::{Decision, load};
 use usher_tests::verdict::{get, problems, rule};
 
 use super::KEY;
@@ -14,7 +14,7 @@ fn an_empty_configuration_is_an_error() {
     for text in
         ["", " \n", "{}", r#"{"jwtRules":[]}"#, r#"{"jwtRules":null}"#, r#"{"mode":"dryRun"}"#]
     {
-        let problems = Policy::from_json(text.as_bytes()).unwrap_err();
+        let problems = load::from_json(text.as_bytes()).unwrap_err();
         let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(told, [NOTHING], "{text:?}");
     }

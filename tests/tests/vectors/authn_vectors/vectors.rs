@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
-use usher_core::config::Loaded;
 use usher_core::decide::{Session, decide};
-use usher_core::{Policy, Request};
+use usher_core::load::Loaded;
+use usher_core::{Compiled, Request, load};
 use usher_tests::vectors;
 
 /// A moment of November 2026, when the answers were measured: after every `exp` of an expired token
@@ -94,7 +94,7 @@ fn cases(scenario: &Value, session: &mut Session) -> Vec<Case> {
 }
 
 /// The pluginConfig that these rules stand for.
-fn policy(rules: &[Value]) -> Policy {
+fn policy(rules: &[Value]) -> Compiled {
     let jwks = jwks();
     let with_keys = rules.iter().map(|rule| {
         let mut rule = rule.clone();
@@ -104,7 +104,7 @@ fn policy(rules: &[Value]) -> Policy {
     });
     let rules: Vec<Value> = with_keys.collect();
     let config = json!({ "jwtRules": rules, "missingToken": "allow" });
-    let Loaded { policy, .. } = Policy::from_value(&config).unwrap_or_else(|problems| {
+    let Loaded { policy, .. } = load::from_value(&config).unwrap_or_else(|problems| {
         panic!("a configuration that Istio takes is refused: {problems:?}: {config}")
     });
     policy
@@ -141,7 +141,7 @@ fn native(measured: &Value) -> Answer {
     }
 }
 
-fn usher(case: &Case, policy: &Policy, session: &mut Session) -> Answer {
+fn usher(case: &Case, policy: &Compiled, session: &mut Session) -> Answer {
     let pseudo = [
         (":method", case.method.as_str()),
         (":path", case.path.as_str()),

@@ -5,7 +5,7 @@
 //! refuses, whatever may mean the same matches too: `{*}` and `{**}` take any byte, `_` in a header's name
 //! is `-`, a host is meant with and without its port and the dot behind its name. All else stays.
 
-use crate::policy::Action;
+use super::Action;
 
 /// What a match of a value does to a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

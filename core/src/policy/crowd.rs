@@ -1,11 +1,12 @@
 //! Where more keys fit one token than are tried for it (`limits.signatureChecks`): worth a word, since a token of the
 //! last of them may be refused.
 
-use super::{JwtRule, JwtRules};
+use std::rc::Rc;
+
+use super::{Issuers, JwtRule, Keys};
 use crate::crypto::Algorithm;
 use crate::hash::FastSet;
-use crate::jwks::{Fit, Turn};
-use crate::remote::Ring;
+use crate::jwks::{Fit, KeySet, Turn};
 
 /// More keys of one algorithm than are tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,25 +33,27 @@ impl Crowd {
     }
 }
 
+/// The keys of a rule, as far as they are known.
+pub type Known<'k> = &'k dyn Fn(&Keys) -> Option<Rc<KeySet>>;
+
 /// The worst of each issuer's algorithms, as far as its keys are known.
-pub fn crowds(rules: &JwtRules, ring: &Ring) -> Vec<Crowd> {
-    let budget = rules.signature_checks;
-    let all = rules.rules.iter().filter_map(|rule| rule.keys.known(ring));
+pub fn crowds(rules: &[JwtRule], issuers: &Issuers, budget: usize, known: Known<'_>) -> Vec<Crowd> {
+    let all = rules.iter().filter_map(|rule| known(&rule.keys));
     if all.map(|set| set.keys().len()).sum::<usize>() <= budget {
         return Vec::new();
     }
-    let any = Group::of(rules, &rules.any_issuer, None, ring);
+    let any = Group::of(rules, &issuers.any, None, known);
     let mut crowds = Vec::new();
     // In file order: each issuer's with its first rule.
-    for (index, rule) in rules.rules.iter().enumerate() {
+    for (index, rule) in rules.iter().enumerate() {
         let indices = match &rule.issuer {
-            Some(issuer) => rules.by_issuer.get(issuer),
-            None => Some(&rules.any_issuer),
+            Some(issuer) => issuers.named.get(issuer),
+            None => Some(&issuers.any),
         };
         let Some(indices) = indices.filter(|indices| indices.first() == Some(&index)) else {
             continue;
         };
-        let own = rule.issuer.as_ref().map(|_| Group::of(rules, indices, Some(&any), ring));
+        let own = rule.issuer.as_ref().map(|_| Group::of(rules, indices, Some(&any), known));
         crowds.extend(own.as_ref().unwrap_or(&any).worst(index, budget));
     }
     crowds
@@ -73,14 +76,14 @@ struct Count {
 
 impl Group {
     /// The keys of these rules, and of those for any issuer.
-    fn of(rules: &JwtRules, indices: &[usize], any: Option<&Self>, ring: &Ring) -> Self {
+    fn of(rules: &[JwtRule], indices: &[usize], any: Option<&Self>, known: Known<'_>) -> Self {
         let mut group = Self {
             counts: any.map(|any| any.counts.clone()).unwrap_or_default(),
             most_of_a_kid: any.map_or(0, |any| any.most_of_a_kid),
             ..Self::default()
         };
-        for rule in indices.iter().filter_map(|index| rules.rules.get(*index)) {
-            let Some(set) = rule.keys.known(ring) else { continue };
+        for rule in indices.iter().filter_map(|index| rules.get(*index)) {
+            let Some(set) = known(&rule.keys) else { continue };
             // At worst the sets share that `kid`.
             group.most_of_a_kid = group.most_of_a_kid.saturating_add(set.most_of_a_kid());
             for key in set.keys() {

@@ -3,14 +3,25 @@
 //! Where a policy says what becomes of them, `missingToken` leaves it to that policy by default. So the
 //! idiom is read narrowly: what is no more than near it must not open a gate.
 
-use super::facts::Attribute;
+use super::attribute::Attribute;
 use super::rule::{Condition, Operand, Rule, Test};
 use super::values_from::{ValueSource, ValuesFrom};
+use super::{Action, AuthorizationPolicy};
+
+/// Whether a policy that is enforced says what becomes of callers without a token: an ALLOW policy, or a DENY rule that
+/// means them and nobody else.
+pub(crate) fn is_spoken_about(policies: &[AuthorizationPolicy]) -> bool {
+    policies.iter().filter(|policy| !policy.dry_run).any(|policy| match policy.action {
+        Action::Allow => true,
+        Action::Deny => policy.rules.iter().any(is_about_it_alone),
+        Action::Audit => false,
+    })
+}
 
 /// Whether the rule means callers without a token and nobody else: every `from` says
 /// `notRequestPrincipals: ["*"]`, or a `when` says the same of `request.auth.principal`. A rule that also
 /// asks for something in a token matches nobody, and is about nobody.
-pub(super) fn is_about_it_alone(rule: &Rule) -> bool {
+fn is_about_it_alone(rule: &Rule) -> bool {
     let rules_out = |operand: &Operand| operand.iter().any(rules_out_every_token);
     let asks = |operand: &Operand| operand.iter().any(asks_for_a_token);
     let every_source = !rule.from.is_empty() && rule.from.iter().all(rules_out);

@@ -1,0 +1,36 @@
+//! pluginConfig -> [`Compiled`], or what is wrong with it: [`config`] reads, [`Compiled::new`] makes ready.
+
+use crate::codec::json::Value;
+use crate::compiled::Compiled;
+use crate::config::{self, InvalidConfig, Parsed};
+
+/// A configuration that was read and made ready.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What is in force from now on.
+    pub policy: Compiled,
+    /// What is legal and perhaps not meant.
+    pub warnings: Vec<InvalidConfig>,
+}
+
+/// Loads a pluginConfig as Envoy hands it over.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn from_json(text: &[u8]) -> Result<Loaded, Vec<InvalidConfig>> {
+    config::from_json(text).map(Loaded::from)
+}
+
+/// Loads a pluginConfig that is a JSON value already.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn from_value(value: &Value) -> Result<Loaded, Vec<InvalidConfig>> {
+    config::from_value(value).map(Loaded::from)
+}
+
+impl From<Parsed> for Loaded {
+    fn from(Parsed { config, warnings }: Parsed) -> Self {
+        Self { policy: Compiled::new(config), warnings }
+    }
+}

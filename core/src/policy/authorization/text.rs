@@ -1,0 +1,108 @@
+//! Istio's forms of a text value: exact, `prefix*`, `*suffix`, `*`.
+//!
+//! Source: istio/istio pilot/pkg/security/authz/matcher/string.go; docs/semantics.md, "How a value
+//! matches". Nothing is compiled to a regex.
+
+use crate::hash::{FastSet, length_bit};
+use crate::prefix_tree::{Direction, PrefixTree};
+
+/// What a lone `*` accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Star {
+    /// Whatever is there, the empty text too (headers, hosts, methods: Envoy `present_match`).
+    Present,
+    /// The regex `.+`: at least one character, no line feed, valid UTF-8.
+    Filled,
+}
+
+/// One form of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form<'v> {
+    Any,
+    Exact(&'v str),
+    Prefix(&'v str),
+    Suffix(&'v str),
+}
+
+/// The form of a value, checked in Istio's order; a further `*` is itself.
+pub(crate) fn form(value: &str) -> Form<'_> {
+    if value == "*" {
+        Form::Any
+    } else if let Some(suffix) = value.strip_prefix('*') {
+        Form::Suffix(suffix)
+    } else if let Some(prefix) = value.strip_suffix('*') {
+        Form::Prefix(prefix)
+    } else {
+        Form::Exact(value)
+    }
+}
+
+/// Values, any of which may match.
+#[derive(Clone, Debug)]
+pub(crate) struct TextSet {
+    pub(crate) any: Option<Star>,
+    pub(crate) exact: FastSet<Box<[u8]>>,
+    /// Which lengths the exact ones have, a bit each.
+    pub(crate) lengths: u64,
+    pub(crate) prefixes: Affixes,
+    pub(crate) suffixes: Affixes,
+}
+
+impl Default for TextSet {
+    fn default() -> Self {
+        let (prefixes, suffixes) =
+            (Affixes::new(Direction::Forward), Affixes::new(Direction::Backward));
+        Self { any: None, exact: FastSet::default(), lengths: 0, prefixes, suffixes }
+    }
+}
+
+impl TextSet {
+    /// Compiles values.
+    pub(crate) fn new<'v>(values: impl IntoIterator<Item = &'v str>, star: Star) -> Self {
+        let mut set = Self::default();
+        for value in values {
+            match form(value) {
+                Form::Any => set.any = Some(star),
+                Form::Exact(text) => set.add_exact(text.as_bytes()),
+                Form::Prefix(text) => set.add_prefix(text.as_bytes()),
+                Form::Suffix(text) => set.suffixes.add(text.as_bytes()),
+            }
+        }
+        set
+    }
+
+    pub(crate) fn add_any(&mut self, star: Star) {
+        self.any = Some(star);
+    }
+
+    pub(crate) fn add_exact(&mut self, text: &[u8]) {
+        self.lengths |= length_bit(text);
+        self.exact.insert(text.into());
+    }
+
+    pub(crate) fn add_prefix(&mut self, text: &[u8]) {
+        self.prefixes.add(text);
+    }
+
+    pub(crate) fn exact_texts(&self) -> impl Iterator<Item = &[u8]> {
+        self.exact.iter().map(AsRef::as_ref)
+    }
+}
+
+/// Prefixes or suffixes: one walk along a text, however many there are.
+#[derive(Clone, Debug)]
+pub(crate) struct Affixes {
+    pub(crate) tree: PrefixTree,
+    pub(crate) texts: FastSet<Box<[u8]>>,
+}
+
+impl Affixes {
+    fn new(direction: Direction) -> Self {
+        Self { tree: PrefixTree::new(direction), texts: FastSet::default() }
+    }
+
+    fn add(&mut self, text: &[u8]) {
+        self.tree.add(text, 0);
+        self.texts.insert(text.into());
+    }
+}
