@@ -123,8 +123,7 @@ fn play(
             assert!(proxy.status(id).is_some(), "{what} was not answered");
         }
     }
-    let calls = calls.borrow().clone();
-    calls
+    calls.borrow().clone()
 }
 
 #[test]
