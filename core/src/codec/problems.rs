@@ -341,7 +341,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at_checked(digits)?;
-        let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at_checked(unit)?;
         let nanoseconds = match unit {
             "h" => 3_600_000_000_000,
@@ -383,11 +383,20 @@ mod tests {
 
     #[test]
     fn durations_are_istios() {
-        for (text, seconds) in [("5s", 5.0), ("1h30m", 5400.0), ("0s", 0.0), ("100ms", 0.1)] {
+        for (text, seconds) in [
+            ("5s", 5.0),
+            ("1h30m", 5400.0),
+            ("0s", 0.0),
+            ("100ms", 0.1),
+            // Go's ParseDuration takes a number without a whole part behind a unit too.
+            (".5s", 0.5),
+            ("1m.5s", 60.5),
+            ("5.s", 5.0),
+        ] {
             let found = read(&format!("\"{text}\""), |n, p| n.duration(p)).unwrap();
             assert_eq!(found, Duration::from_secs_f64(seconds), "{text}");
         }
-        for text in ["5", "s", "", "5 s", "-5s", "5d", "1..5s"] {
+        for text in ["5", "s", "", "5 s", "-5s", "5d", "1..5s", "1m.s", ".s", "1m."] {
             assert!(read(&format!("\"{text}\""), |n, p| n.duration(p)).is_err(), "{text}");
         }
     }
