@@ -218,6 +218,10 @@ differential: wasm envoy ## native filters and Usher on generated policies and r
 	$(RUN_ENV) PAIRS="$(or $(PAIRS),20000)" SEED="$(SEED)" \
 		cargo test $(LOCKED) --workspace --test e2e -- differential:: --nocapture
 
+.PHONY: fuzz
+fuzz: ## random inputs, by libFuzzer: each target for SECONDS=60, or the one of T=path; what fails stays below target/fuzz/crashes
+	tools/fuzz $(or $(SECONDS),60) $(T)
+
 .PHONY: authorization-cost
 authorization-cost: ## instructions a request among 5 rules and among 5,000 (valgrind counts them)
 	cargo run $(LOCKED) --release --package usher-core --example authorization_cost

@@ -1,0 +1,117 @@
+//! A decision on whatever a client can send, against what must hold of each.
+//!
+//! A case that is written down is a request, `now`, and a `config`: the number of one of [`configs::all`], or a configuration in
+//! which `"$jwks"` stands for the keys that sign. A token in a header is a piece
+//! `{"token": "k1", "header": "{..}", "payload": "{..}"}`.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::draw::Draw;
+use crate::mint::{self, Signer};
+use crate::subject::{Config, InvalidConfig, Request, Session, config_of_value};
+use crate::written;
+
+mod configs;
+mod invariants;
+mod requests;
+
+pub(crate) use configs::all as all_configs;
+pub(crate) use requests::NOW;
+
+/// A configuration, read once.
+pub(crate) struct Subject {
+    pub(crate) json: Value,
+    pub(crate) config: Config,
+    /// A session that other cases have used before.
+    pub(crate) used: RefCell<Session>,
+}
+
+impl Subject {
+    fn new(json: Value) -> Result<Self, Vec<InvalidConfig>> {
+        let (config, _) = config_of_value(&json)?;
+        Ok(Self { json, config, used: RefCell::new(Session::portable()) })
+    }
+}
+
+thread_local! {
+    static SUBJECTS: Vec<Subject> = configs::all().into_iter().map(|json| Subject::new(json).unwrap()).collect();
+}
+
+/// A request, and the tokens that somebody whose keys are known has signed for it.
+pub(crate) struct Case {
+    pub(crate) now: u64,
+    pub(crate) request: Request,
+    pub(crate) signed: Vec<String>,
+    /// How the case is written down, but for the configuration.
+    written: Option<Value>,
+}
+
+pub(crate) fn run(data: &[u8]) {
+    if let Some(mut draw) = Draw::of(data) {
+        SUBJECTS.with(|subjects| {
+            let number = draw.below(subjects.len());
+            let case = requests::case(&mut draw);
+            invariants::check(&subjects[number], &case, &number.into());
+        });
+    } else if let Some(written) = written::case(data) {
+        written_down(&written).unwrap_or_default();
+    }
+}
+
+fn written_down(written: &Value) -> Option<()> {
+    let mut signed = Vec::new();
+    let request = written::request(written, &mut |piece| {
+        let text = |name: &str| piece.get(name).and_then(Value::as_str);
+        let signer = Signer::named(text("token")?)?;
+        let header = text("header").map(str::to_owned);
+        let header = header.unwrap_or_else(|| format!(r#"{{"alg":"{}"}}"#, signer.algorithm()));
+        let token = signer.token(&header, text("payload")?);
+        if signer.is_known() {
+            signed.push(token.clone());
+        }
+        Some(token.into_bytes())
+    })?;
+    let now = written.get("now").and_then(Value::as_u64).unwrap_or(NOW);
+    let case = Case { now, request, signed, written: Some(written.clone()) };
+    match written.get("config")? {
+        Value::Number(number) => SUBJECTS.with(|subjects| {
+            let subject = subjects.get(usize::try_from(number.as_u64()?).ok()?)?;
+            invariants::check(subject, &case, &Value::Null);
+            Some(())
+        }),
+        config => {
+            let mut json = config.clone();
+            for rule in json.get_mut("jwtRules").and_then(Value::as_array_mut).into_iter().flatten()
+            {
+                if rule.get("jwks") == Some(&json!("$jwks")) {
+                    rule["jwks"] = mint::jwks();
+                }
+            }
+            invariants::check(&Subject::new(json).ok()?, &case, &Value::Null);
+            Some(())
+        }
+    }
+}
+
+impl Case {
+    /// The case as it is written down. Tokens stand there as they are, since what signs them is no secret.
+    fn shown(&self, config: &Value) -> String {
+        let mut case = self.written.clone().unwrap_or_else(|| written::print(&self.request));
+        if self.written.is_none() {
+            case["now"] = json!(self.now);
+            case["config"] = config.clone();
+            // To be made pieces of, by hand.
+            let parts = |token: &String| -> Vec<String> {
+                let decoded = token.split('.').take(2).filter_map(mint::unbase64url);
+                decoded.map(|part| String::from_utf8_lossy(&part).into_owned()).collect()
+            };
+            let signed: BTreeMap<&String, Vec<String>> =
+                self.signed.iter().map(|token| (token, parts(token))).collect();
+            case["signed"] = json!(signed);
+        }
+        case.to_string()
+    }
+}

@@ -1,0 +1,64 @@
+//! What must hold for any input.
+//!
+//! A [`Target`] is an ordinary function of bytes, which panics where something does not hold. libFuzzer calls it with bytes that it
+//! changes until they lead to new code (`make fuzz`); a test calls it with the inputs of `corpus/<target>`, among them each that
+//! once broke it.
+//!
+//! What an input means depends on its first byte. Below [`draw::PLANS`] it is a plan: a case is drawn with the bytes that follow,
+//! so that most cases have a meaning. Anything else is a case as a person writes it, which stays the same when the drawing
+//! changes: a failure of a plan prints its case in that form.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a target fails by a panic"
+)]
+
+mod authorize;
+mod compact;
+mod config;
+mod decide;
+mod draw;
+mod json;
+mod jwks;
+mod mint;
+mod path;
+mod pieces;
+mod remote;
+mod subject;
+mod words;
+mod written;
+
+/// Something that any input is given to.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name, and that of its folder in `corpus/`.
+    pub name: &'static str,
+    /// Panics where something does not hold.
+    pub run: fn(&[u8]),
+}
+
+/// All of them. A new one needs a module, a row here, a folder in `corpus/`, and its name in the nightly workflow.
+pub const TARGETS: &[Target] = &[
+    Target { name: "authorize", run: authorize::run },
+    Target { name: "compact", run: compact::run },
+    Target { name: "config", run: config::run },
+    Target { name: "decide", run: decide::run },
+    Target { name: "json", run: json::run },
+    Target { name: "jwks", run: jwks::run },
+    Target { name: "path", run: path::run },
+    Target { name: "pieces", run: pieces::run },
+    Target { name: "remote", run: remote::run },
+];
+
+/// The target of this name.
+pub fn target(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}
+
+#[cfg(test)]
+mod tests;

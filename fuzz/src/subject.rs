@@ -1,0 +1,95 @@
+//! What is fuzzed: all that the targets call of the core.
+
+use serde_json::Value;
+
+use usher_core::authorize;
+
+pub(crate) use usher_core::authorize::{Judgement, Verdict};
+pub(crate) use usher_core::claims::{Claims, Identity};
+pub(crate) use usher_core::codec::json::parse as strict_json;
+pub(crate) use usher_core::codec::problems::{InvalidConfig, Node, Problems};
+pub(crate) use usher_core::codec::redaction;
+pub(crate) use usher_core::compact::{Compact, parse as parse_compact};
+pub(crate) use usher_core::config::Policy as Config;
+pub(crate) use usher_core::crypto::portable::Portable;
+pub(crate) use usher_core::crypto::spki;
+pub(crate) use usher_core::crypto::{Algorithm, Key, SignatureEngine};
+pub(crate) use usher_core::decide::{Decision, Session, Trace};
+pub(crate) use usher_core::jwks::{KeySet, Origin, Published};
+pub(crate) use usher_core::path::normalize;
+pub(crate) use usher_core::policy::{
+    Emit, JwksLocation, Location, Normalization, PeerIdentity, Prefix, Remote, Selection, Source,
+    Terms, TokenLimits, TokenLocation,
+};
+pub(crate) use usher_core::remote::{
+    Answer, Event, Fault, MOST_BYTES, Moment, Record, Step, Worker, look_after,
+};
+pub(crate) use usher_core::request::{
+    Connection, MetadataValue, Metadatum, Peer, Request, certificate, metadata, peer,
+};
+pub(crate) use usher_core::token::Locations;
+
+/// A configuration, and what it is warned of.
+pub(crate) type Read = (Config, Vec<InvalidConfig>);
+
+pub(crate) fn config_of_text(text: &[u8]) -> Result<Read, Vec<InvalidConfig>> {
+    Config::from_json(text).map(|loaded| (loaded.policy, loaded.warnings))
+}
+
+pub(crate) fn config_of_value(value: &Value) -> Result<Read, Vec<InvalidConfig>> {
+    Config::from_value(value).map(|loaded| (loaded.policy, loaded.warnings))
+}
+
+pub(crate) fn decide(
+    config: &Config,
+    request: &Request,
+    now: u64,
+    session: &mut Session,
+) -> Decision {
+    usher_core::decide(config, request, now, session)
+}
+
+/// What the policies say of a request, as a decision asks them.
+pub(crate) fn judge(config: &Config, request: &Request, identity: Option<&Identity>) -> Judgement {
+    authorize::judge(&config.authorization, request, identity)
+}
+
+/// The names of the rules that match, by one look at each.
+pub(crate) fn matching(
+    config: &Config,
+    request: &Request,
+    identity: Option<&Identity>,
+) -> Vec<String> {
+    let rules = authorize::survey(&config.authorization, request, identity);
+    rules.into_iter().filter(|rule| rule.miss.is_none()).map(|rule| rule.name).collect()
+}
+
+/// The line of the decision log, where each decision has one.
+pub(crate) fn log_line(
+    config: &Config,
+    request: &Request,
+    decision: &Decision,
+    now: u64,
+) -> String {
+    use usher_core::observe::decision_log::{Circumstances, line};
+    let mut log = config.decision_log.clone();
+    log.emit = Emit::All;
+    let circumstances = Circumstances {
+        now,
+        generation: 1,
+        process_key: b"0123456789abcdef",
+        ..Circumstances::default()
+    };
+    line(&log, request, decision, &circumstances)
+}
+
+pub(crate) use usher_core::observe::decision_log::LINE_BYTES;
+
+/// The trailers that go on.
+pub(crate) fn trailers(
+    config: &Config,
+    trailers: &[(Vec<u8>, Vec<u8>)],
+) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let request = Request { headers: trailers.to_vec(), ..Request::default() };
+    usher_core::trailers::edits(config, trailers.to_vec()).applied(&request).headers
+}

@@ -1,0 +1,51 @@
+//! Each target runs through its corpus.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::TARGETS;
+
+/// Far more than any input takes, and far less than one takes whose cost is quadratic.
+const LONGEST: Duration = Duration::from_secs(10);
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn entries(folder: &Path) -> BTreeSet<PathBuf> {
+    let read = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    read.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "what takes long has failed")]
+fn nothing_in_the_corpus_breaks_anything() {
+    let corpus = repository().join("fuzz/corpus");
+    for target in TARGETS {
+        let inputs = entries(&corpus.join(target.name));
+        assert!(!inputs.is_empty(), "no input for `{}`", target.name);
+        for input in inputs {
+            // Shown where the test fails.
+            println!("{}", input.display());
+            let data = fs::read(&input).unwrap();
+            let begin = Instant::now();
+            (target.run)(&data);
+            let took = begin.elapsed();
+            assert!(took < LONGEST, "{}: {took:?}", input.display());
+        }
+    }
+    let folders = entries(&corpus);
+    let names: BTreeSet<PathBuf> = TARGETS.iter().map(|t| corpus.join(t.name)).collect();
+    assert_eq!(folders, names, "a folder for each target, and for nothing else");
+}
+
+#[test]
+fn the_nightly_workflow_runs_every_target() {
+    let text = fs::read_to_string(repository().join(".github/workflows/nightly.yml")).unwrap();
+    let list = text.lines().find_map(|line| line.trim().strip_prefix("target: [")).unwrap();
+    let names: Vec<&str> = list.trim_end_matches(']').split(", ").collect();
+    let expected: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+    assert_eq!(names, expected);
+}
