@@ -334,9 +334,19 @@ fn quantifier(object: &Object<'_>, has_sources: bool, problems: &Problems) -> Qu
 fn all_values(node: &Node<'_>, key: &Key, reading: &Reading<'_>) -> Vec<Test> {
     let items = node.list(reading.problems).unwrap_or_default();
     let one = |item: &Node<'_>| {
+        // Read as a list of one, which the configuration does not have: problems stand at the value's own place.
         let list = crate::codec::json::Value::Array(vec![item.value.clone()]);
-        // The value's own place, not the place in the list of one.
-        key.test(reading, &Node { at: item.at.clone(), value: &list })
+        let found = Problems::default();
+        let test = key.test(&mut reading.noting(&found), &Node::root(&list));
+        let at = |at: &str| item.at.clone() + at.strip_prefix("[0]").unwrap_or(at);
+        let (errors, warnings) = found.into_parts();
+        for error in errors {
+            reading.problems.error(at(&error.at), error.problem);
+        }
+        for warning in warnings {
+            reading.problems.warning(at(&warning.at), warning.problem);
+        }
+        test
     };
     items.iter().filter_map(one).collect()
 }

@@ -33,6 +33,12 @@ impl<'r> Reading<'r> {
         Self { problems, namespace: None, context }
     }
 
+    /// The same, with problems noted elsewhere.
+    pub(super) fn noting<'s>(&'s mut self, problems: &'s Problems) -> Reading<'s> {
+        let Self { problems: _, namespace, needs, context } = self;
+        Reading { problems, namespace: namespace.clone(), needs, context }
+    }
+
     /// A list of texts, each checked; one bad value and there is no test.
     fn checked<'v>(
         &self,
