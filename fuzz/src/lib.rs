@@ -4,7 +4,7 @@
 //! changes until they lead to new code (`make fuzz`); a test calls it with the inputs of `corpus/<target>`, among them each that
 //! once broke it.
 //!
-//! What an input means depends on its first byte. Below [`draw::PLANS`] it is a plan: a case is drawn with the bytes that follow,
+//! What an input means depends on its first byte. Below 9 it is a plan: a case is drawn with the bytes that follow,
 //! so that most cases have a meaning. Anything else is a case as a person writes it, which stays the same when the drawing
 //! changes: a failure of a plan prints its case in that form.
 
