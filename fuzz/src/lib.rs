@@ -23,6 +23,10 @@ mod compact;
 mod config;
 mod decide;
 mod draw;
+#[expect(dead_code, unreachable_pub, reason = "it is the tests' own file, which use the rest")]
+#[path = "../../tests/src/fake_host.rs"]
+mod fake_host;
+mod filter;
 mod json;
 mod jwks;
 mod mint;
@@ -48,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "compact", run: compact::run },
     Target { name: "config", run: config::run },
     Target { name: "decide", run: decide::run },
+    Target { name: "filter", run: filter::run },
     Target { name: "json", run: json::run },
     Target { name: "jwks", run: jwks::run },
     Target { name: "path", run: path::run },

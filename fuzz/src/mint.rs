@@ -103,6 +103,13 @@ pub(crate) fn jwks() -> Value {
     ]})
 }
 
+/// The key set of these of the Ed25519 signers, without key ids.
+pub(crate) fn ed_jwks(signers: &[Signer]) -> Value {
+    let seed = |signer: &Signer| if *signer == Signer::Ed { 1 } else { 2 };
+    let key = |signer: &Signer| json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(ed_key(seed(signer)).pk.as_ref())});
+    json!({"keys": signers.iter().map(key).collect::<Vec<_>>()})
+}
+
 pub(crate) fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }

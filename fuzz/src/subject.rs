@@ -4,13 +4,13 @@ use serde_json::Value;
 
 use usher_core::authorize;
 
+pub(crate) use usher_core::Compiled as Config;
 pub(crate) use usher_core::authorize::{Judgement, Verdict};
 pub(crate) use usher_core::claims::{Claims, Identity};
 pub(crate) use usher_core::codec::json::parse as strict_json;
 pub(crate) use usher_core::codec::problems::{InvalidConfig, Node, Problems};
 pub(crate) use usher_core::codec::redaction;
 pub(crate) use usher_core::compact::{Compact, parse as parse_compact};
-pub(crate) use usher_core::config::Policy as Config;
 pub(crate) use usher_core::crypto::portable::Portable;
 pub(crate) use usher_core::crypto::spki;
 pub(crate) use usher_core::crypto::{Algorithm, Key, SignatureEngine};
@@ -33,11 +33,11 @@ pub(crate) use usher_core::token::Locations;
 pub(crate) type Read = (Config, Vec<InvalidConfig>);
 
 pub(crate) fn config_of_text(text: &[u8]) -> Result<Read, Vec<InvalidConfig>> {
-    Config::from_json(text).map(|loaded| (loaded.policy, loaded.warnings))
+    usher_core::load::from_json(text).map(|loaded| (loaded.policy, loaded.warnings))
 }
 
 pub(crate) fn config_of_value(value: &Value) -> Result<Read, Vec<InvalidConfig>> {
-    Config::from_value(value).map(|loaded| (loaded.policy, loaded.warnings))
+    usher_core::load::from_value(value).map(|loaded| (loaded.policy, loaded.warnings))
 }
 
 pub(crate) fn decide(

@@ -3,12 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use super::TARGETS;
-
-/// Far more than any input takes, and far less than one takes whose cost is quadratic.
-const LONGEST: Duration = Duration::from_secs(10);
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -20,7 +16,6 @@ fn entries(folder: &Path) -> BTreeSet<PathBuf> {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "what takes long has failed")]
 fn nothing_in_the_corpus_breaks_anything() {
     let corpus = repository().join("fuzz/corpus");
     for target in TARGETS {
@@ -30,10 +25,7 @@ fn nothing_in_the_corpus_breaks_anything() {
             // Shown where the test fails.
             println!("{}", input.display());
             let data = fs::read(&input).unwrap();
-            let begin = Instant::now();
             (target.run)(&data);
-            let took = begin.elapsed();
-            assert!(took < LONGEST, "{}: {took:?}", input.display());
         }
     }
     let folders = entries(&corpus);

@@ -337,7 +337,7 @@ fn all_values(node: &Node<'_>, key: &Key, reading: &Reading<'_>) -> Vec<Test> {
         // Read as a list of one, which the configuration does not have: problems stand at the value's own place.
         let list = crate::codec::json::Value::Array(vec![item.value.clone()]);
         let found = Problems::default();
-        let test = key.test(&mut reading.noting(&found), &Node::root(&list));
+        let test = key.test(&reading.noting(&found), &Node::root(&list));
         let at = |at: &str| item.at.clone() + at.strip_prefix("[0]").unwrap_or(at);
         let (errors, warnings) = found.into_parts();
         for error in errors {

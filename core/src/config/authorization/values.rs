@@ -34,9 +34,8 @@ impl<'r> Reading<'r> {
     }
 
     /// The same, with problems noted elsewhere.
-    pub(super) fn noting<'s>(&'s mut self, problems: &'s Problems) -> Reading<'s> {
-        let Self { problems: _, namespace, needs, context } = self;
-        Reading { problems, namespace: namespace.clone(), needs, context }
+    pub(super) fn noting<'s>(&'s self, problems: &'s Problems) -> Reading<'s> {
+        Reading { problems, namespace: self.namespace.clone(), context: self.context }
     }
 
     /// A list of texts, each checked; one bad value and there is no test.
