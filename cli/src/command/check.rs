@@ -20,17 +20,17 @@ use crate::{Exit, config, input, lint, manifest, style};
 ///
 /// A file holds one or more YAML documents, or JSON: a pluginConfig, or manifests (WasmPlugin,
 /// TrafficExtension, RequestAuthentication, AuthorizationPolicy), or an Envoy configuration with filters
-/// of Usher in it. In a manifest all is refused that Istio's own validation refuses. Warnings are about
-/// what is legal and dangerous.
+/// of Usher in it. In a manifest it refuses all that Istio's own validation refuses. Warnings are about
+/// valid but dangerous settings.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// YAML or JSON files, `-` for standard input
     #[arg(required = true, value_name = "F")]
     files: Vec<String>,
-    /// Let warnings fail, with exit status 2
+    /// Fail on warnings, with exit status 2
     #[arg(long)]
     strict: bool,
-    /// Also print who gets in without a token
+    /// Also print which requests pass without a token
     #[arg(long)]
     summary: bool,
     #[arg(long, value_enum, default_value_t)]

@@ -21,29 +21,29 @@ use crate::{Exit, config, input, output, report, style};
 /// Converts Istio's manifests or Envoy's filters to WasmPlugins, and WasmPlugins to Istio's manifests
 ///
 /// The files hold RequestAuthentications and AuthorizationPolicies, also as lists from `kubectl get -o
-/// yaml`, and best the workloads too (Deployments, StatefulSets, DaemonSets, Pods): each gets the
+/// yaml`, and preferably the workloads (Deployments, StatefulSets, DaemonSets, Pods): each gets the
 /// policies that istiod would give it. Or they hold an Envoy configuration with `jwt_authn` and `rbac`.
-/// What cannot be carried over is said on standard error, with exit status 2, and then no plugin is
-/// printed: half of a migration would let in whom the whole refuses. `--to istio` prints what is left.
+/// What cannot be carried over is reported on standard error, with exit status 2, and then no plugin is
+/// printed: half of a migration would allow what the whole denies. `--to istio` prints the rest.
 ///
-/// A plugin does not see what is not HTTP. Where Istio's policies close that, an AuthorizationPolicy whose
-/// name ends in `-http-only` is printed beside the plugin and goes on closing it: apply it too, and keep it.
-/// `--http-only` leaves it out, where nothing but HTTP comes.
+/// A plugin does not see traffic other than HTTP. Where Istio's policies deny that, an AuthorizationPolicy
+/// whose name ends in `-http-only` is printed beside the plugin and still denies it: apply it too, and keep
+/// it. `--http-only` omits it, where all traffic is HTTP.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// YAML or JSON files, `-` for standard input
     #[arg(required = true, value_name = "F")]
     files: Vec<String>,
-    /// What to make
+    /// The output
     #[arg(long, value_enum, default_value_t)]
     to: To,
-    /// The namespace whose policies hold in the whole mesh
+    /// The root namespace, whose policies apply to the whole mesh
     #[arg(long, value_name = "NS", default_value = "istio-system")]
     root_namespace: String,
-    /// A workload that is in no file: its namespace and its labels
+    /// A workload that no file has: its namespace and its labels
     #[arg(long, value_name = "NS/KEY=VALUE,..")]
     workload: Vec<String>,
-    /// The same for a gateway: its plugin is not for inbound traffic alone, which a gateway has none of
+    /// The same for a gateway, whose plugin has no `match`
     #[arg(long, value_name = "NS/KEY=VALUE,..")]
     gateway: Vec<String>,
     /// `url` of the WasmPlugins; default: a placeholder
@@ -52,10 +52,10 @@ pub(crate) struct Arguments {
     /// The mesh's trust domain, then its aliases; default: cluster.local
     #[arg(long, value_name = "TD")]
     trust_domain: Vec<String>,
-    /// The mesh's path normalisation; default: BASE
+    /// The mesh's path normalization; default: BASE
     #[arg(long, value_name = "MODE")]
     path_normalization: Option<String>,
-    /// Nothing but HTTP comes to the workloads, so that no policy need guard what is none
+    /// All traffic of the workloads is HTTP, so that no policy for other traffic is needed
     #[arg(long)]
     http_only: bool,
     #[arg(long, value_enum, default_value_t)]

@@ -13,16 +13,16 @@ use super::Format;
 use crate::style::{BAD, GOOD, one_line};
 use crate::{Exit, config, report, style};
 
-/// Says what two configurations mean differently
+/// Compares two configurations by meaning
 ///
-/// Exit status 0: they mean the same, 2: they do not. With --requests also which recorded requests
-/// would be decided differently.
+/// Exit status 0: they mean the same, 2: they do not. With --requests it also prints which recorded
+/// requests would be decided differently.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The configuration as it was
+    /// The old configuration
     #[arg(value_name = "A")]
     before: String,
-    /// The configuration as it is to be
+    /// The new configuration
     #[arg(value_name = "B")]
     after: String,
     /// Recorded decisions, lines of the decision log (also with Envoy's prefix); `-` for standard input

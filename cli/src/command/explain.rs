@@ -19,7 +19,7 @@ use crate::request::Flags;
 use crate::style::{BAD, FAINT, GOOD, one_line};
 use crate::{Exit, config, report, request, style};
 
-/// Says what happens to a request, and why
+/// Explains the decision on a request
 ///
 /// Exit status 0: allowed, 2: denied; with --requests 0 once all are answered.
 #[derive(Args)]
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     requests: Option<String>,
     #[command(flatten)]
     request: Flags,
-    /// Also say of every rule whether it matches, and why not
+    /// Also print for every rule whether it matches, and why not
     #[arg(long)]
     rules: bool,
     #[arg(long, value_enum, default_value_t)]

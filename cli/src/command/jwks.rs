@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 
 use crate::Exit;
 
-/// Fetches a key set, or shows what one is worth
+/// Fetches or inspects a JWKS
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -8,11 +8,11 @@ use crate::{Exit, schema};
 
 /// Prints the JSON Schema of a pluginConfig
 ///
-/// An editor with a YAML language server takes it by the first line of a file:
+/// An editor with a YAML language server reads it from the first line of a file:
 /// `# yaml-language-server: $schema=docs/usher.schema.json`
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// What the file holds
+    /// The content of the file
     #[arg(long = "for", value_enum, default_value_t)]
     of: Of,
 }

@@ -26,10 +26,10 @@ use crate::{Exit, config, report, style};
 use case::Case;
 use coverage::Coverage;
 
-/// Runs policy tests: requests and what must become of them
+/// Runs policy tests: requests and the expected decisions
 ///
-/// A test file names a configuration, tokens by their claims (signed here, by keys that stand in for
-/// the issuers'), and cases. Failures are printed as they happen. Exit status 2: a case failed.
+/// A test file names a configuration, tokens by their claims (signed here, by keys that replace the
+/// issuers'), and cases. Failures are printed as they happen. Exit status 2: a case failed.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Test files (YAML or JSON)
@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     /// Run them against this configuration instead of the one that they name
     #[arg(long, value_name = "F")]
     config: Option<String>,
-    /// Only cases whose name holds this text
+    /// Only cases whose name contains this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Name the rules that no case matched

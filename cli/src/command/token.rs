@@ -16,7 +16,7 @@ use crate::{Exit, input};
 
 /// Mints a token for development and prints it, with the key set that verifies it
 ///
-/// Without --key a key is made on the spot, and its JWKS is printed in the line after the token (or
+/// Without --key a new key is generated, and its JWKS is printed in the line after the token (or
 /// written to --jwks).
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -52,7 +52,7 @@ struct Mint {
     /// Time until `exp`, such as `90s` or `12h`; may be negative; `never` leaves `exp` out
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     expires_in: String,
-    /// The moment of issue, in seconds since 1970; default: the clock
+    /// The time of issue, in seconds since 1970; default: the clock
     #[arg(long, value_name = "UNIX")]
     now: Option<u64>,
     /// Signature algorithm; default: what the key allows, ES256 for a new one

@@ -15,12 +15,12 @@ use crate::{Exit, input};
 
 /// Fetches a key set and prints it: public parts only, unusable keys left out
 ///
-/// The argument is the URL of a JWK set, or an issuer whose OpenID configuration says where that is.
+/// The argument is the URL of a JWK set, or an issuer whose OpenID configuration names it.
 #[derive(Args)]
 pub(super) struct Arguments {
     #[arg(value_name = "ISSUER-or-URL", allow_hyphen_values = true)]
     from: String,
-    /// Believe the certificate authorities in this PEM file, and no others
+    /// Trust the certificate authorities in this PEM file, and no others
     #[arg(long, value_name = "F")]
     ca_file: Option<PathBuf>,
     /// Keep the keys of this set that the server no longer lists; `-` is standard input

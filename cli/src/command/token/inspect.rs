@@ -16,7 +16,7 @@ use usher_core::{Compiled, Session, authenticate, compact};
 use crate::command::{Format, clock};
 use crate::{Exit, config, input, report, style};
 
-/// Decodes a token and shows its times; only with --config is it judged
+/// Decodes a token and shows its times; verifies it only with --config
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The token, with or without `Bearer `; `-` or none reads standard input
@@ -25,10 +25,10 @@ pub(super) struct Arguments {
     /// Read the token from this file
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     token_file: Option<String>,
-    /// Judge it by this configuration: its rules for tokens, not its policies
+    /// Verify it with this configuration: its rules for tokens, not its policies
     #[arg(long, value_name = "F")]
     config: Option<String>,
-    /// The moment to compare with, in seconds since 1970; default: the clock
+    /// The time to compare with, in seconds since 1970; default: the clock
     #[arg(long, value_name = "UNIX")]
     now: Option<u64>,
     #[arg(long, value_enum, default_value_t)]
