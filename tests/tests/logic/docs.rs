@@ -11,7 +11,7 @@ fn root() -> &'static Path {
 }
 
 /// Every Markdown file that the project tracks, below its root.
-fn documents() -> Vec<PathBuf> {
+pub(super) fn documents() -> Vec<PathBuf> {
     tracked(&["*.md"])
 }
 
@@ -28,7 +28,7 @@ fn tracked(patterns: &[&str]) -> Vec<PathBuf> {
     files.lines().map(PathBuf::from).filter(|file| root().join(file).exists()).collect()
 }
 
-fn read(file: impl AsRef<Path>) -> String {
+pub(super) fn read(file: impl AsRef<Path>) -> String {
     let path = root().join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }

@@ -12,3 +12,4 @@ mod published_keys;
 mod reasons;
 mod rfc_examples;
 mod rules;
+mod words;
