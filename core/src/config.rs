@@ -12,16 +12,18 @@ use crate::hash::FastMap;
 use crate::headers::{fold, folded};
 use crate::jwks::{KeySet, Published};
 use crate::policy::crowd::crowds;
-use crate::policy::{Config, Issuers, JwtRule, Keys, TokenLocation, identity_headers};
+use crate::policy::{Config, Issuers, Keys, TokenLocation, identity_headers};
 
 mod authorization;
 mod exempt;
+mod fields;
 mod jwt_rule;
 mod keys;
 pub mod last_good;
+mod names;
 mod places;
-
 mod settings;
+mod words;
 
 #[cfg(feature = "vocabulary")]
 use crate::codec::problems;
@@ -102,68 +104,38 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Config> {
         places_by_form: FastMap::default(),
         key_sets: HashMap::new(),
     };
-    let rules = object.field("jwtRules").and_then(|n| jwt_rule::read_all(&n, &mut context));
-    let rules = rules.unwrap_or_default();
+    let rules = settings::rules(&object, &mut context);
     let has_policies = object.field("authorizationPolicies").is_some_and(|n| !is_empty(n.value));
     if rules.is_empty() && !has_policies && problems.is_valid() {
         let missing = "nothing to check: give `jwtRules` or `authorizationPolicies`; \
                        a gate with nothing to check guards nothing";
         problems.error("", missing);
     }
-
-    let source_address = settings::source_address(&object, problems);
-    let beside = authorization::Context {
-        trust_domains: authorization::trust_domains(&object, problems),
-        source_address: source_address.is_some(),
-    };
-    let match_scalar_claims = object.field("matchScalarClaims").and_then(|n| n.boolean(problems));
-    let policies = authorization::read_all(&object, &beside, problems);
-    let (strip, on_spoof) = settings::identity_headers(&object, problems);
-    let limits = settings::limits(&object, problems);
-    check_locations(&rules, &context.places, &strip, problems);
-    // Fetched keys are told of once they are there.
-    for crowd in crowds(&rules, &Issuers::of(&rules), limits.signature_checks, &Keys::inline) {
-        let at = format!("jwtRules[{}].jwks", crowd.rule);
-        problems.warning(at, crowd.problem(limits.signature_checks));
-    }
-
-    let config = Config {
-        exempt: exempt::read_all(&object, problems),
-        missing_token: settings::missing_token(&object, &rules, &policies, problems),
-        cors_preflight: settings::cors_preflight(&object, problems),
-        path_normalization: settings::path_normalization(&object, problems),
-        peer_identity: settings::peer_identity(&object, problems),
-        require_validated_peer: settings::require_validated_peer(&object, problems),
-        responses: settings::responses(&object, problems),
-        decision_log: settings::decision_log(&object, problems),
-        limits,
-        mode: settings::mode(&object, problems),
-        filter_state: settings::filter_state(&object, problems),
-        signature_engine: settings::signature_engine(&object, problems),
-        token_cache: settings::token_cache(&object, problems),
-        on_invalid_config: last_good::on_invalid_config(&object, problems),
-        instance: last_good::instance(&object, problems),
-        jwt_rules: rules,
-        token_locations: context.places,
-        authorization_policies: policies,
-        match_scalar_claims: match_scalar_claims.unwrap_or(false),
-        strip,
-        on_spoof,
-        source_address,
-    };
+    let mut config =
+        Config { jwt_rules: rules, token_locations: context.places, ..Config::default() };
+    settings::policies(&object, &mut config, problems);
+    check(&config, problems);
+    settings::others(&object, &mut config, problems);
     object.finish(problems);
     Some(config)
 }
 
+/// What no field says alone.
+#[inline(never)]
+fn check(config: &Config, problems: &Problems) {
+    check_locations(config, problems);
+    // Fetched keys are told of once they are there.
+    let (rules, checks) = (&config.jwt_rules, config.limits.signature_checks);
+    for crowd in crowds(rules, &Issuers::of(rules), checks, &Keys::inline) {
+        problems.warning(format!("jwtRules[{}].jwks", crowd.rule), crowd.problem(checks));
+    }
+}
+
 /// A token in a header that Usher emits would be removed as a forgery before it was read.
-fn check_locations(
-    rules: &[JwtRule],
-    locations: &[TokenLocation],
-    strip: &[String],
-    problems: &Problems,
-) {
-    let protected = folded(identity_headers(rules, strip));
-    for (index, place) in locations.iter().enumerate() {
+fn check_locations(config: &Config, problems: &Problems) {
+    let rules = &config.jwt_rules;
+    let protected = folded(identity_headers(rules, &config.strip));
+    for (index, place) in config.token_locations.iter().enumerate() {
         let name = match place {
             TokenLocation::Header { name, .. } => name.as_str(),
             TokenLocation::Cookie(_) => "cookie",

@@ -56,6 +56,18 @@ impl Problems {
         self.vocabulary.borrow().clone()
     }
 
+    /// Notes that the object at this path may have a field.
+    pub fn know_field(&self, at: &str, name: &'static str) {
+        self.know(at, |at| Known::Field(at, name));
+    }
+
+    /// Notes which words may stand at this path.
+    pub fn know_words(&self, at: &str, words: &[&str]) {
+        for word in words {
+            self.know(at, |at| Known::Word(at, (*word).to_owned()));
+        }
+    }
+
     fn know(&self, at: &str, known: impl Fn(String) -> Known) {
         let digits = |c: char| c.is_ascii_digit();
         let at = at.split('[').map(|piece| piece.trim_start_matches(digits));
@@ -196,26 +208,26 @@ impl<'v> Node<'v> {
         }
     }
 
-    /// One word of a closed list.
+    /// One word of a closed list: its value.
     pub fn one_of<T: Copy>(&self, words: &[(&str, T)], problems: &Problems) -> Option<T> {
-        #[cfg(feature = "vocabulary")]
-        for (word, _) in words {
-            problems.know(&self.at, |at| Known::Word(at, (*word).to_owned()));
-        }
-        if let Value::String(text) = self.value
-            && let Some((_, value)) = words.iter().find(|(word, _)| word == text)
-        {
-            return Some(*value);
-        }
         let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let hint = match self.value {
-            Value::String(text) => did_you_mean(text, names.iter().copied()),
-            _ => String::new(),
-        };
-        let list = names.join("`, `");
-        let found = describe(self.value);
-        problems.error(&self.at, format!("expected one of `{list}`, found {found}{hint}"));
-        None
+        words.get(self.word(&names, problems)?).map(|(_, value)| *value)
+    }
+
+    /// One word of a closed list: its place there.
+    pub fn word(&self, words: &[&str], problems: &Problems) -> Option<usize> {
+        #[cfg(feature = "vocabulary")]
+        problems.know_words(&self.at, words);
+        let text = self.value.as_str();
+        let index = text.and_then(|text| words.iter().position(|word| *word == text));
+        if index.is_none() {
+            let hint = text.map(|text| did_you_mean(text, words.iter().copied()));
+            let (list, found) = (words.join("`, `"), describe(self.value));
+            let problem =
+                format!("expected one of `{list}`, found {found}{}", hint.unwrap_or_default());
+            problems.error(&self.at, problem);
+        }
+        index
     }
 }
 
@@ -265,7 +277,7 @@ impl<'v> Object<'v> {
         let asked = self.asked.borrow();
         #[cfg(feature = "vocabulary")]
         for name in asked.iter() {
-            problems.know(&self.at, |at| Known::Field(at, name));
+            problems.know_field(&self.at, name);
         }
         for name in self.members.keys() {
             if !asked.contains(&name.as_str()) {

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use super::fields::{self, Field};
 use crate::codec::problems::{Node, Object, Problems};
 use crate::policy::authorization::PolicyReply;
 use crate::policy::authorization::polarity::Polarity;
@@ -29,22 +30,15 @@ pub(super) struct Context {
     pub(super) source_address: bool,
 }
 
-/// `trustDomains`.
-pub(super) fn trust_domains(object: &Object<'_>, problems: &Problems) -> Vec<String> {
-    let texts = object.field("trustDomains").and_then(|n| n.texts(problems));
-    texts.unwrap_or_default().into_iter().map(str::to_owned).collect()
-}
-
 /// Reads the list. Problems are noted with their places.
 pub(super) fn read_all(
-    object: &Object<'_>,
+    node: &Node<'_>,
     context: &Context,
     problems: &Problems,
 ) -> Vec<AuthorizationPolicy> {
-    let items = object.field("authorizationPolicies").and_then(|node| node.list(problems));
     let mut policies = Vec::new();
     let mut names = HashSet::new();
-    for item in items.unwrap_or_default() {
+    for item in node.list(problems).unwrap_or_default() {
         let mut reading = Reading::new(context, problems);
         let Some(policy) = policy(&item, &mut reading) else { continue };
         // What every rule's name begins with must tell policies apart.
@@ -58,20 +52,27 @@ pub(super) fn read_all(
     policies
 }
 
+#[inline(never)]
 fn policy(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<AuthorizationPolicy> {
     let problems = reading.problems;
     let object = node.object(problems)?;
-    let name = object.required("name", problems).and_then(|n| n.filled_text(problems));
-    let namespace = object.field("namespace").and_then(|n| n.filled_text(problems));
-    reading.namespace = namespace.map(str::to_owned);
-    for field in ["selector", "targetRef", "targetRefs"] {
-        if let Some(node) = object.field(field) {
-            problems
-                .warning(&node.at, "is ignored: the plugin's own selector decides where it runs");
-        }
-    }
-    let action = action(&object, problems);
-    let dry_run = object.field("dryRun").and_then(|n| n.boolean(problems)).unwrap_or(false);
+    let elsewhere = "is ignored: the plugin's own selector decides where it runs";
+    let (mut name, mut namespace, mut action) = (None, None, Some(Action::Allow));
+    let mut dry_run = false;
+    fields::read(
+        &object,
+        &mut [
+            Field::text("name", &mut name).required(),
+            Field::text("namespace", &mut namespace),
+            Field::ignored("selector", elsewhere),
+            Field::ignored("targetRef", elsewhere),
+            Field::ignored("targetRefs", elsewhere),
+            Field::with("action", &mut |n| action = self::action(n, problems)),
+            Field::flag("dryRun", &mut dry_run),
+        ],
+        problems,
+    );
+    reading.namespace.clone_from(&namespace);
     if dry_run && action == Some(Action::Audit) {
         problems.error(object.path("dryRun"), "AUDIT never denies, so there is nothing to run dry");
     }
@@ -89,7 +90,7 @@ fn policy(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<AuthorizationPol
     let reply = reply(&object, action, problems);
     object.finish(problems);
     Some(AuthorizationPolicy {
-        namespace: namespace.unwrap_or("default").into(),
+        namespace: namespace.as_deref().unwrap_or("default").into(),
         name: name?.into(),
         action: action?,
         dry_run,
@@ -98,10 +99,7 @@ fn policy(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<AuthorizationPol
     })
 }
 
-fn action(object: &Object<'_>, problems: &Problems) -> Option<Action> {
-    let Some(node) = object.field("action") else {
-        return Some(Action::Allow);
-    };
+fn action(node: &Node<'_>, problems: &Problems) -> Option<Action> {
     if node.value.as_str() == Some("CUSTOM") {
         problems.error(
             &node.at,
@@ -115,20 +113,28 @@ fn action(object: &Object<'_>, problems: &Problems) -> Option<Action> {
 }
 
 fn reply(object: &Object<'_>, action: Option<Action>, problems: &Problems) -> PolicyReply {
-    let status = object.field("denyStatus").and_then(|n| n.integer(400..=599, problems));
-    let message = object.field("denyMessage").and_then(|n| n.filled_text(problems));
-    let challenge =
-        object.field("denyWhenUnauthenticated").and_then(|n| n.integer(401..=401, problems));
+    let mut reply = PolicyReply::default();
+    let mut status = |node: &Node<'_>| {
+        let number = node.integer(400..=599, problems);
+        reply.status = number.and_then(|number| u16::try_from(number).ok());
+    };
+    let mut challenge =
+        |node: &Node<'_>| reply.challenge = node.integer(401..=401, problems).is_some();
+    fields::read(
+        object,
+        &mut [
+            Field::with("denyStatus", &mut status),
+            Field::text("denyMessage", &mut reply.message),
+            Field::with("denyWhenUnauthenticated", &mut challenge),
+        ],
+        problems,
+    );
     for field in ["denyStatus", "denyMessage", "denyWhenUnauthenticated"] {
         if object.gives(field) && action == Some(Action::Audit) {
             problems.error(object.path(field), "AUDIT never denies");
         }
     }
-    PolicyReply {
-        status: status.and_then(|status| u16::try_from(status).ok()),
-        message: message.map(str::to_owned),
-        challenge: challenge.is_some(),
-    }
+    reply
 }
 
 fn rules_of(node: &Node<'_>, polarity: Polarity, reading: &Reading<'_>) -> Option<Vec<Rule>> {
@@ -150,12 +156,12 @@ fn rule(node: &Node<'_>, polarity: Polarity, reading: &Reading<'_>) -> Option<Ru
     Some(rule)
 }
 
-fn operands(
+fn operands<'r>(
     rule: &Object<'_>,
     list: &'static str,
     field: &'static str,
-    reading: &Reading<'_>,
-    read: fn(&Object<'_>, &Reading<'_>) -> Operand,
+    reading: &Reading<'r>,
+    read: fn(&Object<'_>, &Reading<'r>) -> Operand,
 ) -> Vec<Operand> {
     let problems = reading.problems;
     let Some(node) = rule.field(list) else {
@@ -184,38 +190,39 @@ fn operands(
     operands
 }
 
+/// A field, its `not` field, and how the values of either are read.
+type Pair<'r> = (&'static str, &'static str, fn(&Reading<'r>, &Node<'_>) -> Option<Test>);
+
 /// `from.source`.
-fn source(object: &Object<'_>, reading: &Reading<'_>) -> Operand {
-    let conditions = [
-        both(object, "principals", "notPrincipals", reading, Reading::principals),
-        both(
-            object,
-            "requestPrincipals",
-            "notRequestPrincipals",
-            reading,
-            Reading::request_principals,
-        ),
-        both(object, "namespaces", "notNamespaces", reading, Reading::namespaces),
-        both(object, "serviceAccounts", "notServiceAccounts", reading, Reading::service_accounts),
-        both(object, "trustDomains", "notTrustDomains", reading, Reading::trust_domain_field),
-        both(object, "ipBlocks", "notIpBlocks", reading, Reading::source_ip),
-        both(object, "remoteIpBlocks", "notRemoteIpBlocks", reading, Reading::remote_ip),
+fn source<'r>(object: &Object<'_>, reading: &Reading<'r>) -> Operand {
+    let fields: [Pair<'r>; 7] = [
+        ("principals", "notPrincipals", Reading::principals),
+        ("requestPrincipals", "notRequestPrincipals", Reading::request_principals),
+        ("namespaces", "notNamespaces", Reading::namespaces),
+        ("serviceAccounts", "notServiceAccounts", Reading::service_accounts),
+        ("trustDomains", "notTrustDomains", Reading::trust_domain_field),
+        ("ipBlocks", "notIpBlocks", Reading::source_ip),
+        ("remoteIpBlocks", "notRemoteIpBlocks", Reading::remote_ip),
     ];
+    let conditions = pairs(object, &fields, reading);
     let accounts = ["serviceAccounts", "notServiceAccounts"].iter().any(|f| object.gives(f));
     let names = ["principals", "notPrincipals", "namespaces", "notNamespaces"];
     if accounts && names.iter().any(|f| object.gives(f)) {
         let problem = "`serviceAccounts` cannot stand beside `principals` or `namespaces`";
         reading.problems.error(&object.at, problem);
     }
-    conditions.into_iter().flatten().collect()
+    conditions
 }
 
-/// `to.operation`; also `exempt[]`, which has `paths` and `methods` alone.
-pub(super) fn operation(object: &Object<'_>, reading: &Reading<'_>) -> Operand {
-    let mut conditions = paths_and_methods(object, reading);
-    conditions.extend(both(object, "hosts", "notHosts", reading, Reading::hosts));
-    conditions.extend(both(object, "ports", "notPorts", reading, Reading::ports));
-    conditions
+/// `to.operation`.
+fn operation<'r>(object: &Object<'_>, reading: &Reading<'r>) -> Operand {
+    let fields: [Pair<'r>; 4] = [
+        ("paths", "notPaths", Reading::paths),
+        ("methods", "notMethods", Reading::methods),
+        ("hosts", "notHosts", Reading::hosts),
+        ("ports", "notPorts", Reading::ports),
+    ];
+    pairs(object, &fields, reading)
 }
 
 /// The conditions of an `exempt` entry.
@@ -230,33 +237,22 @@ pub(super) fn exemption(object: &Object<'_>, problems: &Problems) -> Operand {
     conditions.collect()
 }
 
-fn paths_and_methods(object: &Object<'_>, reading: &Reading<'_>) -> Operand {
-    let conditions = [
-        both(object, "paths", "notPaths", reading, Reading::paths),
-        both(object, "methods", "notMethods", reading, Reading::methods),
-    ];
-    conditions.into_iter().flatten().collect()
-}
-
-/// A field and its `not` field: one condition, if either has values.
-fn both<'r>(
-    object: &Object<'_>,
-    name: &'static str,
-    not: &'static str,
-    reading: &Reading<'r>,
-    read: impl Fn(&Reading<'r>, &Node<'_>) -> Option<Test>,
-) -> Option<Condition> {
-    let test = |field| {
-        let node = object.field(field).filter(|node| !super::is_empty(node.value))?;
-        read(reading, &node)
+/// Of each pair one condition, if either field has values.
+fn pairs<'r>(object: &Object<'_>, fields: &[Pair<'r>], reading: &Reading<'r>) -> Operand {
+    let condition = |(name, not, read): &Pair<'r>| {
+        let test = |field| {
+            let node = object.field(field).filter(|node| !super::is_empty(node.value))?;
+            read(reading, &node)
+        };
+        let (values, not_values) = (test(name), test(not));
+        if values.is_none() && not_values.is_none() {
+            return None;
+        }
+        let name = if values.is_some() { *name } else { *not };
+        let name = name.to_owned();
+        Some(Condition { name, values, all: Vec::new(), values_from: None, not_values })
     };
-    let (values, not_values) = (test(name), test(not));
-    if values.is_none() && not_values.is_none() {
-        return None;
-    }
-    let name = if values.is_some() { name } else { not };
-    let name = name.to_owned();
-    Some(Condition { name, values, all: Vec::new(), values_from: None, not_values })
+    fields.iter().filter_map(condition).collect()
 }
 
 /// `when`.

@@ -1,110 +1,110 @@
 //! One entry of `jwtRules` -> [`JwtRule`].
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use super::places::{self, header_name};
-use super::{Context, is_empty, keys};
-use crate::claims::ClaimName;
+use super::fields::{self, Field};
+use super::{Context, is_empty, keys, places};
 use crate::codec::problems::{Node, Object, Problems};
 use crate::crypto::Algorithm;
-use crate::policy::Keys;
-use crate::policy::{ClaimFormat, PayloadEncoding, TextEncoding};
-use crate::policy::{ClaimHeader, Emission, PayloadHeader};
 use crate::policy::{
-    Expiration, Forward, JwtRule, MatchSubject, RequiredClaim, normalize_audience, normalize_type,
+    ClaimHeader, Emission, Expiration, Forward, JwtRule, Keys, MatchSubject, PayloadEncoding,
+    PayloadHeader, RequiredClaim, TextEncoding, normalize_audience, normalize_type,
 };
 
-/// Envoy's default (docs/semantics.md, "Expiration and clock skew").
-const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// Seconds; Envoy's default (docs/semantics.md, "Expiration and clock skew").
+const CLOCK_SKEW: u64 = 60;
 
 /// Claims that Istio always reads as lists of words (istio/istio
 /// pilot/pkg/security/authn/policy_applier.go, `buildSpaceDelimitedClaims`).
 const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
 
-/// Headers that frame the message or name the host: to set or strip one breaks the request.
-const FRAMING: [&str; 10] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Reads the whole list.
-pub(super) fn read_all(node: &Node<'_>, context: &mut Context<'_>) -> Option<Vec<JwtRule>> {
-    let items = node.list(context.problems)?;
-    let rules: Vec<Option<JwtRule>> = items.iter().map(|item| read(item, context)).collect();
-    rules.into_iter().collect()
-}
-
-fn read(node: &Node<'_>, context: &mut Context<'_>) -> Option<JwtRule> {
+/// Reads it. `None`, with a note, where there is no object.
+pub(super) fn read(node: &Node<'_>, context: &mut Context<'_>) -> Option<JwtRule> {
     let problems = context.problems;
     let object = node.object(problems)?;
     let issuer = issuer(&object, problems);
-    let name = object.field("name").and_then(|n| n.filled_text(problems)).map(str::to_owned);
-    let algorithms = algorithms(&object, problems);
+    let (mut name, mut algorithms) = (None, None);
+    fields::read(
+        &object,
+        &mut [
+            Field::text("name", &mut name),
+            Field::with("algorithms", &mut |n| algorithms = self::algorithms(n, problems)),
+        ],
+        problems,
+    );
     let places = places::read(&object, context);
     let keys = keys::read(&object, issuer.as_deref(), algorithms.as_deref(), context);
-    let forward = match flag(&object, "forwardOriginalToken", false, problems) {
-        true => Forward::Keep,
-        false => Forward::Withhold,
-    };
-    let expiration = match flag(&object, "requireExpiration", true, problems) {
-        true => Expiration::Required,
-        false => Expiration::Optional,
-    };
-    let seconds = |field| object.field(field).and_then(|n| n.duration(problems));
-    let rule = JwtRule {
+    let mut rule = JwtRule {
         provider: name.or_else(|| issuer.clone()).unwrap_or_else(|| "any".to_owned()),
-        audiences: texts(&object, "audiences", problems)
-            .iter()
-            .map(|audience| normalize_audience(audience).to_owned())
-            .collect(),
-        places,
-        forward,
-        emission: emission(&object, problems),
-        space_delimited: space_delimited(&object, problems),
-        clock_skew: seconds("clockSkew").unwrap_or(CLOCK_SKEW).as_secs(),
-        expiration,
-        max_lifetime: seconds("maxLifetime").map(|d| d.as_secs()),
-        max_age: seconds("maxAge").map(|d| d.as_secs()),
-        subjects: subjects(&object, problems),
-        required_claims: required_claims(&object, problems),
-        types: types(&object, problems),
         issuer,
+        audiences: Vec::new(),
         // What is wrong with them was noted: this rule comes into no policy.
         keys: keys.unwrap_or_else(|| Keys::Inline(Rc::default())),
+        places,
+        forward: Forward::Withhold,
+        emission: Emission::default(),
+        space_delimited: Rc::default(),
         algorithms,
+        clock_skew: CLOCK_SKEW,
+        expiration: Expiration::Required,
+        max_lifetime: None,
+        max_age: None,
+        subjects: Vec::new(),
+        required_claims: Vec::new(),
+        types: Vec::new(),
     };
+    about_tokens(&object, &mut rule, problems);
     object.finish(problems);
     Some(rule)
 }
 
-fn flag(object: &Object<'_>, name: &'static str, default: bool, problems: &Problems) -> bool {
-    object.field(name).and_then(|n| n.boolean(problems)).unwrap_or(default)
-}
-
-fn texts<'v>(object: &Object<'v>, name: &'static str, problems: &Problems) -> Vec<&'v str> {
-    object.field(name).and_then(|n| n.texts(problems)).unwrap_or_default()
-}
-
-fn types(object: &Object<'_>, problems: &Problems) -> Vec<String> {
-    // Usher's own field: an empty list must not open what a list with an entry closes.
-    if let Some(node) = object.field("types").filter(|node| is_empty(node.value)) {
-        node.expected::<()>("at least one type, or no `types` for any", problems);
+/// What a token must be like, and what becomes of it.
+#[inline(never)]
+fn about_tokens(object: &Object<'_>, rule: &mut JwtRule, problems: &Problems) {
+    let (mut keep, mut expires) = (false, true);
+    fields::read(
+        object,
+        &mut [
+            Field::flag("forwardOriginalToken", &mut keep),
+            Field::flag("requireExpiration", &mut expires),
+            Field::texts("audiences", &mut rule.audiences),
+        ],
+        problems,
+    );
+    rule.forward = if keep { Forward::Keep } else { Forward::Withhold };
+    rule.expiration = if expires { Expiration::Required } else { Expiration::Optional };
+    for audience in &mut rule.audiences {
+        *audience = normalize_audience(audience).to_owned();
     }
-    texts(object, "types", problems).iter().map(|typ| normalize_type(typ)).collect()
+    rule.emission = emission(object, problems);
+    let (mut space_delimited, mut clock_skew) = (None, None);
+    let (subjects, required_claims) = (&mut rule.subjects, &mut rule.required_claims);
+    fields::read(
+        object,
+        &mut [
+            Field::claims("spaceDelimitedClaims", &mut space_delimited),
+            Field::seconds("clockSkew", &mut clock_skew),
+            Field::seconds("maxLifetime", &mut rule.max_lifetime),
+            Field::seconds("maxAge", &mut rule.max_age),
+            Field::with("subjects", &mut |n| *subjects = self::subjects(n, problems)),
+            Field::each("requiredClaims", &mut |n| {
+                required_claims.extend(required_claim(n, problems));
+            }),
+            Field::with("types", &mut |n| rule.types = types(n, problems)),
+        ],
+        problems,
+    );
+    rule.space_delimited = lists_of_words(space_delimited.unwrap_or_default());
+    rule.clock_skew = clock_skew.unwrap_or(rule.clock_skew);
 }
 
 fn issuer(object: &Object<'_>, problems: &Problems) -> Option<String> {
-    let any = flag(object, "anyIssuer", false, problems);
-    let issuer = object.field("issuer");
+    let (mut any, mut issuer) = (false, None);
+    fields::read(
+        object,
+        &mut [Field::flag("anyIssuer", &mut any), Field::kept("issuer", &mut issuer)],
+        problems,
+    );
     match (&issuer, any) {
         (Some(node), true) => {
             problems.error(&node.at, "expected either `issuer` or `anyIssuer: true`, found both")
@@ -118,8 +118,7 @@ fn issuer(object: &Object<'_>, problems: &Problems) -> Option<String> {
     issuer.and_then(|node| node.filled_text(problems)).map(str::to_owned)
 }
 
-fn algorithms(object: &Object<'_>, problems: &Problems) -> Option<Vec<Algorithm>> {
-    let node = object.field("algorithms")?;
+fn algorithms(node: &Node<'_>, problems: &Problems) -> Option<Vec<Algorithm>> {
     let items = node.list(problems)?;
     if items.is_empty() {
         return node.expected("at least one algorithm", problems);
@@ -128,106 +127,81 @@ fn algorithms(object: &Object<'_>, problems: &Problems) -> Option<Vec<Algorithm>
     items.iter().map(|item| item.one_of(&words, problems)).collect()
 }
 
-fn space_delimited(object: &Object<'_>, problems: &Problems) -> Rc<[String]> {
-    let given = top_level_claims(object, "spaceDelimitedClaims", problems).unwrap_or_default();
-    let mut claims: Vec<String> =
-        SPACE_DELIMITED.into_iter().chain(given).map(str::to_owned).collect();
+fn types(node: &Node<'_>, problems: &Problems) -> Vec<String> {
+    // Usher's own field: an empty list must not open what a list with an entry closes.
+    if is_empty(node.value) {
+        node.expected::<()>("at least one type, or no `types` for any", problems);
+    }
+    let types = node.texts(problems).unwrap_or_default();
+    types.into_iter().map(normalize_type).collect()
+}
+
+/// Claims that are read as lists of words, in order.
+fn lists_of_words(mut claims: Vec<String>) -> Rc<[String]> {
+    claims.extend(SPACE_DELIMITED.map(str::to_owned));
     claims.sort_unstable();
     claims.dedup();
     claims.into()
 }
 
-fn subjects(object: &Object<'_>, problems: &Problems) -> Vec<MatchSubject> {
-    let Some(node) = object.field("subjects") else {
-        return Vec::new();
+fn subjects(node: &Node<'_>, problems: &Problems) -> Vec<MatchSubject> {
+    let texts = |node: &Node<'_>| {
+        let texts = match node.value.is_array() {
+            true => node.texts(problems).unwrap_or_default(),
+            false => node.filled_text(problems).into_iter().collect(),
+        };
+        texts.into_iter().map(str::to_owned).collect()
     };
-    let mut subjects = Vec::new();
-    let Some(forms) = node.object(problems) else {
-        return subjects;
-    };
-    let texts = |kind| match forms.field(kind) {
-        Some(field) if field.value.is_array() => field.texts(problems).unwrap_or_default(),
-        Some(field) => field.filled_text(problems).into_iter().collect(),
-        None => Vec::new(),
-    };
-    subjects.extend(texts("exact").into_iter().map(|t| MatchSubject::Exact(t.to_owned())));
-    subjects.extend(texts("prefix").into_iter().map(|t| MatchSubject::Prefix(t.to_owned())));
-    subjects.extend(texts("suffix").into_iter().map(|t| MatchSubject::Suffix(t.to_owned())));
-    forms.finish(problems);
-    if subjects.is_empty() && problems.is_valid() {
+    let (mut exact, mut prefix, mut suffix) = (Vec::new(), Vec::new(), Vec::new());
+    let read = fields::read_object(
+        node,
+        &mut [
+            Field::with("exact", &mut |n| exact = texts(n)),
+            Field::with("prefix", &mut |n| prefix = texts(n)),
+            Field::with("suffix", &mut |n| suffix = texts(n)),
+        ],
+        problems,
+    );
+    let mut subjects: Vec<_> = exact.into_iter().map(MatchSubject::Exact).collect();
+    subjects.extend(prefix.into_iter().map(MatchSubject::Prefix));
+    subjects.extend(suffix.into_iter().map(MatchSubject::Suffix));
+    if read.is_some() && subjects.is_empty() && problems.is_valid() {
         problems.error(&node.at, "expected `exact`, `prefix` or `suffix`, found none of them");
     }
     subjects
 }
 
-fn required_claims(object: &Object<'_>, problems: &Problems) -> Vec<RequiredClaim> {
-    let items = object.field("requiredClaims").and_then(|n| n.list(problems)).unwrap_or_default();
-    let read = |node: &Node<'_>| {
-        let object = node.object(problems)?;
-        let claim = object.required("claim", problems).and_then(|n| claim_name(&n, problems));
-        let values = object.field("values").and_then(|n| {
-            if is_empty(n.value) {
-                return n.expected("at least one value, or no `values` for any", problems);
-            }
-            n.texts(problems)
-        });
-        object.finish(problems);
-        let values = values.unwrap_or_default().into_iter().map(str::to_owned).collect();
-        Some(RequiredClaim { claim: claim?, values })
-    };
-    items.iter().filter_map(read).collect()
-}
-
-fn claim_name(node: &Node<'_>, problems: &Problems) -> Option<ClaimName> {
-    let text = node.filled_text(problems)?;
-    let Some(name) = ClaimName::new(text) else {
-        return node.expected("a claim such as `groups`, `a.b` or `[a][b]`", problems);
-    };
-    if let Some(meant) = name.probably_meant() {
-        let problem = format!(
-            "`{text}` is split at its dots and nowhere else, as in Istio; did you mean the claim `{meant}`?"
-        );
-        problems.warning(&node.at, problem);
-    }
-    Some(name)
-}
-
-/// A list of top-level claims, each by its literal name.
-pub(super) fn top_level_claims<'v>(
-    object: &Object<'v>,
-    field: &'static str,
-    problems: &Problems,
-) -> Option<Vec<&'v str>> {
-    let node = object.field(field)?;
-    let names = node.texts(problems)?;
-    for (index, name) in names.iter().enumerate() {
-        if name.starts_with('[') && name.ends_with(']') {
-            let problem = format!(
-                "names top-level claims as they are: no token has a claim `{name}` unless its brackets are part \
-                 of the name"
-            );
-            problems.warning(format!("{}[{index}]", node.at), problem);
+fn required_claim(node: &Node<'_>, problems: &Problems) -> Option<RequiredClaim> {
+    let (mut claim, mut values) = (None, Vec::new());
+    let mut read_values = |node: &Node<'_>| {
+        if is_empty(node.value) {
+            node.expected::<()>("at least one value, or no `values` for any", problems);
         }
-    }
-    Some(names)
+        let texts = node.texts(problems).unwrap_or_default();
+        values = texts.into_iter().map(str::to_owned).collect();
+    };
+    fields::read_object(
+        node,
+        &mut [
+            Field::claim("claim", &mut claim).required(),
+            Field::with("values", &mut read_values),
+        ],
+        problems,
+    )?;
+    Some(RequiredClaim { claim: claim?, values })
 }
 
 fn emission(object: &Object<'_>, problems: &Problems) -> Emission {
-    Emission { payload: payload_header(object, problems), claims: claim_headers(object, problems) }
-}
-
-fn payload_header(object: &Object<'_>, problems: &Problems) -> Option<PayloadHeader> {
-    let name = object.field("outputPayloadToHeader").and_then(|n| emitted_name(&n, problems));
-    let encoding = object.field("outputPayloadEncoding").and_then(|n| {
-        let words = [
-            ("base64url", PayloadEncoding::Base64Url),
-            ("base64url-padded", PayloadEncoding::Base64UrlPadded),
-            ("base64", PayloadEncoding::Base64),
-            ("json", PayloadEncoding::Json),
-        ];
-        n.one_of(&words, problems)
-    });
-    let claims = top_level_claims(object, "outputPayloadClaims", problems);
+    let (mut name, mut encoding, mut claims) = (None, PayloadEncoding::default(), None);
+    fields::read(
+        object,
+        &mut [
+            Field::header("outputPayloadToHeader", &mut name),
+            Field::word("outputPayloadEncoding", &mut encoding),
+            Field::claims("outputPayloadClaims", &mut claims),
+        ],
+        problems,
+    );
     if !object.gives("outputPayloadToHeader") {
         for field in ["outputPayloadEncoding", "outputPayloadClaims"] {
             if object.gives(field) {
@@ -235,53 +209,25 @@ fn payload_header(object: &Object<'_>, problems: &Problems) -> Option<PayloadHea
             }
         }
     }
-    Some(PayloadHeader {
-        name: name?,
-        encoding: encoding.unwrap_or_default(),
-        claims: claims.map(|names| names.into_iter().map(str::to_owned).collect()),
-    })
+    let mut headers = Vec::new();
+    let mut each = |node: &Node<'_>| headers.extend(claim_header(node, problems));
+    fields::read(object, &mut [Field::each("outputClaimToHeaders", &mut each)], problems);
+    let payload = name.map(|name| PayloadHeader { name, encoding, claims });
+    Emission { payload, claims: headers }
 }
 
-fn claim_headers(object: &Object<'_>, problems: &Problems) -> Vec<ClaimHeader> {
-    let field = object.field("outputClaimToHeaders");
-    let items = field.and_then(|n| n.list(problems)).unwrap_or_default();
-    let read = |node: &Node<'_>| {
-        let object = node.object(problems)?;
-        let name = object.required("header", problems).and_then(|n| emitted_name(&n, problems));
-        let claim = object.required("claim", problems).and_then(|n| claim_name(&n, problems));
-        let format = object.field("format").and_then(|n| {
-            let words = [
-                ("csv", ClaimFormat::Csv),
-                ("space", ClaimFormat::Space),
-                ("json", ClaimFormat::Json),
-                ("repeat", ClaimFormat::Repeat),
-            ];
-            n.one_of(&words, problems)
-        });
-        let encoding = object.field("encoding").and_then(|n| {
-            let words = [
-                ("percent", TextEncoding::Percent),
-                ("raw", TextEncoding::Raw),
-                ("base64url", TextEncoding::Base64Url),
-            ];
-            n.one_of(&words, problems)
-        });
-        object.finish(problems);
-        Some(ClaimHeader {
-            name: name?,
-            claim: claim?,
-            format,
-            encoding: encoding.unwrap_or_default(),
-        })
-    };
-    items.iter().filter_map(read).collect()
-}
-
-/// The name of a header that Usher sets or strips.
-pub(super) fn emitted_name(node: &Node<'_>, problems: &Problems) -> Option<String> {
-    let name = header_name(node, problems)?;
-    if FRAMING.contains(&name.as_str()) {
-        return node.expected("a header that does not frame the message", problems);
-    }
-    Some(name)
+fn claim_header(node: &Node<'_>, problems: &Problems) -> Option<ClaimHeader> {
+    let (mut name, mut claim) = (None, None);
+    let (mut format, mut encoding) = (None, TextEncoding::default());
+    fields::read_object(
+        node,
+        &mut [
+            Field::header("header", &mut name).required(),
+            Field::claim("claim", &mut claim).required(),
+            Field::word("format", &mut format),
+            Field::word("encoding", &mut encoding),
+        ],
+        problems,
+    )?;
+    Some(ClaimHeader { name: name?, claim: claim?, format, encoding })
 }

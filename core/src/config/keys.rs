@@ -1,5 +1,6 @@
 //! The keys of a rule: `jwks`, or from a server: `jwksUri` and its companions.
 
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Context;
+use super::fields::{self, Field};
 use crate::codec::problems::{Node, Object, Problems};
 use crate::crypto::Algorithm;
 use crate::jwks::{KeySet, Origin, Published};
@@ -15,7 +17,7 @@ use crate::policy::{JwksLocation, Keys, Location, Remote, Selection, Source, Ter
 /// Istio's default for `timeout` (RequestAuthentication).
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Envoy drops a stream that is idle for 5 minutes; nobody waits for keys as long as a fifth of it.
-const TIMEOUTS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 /// A day: long enough for an outage of the key server, and to notice it.
 const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Two fetches must find room in it.
@@ -25,6 +27,7 @@ const LEAST_STALE: Duration = Duration::from_secs(2);
 const COMPANIONS: [&str; 2] = ["maxStale", "jwksPins"];
 
 /// Reads the keys. `None`, with a note, where they are missing or wrong.
+#[inline(never)]
 pub(super) fn read(
     object: &Object<'_>,
     issuer: Option<&str>,
@@ -33,14 +36,28 @@ pub(super) fn read(
 ) -> Option<Keys> {
     let problems = context.problems;
     let symmetric = algorithms.is_some_and(|list| list.iter().any(|a| a.is_symmetric()));
-    let published = published(object, problems);
-    let given = object.field("jwks");
+    let (mut published, mut given) = (Published::Refused, None);
+    fields::read(
+        object,
+        &mut [
+            Field::with("allowPublishedKeys", &mut |n| published = self::published(n, problems)),
+            Field::kept("jwks", &mut given),
+        ],
+        problems,
+    );
     let has_inline = given.is_some();
     let inline = given.and_then(|node| inline(&node, symmetric, published, context));
     let terms = terms(object, problems);
-    let pins = pins(object, problems);
-    let uri = object.field("jwksUri");
-    let cluster = object.field("jwksCluster");
+    let (mut pins, mut uri, mut cluster) = (Some(Vec::new()), None, None);
+    fields::read(
+        object,
+        &mut [
+            Field::with("jwksPins", &mut |n| pins = self::pins(n, problems)),
+            Field::kept("jwksUri", &mut uri),
+            Field::kept("jwksCluster", &mut cluster),
+        ],
+        problems,
+    );
     if uri.is_none() && cluster.is_none() {
         for name in COMPANIONS.into_iter().filter(|name| object.gives(name)) {
             problems.error(object.path(name), "needs `jwksUri` or `jwksCluster` beside it");
@@ -94,11 +111,11 @@ fn inline(
 }
 
 /// `allowPublishedKeys`: the only way to trust a key that everybody has.
-fn published(object: &Object<'_>, problems: &Problems) -> Published {
-    match object.field("allowPublishedKeys").and_then(|n| n.boolean(problems)) {
+fn published(node: &Node<'_>, problems: &Problems) -> Published {
+    match node.boolean(problems) {
         Some(true) => {
             problems.warning(
-                object.path("allowPublishedKeys"),
+                &node.at,
                 "keys whose private half is published are taken, so anybody may sign a token: for tests only",
             );
             Published::Allowed
@@ -145,29 +162,19 @@ fn place(
 }
 
 fn terms(object: &Object<'_>, problems: &Problems) -> Option<Terms> {
-    let (shortest, longest) = TIMEOUTS;
-    let timeout = match object.field("timeout") {
-        None => TIMEOUT,
-        Some(node) => match node.duration(problems)? {
-            timeout if (shortest..=longest).contains(&timeout) => timeout,
-            _ => return node.expected("a duration from `100ms` to `60s`", problems),
-        },
+    let duration = |name, default, range: RangeInclusive<Duration>, expected| {
+        let Some(node) = object.field(name) else { return Some(default) };
+        let duration = node.duration(problems)?;
+        if range.contains(&duration) { Some(duration) } else { node.expected(expected, problems) }
     };
-    let max_stale = match object.field("maxStale") {
-        None => MAX_STALE,
-        Some(node) => match node.duration(problems)? {
-            max_stale if max_stale >= LEAST_STALE => max_stale,
-            _ => return node.expected("a duration of at least `2s`", problems),
-        },
-    };
+    let timeout = duration("timeout", TIMEOUT, TIMEOUTS, "a duration from `100ms` to `60s`")?;
+    let stale = LEAST_STALE..=Duration::MAX;
+    let max_stale = duration("maxStale", MAX_STALE, stale, "a duration of at least `2s`")?;
     Some(Terms { timeout, max_stale })
 }
 
 /// `jwksPins`: thumbprints of the keys that count.
-fn pins(object: &Object<'_>, problems: &Problems) -> Option<Vec<String>> {
-    let Some(node) = object.field("jwksPins") else {
-        return Some(Vec::new());
-    };
+fn pins(node: &Node<'_>, problems: &Problems) -> Option<Vec<String>> {
     let items = node.list(problems)?;
     if items.is_empty() {
         return node.expected("at least one thumbprint, or no `jwksPins` for any key", problems);

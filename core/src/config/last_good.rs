@@ -6,12 +6,9 @@
 //! name, an `instance` that both texts carry.
 
 use super::CONFIG_DEPTH;
+use super::fields::Words;
 use crate::codec::json::{self, Value};
-use crate::codec::problems::{Object, Problems};
 use crate::policy::OnInvalidConfig;
-
-const ON_INVALID_CONFIG: [(&str, OnInvalidConfig); 2] =
-    [("keepLast", OnInvalidConfig::KeepLast), ("deny", OnInvalidConfig::Deny)];
 
 /// A plugin, as its host calls it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,23 +76,12 @@ impl Wrong {
         let value = json::parse(text, CONFIG_DEPTH).ok();
         let word = |name| value.as_ref().and_then(|value| value.get(name)?.as_str());
         let wish = word("onInvalidConfig");
-        let known = ON_INVALID_CONFIG.iter().find(|(known, _)| Some(*known) == wish);
+        let known = OnInvalidConfig::WORDS.iter().find(|(known, _)| Some(*known) == wish);
         Self {
             on_invalid_config: known.map_or(OnInvalidConfig::KeepLast, |(_, wish)| *wish),
             instance: word("instance").map(str::to_owned),
         }
     }
-}
-
-pub(super) fn on_invalid_config(object: &Object<'_>, problems: &Problems) -> OnInvalidConfig {
-    let given = object.field("onInvalidConfig");
-    let given = given.and_then(|n| n.one_of(&ON_INVALID_CONFIG, problems));
-    given.unwrap_or(OnInvalidConfig::KeepLast)
-}
-
-pub(super) fn instance(object: &Object<'_>, problems: &Problems) -> Option<String> {
-    let given = object.field("instance").and_then(|n| n.filled_text(problems));
-    given.map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! `fromHeaders`, `fromParams`, `fromCookies`, `fromWebSocketProtocol` -> places, each known once.
 
+use std::cell::RefCell;
+
 use super::Context;
+use super::fields::{self, Field};
+use super::names::header_name;
 use crate::codec::problems::{Node, Object, Problems};
 use crate::policy::{Prefix, TokenLocation, default_places};
 
@@ -8,62 +12,47 @@ use crate::policy::{Prefix, TokenLocation, default_places};
 /// all rules share.
 pub(super) fn read(rule: &Object<'_>, context: &mut Context<'_>) -> Vec<usize> {
     let problems = context.problems;
-    let mut places = Vec::new();
-    let mut named = false;
-    for node in list(rule, "fromHeaders", &mut named, problems) {
-        places.extend(header(&node, problems));
-    }
-    for node in list(rule, "fromParams", &mut named, problems) {
-        places.extend(node.filled_text(problems).map(|name| TokenLocation::Param(name.to_owned())));
-    }
-    for node in list(rule, "fromCookies", &mut named, problems) {
-        places
-            .extend(node.filled_text(problems).map(|name| TokenLocation::Cookie(name.to_owned())));
-    }
-    if let Some(node) = rule.field("fromWebSocketProtocol") {
-        named = true;
-        places.extend(web_socket_protocol(&node, problems));
-    }
-    if !named {
-        places = default_places();
-    }
+    // One that cannot be read is none, and was named all the same.
+    let named = RefCell::new(Vec::new());
+    let take = |place: Option<TokenLocation>| named.borrow_mut().push(place);
+    let name = |node: &Node<'_>| node.filled_text(problems).map(str::to_owned);
+    fields::read(
+        rule,
+        &mut [
+            Field::each("fromHeaders", &mut |n| take(header(n, problems))),
+            Field::each("fromParams", &mut |n| take(name(n).map(TokenLocation::Param))),
+            Field::each("fromCookies", &mut |n| take(name(n).map(TokenLocation::Cookie))),
+            Field::with("fromWebSocketProtocol", &mut |n| take(web_socket_protocol(n, problems))),
+        ],
+        problems,
+    );
+    let named = named.into_inner();
+    let places = match named.is_empty() {
+        true => default_places(),
+        false => named.into_iter().flatten().collect(),
+    };
     places.into_iter().map(|place| index_of(place, context)).collect()
 }
 
-fn list<'v>(
-    rule: &Object<'v>,
-    name: &'static str,
-    named: &mut bool,
-    problems: &Problems,
-) -> Vec<Node<'v>> {
-    let items = rule.field(name).and_then(|node| node.list(problems)).unwrap_or_default();
-    *named |= !items.is_empty();
-    items
-}
-
 fn header(node: &Node<'_>, problems: &Problems) -> Option<TokenLocation> {
-    let object = node.object(problems)?;
-    let name = object.required("name", problems).and_then(|n| header_name(&n, problems));
-    let prefix = object.field("prefix").and_then(|n| n.text(problems)).unwrap_or_default();
-    object.finish(problems);
-    Some(TokenLocation::Header { name: name?, prefix: Prefix::new(prefix) })
+    let (mut name, mut prefix) = (None, Prefix::new(""));
+    fields::read_object(
+        node,
+        &mut [
+            Field::with("name", &mut |n| name = header_name(n, problems)).required(),
+            Field::with("prefix", &mut |n| {
+                prefix = Prefix::new(n.text(problems).unwrap_or_default())
+            }),
+        ],
+        problems,
+    )?;
+    Some(TokenLocation::Header { name: name?, prefix })
 }
 
 fn web_socket_protocol(node: &Node<'_>, problems: &Problems) -> Option<TokenLocation> {
-    let object = node.object(problems)?;
-    let prefix = object.required("prefix", problems).and_then(|n| n.filled_text(problems));
-    object.finish(problems);
-    Some(TokenLocation::WebSocketProtocol(prefix?.to_owned()))
-}
-
-/// A header name (RFC 9110 section 5.6.2), in lower case as Envoy has it.
-pub(super) fn header_name(node: &Node<'_>, problems: &Problems) -> Option<String> {
-    let name = node.filled_text(problems)?;
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if !name.bytes().all(is_token) {
-        return node.expected("a header name", problems);
-    }
-    Some(name.to_ascii_lowercase())
+    let mut prefix = None;
+    fields::read_object(node, &mut [Field::text("prefix", &mut prefix).required()], problems)?;
+    prefix.map(TokenLocation::WebSocketProtocol)
 }
 
 fn index_of(place: TokenLocation, context: &mut Context<'_>) -> usize {

@@ -1,41 +1,174 @@
-//! The fields of a pluginConfig that are no rules.
+//! The fields of a pluginConfig, each with how it is read.
+//!
+//! They stand in the order in which problems with them are told. A table may use what those before it
+//! have read.
 
-use super::jwt_rule::{emitted_name, top_level_claims};
+use super::fields::{self, Field};
+use super::names::emitted_name;
+use super::{Context, authorization, exempt, jwt_rule};
 use crate::codec::decimal::Decimal;
 use crate::codec::json::Value;
 use crate::codec::problems::{Node, Object, Problems};
 use crate::policy::authorization::no_token;
 use crate::policy::{
-    AuthorizationPolicy, CorsPreflight, DecisionLog, Details, Emit, Engine, FilterState, Format,
-    HashKey, JwtRule, Limits, MissingToken, Mode, Normalization, OnSpoof, PeerIdentity, Rate,
-    Responses, SourceAddress, TokenCacheBounds, TokenLimits,
+    AuthorizationPolicy, Config, FilterState, HashKey, JwtRule, MissingToken, PeerIdentity, Rate,
+    SourceAddress,
 };
 
-/// Four times the keys that an issuer was seen to rotate through without `kid`; a check with Envoy's own
-/// cryptography costs 30 to 100 microseconds, so that no token costs more than 3 milliseconds.
-const SIGNATURE_CHECKS: usize = 32;
-
-/// `emittedBytes` by default: half of what Envoy takes for all request headers (60 KiB,
-/// HttpConnectionManager `max_request_headers_kb`).
-const EMITTED_BYTES: usize = 32_768;
+/// Up to what a header can hold at all: Envoy's own ceiling for all headers is 8 MiB.
+const MOST_BYTES: u32 = 8_388_608;
 
 /// serde_json refuses what is deeper than 128 levels, whatever the configuration says.
-const MAX_JSON_DEPTH: u64 = 127;
+const MAX_JSON_DEPTH: u32 = 127;
 
-pub(super) fn mode(object: &Object<'_>, problems: &Problems) -> Mode {
-    let words = [("enforce", Mode::Enforce), ("dryRun", Mode::DryRun)];
-    object.field("mode").and_then(|n| n.one_of(&words, problems)).unwrap_or(Mode::Enforce)
+/// Each worker has its own tokens, in a memory of 4 GiB at most.
+const MOST_CACHED: (u32, u32) = (1_048_576, 1 << 30);
+
+/// The rules for tokens; none where one of them cannot be read.
+pub(super) fn rules(object: &Object<'_>, context: &mut Context<'_>) -> Vec<JwtRule> {
+    let (problems, mut rules) = (context.problems, Vec::new());
+    let mut read = |node: &Node<'_>| rules.push(jwt_rule::read(node, context));
+    fields::read(object, &mut [Field::each("jwtRules", &mut read)], problems);
+    rules.into_iter().collect::<Option<_>>().unwrap_or_default()
 }
 
-pub(super) fn missing_token(
-    object: &Object<'_>,
-    rules: &[JwtRule],
-    policies: &[AuthorizationPolicy],
-    problems: &Problems,
-) -> MissingToken {
-    let words = [("reject", MissingToken::Reject), ("allow", MissingToken::Allow)];
-    let given = object.field("missingToken").and_then(|n| n.one_of(&words, problems));
-    given.unwrap_or_else(|| default_missing_token(rules, policies))
+/// The policies, what they may speak of, and what is held against the rules beside them.
+#[inline(never)]
+pub(super) fn policies(root: &Object<'_>, config: &mut Config, problems: &Problems) {
+    let mut beside = authorization::Context::default();
+    fields::read(
+        root,
+        &mut [
+            Field::with("sourceAddress", &mut |n| {
+                config.source_address = source_address(n, problems)
+            }),
+            Field::texts("trustDomains", &mut beside.trust_domains),
+            Field::flag("matchScalarClaims", &mut config.match_scalar_claims),
+        ],
+        problems,
+    );
+    beside.source_address = config.source_address.is_some();
+    let policies = &mut config.authorization_policies;
+    let (strip, limits) = (&mut config.strip, &mut config.limits);
+    fields::read(
+        root,
+        &mut [
+            Field::with("authorizationPolicies", &mut |n| {
+                *policies = authorization::read_all(n, &beside, problems);
+            }),
+            Field::object(
+                "identityHeaders",
+                &mut [
+                    Field::each("strip", &mut |n| strip.extend(emitted_name(n, problems))),
+                    Field::word("onSpoof", &mut config.on_spoof),
+                ],
+            ),
+            Field::object(
+                "limits",
+                &mut [
+                    Field::size("tokenBytes", 1, MOST_BYTES, &mut limits.token.token_bytes),
+                    Field::size("emittedBytes", 1, MOST_BYTES, &mut limits.emitted_bytes),
+                    Field::size("signatureChecks", 1, 10_000, &mut limits.signature_checks),
+                    Field::size("jsonDepth", 1, MAX_JSON_DEPTH, &mut limits.token.json_depth),
+                ],
+            ),
+        ],
+        problems,
+    );
+}
+
+/// All other fields.
+#[inline(never)]
+pub(super) fn others(root: &Object<'_>, config: &mut Config, problems: &Problems) {
+    let mut missing_token = None;
+    let mut filter_state = true;
+    let (responses, log) = (&mut config.responses, &mut config.decision_log);
+    let (mut logged, mut hash, mut hash_key) = (None, false, None);
+    let cache = &mut config.token_cache;
+    fields::read(
+        root,
+        &mut [
+            Field::each("exempt", &mut |n| config.exempt.extend(exempt::read(n, problems))),
+            Field::word("missingToken", &mut missing_token),
+            Field::word("corsPreflight", &mut config.cors_preflight),
+            Field::word("pathNormalization", &mut config.path_normalization),
+            Field::with("peerIdentity", &mut |n| config.peer_identity = peer_identity(n, problems)),
+            Field::flag("requireValidatedPeer", &mut config.require_validated_peer),
+            Field::object(
+                "responses",
+                &mut [
+                    Field::word("format", &mut responses.format),
+                    Field::word("details", &mut responses.details),
+                    Field::flag("challengeAnonymous", &mut responses.challenge_anonymous),
+                ],
+            ),
+            Field::object(
+                "decisionLog",
+                &mut [
+                    Field::word("emit", &mut log.emit),
+                    Field::claims("claims", &mut logged),
+                    Field::with("sample", &mut |n| {
+                        log.sample = fraction(n, problems).unwrap_or(log.sample);
+                    }),
+                    Field::with("refusalsPerSecond", &mut |n| {
+                        log.refusals_per_second = rate(n, problems).unwrap_or_default();
+                    }),
+                    Field::flag("hash", &mut hash),
+                    Field::with("hashKey", &mut |n| hash_key = self::hash_key(n, problems)),
+                ],
+            ),
+            Field::word("mode", &mut config.mode),
+            Field::flag("filterState", &mut filter_state),
+            Field::word("signatureEngine", &mut config.signature_engine),
+            Field::object(
+                "tokenCache",
+                &mut [
+                    Field::size("entries", 0, MOST_CACHED.0, &mut cache.entries),
+                    Field::size("bytes", 0, MOST_CACHED.1, &mut cache.bytes),
+                ],
+            ),
+            Field::word("onInvalidConfig", &mut config.on_invalid_config),
+            Field::text("instance", &mut config.instance),
+        ],
+        problems,
+    );
+    config.missing_token = missing_token.unwrap_or_else(|| {
+        default_missing_token(&config.jwt_rules, &config.authorization_policies)
+    });
+    config.filter_state = if filter_state { FilterState::Set } else { FilterState::Unset };
+    let log = &mut config.decision_log;
+    if let Some(claims) = logged {
+        log.claims = claims;
+    }
+    log.hash = hash.then(|| hash_key.map_or(HashKey::OfProcess, HashKey::Given));
+}
+
+fn source_address(node: &Node<'_>, problems: &Problems) -> Option<SourceAddress> {
+    if node.value.as_str() == Some("connection") {
+        return Some(SourceAddress::Connection);
+    }
+    if !node.value.is_object() {
+        return node.expected("`connection` or `{filterState: KEY}`", problems);
+    }
+    filter_state_key(node, problems).map(SourceAddress::FilterState)
+}
+
+fn peer_identity(node: &Node<'_>, problems: &Problems) -> PeerIdentity {
+    let given = match node.value.as_str() {
+        Some("auto") => Some(PeerIdentity::Auto),
+        Some("connection") => Some(PeerIdentity::Connection),
+        _ if node.value.is_object() => {
+            filter_state_key(node, problems).map(PeerIdentity::FilterState)
+        }
+        _ => node.expected("`auto`, `connection` or `{filterState: KEY}`", problems),
+    };
+    given.unwrap_or_default()
+}
+
+fn filter_state_key(node: &Node<'_>, problems: &Problems) -> Option<String> {
+    let mut key = None;
+    fields::read_object(node, &mut [Field::text("filterState", &mut key).required()], problems)?;
+    key
 }
 
 /// `missingToken` where it is not given. Rules for tokens ask for one, unless a policy that is enforced
@@ -47,117 +180,6 @@ fn default_missing_token(rules: &[JwtRule], policies: &[AuthorizationPolicy]) ->
     } else {
         MissingToken::Reject
     }
-}
-
-pub(super) fn cors_preflight(object: &Object<'_>, problems: &Problems) -> CorsPreflight {
-    let words =
-        [("authorize", CorsPreflight::Authorize), ("requireToken", CorsPreflight::RequireToken)];
-    let given = object.field("corsPreflight").and_then(|n| n.one_of(&words, problems));
-    given.unwrap_or(CorsPreflight::Authorize)
-}
-
-pub(super) fn path_normalization(object: &Object<'_>, problems: &Problems) -> Normalization {
-    let words = [
-        ("NONE", Normalization::None),
-        ("BASE", Normalization::Base),
-        ("MERGE_SLASHES", Normalization::MergeSlashes),
-        ("DECODE_AND_MERGE_SLASHES", Normalization::DecodeAndMergeSlashes),
-    ];
-    let given = object.field("pathNormalization").and_then(|n| n.one_of(&words, problems));
-    given.unwrap_or(Normalization::Base)
-}
-
-pub(super) fn source_address(object: &Object<'_>, problems: &Problems) -> Option<SourceAddress> {
-    let node = object.field("sourceAddress")?;
-    if node.value.as_str() == Some("connection") {
-        return Some(SourceAddress::Connection);
-    }
-    if !node.value.is_object() {
-        return node.expected("`connection` or `{filterState: KEY}`", problems);
-    }
-    filter_state_key(&node, problems).map(SourceAddress::FilterState)
-}
-
-pub(super) fn peer_identity(object: &Object<'_>, problems: &Problems) -> PeerIdentity {
-    let given = object.field("peerIdentity").and_then(|node| match node.value.as_str() {
-        Some("auto") => Some(PeerIdentity::Auto),
-        Some("connection") => Some(PeerIdentity::Connection),
-        _ if node.value.is_object() => {
-            filter_state_key(&node, problems).map(PeerIdentity::FilterState)
-        }
-        _ => node.expected("`auto`, `connection` or `{filterState: KEY}`", problems),
-    });
-    given.unwrap_or_default()
-}
-
-fn filter_state_key(node: &Node<'_>, problems: &Problems) -> Option<String> {
-    let inner = node.object(problems)?;
-    let key = inner.required("filterState", problems).and_then(|n| n.filled_text(problems));
-    inner.finish(problems);
-    key.map(str::to_owned)
-}
-
-pub(super) fn require_validated_peer(object: &Object<'_>, problems: &Problems) -> bool {
-    let given = object.field("requireValidatedPeer").and_then(|n| n.boolean(problems));
-    given.unwrap_or(false)
-}
-
-pub(super) fn identity_headers(object: &Object<'_>, problems: &Problems) -> (Vec<String>, OnSpoof) {
-    let node = object.field("identityHeaders");
-    let Some(inner) = node.and_then(|node| node.object(problems)) else {
-        return (Vec::new(), OnSpoof::Strip);
-    };
-    let strip = inner.field("strip").and_then(|n| n.list(problems)).unwrap_or_default();
-    let strip = strip.iter().filter_map(|n| emitted_name(n, problems)).collect();
-    let words = [("strip", OnSpoof::Strip), ("reject", OnSpoof::Reject)];
-    let on_spoof = inner.field("onSpoof").and_then(|n| n.one_of(&words, problems));
-    inner.finish(problems);
-    (strip, on_spoof.unwrap_or(OnSpoof::Strip))
-}
-
-pub(super) fn responses(object: &Object<'_>, problems: &Problems) -> Responses {
-    let mut responses = Responses::default();
-    let Some(inner) = object.field("responses").and_then(|node| node.object(problems)) else {
-        return responses;
-    };
-    let formats = [("text", Format::Text), ("problem+json", Format::ProblemJson)];
-    if let Some(format) = inner.field("format").and_then(|n| n.one_of(&formats, problems)) {
-        responses.format = format;
-    }
-    let details = [("full", Details::Full), ("terse", Details::Terse)];
-    if let Some(details) = inner.field("details").and_then(|n| n.one_of(&details, problems)) {
-        responses.details = details;
-    }
-    if let Some(challenge) = inner.field("challengeAnonymous").and_then(|n| n.boolean(problems)) {
-        responses.challenge_anonymous = challenge;
-    }
-    inner.finish(problems);
-    responses
-}
-
-pub(super) fn decision_log(object: &Object<'_>, problems: &Problems) -> DecisionLog {
-    let mut log = DecisionLog::default();
-    let Some(inner) = object.field("decisionLog").and_then(|node| node.object(problems)) else {
-        return log;
-    };
-    let words = [("none", Emit::None), ("denied", Emit::Denied), ("all", Emit::All)];
-    if let Some(emit) = inner.field("emit").and_then(|n| n.one_of(&words, problems)) {
-        log.emit = emit;
-    }
-    if let Some(claims) = top_level_claims(&inner, "claims", problems) {
-        log.claims = claims.into_iter().map(str::to_owned).collect();
-    }
-    if let Some(sample) = inner.field("sample").and_then(|n| fraction(&n, problems)) {
-        log.sample = sample;
-    }
-    if let Some(rate) = inner.field("refusalsPerSecond").and_then(|n| rate(&n, problems)) {
-        log.refusals_per_second = rate;
-    }
-    let hash = inner.field("hash").and_then(|n| n.boolean(problems)).unwrap_or(false);
-    let key = inner.field("hashKey").and_then(|n| hash_key(&n, problems));
-    log.hash = hash.then(|| key.map_or(HashKey::OfProcess, HashKey::Given));
-    inner.finish(problems);
-    log
 }
 
 /// More lines than a proxy can write.
@@ -204,65 +226,4 @@ fn hash_key(node: &Node<'_>, problems: &Problems) -> Option<Vec<u8>> {
         return None;
     }
     Some(key.as_bytes().to_vec())
-}
-
-pub(super) fn limits(object: &Object<'_>, problems: &Problems) -> Limits {
-    let mut limits = Limits {
-        token: TokenLimits::default(),
-        emitted_bytes: EMITTED_BYTES,
-        signature_checks: SIGNATURE_CHECKS,
-    };
-    let Some(inner) = object.field("limits").and_then(|node| node.object(problems)) else {
-        return limits;
-    };
-    // Up to what a header can hold at all: Envoy's own ceiling for all headers is 8 MiB.
-    let bytes = |name, limit: &mut usize| {
-        let given = inner.field(name).and_then(|n| n.integer(1..=8_388_608, problems));
-        if let Some(bytes) = given.and_then(|bytes| usize::try_from(bytes).ok()) {
-            *limit = bytes;
-        }
-    };
-    bytes("tokenBytes", &mut limits.token.token_bytes);
-    bytes("emittedBytes", &mut limits.emitted_bytes);
-    let checks = inner.field("signatureChecks").and_then(|n| n.integer(1..=10_000, problems));
-    if let Some(checks) = checks.and_then(|checks| usize::try_from(checks).ok()) {
-        limits.signature_checks = checks;
-    }
-    let depth = inner.field("jsonDepth").and_then(|n| n.integer(1..=MAX_JSON_DEPTH, problems));
-    if let Some(depth) = depth.and_then(|depth| usize::try_from(depth).ok()) {
-        limits.token.json_depth = depth;
-    }
-    inner.finish(problems);
-    limits
-}
-
-pub(super) fn filter_state(object: &Object<'_>, problems: &Problems) -> FilterState {
-    match object.field("filterState").and_then(|n| n.boolean(problems)) {
-        Some(false) => FilterState::Unset,
-        Some(true) | None => FilterState::Set,
-    }
-}
-
-pub(super) fn signature_engine(object: &Object<'_>, problems: &Problems) -> Engine {
-    let words = [("auto", Engine::Auto), ("portable", Engine::Portable)];
-    let given = object.field("signatureEngine").and_then(|n| n.one_of(&words, problems));
-    given.unwrap_or(Engine::Auto)
-}
-
-pub(super) fn token_cache(object: &Object<'_>, problems: &Problems) -> TokenCacheBounds {
-    let mut bounds = TokenCacheBounds::default();
-    let Some(inner) = object.field("tokenCache").and_then(|node| node.object(problems)) else {
-        return bounds;
-    };
-    // Each worker has its own, in a memory of 4 GiB at most.
-    let number = |name, most, bound: &mut usize| {
-        let given = inner.field(name).and_then(|n| n.integer(0..=most, problems));
-        if let Some(given) = given.and_then(|given| usize::try_from(given).ok()) {
-            *bound = given;
-        }
-    };
-    number("entries", 1_048_576, &mut bounds.entries);
-    number("bytes", 1 << 30, &mut bounds.bytes);
-    inner.finish(problems);
-    bounds
 }

@@ -7,7 +7,7 @@ use super::{
 };
 
 /// What a pluginConfig says, in its order; of a field that is not given, what it is then.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// `jwtRules`.
     pub jwt_rules: Vec<JwtRule>,

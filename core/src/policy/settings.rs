@@ -1,9 +1,10 @@
 //! The fields of a pluginConfig that are no rules.
 
 /// `filterState`: whether access logs can show what was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FilterState {
     /// They can.
+    #[default]
     Set,
     /// They cannot: each fact is a call to the host, and together they are a quarter of what a request
     /// with a cached token costs.
@@ -11,38 +12,42 @@ pub enum FilterState {
 }
 
 /// `signatureEngine`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
     /// The host's where it proved itself, else the portable one.
+    #[default]
     Auto,
     /// The module's own.
     Portable,
 }
 
 /// `mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Everything but the refusals, which are only told.
     DryRun,
     /// Refusals refuse.
+    #[default]
     Enforce,
 }
 
 /// `missingToken`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissingToken {
     /// Anonymous requests go on to the policies.
     Allow,
     /// 401 `token_missing`.
+    #[default]
     Reject,
 }
 
 /// `identityHeaders.onSpoof`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnSpoof {
     /// 403 `identity_spoofed`.
     Reject,
     /// The forged header is removed and the request goes on.
+    #[default]
     Strip,
 }
 
@@ -56,9 +61,10 @@ pub enum SourceAddress {
 }
 
 /// `corsPreflight`: what is asked of a CORS preflight, which a browser sends without a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CorsPreflight {
     /// The policies, as of a request without identity.
+    #[default]
     Authorize,
     /// What is asked of every other request.
     RequireToken,
@@ -74,11 +80,12 @@ pub enum ExemptToken {
 }
 
 /// `onInvalidConfig`: what is in force when a configuration comes that is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnInvalidConfig {
     /// Nothing: every request is refused.
     Deny,
     /// The last good one, if there was one.
+    #[default]
     KeepLast,
 }
 
@@ -91,6 +98,16 @@ pub struct Limits {
     pub emitted_bytes: usize,
     /// Signature checks of one token over all rules.
     pub signature_checks: usize,
+}
+
+impl Default for Limits {
+    /// Emitted headers: half of what Envoy takes for all request headers (60 KiB, HttpConnectionManager
+    /// `max_request_headers_kb`). Signature checks: four times the keys that an issuer was seen to rotate
+    /// through without `kid`; one with Envoy's own cryptography costs 30 to 100 microseconds, so that no
+    /// token costs more than 3 milliseconds.
+    fn default() -> Self {
+        Self { token: TokenLimits::default(), emitted_bytes: 32_768, signature_checks: 32 }
+    }
 }
 
 /// How much of a token is read.
