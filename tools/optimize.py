@@ -1,7 +1,8 @@
-"""Makes a module small with Binaryen's library: tools/optimize.py LIBRARY MODULE EXPORTS OUTPUT
+"""Makes a module small with Binaryen's library: tools/optimize.py LIBRARY MODULE EXPORTS OUTPUT NAMED
 
 Of the exports those stay that the file EXPORTS names, and of the code what they reach. Where a line has a second name, the
-function that is exported by that one stands behind the first.
+function that is exported by that one stands behind the first. NAMED becomes the same module with the names of its functions,
+where MODULE has them.
 """
 
 import ctypes
@@ -18,7 +19,7 @@ class Written(ctypes.Structure):
     _fields_ = [("binary", ctypes.c_void_p), ("size", ctypes.c_size_t), ("source_map", ctypes.c_void_p)]
 
 
-library, source, listed, output = sys.argv[1:]
+library, source, listed, output, named = sys.argv[1:]
 binaryen = ctypes.CDLL(library)
 
 
@@ -31,6 +32,12 @@ def call(name, *arguments, returns=None):
 def run(module, *passes):
     names = (ctypes.c_char_p * len(passes))(*[name.encode() for name in passes])
     call("ModuleRunPasses", module, names, ctypes.c_uint32(len(passes)))
+
+
+def write(module, path):
+    written = call("ModuleAllocateAndWrite", module, None, returns=Written)
+    with open(path, "wb") as file:
+        file.write(ctypes.string_at(written.binary, written.size))
 
 
 with open(listed, encoding="utf-8") as lines:
@@ -62,13 +69,14 @@ call("ModuleSetFeatures", module, ctypes.c_uint32(features))
 # -Oz
 call("SetOptimizeLevel", 2)
 call("SetShrinkLevel", 2)
-call("SetDebugInfo", ctypes.c_bool(False))
 call("SetOneCallerInlineMaxSize", ctypes.c_uint32(ONE_CALLER_INLINE_MAX_SIZE))
 run(module, "remove-unused-module-elements")
 call("ModuleOptimize", module)
+# Names are written with debug information alone.
+call("SetDebugInfo", ctypes.c_bool(True))
+write(module, named)
+call("SetDebugInfo", ctypes.c_bool(False))
 run(module, "strip-debug", "strip-producers")
 if not call("ModuleValidate", module, returns=ctypes.c_bool):
     sys.exit("optimize: what came out is no valid module")
-written = call("ModuleAllocateAndWrite", module, None, returns=Written)
-with open(output, "wb") as file:
-    file.write(ctypes.string_at(written.binary, written.size))
+write(module, output)

@@ -1,14 +1,21 @@
 //! What the built module asks of the host and offers to it, and its size. `make check-wasm` prints it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use wasmparser::{Parser, Payload};
+use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
 /// The size that a module may have, in bytes: each worker thread of each Envoy holds a copy. One that `SMALL=0`
 /// builds is larger.
 const MOST_BYTES: usize = 700 * 1024;
+
+/// The size that a function of the configuration's reader may have, in bytes: fields stand in tables, which one
+/// small reader walks. `SMALL=0` makes them larger.
+const MOST_BYTES_OF_A_READER: usize = 4096;
+
+/// What the names of these functions hold, as the compiler writes them.
+const READERS: [&str; 2] = ["10usher_core6config", "10usher_core5codec8problems"];
 
 /// The system calls of WASI that Envoy implements and a filter may make. Not here: files and sockets.
 const SYSTEM_CALLS: [&str; 8] = [
@@ -27,6 +34,24 @@ fn the_module_is_small() {
     let module = module();
     println!("usher.wasm: {} bytes", module.len());
     assert!(module.len() <= MOST_BYTES, "{} bytes, at most {MOST_BYTES}", module.len());
+}
+
+#[test]
+fn no_reader_of_a_configuration_is_large() {
+    let path = gate::module().with_extension("named.wasm");
+    let Ok(named) = std::fs::read(&path) else {
+        skip("usher.named.wasm", &format!("no {}: `make wasm` makes it", path.display()));
+        return;
+    };
+    let functions = functions(&named);
+    let readers = functions.iter().filter(|(name, _)| READERS.iter().any(|r| name.contains(r)));
+    let readers: Vec<_> = readers.collect();
+    assert!(readers.len() > 50, "only {} readers: have the names changed?", readers.len());
+    let largest = readers.iter().map(|(_, size)| size).max();
+    println!("{} readers of a configuration, the largest {largest:?} bytes", readers.len());
+    let large = readers.iter().filter(|(_, size)| *size > MOST_BYTES_OF_A_READER);
+    let large: Vec<_> = large.collect();
+    assert!(large.is_empty(), "larger than {MOST_BYTES_OF_A_READER} bytes: {large:#?}");
 }
 
 /// The feature `fault`, by which a request can take the module down, is for tests alone.
@@ -160,6 +185,35 @@ fn exports(module: &[u8]) -> BTreeSet<String> {
     names
 }
 
+/// The functions that have a name, each with the size of its code.
+fn functions(module: &[u8]) -> Vec<(String, usize)> {
+    let mut imported = 0;
+    let mut sizes = Vec::new();
+    let mut names = BTreeMap::new();
+    for payload in Parser::new(0).parse_all(module) {
+        match payload.unwrap() {
+            Payload::ImportSection(section) => {
+                let functions = section.into_imports().map(|import| import.unwrap().ty);
+                imported = functions.filter(|ty| matches!(ty, TypeRef::Func(_))).count();
+            }
+            Payload::CodeSectionEntry(body) => sizes.push(body.range().len()),
+            Payload::CustomSection(section) => {
+                let KnownCustom::Name(section) = section.as_known() else { continue };
+                for map in section {
+                    let Name::Function(map) = map.unwrap() else { continue };
+                    names.extend(map.into_iter().map(|naming| {
+                        let naming = naming.unwrap();
+                        (usize::try_from(naming.index).unwrap(), naming.name.to_owned())
+                    }));
+                }
+            }
+            _ => {}
+        }
+    }
+    let sizes = sizes.into_iter().enumerate();
+    sizes.filter_map(|(index, size)| Some((names.remove(&(index + imported))?, size))).collect()
+}
+
 /// Name space and name of each.
 fn imports(module: &[u8]) -> BTreeSet<(String, String)> {
     let mut names = BTreeSet::new();
@@ -175,10 +229,7 @@ fn imports(module: &[u8]) -> BTreeSet<(String, String)> {
 }
 
 fn module() -> Vec<u8> {
-    let path = std::env::var_os("USHER_WASM")
-        .map_or_else(|| root().join("target/usher.wasm"), PathBuf::from);
-    std::fs::read(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}: `make wasm` makes it", path.display()))
+    std::fs::read(gate::module()).unwrap()
 }
 
 fn root() -> PathBuf {
