@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use usher_tests::{gate, skip};
 use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
 /// The size that a module may have, in bytes: each worker thread of each Envoy holds a copy. One that `SMALL=0`
@@ -196,7 +197,9 @@ fn functions(module: &[u8]) -> Vec<(String, usize)> {
                 let functions = section.into_imports().map(|import| import.unwrap().ty);
                 imported = functions.filter(|ty| matches!(ty, TypeRef::Func(_))).count();
             }
-            Payload::CodeSectionEntry(body) => sizes.push(body.range().len()),
+            Payload::CodeSectionEntry(body) => {
+                sizes.push(usize::try_from(body.range().end - body.range().start).unwrap())
+            }
             Payload::CustomSection(section) => {
                 let KnownCustom::Name(section) = section.as_known() else { continue };
                 for map in section {
