@@ -76,7 +76,7 @@ call("ModuleOptimize", module)
 call("SetDebugInfo", ctypes.c_bool(True))
 write(module, named)
 call("SetDebugInfo", ctypes.c_bool(False))
-run(module, "strip-debug", "strip-producers")
+run(module, "strip-debug", "strip-producers", "strip-target-features")
 if not call("ModuleValidate", module, returns=ctypes.c_bool):
     sys.exit("optimize: what came out is no valid module")
 write(module, output)

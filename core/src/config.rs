@@ -3,6 +3,9 @@
 //! Nothing is half-applied: either the whole configuration is good, or there is a list of what is
 //! wrong with it. Names and forms are Istio's where Istio has the field; an unknown field is an error,
 //! since a field that this version does not know may be the one that guards the door.
+//!
+//! Tables of fields say how each is read. What has `inline(never)` stays a function of its own in the
+//! module, where none here may be over 4 KB.
 
 use std::collections::HashMap;
 use std::rc::Rc;

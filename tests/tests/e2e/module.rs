@@ -198,7 +198,7 @@ fn functions(module: &[u8]) -> Vec<(String, usize)> {
                 imported = functions.filter(|ty| matches!(ty, TypeRef::Func(_))).count();
             }
             Payload::CodeSectionEntry(body) => {
-                sizes.push(usize::try_from(body.range().end - body.range().start).unwrap())
+                sizes.push(body.as_bytes().len())
             }
             Payload::CustomSection(section) => {
                 let KnownCustom::Name(section) = section.as_known() else { continue };
