@@ -12,8 +12,8 @@ use std::time::Duration;
 use usher_core::Compiled;
 use usher_core::policy::Remote;
 use usher_core::remote::{
-    self, Answer, Call, Event, Fault, Heard, Held, MOST_BYTES, Millis, Moment, Record, Ring, Step,
-    Want, Worker,
+    self, Answer, CachedJwks, Call, Event, FetchError, Heard, JwksCache, MOST_BYTES, Millis,
+    MissingKey, Moment, Record, Step, Worker,
 };
 
 use crate::host::{ABSENT, HeaderMap, Host, SharedDataWrite};
@@ -21,7 +21,7 @@ use crate::host::{ABSENT, HeaderMap, Host, SharedDataWrite};
 /// The key sets of a VM, and their refreshing.
 #[derive(Default)]
 pub(crate) struct KeySets {
-    ring: Ring,
+    jwks_cache: JwksCache,
     refreshes: RefCell<HashMap<String, Weak<Refresh>>>,
     turn: Rc<Cell<u64>>,
 }
@@ -34,12 +34,12 @@ const TRIES: usize = 8;
 pub(crate) struct Refresh {
     /// The source's id.
     id: String,
-    ring: Ring,
+    jwks_cache: JwksCache,
     state: RefCell<State>,
 }
 
 struct State {
-    ring: Ring,
+    jwks_cache: JwksCache,
     turn: Rc<Cell<u64>>,
     /// The terms of the latest configuration.
     remote: Rc<Remote>,
@@ -66,8 +66,8 @@ pub(crate) struct Fetches {
 
 impl KeySets {
     /// The sets, as decisions find them.
-    pub(crate) fn ring(&self) -> Ring {
-        self.ring.clone()
+    pub(crate) fn jwks_cache(&self) -> JwksCache {
+        self.jwks_cache.clone()
     }
 
     /// The refreshes that a policy needs; they stop when the last policy that needs them is gone.
@@ -103,7 +103,7 @@ impl KeySets {
         if let Some(refresh) = self.all().into_iter().find(of_call) {
             let root = refresh.take_call();
             let answer = if headers == 0 {
-                Err(Fault::Unreachable("no answer in time, or no connection"))
+                Err(FetchError::Unreachable("no answer in time, or no connection"))
             } else {
                 answer(host, body_size)
             };
@@ -131,42 +131,43 @@ impl KeySets {
                 refresh.state.try_borrow().is_ok_and(|s| s.call.is_some_and(|(_, r)| r == root));
             if lost {
                 refresh.take_call();
-                refresh.step(host, &Event::Answered(Err(Fault::Lost)), root);
+                refresh.step(host, &Event::Answered(Err(FetchError::Lost)), root);
             }
         }
     }
 
     /// Sees what other workers have found of the keys that a decision lacked. Returns whether there is something new:
     /// then it is worth deciding again.
-    pub(crate) fn look<H: Host>(&self, host: &H, wants: &[Want]) -> bool {
-        let refreshes = wants.iter().filter_map(|want| self.find(want));
+    pub(crate) fn look<H: Host>(&self, host: &H, missing_keys: &[MissingKey]) -> bool {
+        let refreshes = missing_keys.iter().filter_map(|missing| self.find(missing));
         refreshes.fold(false, |news, refresh| news | refresh.look(host))
     }
 
     /// Asks for the keys that a request lacked; the next tick of some worker fetches them. Returns whether others have
     /// come meanwhile: then it is worth deciding again.
-    pub(crate) fn ask<H: Host>(&self, host: &H, wants: &[Want]) -> bool {
+    pub(crate) fn ask<H: Host>(&self, host: &H, missing_keys: &[MissingKey]) -> bool {
         let before = self.epoch();
-        for want in wants {
-            if let (Some(kid), Some(refresh)) = (&want.kid, self.find(want)) {
+        for missing in missing_keys {
+            if let (Some(kid), Some(refresh)) = (&missing.kid, self.find(missing)) {
                 refresh.step(host, &Event::Unknown { kid: kid.clone() }, 0);
             }
         }
         self.epoch() != before
     }
 
-    /// A number that is another whenever the ring's keys are.
+    /// A number that is another whenever the JWKS cache's keys are.
     pub(crate) fn epoch(&self) -> u64 {
-        self.ring.epoch()
+        self.jwks_cache.epoch()
     }
 
     /// What is to be known of keys that a request lacked, while it waits for them.
-    pub(crate) fn awaited(&self, wants: &[Want]) -> Vec<Awaited> {
-        let awaited = |want: &Want| {
-            let timeout = u64::try_from(want.remote.terms.timeout.as_millis()).unwrap_or_default();
-            Some(Awaited { refresh: self.find(want)?, kid: want.kid.clone(), timeout })
+    pub(crate) fn awaited(&self, missing_keys: &[MissingKey]) -> Vec<Awaited> {
+        let awaited = |missing: &MissingKey| {
+            let timeout =
+                u64::try_from(missing.remote.terms.timeout.as_millis()).unwrap_or_default();
+            Some(Awaited { refresh: self.find(missing)?, kid: missing.kid.clone(), timeout })
         };
-        wants.iter().filter_map(awaited).collect()
+        missing_keys.iter().filter_map(awaited).collect()
     }
 
     fn all(&self) -> Vec<Rc<Refresh>> {
@@ -174,8 +175,8 @@ impl KeySets {
         all.map(|all| all.values().filter_map(Weak::upgrade).collect()).unwrap_or_default()
     }
 
-    fn find(&self, want: &Want) -> Option<Rc<Refresh>> {
-        self.of_id(&want.remote.source.id())
+    fn find(&self, missing: &MissingKey) -> Option<Rc<Refresh>> {
+        self.of_id(&missing.remote.source.id())
     }
 
     fn of_id(&self, id: &str) -> Option<Rc<Refresh>> {
@@ -192,7 +193,7 @@ impl KeySets {
             return refresh;
         }
         let state = State {
-            ring: self.ring.clone(),
+            jwks_cache: self.jwks_cache.clone(),
             turn: Rc::clone(&self.turn),
             remote: Rc::clone(remote),
             worker: Worker::new(host.random()),
@@ -201,8 +202,8 @@ impl KeySets {
             call: None,
             fetches: Fetches::default(),
         };
-        let (ring, state) = (self.ring.clone(), RefCell::new(state));
-        let refresh = Rc::new(Refresh { id: id.clone(), ring, state });
+        let (jwks_cache, state) = (self.jwks_cache.clone(), RefCell::new(state));
+        let refresh = Rc::new(Refresh { id: id.clone(), jwks_cache, state });
         if let Ok(mut all) = self.refreshes.try_borrow_mut() {
             all.retain(|_, refresh| refresh.strong_count() > 0);
             all.insert(id, Rc::downgrade(&refresh));
@@ -230,7 +231,7 @@ impl Awaited {
 }
 
 impl Refresh {
-    /// Reads the shared record. Returns whether its keys are others than those in the ring.
+    /// Reads the shared record. Returns whether its keys are others than those in the JWKS cache.
     fn look<H: Host>(&self, host: &H) -> bool {
         match self.state.try_borrow_mut() {
             Ok(mut state) => {
@@ -251,7 +252,7 @@ impl Refresh {
         let Ok(mut state) = self.state.try_borrow_mut() else { return };
         for _ in 0..TRIES {
             let (record, version) = state.read(host, &self.id);
-            let at = Moment { now: host.unix_millis(), dice: host.random() };
+            let at = Moment { now: host.unix_millis(), random: host.random() };
             let step = state.worker.step(&state.remote, &record, event, at);
             if let Some(next) = &step.record
                 && !state.write(host, &self.id, next, version)
@@ -270,7 +271,11 @@ impl Refresh {
                 }
                 Err(why) => {
                     drop(state);
-                    return self.step(host, &Event::Answered(Err(Fault::Unreachable(why))), root);
+                    return self.step(
+                        host,
+                        &Event::Answered(Err(FetchError::Unreachable(why))),
+                        root,
+                    );
                 }
             }
         }
@@ -279,7 +284,7 @@ impl Refresh {
 
 impl Drop for Refresh {
     fn drop(&mut self) {
-        self.ring.forget(&self.id);
+        self.jwks_cache.forget(&self.id);
     }
 }
 
@@ -311,9 +316,9 @@ impl State {
         }
     }
 
-    /// Takes the record for what is known, and its keys into the ring. Returns whether they are others.
+    /// Takes the record for what is known, and its keys into the JWKS cache. Returns whether they are others.
     fn see(&mut self, id: &str, record: Record) -> bool {
-        let held = self.ring.held(id);
+        let held = self.jwks_cache.held(id);
         let other = record.generation != self.record.generation || held.is_none();
         if other || record.fetched_at != self.record.fetched_at {
             self.turn.set(self.turn.get().wrapping_add(1));
@@ -325,7 +330,8 @@ impl State {
         let seconds = |millis: Millis| millis / 1000;
         let retry_at = seconds(record.due_at);
         let heard = if record.filled > 0 { Heard::Once } else { Heard::Never };
-        self.ring.hold(id, Held { keys, fetched_at: seconds(record.fetched_at), retry_at, heard });
+        self.jwks_cache
+            .hold(id, CachedJwks { keys, fetched_at: seconds(record.fetched_at), retry_at, heard });
         self.record = record;
         other
     }
@@ -333,7 +339,7 @@ impl State {
     fn report<H: Host>(&mut self, host: &H, step: &Step, record: &Record) {
         let place = &self.remote.source.place;
         match &step.outcome {
-            None | Some(Err(Fault::Lost)) => return,
+            None | Some(Err(FetchError::Lost)) => return,
             Some(Ok(warnings)) if record.empty > 0 => {
                 self.fetches.empty = self.fetches.empty.saturating_add(1);
                 let tokens = match record.filled {
@@ -355,10 +361,10 @@ impl State {
                     }
                 }
             }
-            Some(Err(fault)) => {
+            Some(Err(error)) => {
                 self.fetches.failed = self.fetches.failed.saturating_add(1);
                 let failures = record.failures;
-                log::warn!("usher: keys: {place}: failed fetch {failures} in a row: {fault}");
+                log::warn!("usher: keys: {place}: failed fetch {failures} in a row: {error}");
                 let max_stale = self.remote.terms.max_stale;
                 let age = host.unix_millis().saturating_sub(record.fetched_at);
                 let left = max_stale.saturating_sub(Duration::from_millis(age)).as_secs();
@@ -393,14 +399,15 @@ fn dispatch<H: Host>(host: &H, cluster: &str, call: &Call) -> Result<u32, &'stat
 }
 
 /// The answer that the host holds.
-fn answer<H: Host>(host: &H, body_size: usize) -> Result<Answer, Fault> {
+fn answer<H: Host>(host: &H, body_size: usize) -> Result<Answer, FetchError> {
     if body_size > MOST_BYTES {
-        return Err(Fault::TooLarge(body_size));
+        return Err(FetchError::TooLarge(body_size));
     }
     let headers = host.header_map(HeaderMap::CallResponseHeaders);
     let body = host.call_body(body_size);
-    let (headers, body) =
-        headers.zip(body).ok_or(Fault::Unreachable("the host does not hand the answer over"))?;
+    let (headers, body) = headers
+        .zip(body)
+        .ok_or(FetchError::Unreachable("the host does not hand the answer over"))?;
     let texts = |name: &str| -> Vec<&str> {
         let values = headers.iter().filter(|(n, _)| n == name.as_bytes());
         values.filter_map(|(_, value)| std::str::from_utf8(value).ok()).collect()

@@ -10,13 +10,13 @@ use std::rc::Rc;
 use usher_core::Compiled;
 use usher_core::cache::Answer;
 use usher_core::codec::redaction;
-use usher_core::decide::{Decision, Session, Trace};
-use usher_core::observe::decision_log::{self as log, Choice, Circumstances, Level, Throttle};
+use usher_core::decide::{Decision, Trace, WorkerState};
+use usher_core::observe::decision_log::{self as log, Choice, Level, LineContext, Throttle};
 use usher_core::observe::metrics::{self, Series, family};
 use usher_core::observe::summary;
 use usher_core::policy::HashKey;
-use usher_core::policy::crowd::Crowd;
-use usher_core::remote::Ring;
+use usher_core::policy::untried_keys::UntriedKeys;
+use usher_core::remote::JwksCache;
 use usher_core::request::Request;
 
 use crate::active_config::{ActiveConfig, ConfigStatus, Configured};
@@ -37,7 +37,7 @@ pub(crate) struct Observer {
     cache: Cache,
     fetches: HashMap<String, Fetches>,
     turn: Option<u64>,
-    crowds: Vec<Crowd>,
+    crowds: Vec<UntriedKeys>,
     level_asked: u64,
     traces: bool,
 }
@@ -45,7 +45,7 @@ pub(crate) struct Observer {
 /// What was told of the token cache of the configuration in force.
 #[derive(Default)]
 struct Cache {
-    session: Option<Rc<RefCell<Session>>>,
+    worker_state: Option<Rc<RefCell<WorkerState>>>,
     evictions: u64,
     entries: usize,
 }
@@ -74,7 +74,7 @@ impl Observer {
         &mut self,
         worker: &Worker<H>,
         configured: &Configured,
-        session: &Rc<RefCell<Session>>,
+        worker_state: &Rc<RefCell<WorkerState>>,
     ) {
         let host = &worker.host;
         self.stats.set(host, &family::BUILD_INFO, [env!("CARGO_PKG_VERSION").into()], 1);
@@ -99,7 +99,7 @@ impl Observer {
             for warning in &configured.warnings {
                 warn(host, &format!("usher: configuration: {warning}"));
             }
-            self.in_force(worker, &configured.text, policy, session);
+            self.in_force(worker, &configured.text, policy, worker_state);
         }
         self.stats.set(host, &family::CONFIG_GENERATION, [], self.generation);
     }
@@ -109,11 +109,11 @@ impl Observer {
         worker: &Worker<H>,
         text: &[u8],
         policy: &Compiled,
-        session: &Rc<RefCell<Session>>,
+        worker_state: &Rc<RefCell<WorkerState>>,
     ) {
         let host = &worker.host;
         self.count_cache(host, 0, 0);
-        self.cache = Cache { session: Some(Rc::clone(session)), ..Cache::default() };
+        self.cache = Cache { worker_state: Some(Rc::clone(worker_state)), ..Cache::default() };
         self.turn = None;
         // What was fetched for other plugins before is not told.
         let known = std::mem::take(&mut self.fetches);
@@ -131,17 +131,18 @@ impl Observer {
         }
         self.stats.set(host, &family::CONFIG_HASH, [], summary::leading_bits(&hash));
         self.stats.zero(host, &family::JWKS_KEYS);
-        for (provider, keys) in summary::usable_keys(policy, &worker.key_sets.ring()) {
+        for (provider, keys) in summary::usable_keys(policy, &worker.key_sets.jwks_cache()) {
             self.stats.set(host, &family::JWKS_KEYS, [provider.into()], keys);
         }
         // Inline ones are among the configuration's warnings already.
-        self.crowds = policy.jwt.crowds(&Ring::default());
+        self.crowds = policy.jwt.crowds(&JwksCache::default());
         self.count_untried(host, policy);
         if policy.decision_log.hash == Some(HashKey::OfProcess) {
             self.process_key = host.shared("usher.decisionLog.hashKey", || random(host));
         }
-        if let Ok(session) = session.try_borrow() {
-            let line = summary::line(policy, &self.hash, &session.ring, &*session.engine);
+        if let Ok(worker_state) = worker_state.try_borrow() {
+            let line =
+                summary::line(policy, &self.hash, &worker_state.jwks_cache, &*worker_state.engine);
             warn(host, &line);
         }
     }
@@ -152,22 +153,23 @@ impl Observer {
         &mut self,
         worker: &Worker<H>,
         policy: &Compiled,
-        session: &Rc<RefCell<Session>>,
+        worker_state: &Rc<RefCell<WorkerState>>,
     ) {
         let host = &worker.host;
-        let in_force = self.cache.session.as_ref().is_some_and(|s| Rc::ptr_eq(s, session));
+        let in_force =
+            self.cache.worker_state.as_ref().is_some_and(|s| Rc::ptr_eq(s, worker_state));
         let turn = Some(worker.key_sets.turn());
         if !in_force || self.turn == turn {
             return;
         }
         self.turn = turn;
-        let ring = worker.key_sets.ring();
-        self.crowded(host, policy, &ring);
-        let keys = summary::usable_keys(policy, &ring);
+        let jwks_cache = worker.key_sets.jwks_cache();
+        self.crowded(host, policy, &jwks_cache);
+        let keys = summary::usable_keys(policy, &jwks_cache);
         for (source, providers) in sources(policy) {
             let fetches = worker.key_sets.fetches(&source);
             let before = self.fetches.insert(source.clone(), fetches).unwrap_or_default();
-            let fetched_at = ring.held(&source).map_or(0, |held| held.fetched_at);
+            let fetched_at = jwks_cache.held(&source).map_or(0, |held| held.fetched_at);
             for provider in providers {
                 for (result, now, before) in [
                     ("success", fetches.good, before.good),
@@ -191,8 +193,8 @@ impl Observer {
     }
 
     /// Tells of keys that are not all tried, where that is news.
-    fn crowded<H: Host>(&mut self, host: &H, policy: &Compiled, ring: &Ring) {
-        let crowds = policy.jwt.crowds(ring);
+    fn crowded<H: Host>(&mut self, host: &H, policy: &Compiled, jwks_cache: &JwksCache) {
+        let crowds = policy.jwt.crowds(jwks_cache);
         if crowds == self.crowds {
             return;
         }
@@ -263,9 +265,15 @@ impl Observer {
         let stats = &mut self.stats;
         metrics::of_decision(decision, |series| stats.add(host, series, 1));
         if decision.report.cache == Some(Answer::Miss) {
-            let session = self.cache.session.clone();
-            if let Some(Ok(session)) = session.as_ref().map(|session| session.try_borrow()) {
-                self.count_cache(host, session.cache.counts().evictions, session.cache.len());
+            let worker_state = self.cache.worker_state.clone();
+            if let Some(Ok(worker_state)) =
+                worker_state.as_ref().map(|worker_state| worker_state.try_borrow())
+            {
+                self.count_cache(
+                    host,
+                    worker_state.cache.counts().evictions,
+                    worker_state.cache.len(),
+                );
             }
         }
         for step in &decision.report.steps {
@@ -286,13 +294,12 @@ impl Observer {
                 attributes::for_log(host, policy, &mut connection);
                 let (generation, process_key) = (self.generation, self.process_key.as_slice());
                 let connection = Some(&connection);
-                let circumstances =
-                    Circumstances { now, generation, suppressed, process_key, connection };
+                let context = LineContext { now, generation, suppressed, process_key, connection };
                 let level = match level {
                     Level::Info => LogLevel::Info,
                     Level::Warn => LogLevel::Warn,
                 };
-                host.log(level, &log::line(log, request, decision, &circumstances));
+                host.log(level, &log::line(log, request, decision, &context));
             }
         }
     }

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use usher_core::remote::{Millis, Want};
+use usher_core::remote::{Millis, MissingKey};
 
 use crate::key_sets::{Awaited, KeySets};
 use queue::{Batch, PendingRequests, Place};
@@ -27,7 +27,7 @@ pub(crate) struct Wait {
     pub(crate) stream: u32,
     /// When it came.
     arrived: Millis,
-    /// The keys, as of the ring's epoch.
+    /// The keys, as of the JWKS cache's epoch.
     awaited: RefCell<Vec<Awaited>>,
     epoch: Cell<u64>,
 }
@@ -40,8 +40,13 @@ pub(crate) struct Ticket {
 }
 
 /// Whether keys that a request lacked, which came at `arrived`, may still come in time.
-pub(crate) fn are_coming(key_sets: &KeySets, wants: &[Want], arrived: Millis, now: Millis) -> bool {
-    key_sets.awaited(wants).iter().any(|awaited| awaited.are_coming(arrived, now))
+pub(crate) fn are_coming(
+    key_sets: &KeySets,
+    missing_keys: &[MissingKey],
+    arrived: Millis,
+    now: Millis,
+) -> bool {
+    key_sets.awaited(missing_keys).iter().any(|awaited| awaited.are_coming(arrived, now))
 }
 
 impl Pending {
@@ -55,10 +60,10 @@ impl Pending {
         &self,
         key_sets: &KeySets,
         stream: u32,
-        wants: &[Want],
+        missing_keys: &[MissingKey],
         arrived: Millis,
     ) -> Option<Ticket> {
-        let awaited = RefCell::new(key_sets.awaited(wants));
+        let awaited = RefCell::new(key_sets.awaited(missing_keys));
         let epoch = Cell::new(key_sets.epoch());
         let wait = Rc::new(Wait { stream, arrived, awaited, epoch });
         let place = self.queue.try_borrow_mut().ok()?.join(Rc::clone(&wait))?;
@@ -83,10 +88,15 @@ impl Wait {
 
 impl Ticket {
     /// Goes on waiting for what a decision lacks by now. Returns whether that may still come.
-    pub(crate) fn renew(&self, key_sets: &KeySets, wants: &[Want], now: Millis) -> bool {
+    pub(crate) fn renew(
+        &self,
+        key_sets: &KeySets,
+        missing_keys: &[MissingKey],
+        now: Millis,
+    ) -> bool {
         self.wait.epoch.set(key_sets.epoch());
         let Ok(mut awaited) = self.wait.awaited.try_borrow_mut() else { return false };
-        *awaited = key_sets.awaited(wants);
+        *awaited = key_sets.awaited(missing_keys);
         awaited.iter().any(|awaited| awaited.are_coming(self.wait.arrived, now))
     }
 }

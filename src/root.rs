@@ -6,8 +6,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use usher_core::decide::Session;
-use usher_core::remote::Ring;
+use usher_core::decide::WorkerState;
+use usher_core::remote::JwksCache;
 
 use crate::active_config::{self, ActiveConfig};
 use crate::host::Host;
@@ -20,19 +20,19 @@ use crate::worker::Worker;
 pub(crate) struct Root {
     pub(crate) id: u32,
     active: RefCell<Rc<ActiveConfig>>,
-    session: Rc<RefCell<Session>>,
+    worker_state: Rc<RefCell<WorkerState>>,
     observer: RefCell<Rc<RefCell<Observer>>>,
     pub(crate) timer: Rc<Timer>,
 }
 
 impl Root {
-    pub(crate) fn new(id: u32, ring: Ring) -> Self {
-        let mut session = Session::portable();
-        session.ring = ring;
-        let session = Rc::new(RefCell::new(session));
+    pub(crate) fn new(id: u32, jwks_cache: JwksCache) -> Self {
+        let mut worker_state = WorkerState::portable();
+        worker_state.jwks_cache = jwks_cache;
+        let worker_state = Rc::new(RefCell::new(worker_state));
         // Until a configuration was read there is nothing that could be allowed.
         let active = RefCell::new(Rc::new(ActiveConfig::None));
-        Self { id, active, session, observer: RefCell::default(), timer: Rc::default() }
+        Self { id, active, worker_state, observer: RefCell::default(), timer: Rc::default() }
     }
 
     /// A stream, which keeps the configuration that it began with.
@@ -40,7 +40,7 @@ impl Root {
         Stream::new(
             id,
             self.active(),
-            Rc::clone(&self.session),
+            Rc::clone(&self.worker_state),
             self.observer(),
             Rc::clone(&self.timer),
         )
@@ -56,8 +56,8 @@ impl Root {
         let observer = observers.of_plugin(&worker.host);
         if let ActiveConfig::InForce { policy, refreshes } = &configured.active {
             // A request under way keeps its policy; which engine serves it is no matter to it.
-            if let Ok(mut session) = self.session.try_borrow_mut() {
-                session.engine = worker.engine.chosen(&worker.host, policy.signature_engine);
+            if let Ok(mut worker_state) = self.worker_state.try_borrow_mut() {
+                worker_state.engine = worker.engine.chosen(&worker.host, policy.signature_engine);
             }
             if !refreshes.is_empty() {
                 // Not from here: the host configures a plugin once only to see whether it will bear it.
@@ -65,7 +65,7 @@ impl Root {
             }
         }
         if let Ok(mut observer) = observer.try_borrow_mut() {
-            observer.configured(worker, &configured, &self.session);
+            observer.configured(worker, &configured, &self.worker_state);
         }
         self.observer.replace(observer);
         self.active.replace(Rc::new(configured.active));
@@ -89,7 +89,7 @@ impl Root {
         if let ActiveConfig::InForce { policy, .. } = &*self.active()
             && let Ok(mut observer) = self.observer().try_borrow_mut()
         {
-            observer.fetched(worker, policy, &self.session);
+            observer.fetched(worker, policy, &self.worker_state);
         }
     }
 

@@ -6,8 +6,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use usher_core::Compiled;
-use usher_core::decide::{Decision, Session, after_pending, decide, while_pending};
-use usher_core::headers::Edits;
+use usher_core::decide::{Decision, WorkerState, after_pending, decide, while_pending};
+use usher_core::headers::HeaderMutations;
 use usher_core::policy::FilterState;
 use usher_core::reply::Reply;
 use usher_core::request::Request;
@@ -26,14 +26,14 @@ use crate::worker::Worker;
 pub(crate) struct Stream {
     id: u32,
     active: Rc<ActiveConfig>,
-    session: Rc<RefCell<Session>>,
+    worker_state: Rc<RefCell<WorkerState>>,
     observer: Rc<RefCell<Observer>>,
     timer: Rc<Timer>,
-    stage: RefCell<Stage<Rc<Held>>>,
+    stage: RefCell<Stage<Rc<PendingRequest>>>,
 }
 
 /// A request that waits for keys.
-struct Held {
+struct PendingRequest {
     request: Request,
     ticket: Ticket,
 }
@@ -42,11 +42,11 @@ impl Stream {
     pub(crate) fn new(
         id: u32,
         active: Rc<ActiveConfig>,
-        session: Rc<RefCell<Session>>,
+        worker_state: Rc<RefCell<WorkerState>>,
         observer: Rc<RefCell<Observer>>,
         timer: Rc<Timer>,
     ) -> Self {
-        Self { id, active, session, observer, timer, stage: RefCell::default() }
+        Self { id, active, worker_state, observer, timer, stage: RefCell::default() }
     }
 
     pub(crate) fn on_request_headers<H: Host>(
@@ -56,7 +56,7 @@ impl Stream {
     ) -> HeadersStatus {
         let host = &worker.host;
         let headers = host.header_map(HeaderMap::RequestHeaders);
-        // Headers that nobody could read might hold a forged identity.
+        // Headers that nobody could read might hold a spoofed identity.
         let readable = headers.is_some();
         let headers = headers.unwrap_or_default();
         let mut request = Request { headers, end_of_stream, ..Request::default() };
@@ -68,21 +68,21 @@ impl Stream {
         let now = host.unix_time();
         let mut decision =
             if readable { self.decide(host, &request, now) } else { self.host_failed(&request) };
-        if worker.key_sets.look(host, &decision.wants) {
+        if worker.key_sets.look(host, &decision.missing_keys) {
             decision = self.decide(host, &request, now);
         }
-        if !decision.wants.is_empty() {
+        if !decision.missing_keys.is_empty() {
             let arrived = host.unix_millis();
             // Who asks sees what is known by then: another worker may have fetched it since the look.
-            if worker.key_sets.ask(host, &decision.wants) {
+            if worker.key_sets.ask(host, &decision.missing_keys) {
                 decision = self.decide(host, &request, now);
             }
-            if pending::are_coming(&worker.key_sets, &decision.wants, arrived, arrived) {
+            if pending::are_coming(&worker.key_sets, &decision.missing_keys, arrived, arrived) {
                 if let Some(ticket) =
-                    worker.pending.join(&worker.key_sets, self.id, &decision.wants, arrived)
+                    worker.pending.join(&worker.key_sets, self.id, &decision.missing_keys, arrived)
                 {
                     self.withhold(host, &request);
-                    self.stage.replace(Stage::Pending(Rc::new(Held { request, ticket })));
+                    self.stage.replace(Stage::Pending(Rc::new(PendingRequest { request, ticket })));
                     self.timer.hurry(host);
                     return self.headers_status();
                 }
@@ -105,11 +105,11 @@ impl Stream {
         };
         let now = host.unix_time();
         let mut decision = self.decide(host, &held.request, now);
-        if held.ticket.renew(&worker.key_sets, &decision.wants, host.unix_millis()) {
+        if held.ticket.renew(&worker.key_sets, &decision.missing_keys, host.unix_millis()) {
             return;
         }
         if let Some(policy) = self.policy() {
-            decision.edits = after_pending(policy, &held.request, decision.edits);
+            decision.mutations = after_pending(policy, &held.request, decision.mutations);
         }
         if let Some(Release::Permit) = self.finish(host, &held.request, &decision, now) {
             host.continue_request();
@@ -150,13 +150,13 @@ impl Stream {
         let Some(policy) = self.policy() else {
             return Decision::config_invalid(request);
         };
-        // No call of ours re-enters the VM, so the session is never borrowed twice.
-        match self.session.try_borrow_mut() {
-            Ok(mut session) => {
+        // No call of ours re-enters the VM, so the worker state is never borrowed twice.
+        match self.worker_state.try_borrow_mut() {
+            Ok(mut worker_state) => {
                 if let Ok(mut observer) = self.observer.try_borrow_mut() {
-                    session.trace = observer.trace(host, now);
+                    worker_state.trace = observer.trace(host, now);
                 }
-                decide(policy, request, now, &mut session)
+                decide(policy, request, now, &mut worker_state)
             }
             Err(_) => self.host_failed(request),
         }
@@ -187,11 +187,11 @@ impl Stream {
         decision: &'d Decision,
         now: u64,
     ) -> Option<Release<'d>> {
-        let applied = apply(host, HeaderMap::RequestHeaders, &decision.edits);
-        // What could not be applied might be a forged header that stayed.
+        let applied = apply(host, HeaderMap::RequestHeaders, &decision.mutations);
+        // What could not be applied might be a spoofed header that stayed.
         let failed = (!applied).then(|| self.host_failed(request));
         if let Some(failed) = &failed {
-            apply(host, HeaderMap::RequestHeaders, &failed.edits);
+            apply(host, HeaderMap::RequestHeaders, &failed.mutations);
         }
         let told = failed.as_ref().unwrap_or(decision);
         if self.tells_facts() {
@@ -206,7 +206,7 @@ impl Stream {
         }
         let release = self.release(host, decision.reply.as_ref());
         if let (Some(Release::Permit), Some(policy)) = (&release, self.policy())
-            && decision.edits.may_change_route(|name| policy.firewall.protects(name))
+            && decision.mutations.may_change_route(|name| policy.protected_headers.protects(name))
         {
             host.clear_route_cache();
         }
@@ -226,16 +226,16 @@ impl Stream {
 /// Removes from the trailers what the headers lose too. Returns whether the host did all of it.
 fn scrub_trailers<H: Host>(host: &H, policy: &Compiled) -> bool {
     let map = HeaderMap::RequestTrailers;
-    host.header_map(map).is_some_and(|lines| apply(host, map, &trailers::edits(policy, lines)))
+    host.header_map(map).is_some_and(|lines| apply(host, map, &trailers::mutations(policy, lines)))
 }
 
-/// Edits headers or trailers. Returns whether the host did all of it.
-fn apply<H: Host>(host: &H, map: HeaderMap, edits: &Edits) -> bool {
+/// HeaderMutations headers or trailers. Returns whether the host did all of it.
+fn apply<H: Host>(host: &H, map: HeaderMap, mutations: &HeaderMutations) -> bool {
     let mut applied = true;
-    for name in &edits.remove {
+    for name in &mutations.remove {
         applied &= host.remove_header(map, name);
     }
-    for (name, lines) in &edits.set {
+    for (name, lines) in &mutations.set {
         for (index, line) in lines.iter().enumerate() {
             applied &= match index {
                 0 => host.replace_header(map, name, line),

@@ -9,7 +9,7 @@ mod measure;
 mod plot;
 mod report;
 mod stats;
-mod ways;
+mod variants;
 mod work;
 
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ fn main() -> Result<()> {
         let outcome = measure::measure(work, effort, &binary, &output.join("envoy"), &runtime)
             .with_context(|| name.clone())?;
         for ratio in &outcome.ratios {
-            eprintln!("bench:   {} / {}: {:.2}", ratio.way, ratio.to, ratio.spread.median);
+            eprintln!("bench:   {} / {}: {:.2}", ratio.variant, ratio.to, ratio.spread.median);
         }
         outcomes.push(outcome);
     }

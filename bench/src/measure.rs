@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use crate::envoy::Envoy;
 use crate::load::{self, Connection};
 use crate::stats::{Spread, quantile};
-use crate::ways::{self, IDENTITY};
+use crate::variants::{self, IDENTITY};
 use crate::work::Workload;
 
 /// Rounds' worth of requests ahead of the first round.
@@ -28,7 +28,7 @@ pub(crate) struct Effort {
 
 /// What a way cost.
 pub(crate) struct Cost {
-    pub(crate) way: String,
+    pub(crate) variant: String,
     /// CPU microseconds of the Envoy process for a request, round by round.
     pub(crate) cpu: Vec<f64>,
     /// Microseconds from request to response, of all rounds, sorted.
@@ -37,7 +37,7 @@ pub(crate) struct Cost {
 
 /// A comparison's outcome.
 pub(crate) struct Ratio {
-    pub(crate) way: String,
+    pub(crate) variant: String,
     pub(crate) to: String,
     pub(crate) goal: Option<f64>,
     pub(crate) spread: Spread,
@@ -59,9 +59,10 @@ impl Cost {
 
 impl Outcome {
     /// What a way costs above the empty chain, round by round.
-    pub(crate) fn above_empty(&self, way: &str) -> Result<Vec<f64>> {
+    pub(crate) fn above_empty(&self, variant: &str) -> Result<Vec<f64>> {
         let empty = self.costs.first().context("the empty chain")?;
-        let cost = self.costs.iter().find(|cost| cost.way == way).context(way.to_owned())?;
+        let cost =
+            self.costs.iter().find(|cost| cost.variant == variant).context(variant.to_owned())?;
         Ok(cost.cpu.iter().zip(&empty.cpu).map(|(cost, empty)| cost - empty).collect())
     }
 }
@@ -75,16 +76,16 @@ pub(crate) fn measure(
     runtime: &Runtime,
 ) -> Result<Outcome> {
     let logged: Vec<bool> = work.tracks.iter().map(|track| track.logged).collect();
-    let (tracks, ways): (Vec<_>, Vec<_>) = work
+    let (tracks, variants): (Vec<_>, Vec<_>) = work
         .tracks
         .into_iter()
-        .map(|t| ((t.way.name.clone(), t.status, t.one_in, t.way.emits), t.way))
+        .map(|t| ((t.variant.name.clone(), t.status, t.one_in, t.variant.emits), t.variant))
         .unzip();
-    let (bootstrap, addresses) = ways::bootstrap(&ways)?;
+    let (bootstrap, addresses) = variants::bootstrap(&variants)?;
     let envoy = Envoy::start(binary, &bootstrap, directory, &addresses, 1)?;
     let mut costs: Vec<Cost> = tracks
         .iter()
-        .map(|(name, ..)| Cost { way: name.clone(), cpu: Vec::new(), latency: Vec::new() })
+        .map(|(name, ..)| Cost { variant: name.clone(), cpu: Vec::new(), latency: Vec::new() })
         .collect();
 
     // Without the clock first: caches, code that V8 compiles better once it is hot, and whether all is as
@@ -116,19 +117,20 @@ pub(crate) fn measure(
     }
     for (cost, logged) in costs.iter_mut().zip(logged) {
         cost.latency.sort_by(f64::total_cmp);
-        let decisions = envoy.decisions(&cost.way)?;
+        let decisions = envoy.decisions(&cost.variant)?;
         let expected = if logged { cost.latency.len() } else { 0 };
         let right = decisions >= expected && logged == (decisions > 0);
-        ensure!(right, "{}: {decisions} lines in the log, for {expected} requests", cost.way);
+        ensure!(right, "{}: {decisions} lines in the log, for {expected} requests", cost.variant);
     }
 
     let mut outcome = Outcome { name: work.name, about: work.about, costs, ratios: Vec::new() };
     for compare in work.compare {
-        let (cost, other) = (outcome.above_empty(&compare.way)?, outcome.above_empty(&compare.to)?);
+        let (cost, other) =
+            (outcome.above_empty(&compare.variant)?, outcome.above_empty(&compare.to)?);
         let ratios: Vec<f64> = cost.iter().zip(&other).map(|(cost, other)| cost / other).collect();
         let spread = Spread::of(&ratios);
-        let (way, to, goal) = (compare.way, compare.to, compare.goal);
-        outcome.ratios.push(Ratio { way, to, goal, spread });
+        let (variant, to, goal) = (compare.variant, compare.to, compare.goal);
+        outcome.ratios.push(Ratio { variant, to, goal, spread });
     }
     Ok(outcome)
 }
@@ -193,16 +195,18 @@ pub(crate) fn footprint(
     const TOKENS: usize = 1024;
     let (rules, requests) = crate::work::filling(1024, TOKENS)?;
     let requests = std::sync::Arc::new(requests);
-    let plain = || vec![ways::Way::none()];
-    let empty = ways::Way::minimal("minimal", minimal)?;
-    let guarded = || vec![ways::Way::usher("usher", module, &rules, &serde_json::Value::Null)];
+    let plain = || vec![variants::Variant::none()];
+    let empty = variants::Variant::minimal("minimal", minimal)?;
+    let guarded =
+        || vec![variants::Variant::usher("usher", module, &rules, &serde_json::Value::Null)];
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
     let mut resident: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
     for _ in 0..starts {
         let mut times = Vec::new();
-        for (what, ways) in [(WITHOUT, plain()), (MINIMAL, vec![empty.clone()]), (EMPTY, guarded())]
+        for (what, variants) in
+            [(WITHOUT, plain()), (MINIMAL, vec![empty.clone()]), (EMPTY, guarded())]
         {
-            let (bootstrap, addresses) = ways::bootstrap(&ways)?;
+            let (bootstrap, addresses) = variants::bootstrap(&variants)?;
             let envoy = Envoy::start(binary, &bootstrap, directory, &addresses, 1)?;
             times.push((micros(envoy.start) / 1000.0, micros(envoy.cpu()?) / 1000.0));
             // One request, so that all that is made at the first one is there.
@@ -222,10 +226,10 @@ pub(crate) fn footprint(
     // What V8 compiles is there once, whatever the number of workers.
     const WORKERS: usize = 5;
     let mut worker = BTreeMap::new();
-    for (what, ways) in [(WITHOUT, plain()), (MINIMAL, vec![empty]), (FULL, guarded())] {
+    for (what, variants) in [(WITHOUT, plain()), (MINIMAL, vec![empty]), (FULL, guarded())] {
         let mut sizes = Vec::new();
         for workers in [1, WORKERS] {
-            let (bootstrap, addresses) = ways::bootstrap(&ways)?;
+            let (bootstrap, addresses) = variants::bootstrap(&variants)?;
             let envoy = Envoy::start(binary, &bootstrap, directory, &addresses, workers)?;
             // The kernel deals out the connections: often enough, and each worker has seen each token.
             for _ in 0..5 * workers {

@@ -51,7 +51,7 @@ pub(crate) fn all(directory: &Path, outcomes: &[Outcome]) -> Result<()> {
     for outcome in outcomes {
         let mut rows = Vec::new();
         for cost in outcome.costs.iter().skip(1) {
-            rows.push((cost.way.clone(), Spread::of(&outcome.above_empty(&cost.way)?)));
+            rows.push((cost.variant.clone(), Spread::of(&outcome.above_empty(&cost.variant)?)));
         }
         let title = format!("{}: CPU µs a request above no filter", outcome.name);
         let name = outcome.name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");

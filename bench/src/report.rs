@@ -12,11 +12,11 @@ use crate::stats::Spread;
 pub(crate) fn json(outcomes: &[Outcome], footprint: &Footprint, machine: &Value) -> Result<Value> {
     let mut works = Vec::new();
     for outcome in outcomes {
-        let mut ways = Vec::new();
+        let mut variants = Vec::new();
         for cost in &outcome.costs {
-            let above = outcome.above_empty(&cost.way)?;
-            ways.push(json!({
-                "way": cost.way,
+            let above = outcome.above_empty(&cost.variant)?;
+            variants.push(json!({
+                "way": cost.variant,
                 "cpuMicroseconds": spread(Spread::of(&cost.cpu)),
                 "cpuMicrosecondsAboveEmpty": spread(Spread::of(&above)),
                 "rounds": cost.cpu,
@@ -29,7 +29,7 @@ pub(crate) fn json(outcomes: &[Outcome], footprint: &Footprint, machine: &Value)
         }
         let ratios = outcome.ratios.iter().map(|ratio| {
             json!({
-                "way": ratio.way,
+                "way": ratio.variant,
                 "to": ratio.to,
                 "goal": ratio.goal,
                 "ratio": spread(ratio.spread),
@@ -38,7 +38,7 @@ pub(crate) fn json(outcomes: &[Outcome], footprint: &Footprint, machine: &Value)
         works.push(json!({
             "name": outcome.name,
             "about": outcome.about,
-            "ways": ways,
+            "ways": variants,
             "ratios": ratios.collect::<Vec<_>>(),
         }));
     }
@@ -77,14 +77,14 @@ pub(crate) fn markdown(
     );
     for outcome in outcomes {
         for ratio in &outcome.ratios {
-            let Ratio { way, to, goal, spread } = ratio;
+            let Ratio { variant, to, goal, spread } = ratio;
             let goal = goal.map_or_else(String::new, |goal| {
                 let word = if spread.median <= goal { "met" } else { "missed" };
                 format!("at most {goal:.2}: {word}")
             });
             writeln!(
                 text,
-                "| {} | {way} | {to} | **{:.2}** | {:.2} to {:.2} | {goal} |",
+                "| {} | {variant} | {to} | **{:.2}** | {:.2} to {:.2} | {goal} |",
                 outcome.name, spread.median, spread.low, spread.high
             )?;
         }
@@ -116,11 +116,11 @@ pub(crate) fn markdown(
         );
         text.push_str("|---|---|---|---|---|---|---|\n");
         for cost in &outcome.costs {
-            let above = Spread::of(&outcome.above_empty(&cost.way)?);
+            let above = Spread::of(&outcome.above_empty(&cost.variant)?);
             writeln!(
                 text,
                 "| {} | {:.1} | {:+.1} | {:.1} to {:.1} | {:.0} | {:.0} | {:.0} |",
-                cost.way,
+                cost.variant,
                 Spread::of(&cost.cpu).median,
                 above.median,
                 above.low,

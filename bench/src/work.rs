@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use usher_tests::{es512, mint};
 
 use crate::load::request;
-use crate::ways::{Issuer, Rules, Way};
+use crate::variants::{Issuer, Rules, Variant};
 
 /// Requests for one round, in their order.
 pub(crate) type Requests = Arc<Vec<Vec<u8>>>;
@@ -29,7 +29,7 @@ pub(crate) struct Workload {
 
 /// A way, and what is to be expected of it.
 pub(crate) struct Track {
-    pub(crate) way: Way,
+    pub(crate) variant: Variant,
     pub(crate) status: u16,
     /// Of a round's requests, one in so many: slow ways need fewer.
     pub(crate) one_in: usize,
@@ -39,7 +39,7 @@ pub(crate) struct Track {
 
 /// The cost of a way above the empty chain, as a part of another's.
 pub(crate) struct Compare {
-    pub(crate) way: String,
+    pub(crate) variant: String,
     pub(crate) to: String,
     pub(crate) goal: Option<f64>,
 }
@@ -59,7 +59,7 @@ const GROUP: &str = "developers";
 
 /// A signer for any algorithm.
 enum Signer {
-    Ring(mint::Key),
+    JwksCache(mint::Key),
     Es512(es512::Key),
 }
 
@@ -67,13 +67,13 @@ impl Signer {
     fn new(alg: &str) -> Self {
         match alg {
             "ES512" => Self::Es512(es512::Key::new()),
-            _ => Self::Ring(mint::Key::new(alg, "key-1")),
+            _ => Self::JwksCache(mint::Key::new(alg, "key-1")),
         }
     }
 
     fn jwks(&self) -> Value {
         let jwk = match self {
-            Self::Ring(key) => key.jwk(),
+            Self::JwksCache(key) => key.jwk(),
             Self::Es512(key) => key.jwk("key-1"),
         };
         json!({ "keys": [jwk] })
@@ -81,7 +81,7 @@ impl Signer {
 
     fn token(&self, claims: &Value) -> String {
         match self {
-            Self::Ring(key) => key.token(claims),
+            Self::JwksCache(key) => key.token(claims),
             Self::Es512(key) => key.token("key-1", claims),
         }
     }
@@ -115,12 +115,12 @@ fn one_rule(signer: &Signer) -> Rules {
     }
 }
 
-fn track(way: Way) -> Track {
-    Track { way, status: 200, one_in: 1, logged: false }
+fn track(variant: Variant) -> Track {
+    Track { variant, status: 200, one_in: 1, logged: false }
 }
 
-fn compare(way: &str, to: &str, goal: Option<f64>) -> Compare {
-    Compare { way: way.to_owned(), to: to.to_owned(), goal }
+fn compare(variant: &str, to: &str, goal: Option<f64>) -> Compare {
+    Compare { variant: variant.to_owned(), to: to.to_owned(), goal }
 }
 
 /// One request again and again.
@@ -143,9 +143,9 @@ fn fresh(signer: Signer) -> Feed {
 
 /// All of them, the most telling first. `quick`: fewer tokens where it is the number that takes time.
 pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(String, Workload)>> {
-    let none = || track(Way::none());
-    let native = |rules: &Rules| track(Way::native(NATIVE, rules, None));
-    let usher = |rules: &Rules| track(Way::usher(USHER, module, rules, &json!({})));
+    let none = || track(Variant::none());
+    let native = |rules: &Rules| track(Variant::native(NATIVE, rules, None));
+    let usher = |rules: &Rules| track(Variant::usher(USHER, module, rules, &json!({})));
     let off = json!({ "tokenCache": { "entries": 0 } });
     let mut all = Vec::new();
 
@@ -158,12 +158,15 @@ pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(Str
         tracks: vec![
             none(),
             native(&rules),
-            track(Way::native(NATIVE_CACHED, &rules, Some(1024))),
+            track(Variant::native(NATIVE_CACHED, &rules, Some(1024))),
             usher(&rules),
-            track(Way::usher(USHER_BARE, module, &rules, &json!({ "filterState": false }))),
-            track(Way::minimal(MINIMAL, minimal)?),
-            track(Way::usher(USHER_COLD, module, &rules, &off)),
-            Track { one_in: 10, ..track(Way::usher(USHER_PORTABLE, module, &rules, &portable)) },
+            track(Variant::usher(USHER_BARE, module, &rules, &json!({ "filterState": false }))),
+            track(Variant::minimal(MINIMAL, minimal)?),
+            track(Variant::usher(USHER_COLD, module, &rules, &off)),
+            Track {
+                one_in: 10,
+                ..track(Variant::usher(USHER_PORTABLE, module, &rules, &portable))
+            },
         ],
         feed: same("/", Some(&signer.token(&claims(&issuer(0), 0, 0)))),
         compare: vec![
@@ -210,7 +213,7 @@ pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(Str
             none(),
             Track { status: 401, ..native(&rules) },
             Track { status: 401, logged: true, ..usher(&rules) },
-            Track { status: 401, ..track(Way::usher(QUIET, module, &rules, &quiet)) },
+            Track { status: 401, ..track(Variant::usher(QUIET, module, &rules, &quiet)) },
         ],
         feed: {
             let signer = Signer::new("RS256");
@@ -231,7 +234,7 @@ pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(Str
         tracks: vec![
             none(),
             native(&rules),
-            track(Way::native(NATIVE_CACHED, &rules, Some(1024))),
+            track(Variant::native(NATIVE_CACHED, &rules, Some(1024))),
             usher(&rules),
         ],
         feed: zipf(&signer, tokens),
@@ -256,7 +259,7 @@ pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(Str
             tracks: vec![
                 none(),
                 native(&rules),
-                track(Way::native(NATIVE_CACHED, &rules, Some(1024))),
+                track(Variant::native(NATIVE_CACHED, &rules, Some(1024))),
                 usher(&rules),
             ],
             feed: same("/", Some(&token)),
@@ -272,13 +275,13 @@ fn log(module: &Path) -> Workload {
     let signer = Signer::new("RS256");
     let rules = one_rule(&signer);
     let emitting = |name: &str, emit: &str| {
-        track(Way::usher(name, module, &rules, &json!({ "decisionLog": { "emit": emit } })))
+        track(Variant::usher(name, module, &rules, &json!({ "decisionLog": { "emit": emit } })))
     };
     Workload {
         name: "log".to_owned(),
         about: "one RS256 token, hot, allowed; Envoy's log is a file".to_owned(),
         tracks: vec![
-            track(Way::none()),
+            track(Variant::none()),
             emitting(QUIET, "none"),
             emitting(USHER, "denied"),
             Track { logged: true, ..emitting(ALL, "all") },
@@ -309,11 +312,12 @@ fn issuers(module: &Path) -> Workload {
         allow: vec![(String::new(), GROUP.to_owned())],
     };
     let name = |count: usize| format!("usher, {count} issuers");
-    let usher = |count: usize| track(Way::usher(&name(count), module, &rules(count), &json!({})));
+    let usher =
+        |count: usize| track(Variant::usher(&name(count), module, &rules(count), &json!({})));
     Workload {
         name: "issuers".to_owned(),
         about: "one ES256 token, hot, of the first of so many issuers".to_owned(),
-        tracks: vec![track(Way::none()), usher(1), usher(50), usher(1000)],
+        tracks: vec![track(Variant::none()), usher(1), usher(50), usher(1000)],
         feed: same("/", Some(&signer.token(&claims(&issuer(0), 0, 0)))),
         compare: vec![
             compare(&name(50), &name(1), None),
@@ -331,11 +335,11 @@ fn policies(module: &Path) -> Workload {
     };
     let name = |count: usize| format!("usher, {count} rules");
     let native = |count: usize| format!("native, {count} rules");
-    let ushers =
-        [5, 5000].map(|count| track(Way::usher(&name(count), module, &rules(count), &json!({}))));
+    let ushers = [5, 5000]
+        .map(|count| track(Variant::usher(&name(count), module, &rules(count), &json!({}))));
     let natives =
-        [5, 5000].map(|count| track(Way::native(&native(count), &rules(count), Some(1024))));
-    let mut tracks = vec![track(Way::none())];
+        [5, 5000].map(|count| track(Variant::native(&native(count), &rules(count), Some(1024))));
+    let mut tracks = vec![track(Variant::none())];
     tracks.extend(ushers);
     tracks.extend(natives.into_iter().map(|track| Track { one_in: 4, ..track }));
     Workload {

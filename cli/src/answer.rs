@@ -69,7 +69,7 @@ impl Answer {
         let report = &decision.report;
         let judgement = report.judgement.as_ref();
         let reply = decision.reply.as_ref();
-        let set = decision.edits.set.iter().map(|(name, lines)| {
+        let set = decision.mutations.set.iter().map(|(name, lines)| {
             let value = match &**lines {
                 [line] => Value::String(text(line)),
                 lines => json!(lines.iter().map(|line| text(line)).collect::<Vec<_>>()),
@@ -90,7 +90,7 @@ impl Answer {
             would_withhold: report.would_withhold.iter().map(ToString::to_string).collect(),
             path: seen_path(policy, request, decision),
             set: set.collect(),
-            remove: decision.edits.remove.iter().map(|name| text(name)).collect(),
+            remove: decision.mutations.remove.iter().map(|name| text(name)).collect(),
             body: reply.map(|reply| reply.body.clone()),
             challenge: reply.and_then(|reply| reply.challenge()).map(str::to_owned),
             steps: report.steps.clone(),
@@ -104,7 +104,7 @@ impl Answer {
 
 /// The path with its query as the service would see it; of a refused request, as it was matched.
 fn seen_path(policy: &Compiled, request: &Request, decision: &Decision) -> Option<String> {
-    let edited = decision.edits.applied(request);
+    let edited = decision.mutations.applied(request);
     let path = edited.path()?;
     let normal = path::normalize(path, policy.path_normalization);
     Some(normal.map_or_else(|_| text(path), |normal| text(&normal)))

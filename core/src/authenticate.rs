@@ -18,12 +18,12 @@ use crate::denial::Denial;
 use crate::hash::FastMap;
 use crate::jwks::{KeySet, Turn};
 use crate::lookup::Lookup;
-use crate::policy::crowd::{Crowd, crowds};
+use crate::policy::untried_keys::{UntriedKeys, crowds};
 use crate::policy::{
     Expiration, Forward, Issuers, JwtRule, Keys, MatchSubject, Prefix, RequiredClaim,
     TokenLocation, normalize_audience, normalize_type,
 };
-use crate::remote::{Ring, Unavailable, Want};
+use crate::remote::{JwksCache, MissingKey, Unavailable};
 use crate::token::Locations;
 
 mod signatures;
@@ -85,8 +85,8 @@ impl JwtRules {
     }
 
     /// Where more keys fit one token than are tried for it, as far as keys are known.
-    pub fn crowds(&self, ring: &Ring) -> Vec<Crowd> {
-        let known = |keys: &Keys| keys.known(ring);
+    pub fn crowds(&self, jwks_cache: &JwksCache) -> Vec<UntriedKeys> {
+        let known = |keys: &Keys| keys.known(jwks_cache);
         crowds(&self.rules, &self.issuers, self.signature_checks, &known)
     }
 
@@ -135,7 +135,7 @@ pub struct Refused {
     /// What logs call the first rule for the issuer that the token names.
     pub provider: Option<String>,
     /// The keys that were not there. Should they come, the answer may be another.
-    pub wants: Vec<Want>,
+    pub missing_keys: Vec<MissingKey>,
 }
 
 /// Verifies a token that stands at `places` (indices into [`JwtRules::places`]) at Unix time `now`.
@@ -147,7 +147,7 @@ pub fn authenticate(
     token: Compact<'_>,
     places: &[usize],
     now: u64,
-    ring: &Ring,
+    jwks_cache: &JwksCache,
     engine: &mut dyn SignatureEngine,
 ) -> Result<Verified, Refused> {
     let issuer = token.iss().unwrap_or_default();
@@ -155,7 +155,7 @@ pub fn authenticate(
     let claimed = Claimed { token: &token, audiences: &audiences };
     let eligible = rules.eligible(issuer, places);
     let mut attempts: Vec<Attempt<'_>> =
-        eligible.map(|(index, rule)| Attempt::new(index, rule, &token, ring, now)).collect();
+        eligible.map(|(index, rule)| Attempt::new(index, rule, &token, jwks_cache, now)).collect();
     let mut signatures = Signatures::new(&token, rules.signature_checks);
     // Rules behind the first that accepts have no say.
     let mut until = attempts.len();
@@ -193,8 +193,14 @@ struct Attempt<'r> {
 
 impl<'r> Attempt<'r> {
     /// Up to the signature.
-    fn new(index: usize, rule: &'r JwtRule, token: &Compact<'_>, ring: &Ring, now: u64) -> Self {
-        let keys = rule.keys.current(ring, now);
+    fn new(
+        index: usize,
+        rule: &'r JwtRule,
+        token: &Compact<'_>,
+        jwks_cache: &JwksCache,
+        now: u64,
+    ) -> Self {
+        let keys = rule.keys.current(jwks_cache, now);
         let may_verify = check_type(rule, token.header.typ.as_deref()).and_then(|()| match &keys {
             // How old fetched keys are, and whether to fetch, cannot be told either.
             _ if now == NO_CLOCK && rule.keys.remote().is_some() => Err(Denial::HostFailed),
@@ -242,16 +248,16 @@ fn conclude(
 ) -> Result<Verified, Refused> {
     let mut furthest = Denial::IssuerUnknown;
     let mut reuse = Reuse::Same;
-    let mut wants = Vec::new();
+    let mut missing_keys = Vec::new();
     for attempt in attempts {
         let denial = match &attempt.verdict {
             Ok(()) => return Ok(Verified::new(token, attempt.index, attempt.rule, reuse)),
             Err(denial) => denial,
         };
-        if let Some(lacked) = want(attempt.rule, &attempt.keys, &token, denial) {
+        if let Some(lacked) = missing_key(attempt.rule, &attempt.keys, &token, denial) {
             // With the key this rule may accept it, before any later one.
             reuse = Reuse::Unsettled;
-            wants.push(lacked);
+            missing_keys.push(lacked);
         }
         if *denial == Denial::TokenNotYetValid {
             reuse = Reuse::Unsettled;
@@ -262,31 +268,31 @@ fn conclude(
     }
     if cut {
         // Not every key was tried, so that nobody can say more; and a fetch would bring more of them.
-        wants.clear();
+        missing_keys.clear();
         let unknown = matches!(furthest, Denial::SignatureInvalid | Denial::KeysUnavailable { .. });
         if unknown {
             furthest = Denial::KeyUnknown;
         }
     }
-    Err(Refused { denial: furthest, provider: rules.provider_of(token.iss()), wants })
+    Err(Refused { denial: furthest, provider: rules.provider_of(token.iss()), missing_keys })
 }
 
 /// What a rule with remote keys lacked, if it refused the token for that.
-fn want(
+fn missing_key(
     rule: &JwtRule,
     keys: &Result<Rc<KeySet>, Unavailable>,
     token: &Compact<'_>,
     denial: &Denial,
-) -> Option<Want> {
+) -> Option<MissingKey> {
     let remote = Rc::clone(rule.keys.remote()?);
     let kid = token.header.kid.as_deref();
     match (keys, denial) {
-        (Err(_), Denial::KeysUnavailable { .. }) => Some(Want { remote, kid: None }),
+        (Err(_), Denial::KeysUnavailable { .. }) => Some(MissingKey { remote, kid: None }),
         // A new key may bring a new algorithm along.
         (Ok(keys), Denial::KeyUnknown | Denial::AlgorithmNotAllowed) => {
             may_offer(rule, token.algorithm).ok()?;
             let kid = kid.filter(|kid| !keys.lists(kid))?;
-            Some(Want { remote, kid: Some(kid.to_owned()) })
+            Some(MissingKey { remote, kid: Some(kid.to_owned()) })
         }
         _ => None,
     }

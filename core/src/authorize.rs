@@ -1,4 +1,4 @@
-//! AuthorizationPolicy: policies and a request -> [`Judgement`], and perhaps a [`Permit`].
+//! AuthorizationPolicy: policies and a request -> [`AuthorizationOutcome`], and perhaps a [`Permit`].
 //!
 //! Istio's language to the letter (docs/semantics.md, "AuthorizationPolicy"): any DENY rule that
 //! matches denies; if there is an ALLOW policy, one of its rules must match; AUDIT only notes; a
@@ -25,15 +25,15 @@ mod needs;
 mod peer;
 mod principal;
 mod rule;
-mod survey;
 mod template;
 mod text;
+mod trace;
 mod values_from;
 
 use facts::{Facts, Scalars};
 use index::Index;
 pub use needs::Needs;
-pub use survey::{Miss, Surveyed, survey};
+pub use trace::{Miss, RuleTrace, trace_rules};
 
 /// All policies in force.
 #[derive(Debug, Default)]
@@ -92,7 +92,7 @@ pub struct DryRun {
 
 /// A verdict and what explains it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
+pub struct AuthorizationOutcome {
     /// The verdict.
     pub verdict: Verdict,
     /// Name of the policy that decided.
@@ -155,16 +155,20 @@ pub fn authorize(
     request: &Request,
     verified: Option<Verified>,
     mode: Mode,
-) -> (Judgement, Option<Permit>) {
+) -> (AuthorizationOutcome, Option<Permit>) {
     let judgement = judge(policies, request, verified.as_ref().map(Verified::identity));
     let passes = judgement.verdict == Verdict::Allow || mode == Mode::DryRun;
     (judgement, passes.then_some(Permit(verified)))
 }
 
 /// Judges a request as the service would see it, for a caller or for nobody.
-pub fn judge(policies: &Policies, request: &Request, identity: Option<&Identity>) -> Judgement {
+pub fn judge(
+    policies: &Policies,
+    request: &Request,
+    identity: Option<&Identity>,
+) -> AuthorizationOutcome {
     let facts = Facts::new(request, identity, policies.scalars);
-    let mut judgement = Judgement::allowing();
+    let mut judgement = AuthorizationOutcome::allowing();
     if policies.audit.exists {
         judgement.audit = Some(policies.audit.first_match(&facts).is_some());
     }
@@ -189,7 +193,7 @@ pub fn judge(policies: &Policies, request: &Request, identity: Option<&Identity>
     judgement
 }
 
-impl Judgement {
+impl AuthorizationOutcome {
     pub(crate) fn allowing() -> Self {
         Self {
             verdict: Verdict::Allow,
@@ -329,7 +333,7 @@ impl RuleSet {
     }
 }
 
-impl fmt::Display for Judgement {
+impl fmt::Display for AuthorizationOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.verdict, &self.matched) {
             (Verdict::Allow, None) => {

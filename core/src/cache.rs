@@ -5,7 +5,7 @@
 //! generation of configuration and keys, since another one may refuse it. A cache that forgets one of
 //! these is a hole in the door (CVE-2021-32701: Ory Oathkeeper answered for a scope from a cached check
 //! of another one). What time and policies say is judged at each request, cached or not; a refused token
-//! is never kept, so that forged ones, however many, drive nothing out.
+//! is never kept, so that spoofed ones, however many, drive nothing out.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher as _, RandomState};
@@ -107,7 +107,7 @@ impl Default for Generation {
 
 impl TokenCache {
     /// Makes the cache one of `generation` and of the fetched keys' `epoch` (see
-    /// [`crate::remote::Ring::epoch`]): entries of another one go, and `bounds` hold from now on.
+    /// [`crate::remote::JwksCache::epoch`]): entries of another one go, and `bounds` hold from now on.
     pub fn enter(&mut self, generation: &Generation, epoch: u64, bounds: TokenCacheBounds) {
         let number = (generation.0.get(), epoch);
         if self.generation != Some(number) {

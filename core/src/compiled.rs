@@ -9,7 +9,7 @@ use crate::policy::{
     TokenCacheBounds, TokenLocation, identity_headers,
 };
 use crate::request::bounds;
-use crate::scrub::Firewall;
+use crate::scrub::ProtectedHeaders;
 
 /// All that a decision depends on beside the request.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Compiled {
     /// `authorizationPolicies`.
     pub authorization: Policies,
     /// The names that are Usher's to set: whatever a rule emits, and `identityHeaders.strip`.
-    pub firewall: Firewall,
+    pub protected_headers: ProtectedHeaders,
     /// `identityHeaders.onSpoof`.
     pub on_spoof: OnSpoof,
     /// `exempt`, in file order.
@@ -64,9 +64,10 @@ pub struct Compiled {
 impl Compiled {
     /// Makes a configuration ready.
     pub fn new(config: Config) -> Self {
-        let firewall = Firewall::new(identity_headers(&config.jwt_rules, &config.strip));
+        let protected_headers =
+            ProtectedHeaders::new(identity_headers(&config.jwt_rules, &config.strip));
         let needs = Needs::of(&config.authorization_policies);
-        let mut reads = reads(&config.token_locations, &needs, &firewall);
+        let mut reads = reads(&config.token_locations, &needs, &protected_headers);
         reads.path |= !config.exempt.is_empty();
         Self {
             jwt: JwtRules::new(
@@ -75,7 +76,7 @@ impl Compiled {
                 config.limits.signature_checks,
             ),
             authorization: Policies::new(config.authorization_policies, config.match_scalar_claims),
-            firewall,
+            protected_headers,
             on_spoof: config.on_spoof,
             exempt: config.exempt,
             missing_token: config.missing_token,
@@ -106,11 +107,15 @@ impl Compiled {
 }
 
 /// What is read of the attributes that have bounds.
-fn reads(locations: &[TokenLocation], needs: &Needs, firewall: &Firewall) -> bounds::Reads {
+fn reads(
+    locations: &[TokenLocation],
+    needs: &Needs,
+    protected_headers: &ProtectedHeaders,
+) -> bounds::Reads {
     let mut reads = bounds::Reads {
         captures: needs.captures,
         cookies: false,
-        headers: needs.headers || !firewall.is_empty(),
+        headers: needs.headers || !protected_headers.is_empty(),
         hosts: needs.hosts,
         path: needs.paths,
         peer: needs.peer,

@@ -14,7 +14,7 @@ use crate::codec::json::{self, Value};
 use crate::hash::FastMap;
 use crate::headers::{fold, folded};
 use crate::jwks::{KeySet, Published};
-use crate::policy::crowd::crowds;
+use crate::policy::untried_keys::crowds;
 use crate::policy::{Config, Issuers, Keys, TokenLocation, identity_headers};
 
 mod authorization;

@@ -1,4 +1,4 @@
-//! The way of one request: scrub -> find -> verify -> authorize -> emit.
+//! The evaluation of one request: scrub -> find -> verify -> authorize -> emit.
 //!
 //! [`decide`] is a pure function: everything it knows is in its arguments, everything it wants done is
 //! in the [`Decision`]. The filter applies that to a live request, `usher explain` prints it.
@@ -7,70 +7,75 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::authenticate::{Verified, authenticate};
-use crate::authorize::{self, Judgement, Permit, Verdict};
+use crate::authorize::{self, AuthorizationOutcome, Permit, Verdict};
 use crate::cache::Answer;
 use crate::compiled::Compiled;
 use crate::crypto::Counting;
 use crate::denial::{Denial, Malformed};
-use crate::headers::Edits;
 use crate::headers::Emitted;
+use crate::headers::HeaderMutations;
 use crate::policy::{CorsPreflight, ExemptToken, Exemption, MissingToken, Mode, OnSpoof};
-use crate::remote::Want;
+use crate::remote::MissingKey;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::request::bounds::{self, Bound};
-use crate::token::{self, Found, Stands};
+use crate::token::{self, Found, Placement};
 use crate::{compact, path};
 
 mod report;
-mod session;
 mod withhold;
+mod worker_state;
 
 pub use report::{Decision, Report};
-pub use session::{Session, Trace};
 pub use withhold::{after_pending, while_pending};
+pub use worker_state::{Trace, WorkerState};
 
 /// Decides one request at Unix time `now` (seconds).
-pub fn decide(policy: &Compiled, request: &Request, now: u64, session: &mut Session) -> Decision {
-    let mut way = Way {
+pub fn decide(
+    policy: &Compiled,
+    request: &Request,
+    now: u64,
+    worker_state: &mut WorkerState,
+) -> Decision {
+    let mut evaluation = Evaluation {
         policy,
         now,
-        session,
-        edits: Edits::default(),
-        withheld: Edits::default(),
+        worker_state,
+        mutations: HeaderMutations::default(),
+        withheld: HeaderMutations::default(),
         found: Vec::new(),
         forwarded: Vec::new(),
         noted: None,
         report: Report::default(),
-        wants: Vec::new(),
+        missing_keys: Vec::new(),
     };
-    let outcome = way.walk(request);
-    way.conclude(request, outcome)
+    let outcome = evaluation.run(request);
+    evaluation.conclude(request, outcome)
 }
 
 /// A request under way: what is to be done to it and what is known of it so far.
-struct Way<'a> {
+struct Evaluation<'a> {
     policy: &'a Compiled,
     now: u64,
-    session: &'a mut Session,
+    worker_state: &'a mut WorkerState,
     /// What is done in every mode: scrubbing, the path's form, the identity.
-    edits: Edits,
+    mutations: HeaderMutations,
     /// Tokens that are taken out; in a dry run they stay, and rules see the request without them all the
     /// same.
-    withheld: Edits,
+    withheld: HeaderMutations,
     /// The place of each token.
     found: Vec<usize>,
     /// Those of them whose token goes on to the service.
     forwarded: Vec<usize>,
-    /// In a dry run: the first refusal that did not end the way.
+    /// In a dry run: the first refusal that did not end the evaluation.
     noted: Option<Denial>,
     report: Report,
-    wants: Vec<Want>,
+    missing_keys: Vec<MissingKey>,
 }
 
-impl Way<'_> {
-    /// The steps, in their order. An error is the end of the way.
-    fn walk(&mut self, request: &Request) -> Result<Passed, Denial> {
+impl Evaluation<'_> {
+    /// The steps, in their order. An error is the end of the evaluation.
+    fn run(&mut self, request: &Request) -> Result<Passed, Denial> {
         // INVARIANT (scrub-first): no return stands before this line.
         self.scrub(request)?;
         self.check_bounds(request)?;
@@ -79,19 +84,19 @@ impl Way<'_> {
         self.found = tokens.iter().map(|found| found.place).collect();
         self.found.sort_unstable();
         self.found.dedup();
-        let permit = match self.passage(request) {
-            Passage::Exempt(ExemptToken::Ignore) => {
+        let permit = match self.requirement(request) {
+            Requirement::Exempt(ExemptToken::Ignore) => {
                 self.withhold_unread(request);
                 Permit::exempt(None)
             }
-            Passage::Exempt(ExemptToken::Optional) => {
+            Requirement::Exempt(ExemptToken::Optional) => {
                 Permit::exempt(self.verify(request, &tokens)?)
             }
-            Passage::Preflight => {
+            Requirement::Preflight => {
                 self.withhold_unread(request);
                 self.authorize(request, None)?
             }
-            Passage::Guarded => {
+            Requirement::Guarded => {
                 let verified = self.verify(request, &tokens)?;
                 self.check_presence(verified.as_ref())?;
                 self.authorize(request, verified)?
@@ -102,13 +107,13 @@ impl Way<'_> {
 
     /// Removes every identity header that the client sent, in whatever spelling.
     fn scrub(&mut self, request: &Request) -> Result<(), Denial> {
-        let forged = self.policy.firewall.forged(&request.headers);
-        self.edits = Edits::removing(&forged);
+        let forged = self.policy.protected_headers.spoofed(&request.headers);
+        self.mutations = HeaderMutations::removing(&forged);
         for name in forged {
             self.report.spoofed.push(String::from_utf8_lossy(name).into_owned());
         }
-        if let Some(lines) = self.policy.firewall.without_nominations(request) {
-            self.edits.set_lines(b"connection".as_slice().into(), lines.into());
+        if let Some(lines) = self.policy.protected_headers.without_nominations(request) {
+            self.mutations.set_lines(b"connection".as_slice().into(), lines.into());
         }
         let spoofed = &self.report.spoofed;
         if spoofed.is_empty() {
@@ -162,27 +167,27 @@ impl Way<'_> {
         }
         // Rules see this one: escapes are longer, and slashes may be more.
         self.within(bounds::check_path(self.policy.reads, &normal))?;
-        self.edits.set(b":path", normal.into_owned());
+        self.mutations.set(b":path", normal.into_owned());
         self.step(|| "path: normalised".to_owned());
-        Ok(Cow::Owned(self.edits.applied(request)))
+        Ok(Cow::Owned(self.mutations.applied(request)))
     }
 
     /// By which way the request may pass.
-    fn passage(&mut self, request: &Request) -> Passage {
+    fn requirement(&mut self, request: &Request) -> Requirement {
         let exemption = Exemption::first(&self.policy.exempt, request);
         if let Some(index) = exemption {
             self.step(|| format!("exempt: exempt[{index}] covers the request"));
         }
         match exemption.and_then(|index| self.policy.exempt.get(index)) {
-            Some(entry) => Passage::Exempt(entry.token),
+            Some(entry) => Requirement::Exempt(entry.token),
             None if self.policy.cors_preflight == CorsPreflight::Authorize
                 && request.is_cors_preflight() =>
             {
                 self.report.preflight = true;
                 self.step(|| "preflight: no token is asked for".to_owned());
-                Passage::Preflight
+                Requirement::Preflight
             }
-            None => Passage::Guarded,
+            None => Requirement::Guarded,
         }
     }
 
@@ -197,7 +202,7 @@ impl Way<'_> {
             return Ok(None);
         };
         self.report.token_present = true;
-        if tokens.iter().any(|found| found.stands == Stands::Astray) {
+        if tokens.iter().any(|found| found.placement == Placement::Misplaced) {
             return Err(Denial::TokenMalformed(Malformed::Prefix));
         }
         // Two different tokens leave it open who the caller is; Envoy goes by the order of places and
@@ -227,16 +232,23 @@ impl Way<'_> {
     /// Verifies a token, or finds that it was verified before.
     fn verified(&mut self, token: &[u8], places: &[usize]) -> Result<Verified, Denial> {
         let policy = self.policy;
-        let session = &mut *self.session;
-        session.cache.enter(&policy.generation, session.ring.epoch(), policy.token_cache);
+        let worker_state = &mut *self.worker_state;
+        worker_state.cache.enter(
+            &policy.generation,
+            worker_state.jwks_cache.epoch(),
+            policy.token_cache,
+        );
         // A way that is told in words is walked in full; so is one without a clock, which ends early.
-        let cached = session.cache.is_on() && session.trace == Trace::Off && self.now != 0;
+        let cached =
+            worker_state.cache.is_on() && worker_state.trace == Trace::Off && self.now != 0;
         if cached {
-            let found = session.cache.find(token, places, &policy.jwt, self.now);
+            let found = worker_state.cache.find(token, places, &policy.jwt, self.now);
             // Keys that are too old to be asked have no say by way of the cache either.
             let in_force = |verified: &Verified| {
                 let rule = policy.jwt.rule(verified);
-                rule.is_some_and(|rule| rule.keys.current(&session.ring, self.now).is_ok())
+                rule.is_some_and(|rule| {
+                    rule.keys.current(&worker_state.jwks_cache, self.now).is_ok()
+                })
             };
             if let Some(verified) = found.filter(in_force) {
                 self.report.cache = Some(Answer::Hit);
@@ -246,19 +258,19 @@ impl Way<'_> {
         }
         let compact = compact::parse(token, &policy.limits.token)?;
         self.report.header = Some(Rc::clone(&compact.header));
-        let Session { engine, ring, .. } = session;
+        let WorkerState { engine, jwks_cache, .. } = worker_state;
         let mut engine = Counting::new(&mut **engine);
-        let outcome = authenticate(&policy.jwt, compact, places, self.now, ring, &mut engine);
+        let outcome = authenticate(&policy.jwt, compact, places, self.now, jwks_cache, &mut engine);
         self.report.signature_checks = engine.checks;
         let verified = outcome.map_err(|refused| {
             self.report.claimed_provider = refused.provider;
-            self.wants = refused.wants;
+            self.missing_keys = refused.missing_keys;
             refused.denial
         })?;
         if cached && verified.is_reusable() {
             // With its headers, so that they count for its size. A refusal to emit waits for its turn.
             let _ = self.emission(&verified);
-            self.session.cache.insert(token, places, &verified);
+            self.worker_state.cache.insert(token, places, &verified);
         }
         Ok(verified)
     }
@@ -278,9 +290,9 @@ impl Way<'_> {
         verified: Option<Verified>,
     ) -> Result<Permit, Denial> {
         let view = self.view(request, verified.as_ref())?;
-        if self.session.trace == Trace::Rules {
+        if self.worker_state.trace == Trace::Rules {
             let identity = verified.as_ref().map(Verified::identity);
-            self.report.rules = authorize::survey(&self.policy.authorization, &view, identity);
+            self.report.rules = authorize::trace_rules(&self.policy.authorization, &view, identity);
         }
         let (judgement, outcome) =
             authorize::authorize(&self.policy.authorization, &view, verified, self.policy.mode);
@@ -306,16 +318,16 @@ impl Way<'_> {
                 false => Cow::Borrowed(request),
             });
         }
-        let mut edits = self.edits.clone();
-        edits.add(self.withheld.clone());
+        let mut mutations = self.mutations.clone();
+        mutations.add(self.withheld.clone());
         if let Some(verified) = verified {
-            edits.set_all(&self.emission(verified)?.lines);
+            mutations.set_all(&self.emission(verified)?.lines);
         }
-        Ok(Cow::Owned(edits.applied(request)))
+        Ok(Cow::Owned(mutations.applied(request)))
     }
 
     /// What a judgement means for this request.
-    fn refusal(&self, judgement: &Judgement) -> Option<Denial> {
+    fn refusal(&self, judgement: &AuthorizationOutcome) -> Option<Denial> {
         let denial = match judgement.verdict {
             Verdict::Allow => return None,
             Verdict::Deny => Denial::DeniedByRule,
@@ -338,7 +350,7 @@ impl Way<'_> {
         for (name, _) in &emitted.lines {
             self.step(|| format!("emit: `{}`", String::from_utf8_lossy(name)));
         }
-        self.edits.set_all(&emitted.lines);
+        self.mutations.set_all(&emitted.lines);
         for name in &emitted.withheld {
             self.step(|| format!("emit: not `{name}`: `raw` cannot write white space at an end"));
         }
@@ -353,10 +365,10 @@ impl Way<'_> {
         })
     }
 
-    /// Turns the end of the way into what is to be done.
+    /// Turns the outcome of the evaluation into what is to be done.
     fn conclude(mut self, request: &Request, outcome: Result<Passed, Denial>) -> Decision {
         let (denial, ended) = match outcome {
-            // In a dry run the way goes on behind a policy's refusal.
+            // In a dry run the evaluation goes on behind a policy's refusal.
             Ok(Passed) => (self.report.denied_by_policy.clone(), false),
             Err(denial) => (Some(denial), true),
         };
@@ -370,31 +382,31 @@ impl Way<'_> {
                 // Only a verified token stays.
                 let verified = self.report.identity.is_some();
                 let forwarded = if verified { self.forwarded.as_slice() } else { &[] };
-                self.edits = withhold::refusal(Some(self.policy), request, forwarded);
-                let circumstances = self.report.circumstances();
+                self.mutations = withhold::refusal(Some(self.policy), request, forwarded);
+                let context = self.report.context();
                 let responses = &self.policy.responses;
-                reply = denial.as_ref().map(|d| Reply::new(d, request, &circumstances, responses));
+                reply = denial.as_ref().map(|d| Reply::new(d, request, &context, responses));
             }
-            Mode::Enforce => self.edits.add(std::mem::take(&mut self.withheld)),
+            Mode::Enforce => self.mutations.add(std::mem::take(&mut self.withheld)),
         }
         if let Some(denial) = &denial {
             let code = denial.code();
             let verb = if reply.is_some() { "denied" } else { "would be denied (dry run)" };
             self.step(|| format!("{verb}: {code}"));
         }
-        let (edits, report, wants) = (self.edits, self.report, self.wants);
-        Decision { reply, edits, denial, report, wants }
+        let (mutations, report, missing_keys) = (self.mutations, self.report, self.missing_keys);
+        Decision { reply, mutations, denial, report, missing_keys }
     }
 
     fn step(&mut self, words: impl FnOnce() -> String) {
-        if self.session.trace != Trace::Off {
+        if self.worker_state.trace != Trace::Off {
             self.report.steps.push(words());
         }
     }
 }
 
 /// By which way a request may pass.
-enum Passage {
+enum Requirement {
     /// An `exempt` entry covers it: no token is asked for, no policy applies.
     Exempt(ExemptToken),
     /// Token and policies.

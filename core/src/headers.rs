@@ -8,7 +8,7 @@ use crate::request::Request;
 
 /// What happens to a request's headers. Names are lower-case and stand in one of the lists only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Edits {
+pub struct HeaderMutations {
     /// Headers to be removed with all their lines.
     pub remove: Vec<Vec<u8>>,
     /// Headers to be replaced, all their lines, by these lines (at least one).
@@ -27,7 +27,7 @@ pub struct Emitted {
     pub withheld: Vec<String>,
 }
 
-impl Edits {
+impl HeaderMutations {
     /// The removal of these headers, of which none stands twice.
     pub fn removing(names: &[impl AsRef<[u8]>]) -> Self {
         let remove = names.iter().map(|name| name.as_ref().to_vec()).collect();
@@ -80,14 +80,14 @@ impl Edits {
         }
     }
 
-    /// Whether a route may be another one after the edits: they set a pseudo header, or touch one that
+    /// Whether a route may be another one after the mutations: they set a pseudo header, or touch one that
     /// `is_emitted` says is ours to emit.
     pub fn may_change_route(&self, is_emitted: impl Fn(&[u8]) -> bool) -> bool {
         let routes = |name: &[u8]| name.starts_with(b":") || is_emitted(name);
         self.set.iter().any(|(name, _)| routes(name)) || self.remove.iter().any(|name| routes(name))
     }
 
-    /// The lines that a header has after the edits so far.
+    /// The lines that a header has after the mutations so far.
     pub fn lines<'e>(
         &'e self,
         request: &'e Request,
@@ -103,7 +103,7 @@ impl Edits {
         set.chain(sent.into_iter().flatten())
     }
 
-    /// The request as it is after the edits.
+    /// The request as it is after the mutations.
     pub fn applied(&self, request: &Request) -> Request {
         let removed = self.remove.iter().map(Vec::as_slice);
         let names = Lookup::of(removed.chain(self.set.iter().map(|(name, _)| &**name)));
@@ -148,12 +148,22 @@ mod tests {
             (b"authorization", false),
             (b"cookie", false),
         ] {
-            let mut edits = Edits::default();
-            assert!(!edits.may_change_route(emitted), "nothing is edited");
-            edits.set(name, b"x".to_vec());
-            assert_eq!(edits.may_change_route(emitted), expected, "set {}", name.escape_ascii());
-            edits.remove(name);
-            assert_eq!(edits.may_change_route(emitted), expected, "remove {}", name.escape_ascii());
+            let mut mutations = HeaderMutations::default();
+            assert!(!mutations.may_change_route(emitted), "nothing is edited");
+            mutations.set(name, b"x".to_vec());
+            assert_eq!(
+                mutations.may_change_route(emitted),
+                expected,
+                "set {}",
+                name.escape_ascii()
+            );
+            mutations.remove(name);
+            assert_eq!(
+                mutations.may_change_route(emitted),
+                expected,
+                "remove {}",
+                name.escape_ascii()
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Verifies JWTs, authorizes requests and emits verified identities: what Usher decides, without a host.
 //!
-//! ARCHITECTURE.md has the layers, and the way of a request and of a configuration through them. To follow a request
+//! ARCHITECTURE.md has the layers, and how a request and a configuration are processed through them. To follow a request
 //! begin with [`mod@decide`], which takes the steps in their order:
 //!
 //! 1. [`scrub`]: no identity header of the client's gets through, in any spelling.
@@ -58,5 +58,5 @@ mod lookup;
 mod prefix_tree;
 
 pub use compiled::Compiled;
-pub use decide::{Decision, Session, decide};
+pub use decide::{Decision, WorkerState, decide};
 pub use request::Request;

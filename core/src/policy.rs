@@ -2,12 +2,12 @@
 
 pub(crate) mod authorization;
 mod config;
-pub mod crowd;
 mod emission;
 mod jwt_rule;
 mod keys;
 mod location;
 mod settings;
+pub mod untried_keys;
 mod url;
 
 pub use crate::request::peer::PeerIdentity;

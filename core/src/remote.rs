@@ -15,12 +15,12 @@ use std::time::Duration;
 use crate::policy::{JwksLocation, Location, Remote, Terms};
 
 mod answer;
+mod jwks_cache;
 mod record;
-mod ring;
 
-pub use answer::{Answer, Discovered, Fault, Fetched, MOST_BYTES};
+pub use answer::{Answer, Discovered, FetchError, Fetched, MOST_BYTES};
+pub use jwks_cache::{CachedJwks, Heard, JwksCache, MissingKey, Unavailable};
 pub use record::Record;
-pub use ring::{Heard, Held, Ring, Unavailable, Want};
 
 /// Milliseconds since 1970.
 pub type Millis = u64;
@@ -58,14 +58,14 @@ pub struct Moment {
     /// The time.
     pub now: Millis,
     /// A random number, for jitter.
-    pub dice: u64,
+    pub random: u64,
 }
 
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The call that this worker made was answered, or could not be.
-    Answered(Result<Answer, Fault>),
+    Answered(Result<Answer, FetchError>),
     /// The timer.
     Tick,
     /// A token names a key that the set does not hold.
@@ -84,7 +84,7 @@ pub struct Step {
     /// The request to make.
     pub call: Option<Call>,
     /// What came of a fetch, for the log.
-    pub outcome: Option<Result<Vec<String>, Fault>>,
+    pub outcome: Option<Result<Vec<String>, FetchError>>,
     flight: Option<Flight>,
 }
 
@@ -152,7 +152,7 @@ impl Worker {
             if at.now < flight.until && flight.began <= at.now {
                 return Step { flight: self.flight, ..Step::default() };
             }
-            return self.failed(record, flight, Fault::Lost, at);
+            return self.failed(record, flight, FetchError::Lost, at);
         }
         if record.is_leased(at.now) || record.next_attempt(at.now) > at.now {
             return Step::default();
@@ -178,7 +178,7 @@ impl Worker {
     /// Notes that a key is wanted; the next tick sees to it.
     fn unknown(&self, record: &Record, kid: &str, now: Millis) -> Step {
         let mut record = record.clone();
-        let noted = record.want(kid, now);
+        let noted = record.note_missing(kid, now);
         Step { record: noted.then_some(record), flight: self.flight, ..Step::default() }
     }
 
@@ -186,7 +186,7 @@ impl Worker {
         &self,
         remote: &Remote,
         record: &Record,
-        answer: &Result<Answer, Fault>,
+        answer: &Result<Answer, FetchError>,
         at: Moment,
     ) -> Step {
         // An answer that nobody waits for any more: the lease ran out, and another has it.
@@ -195,7 +195,7 @@ impl Worker {
         };
         let answer = match answer {
             Ok(answer) => answer,
-            Err(fault) => return self.failed(record, flight, fault.clone(), at),
+            Err(error) => return self.failed(record, flight, error.clone(), at),
         };
         match (flight.stage, &remote.source.place) {
             (Stage::Discovery, JwksLocation::Discovery { issuer, configuration }) => {
@@ -205,12 +205,12 @@ impl Worker {
                         flight: Some(Flight { stage: Stage::Keys, ..flight }),
                         ..Step::default()
                     },
-                    Err(fault) => self.failed(record, flight, fault, at),
+                    Err(error) => self.failed(record, flight, error, at),
                 }
             }
             _ => match answer.keys(&remote.source.selection) {
                 Ok(fetched) => self.fetched(remote, record, flight, &fetched, at),
-                Err(fault) => self.failed(record, flight, fault, at),
+                Err(error) => self.failed(record, flight, error, at),
             },
         }
     }
@@ -230,7 +230,7 @@ impl Worker {
         let after = match record.empty {
             0 => refresh_after(fetched.max_age, &remote.terms, at),
             // Asked again as one that fails, whatever `max-age` it gives: nobody gets in meanwhile.
-            _ if was_due || before == 0 => back_off(record.fruitless(), at.dice),
+            _ if was_due || before == 0 => back_off(record.fruitless(), at.random),
             // A refetch for an unknown key moves nothing.
             _ => record.due_at.saturating_sub(at.now),
         };
@@ -242,20 +242,20 @@ impl Worker {
         }
     }
 
-    fn failed(&self, record: &Record, flight: Flight, fault: Fault, at: Moment) -> Step {
-        let outcome = Some(Err(fault));
+    fn failed(&self, record: &Record, flight: Flight, error: FetchError, at: Moment) -> Step {
+        let outcome = Some(Err(error));
         // INVARIANT (one fetch): only its holder ends a lease.
         if record.holder() != Some(self.me) {
             return Step { outcome, ..Step::default() };
         }
-        let lost = outcome == Some(Err(Fault::Lost));
+        let lost = outcome == Some(Err(FetchError::Lost));
         let mut record = record.clone();
         if lost {
             // The server is not to blame, and what was due still is.
             record.release();
         } else {
             record.refuse(flight.began);
-            record.due_at = at.now.saturating_add(back_off(record.fruitless(), at.dice));
+            record.due_at = at.now.saturating_add(back_off(record.fruitless(), at.random));
         }
         Step { record: Some(record), outcome, ..Step::default() }
     }
@@ -274,20 +274,20 @@ fn refresh_after(max_age: Option<Millis>, terms: &Terms, at: Moment) -> Millis {
     // More than one try before the set is too old to be used.
     let fresh = fresh.min(millis(terms.max_stale) / 2).max(SPACING);
     let tenth = fresh / 10;
-    tenth.saturating_mul(8).saturating_add(share(tenth, at.dice))
+    tenth.saturating_mul(8).saturating_add(share(tenth, at.random))
 }
 
 /// 1 s, 2 s, 4 s .. 60 s after so many failures in a row, of which the second half is left to chance.
-fn back_off(failures: u32, dice: u64) -> Millis {
+fn back_off(failures: u32, random: u64) -> Millis {
     let (first, last) = BACK_OFF;
     let doublings = failures.saturating_sub(1).min(16);
     let step = first.saturating_mul(2_u64.saturating_pow(doublings)).min(last);
-    (step / 2).saturating_add(share(step / 2, dice))
+    (step / 2).saturating_add(share(step / 2, random))
 }
 
 /// A random part of a whole.
-fn share(whole: Millis, dice: u64) -> Millis {
-    dice.checked_rem(whole.saturating_add(1)).unwrap_or_default()
+fn share(whole: Millis, random: u64) -> Millis {
+    random.checked_rem(whole.saturating_add(1)).unwrap_or_default()
 }
 
 fn millis(duration: Duration) -> Millis {

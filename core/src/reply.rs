@@ -24,7 +24,7 @@ pub struct Reply {
 
 /// What a policy says in place of the standard answer, and what a challenge needs to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Circumstances {
+pub struct ReplyContext {
     /// Whether a token was in the request (RFC 6750 section 3.1: without one no error is named).
     pub token_present: bool,
     /// The policy's `denyStatus`.
@@ -40,12 +40,12 @@ impl Reply {
     pub fn new(
         denial: &Denial,
         request: &Request,
-        circumstances: &Circumstances,
+        context: &ReplyContext,
         responses: &Responses,
     ) -> Self {
-        let status = circumstances.status.unwrap_or_else(|| denial.status());
+        let status = context.status.unwrap_or_else(|| denial.status());
         let cause = match responses.details {
-            Details::Full => circumstances.message.as_deref().or_else(|| denial.text()),
+            Details::Full => context.message.as_deref().or_else(|| denial.text()),
             Details::Terse => None,
         };
         let mut headers = Vec::new();
@@ -59,7 +59,7 @@ impl Reply {
                 cause.unwrap_or(phrase(status)).to_owned()
             }
         };
-        if let Some(challenge) = challenge(denial, status, request, circumstances, responses) {
+        if let Some(challenge) = challenge(denial, status, request, context, responses) {
             headers.push(("www-authenticate", challenge));
         }
         // RFC 9110 section 10.2.3.
@@ -81,12 +81,12 @@ fn challenge(
     denial: &Denial,
     status: u16,
     request: &Request,
-    circumstances: &Circumstances,
+    context: &ReplyContext,
     responses: &Responses,
 ) -> Option<String> {
     let realm = realm(request);
     match status {
-        401 if circumstances.token_present => {
+        401 if context.token_present => {
             let cause = match responses.details {
                 Details::Full => denial.text().unwrap_or_else(|| denial.code()),
                 Details::Terse => phrase(status),
@@ -97,9 +97,9 @@ fn challenge(
             ))
         }
         401 => Some(format!("Bearer realm=\"{realm}\"")),
-        403 if !circumstances.scopes.is_empty() => Some(format!(
+        403 if !context.scopes.is_empty() => Some(format!(
             "Bearer realm=\"{realm}\", error=\"insufficient_scope\", scope=\"{}\"",
-            quotable(&circumstances.scopes.join(" "))
+            quotable(&context.scopes.join(" "))
         )),
         _ => None,
     }
@@ -149,8 +149,8 @@ mod tests {
     }
 
     fn reply(denial: &Denial, token_present: bool, responses: &Responses) -> Reply {
-        let circumstances = Circumstances { token_present, ..Circumstances::default() };
-        Reply::new(denial, &request("svc.example", ""), &circumstances, responses)
+        let context = ReplyContext { token_present, ..ReplyContext::default() };
+        Reply::new(denial, &request("svc.example", ""), &context, responses)
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         let grpc = Reply::new(
             &Denial::TokenExpired,
             &request("svc.example", "application/grpc"),
-            &Circumstances::default(),
+            &ReplyContext::default(),
             &responses,
         );
         assert_eq!(grpc.body, "Jwt is expired");
@@ -204,29 +204,28 @@ mod tests {
     #[test]
     fn nothing_of_the_client_breaks_out_of_the_quotes() {
         for authority in ["a\"b", "a\\b", "a\u{e9}", "a\r\nb"] {
-            let circumstances = Circumstances::default();
+            let context = ReplyContext::default();
             let request = request(authority, "");
             let reply =
-                Reply::new(&Denial::TokenMissing, &request, &circumstances, &Responses::default());
+                Reply::new(&Denial::TokenMissing, &request, &context, &Responses::default());
             assert_eq!(reply.challenge(), Some("Bearer realm=\"https://\""), "{authority}");
         }
     }
 
     #[test]
     fn a_policy_may_choose_status_and_message() {
-        let circumstances = Circumstances {
+        let context = ReplyContext {
             status: Some(404),
             message: Some("no such thing".to_owned()),
-            ..Circumstances::default()
+            ..ReplyContext::default()
         };
         let request = request("svc.example", "");
-        let reply =
-            Reply::new(&Denial::DeniedByRule, &request, &circumstances, &Responses::default());
+        let reply = Reply::new(&Denial::DeniedByRule, &request, &context, &Responses::default());
         assert_eq!((reply.status, reply.body.as_str()), (404, "no such thing"));
-        let scoped = Circumstances {
+        let scoped = ReplyContext {
             token_present: true,
             scopes: vec!["read".to_owned(), "write".to_owned()],
-            ..Circumstances::default()
+            ..ReplyContext::default()
         };
         let reply = Reply::new(&Denial::NoRuleMatched, &request, &scoped, &Responses::default());
         assert_eq!(

@@ -10,14 +10,14 @@ use crate::request::Request;
 
 /// The headers that only Usher may set.
 #[derive(Clone, Debug, Default)]
-pub struct Firewall {
+pub struct ProtectedHeaders {
     folded: FastSet<Vec<u8>>,
     /// Which lengths these names have, a bit each. Folding keeps a name's length, so that most headers
     /// are known to be none of them at a glance.
     lengths: u64,
 }
 
-impl Firewall {
+impl ProtectedHeaders {
     /// Protects every name that folds to one of `names`.
     pub fn new<'n>(names: impl Iterator<Item = &'n str>) -> Self {
         let folded = folded(names);
@@ -39,17 +39,22 @@ impl Firewall {
     }
 
     /// The protected names among these, each once, as the client spelt them.
-    pub fn forged<'h>(&self, headers: &'h [(Vec<u8>, Vec<u8>)]) -> Vec<&'h [u8]> {
+    pub fn spoofed<'h>(&self, headers: &'h [(Vec<u8>, Vec<u8>)]) -> Vec<&'h [u8]> {
         let names = headers.iter().map(|(name, _)| name.as_slice());
-        let forged: Vec<&[u8]> = names.filter(|name| self.protects(name)).collect();
-        if forged.len() <= 1 {
-            return forged;
+        let spoofed: Vec<&[u8]> = names.filter(|name| self.protects(name)).collect();
+        if spoofed.len() <= 1 {
+            return spoofed;
         }
-        let mut is_first = vec![false; forged.len()];
-        for (_, at) in Lookup::of(forged.iter().copied()).each() {
+        let mut is_first = vec![false; spoofed.len()];
+        for (_, at) in Lookup::of(spoofed.iter().copied()).each() {
             is_first.get_mut(at).into_iter().for_each(|first| *first = true);
         }
-        forged.into_iter().zip(is_first).filter(|(_, first)| *first).map(|(name, _)| name).collect()
+        spoofed
+            .into_iter()
+            .zip(is_first)
+            .filter(|(_, first)| *first)
+            .map(|(name, _)| name)
+            .collect()
     }
 
     /// The lines of `connection` without what nominates a protected header; `None` where none does. Envoy hands the
@@ -77,11 +82,11 @@ mod tests {
 
     #[test]
     fn every_spelling_folds_to_one_name() {
-        let firewall = Firewall::new(["User-Info", "x-jwt-iss"].into_iter());
+        let protected_headers = ProtectedHeaders::new(["User-Info", "x-jwt-iss"].into_iter());
         for separator in 0..=u8::MAX {
             let name = [b"uSeR".as_slice(), &[separator], b"InFo"].concat();
             let expected = !separator.is_ascii_alphanumeric();
-            assert_eq!(firewall.protects(&name), expected, "separator {separator:#x}");
+            assert_eq!(protected_headers.protects(&name), expected, "separator {separator:#x}");
         }
         for (name, protected) in [
             ("user-info", true),
@@ -92,7 +97,7 @@ mod tests {
             (":user-info", false),
             ("user-agent", false),
         ] {
-            assert_eq!(firewall.protects(name.as_bytes()), protected, "{name}");
+            assert_eq!(protected_headers.protects(name.as_bytes()), protected, "{name}");
         }
     }
 
@@ -100,9 +105,9 @@ mod tests {
     fn names_of_any_length_are_protected() {
         for length in 1..300 {
             let name = "a".repeat(length);
-            let firewall = Firewall::new([name.as_str()].into_iter());
+            let protected_headers = ProtectedHeaders::new([name.as_str()].into_iter());
             for other in 1..300 {
-                let found = firewall.protects("A".repeat(other).as_bytes());
+                let found = protected_headers.protects("A".repeat(other).as_bytes());
                 assert_eq!(found, other == length, "{length} {other}");
             }
         }
@@ -110,7 +115,7 @@ mod tests {
 
     #[test]
     fn no_nomination_of_a_protected_header_is_left() {
-        let firewall = Firewall::new(["User-Info", "x-sub"].into_iter());
+        let protected_headers = ProtectedHeaders::new(["User-Info", "x-sub"].into_iter());
         for (lines, expected, message) in [
             (&["Upgrade"][..], None, "nothing nominated"),
             (&[], None, "no header"),
@@ -129,15 +134,15 @@ mod tests {
                 Request { headers: lines.iter().map(line).collect(), ..Request::default() };
             let expected: Option<Vec<Vec<u8>>> =
                 expected.map(|lines| lines.iter().map(|line| line.as_bytes().to_vec()).collect());
-            assert_eq!(firewall.without_nominations(&request), expected, "{message}");
+            assert_eq!(protected_headers.without_nominations(&request), expected, "{message}");
         }
     }
 
     #[test]
     fn forged_names_are_told_once_each() {
-        let firewall = Firewall::new(["user-info"].into_iter());
+        let protected_headers = ProtectedHeaders::new(["user-info"].into_iter());
         let line = |name: &str| (name.as_bytes().to_vec(), b"x".to_vec());
         let headers = [line("user_info"), line("a"), line("user-info"), line("user_info")];
-        assert_eq!(firewall.forged(&headers), [b"user_info".as_slice(), b"user-info"]);
+        assert_eq!(protected_headers.spoofed(&headers), [b"user_info".as_slice(), b"user-info"]);
     }
 }

@@ -24,21 +24,21 @@ pub use locations::Locations;
 pub struct Found<'r> {
     /// Index of the place in the list that was searched.
     pub place: usize,
-    /// The token's bytes, percent-decoded where it stood in a query; of one that went astray the line.
+    /// The token's bytes, percent-decoded where it stood in a query; of a misplaced one the line.
     pub token: Cow<'r, [u8]>,
     /// Whether it stands where it should.
-    pub stands: Stands,
+    pub placement: Placement,
 }
 
 /// Whether a token stands where its place says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stands {
+pub enum Placement {
     /// The prefix is in the header line, but not where it begins. Envoy would take what follows for a
     /// token, and take it out (docs/semantics.md, "The prefix of a header"): here it is neither used
     /// nor handed on.
-    Astray,
+    Misplaced,
     /// There it is.
-    Rightly,
+    Right,
 }
 
 /// Whether two tokens are the same. Tokens are long, and a request's one is compared several times: with
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_prefix_elsewhere_than_at_the_beginning_leads_a_token_astray() {
-        for (prefix, value, astray) in [
+        for (prefix, value, misplaced) in [
             ("Bearer ", "x Bearer t", true),
             ("Bearer ", "Basic dTpw,bearer\tt", true),
             ("Bearer ", "xBearer t", true),
@@ -199,9 +199,9 @@ mod tests {
                 [TokenLocation::Header { name: "x".to_owned(), prefix: Prefix::new(prefix) }];
             let request = request("/", &[("x", value)]);
             let found = Locations::new(&place).find(&request);
-            let stands: Vec<Stands> = found.iter().map(|found| found.stands).collect();
-            let expected: &[Stands] = if astray { &[Stands::Astray] } else { &[] };
-            assert_eq!(stands, expected, "{prefix:?} {value:?}");
+            let placement: Vec<Placement> = found.iter().map(|found| found.placement).collect();
+            let expected: &[Placement] = if misplaced { &[Placement::Misplaced] } else { &[] };
+            assert_eq!(placement, expected, "{prefix:?} {value:?}");
         }
     }
 

@@ -4,24 +4,25 @@
 //! no identity that a client made up, and no token that is withheld from the headers. They decide nothing.
 
 use crate::compiled::Compiled;
-use crate::headers::Edits;
+use crate::headers::HeaderMutations;
 use crate::policy::Mode;
 use crate::request::Request;
 
 /// What happens to these trailers: names in lower case, each with its value.
-pub fn edits(policy: &Compiled, trailers: Vec<(Vec<u8>, Vec<u8>)>) -> Edits {
+pub fn mutations(policy: &Compiled, trailers: Vec<(Vec<u8>, Vec<u8>)>) -> HeaderMutations {
     let trailers = Request { headers: trailers, ..Request::default() };
-    let mut edits = Edits::removing(&policy.firewall.forged(&trailers.headers));
+    let mut mutations =
+        HeaderMutations::removing(&policy.protected_headers.spoofed(&trailers.headers));
     match policy.mode {
         // RFC 9110 section 6.5.1: no field for authentication belongs into trailers.
         Mode::Enforce => {
             let leaves = |place, _: &[u8]| !policy.jwt.forwards_from(place);
-            edits.take(&policy.jwt.locations, &trailers, &leaves);
+            mutations.take(&policy.jwt.locations, &trailers, &leaves);
         }
         // A dry run withholds no token.
         Mode::DryRun => {}
     }
-    edits
+    mutations
 }
 
 #[cfg(test)]
@@ -44,7 +45,7 @@ mod tests {
         let text = |line: &(Vec<u8>, Vec<u8>)| {
             format!("{}: {}", String::from_utf8_lossy(&line.0), String::from_utf8_lossy(&line.1))
         };
-        edits(&policy, trailers).applied(&request).headers.iter().map(text).collect()
+        mutations(&policy, trailers).applied(&request).headers.iter().map(text).collect()
     }
 
     #[test]

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::draw::Draw;
 use crate::subject::{
-    Claims, Config, Identity, Judgement, Request, Verdict, config_of_value, judge, matching,
+    AuthorizationOutcome, Claims, Config, Identity, Request, Verdict, config_of_value, judge,
+    matching,
 };
 use crate::written;
 
@@ -168,8 +169,8 @@ impl Outcome {
     }
 }
 
-impl From<&Judgement> for Outcome {
-    fn from(judgement: &Judgement) -> Self {
+impl From<&AuthorizationOutcome> for Outcome {
+    fn from(judgement: &AuthorizationOutcome) -> Self {
         let text = |name: &Option<Rc<str>>| name.as_deref().map(str::to_owned);
         Self {
             verdict: judgement.verdict,

@@ -11,7 +11,8 @@ use crate::decide::{NOW, all_configs};
 use crate::draw::Draw;
 use crate::mint::{self, Signer};
 use crate::subject::{
-    Config, InvalidConfig, Request, Session, config_of_text, config_of_value, decide, strict_json,
+    Config, InvalidConfig, Request, WorkerState, config_of_text, config_of_value, decide,
+    strict_json,
 };
 use crate::words;
 
@@ -181,14 +182,18 @@ fn decisions(config: &Config) -> Vec<String> {
         static REQUESTS: Vec<Request> = requests();
     }
     // One session: tokens are verified once.
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     REQUESTS.with(|requests| {
         let decided = requests.iter().map(|request| {
-            let decision = decide(config, request, NOW, &mut session);
+            let decision = decide(config, request, NOW, &mut worker_state);
             let report = &decision.report;
             format!(
                 "{:?} {:?} {:?} {:?} {:?}",
-                decision.reply, decision.edits, decision.denial, report.judgement, report.identity
+                decision.reply,
+                decision.mutations,
+                decision.denial,
+                report.judgement,
+                report.identity
             )
         });
         decided.collect()

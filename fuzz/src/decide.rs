@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::draw::Draw;
 use crate::mint::{self, Signer};
-use crate::subject::{Config, InvalidConfig, Request, Session, config_of_value};
+use crate::subject::{Config, InvalidConfig, Request, WorkerState, config_of_value};
 use crate::written;
 
 mod configs;
@@ -26,13 +26,13 @@ pub(crate) struct Subject {
     pub(crate) json: Value,
     pub(crate) config: Config,
     /// A session that other cases have used before.
-    pub(crate) used: RefCell<Session>,
+    pub(crate) used: RefCell<WorkerState>,
 }
 
 impl Subject {
     fn new(json: Value) -> Result<Self, Vec<InvalidConfig>> {
         let (config, _) = config_of_value(&json)?;
-        Ok(Self { json, config, used: RefCell::new(Session::portable()) })
+        Ok(Self { json, config, used: RefCell::new(WorkerState::portable()) })
     }
 }
 

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw::Draw;
 use crate::subject::{
-    Answer, Event, Fault, JwksLocation, Location, MOST_BYTES, Moment, Record, Remote, Selection,
-    Source, Step, Terms, Worker, look_after,
+    Answer, Event, FetchError, JwksLocation, Location, MOST_BYTES, Moment, Record, Remote,
+    Selection, Source, Step, Terms, Worker, look_after,
 };
 
 /// Times in milliseconds, as docs/remote-keys.md has them.
@@ -86,7 +86,7 @@ enum Happening {
     },
     Tick {
         worker: u8,
-        dice: u64,
+        random: u64,
         race: bool,
     },
     Unknown {
@@ -217,8 +217,8 @@ impl Process {
                 self.last_worker += 1;
                 self.workers[worker] = Worker::new(self.last_worker);
             }
-            Happening::Tick { worker, dice, race } => {
-                self.step(index(worker), &Event::Tick, *dice, *race);
+            Happening::Tick { worker, random, race } => {
+                self.step(index(worker), &Event::Tick, *random, *race);
             }
             Happening::Unknown { worker, kid, race } => {
                 let kids = ["a", "b", "k1", "new"];
@@ -245,21 +245,21 @@ impl Process {
             let Some(Call { worker, until }) = due.copied() else { break };
             self.calls.retain(|call| call.worker != worker);
             self.now = until.max(self.now);
-            self.step(worker, &Event::Answered(Err(Fault::Unreachable("timeout"))), 7, false);
+            self.step(worker, &Event::Answered(Err(FetchError::Unreachable("timeout"))), 7, false);
         }
         self.now = end;
     }
 
     /// A step of one worker. With a `race` all others take theirs between its read and its write.
-    fn step(&mut self, worker: usize, event: &Event, dice: u64, race: bool) {
+    fn step(&mut self, worker: usize, event: &Event, random: u64, race: bool) {
         let mut race = race;
         loop {
             let read = self.record.clone();
-            let at = Moment { now: self.now, dice };
+            let at = Moment { now: self.now, random };
             let step = self.workers[worker].step(&self.remote, &read, event, at);
             if std::mem::take(&mut race) {
                 for other in (0..self.workers.len()).filter(|other| *other != worker) {
-                    self.step(other, &Event::Tick, !dice, false);
+                    self.step(other, &Event::Tick, !random, false);
                 }
             }
             // Who comes too late reads again.
@@ -284,7 +284,7 @@ impl Process {
                     self.changes.push(self.now);
                 }
             }
-            Some(Err(fault)) if *fault != Fault::Lost && step.record.is_some() => {
+            Some(Err(error)) if *error != FetchError::Lost && step.record.is_some() => {
                 self.failures += 1;
                 self.failed_at = self.now;
             }
@@ -348,7 +348,7 @@ impl Process {
         for _ in 0..4_500 {
             self.now += SECOND;
             for worker in 0..self.workers.len() {
-                let at = Moment { now: self.now, dice: self.now };
+                let at = Moment { now: self.now, random: self.now };
                 let step = self.workers[worker].step(&self.remote, &self.record, &Event::Tick, at);
                 if step.call.is_some() {
                     return;
@@ -363,11 +363,11 @@ impl Process {
     }
 }
 
-fn answer(with: &Answered) -> Result<Answer, Fault> {
+fn answer(with: &Answered) -> Result<Answer, FetchError> {
     let ok = |body: &[u8]| Answer { status: 200, body: body.to_vec(), ..Answer::default() };
     Ok(match with {
-        Answered::Lost => return Err(Fault::Lost),
-        Answered::Unreachable => return Err(Fault::Unreachable("no cluster")),
+        Answered::Lost => return Err(FetchError::Lost),
+        Answered::Unreachable => return Err(FetchError::Unreachable("no cluster")),
         Answered::Bytes(bytes) => ok(bytes),
         Answered::Configuration(number) => ok(choose(&CONFIGURATIONS, *number).as_bytes()),
         Answered::Empty(number) => ok(choose(&EMPTY, *number).as_bytes()),

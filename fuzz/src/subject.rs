@@ -5,7 +5,7 @@ use serde_json::Value;
 use usher_core::authorize;
 
 pub(crate) use usher_core::Compiled as Config;
-pub(crate) use usher_core::authorize::{Judgement, Verdict};
+pub(crate) use usher_core::authorize::{AuthorizationOutcome, Verdict};
 pub(crate) use usher_core::claims::{Claims, Identity};
 pub(crate) use usher_core::codec::json::parse as strict_json;
 pub(crate) use usher_core::codec::problems::{InvalidConfig, Node, Problems};
@@ -14,7 +14,7 @@ pub(crate) use usher_core::compact::{Compact, parse as parse_compact};
 pub(crate) use usher_core::crypto::portable::Portable;
 pub(crate) use usher_core::crypto::spki;
 pub(crate) use usher_core::crypto::{Algorithm, Key, SignatureEngine};
-pub(crate) use usher_core::decide::{Decision, Session, Trace};
+pub(crate) use usher_core::decide::{Decision, Trace, WorkerState};
 pub(crate) use usher_core::jwks::{KeySet, Origin, Published};
 pub(crate) use usher_core::path::normalize;
 pub(crate) use usher_core::policy::{
@@ -22,7 +22,7 @@ pub(crate) use usher_core::policy::{
     Terms, TokenLimits, TokenLocation,
 };
 pub(crate) use usher_core::remote::{
-    Answer, Event, Fault, MOST_BYTES, Moment, Record, Step, Worker, look_after,
+    Answer, Event, FetchError, MOST_BYTES, Moment, Record, Step, Worker, look_after,
 };
 pub(crate) use usher_core::request::{
     Connection, MetadataValue, Metadatum, Peer, Request, certificate, metadata, peer,
@@ -44,13 +44,17 @@ pub(crate) fn decide(
     config: &Config,
     request: &Request,
     now: u64,
-    session: &mut Session,
+    worker_state: &mut WorkerState,
 ) -> Decision {
-    usher_core::decide(config, request, now, session)
+    usher_core::decide(config, request, now, worker_state)
 }
 
 /// What the policies say of a request, as a decision asks them.
-pub(crate) fn judge(config: &Config, request: &Request, identity: Option<&Identity>) -> Judgement {
+pub(crate) fn judge(
+    config: &Config,
+    request: &Request,
+    identity: Option<&Identity>,
+) -> AuthorizationOutcome {
     authorize::judge(&config.authorization, request, identity)
 }
 
@@ -60,7 +64,7 @@ pub(crate) fn matching(
     request: &Request,
     identity: Option<&Identity>,
 ) -> Vec<String> {
-    let rules = authorize::survey(&config.authorization, request, identity);
+    let rules = authorize::trace_rules(&config.authorization, request, identity);
     rules.into_iter().filter(|rule| rule.miss.is_none()).map(|rule| rule.name).collect()
 }
 
@@ -71,16 +75,16 @@ pub(crate) fn log_line(
     decision: &Decision,
     now: u64,
 ) -> String {
-    use usher_core::observe::decision_log::{Circumstances, line};
+    use usher_core::observe::decision_log::{LineContext, line};
     let mut log = config.decision_log.clone();
     log.emit = Emit::All;
-    let circumstances = Circumstances {
+    let context = LineContext {
         now,
         generation: 1,
         process_key: b"0123456789abcdef",
-        ..Circumstances::default()
+        ..LineContext::default()
     };
-    line(&log, request, decision, &circumstances)
+    line(&log, request, decision, &context)
 }
 
 pub(crate) use usher_core::observe::decision_log::LINE_BYTES;
@@ -91,5 +95,5 @@ pub(crate) fn trailers(
     trailers: &[(Vec<u8>, Vec<u8>)],
 ) -> Vec<(Vec<u8>, Vec<u8>)> {
     let request = Request { headers: trailers.to_vec(), ..Request::default() };
-    usher_core::trailers::edits(config, trailers.to_vec()).applied(&request).headers
+    usher_core::trailers::mutations(config, trailers.to_vec()).applied(&request).headers
 }

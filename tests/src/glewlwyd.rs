@@ -28,7 +28,7 @@ pub struct Glewlwyd {
     process: Child,
     /// Where it serves, on 127.0.0.1.
     pub address: SocketAddr,
-    session: String,
+    worker_state: String,
 }
 
 impl Glewlwyd {
@@ -54,7 +54,7 @@ impl Glewlwyd {
             .spawn()
             .unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut provider = Self { process, address, session: String::new() };
+        let mut provider = Self { process, address, worker_state: String::new() };
         provider.sign_in();
         provider.expect(&provider.admin("POST", "/api/mod/plugin/", &plugin(port)), 200);
         let user = json!({
@@ -130,13 +130,13 @@ impl Glewlwyd {
         let reply = self.admin("POST", "/api/auth/", &account);
         self.expect(&reply, 200);
         let cookie = reply.header("set-cookie").expect("a session");
-        self.session = cookie.split(';').next().unwrap().to_owned();
+        self.worker_state = cookie.split(';').next().unwrap().to_owned();
     }
 
     fn admin(&self, method: &str, path: &str, body: &Value) -> Reply {
         let ask = Ask::new(method, path)
             .header("content-type", "application/json")
-            .header("cookie", &self.session)
+            .header("cookie", &self.worker_state)
             .body(body.to_string());
         self.send(&ask)
     }

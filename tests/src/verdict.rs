@@ -3,8 +3,8 @@
 //! What needs no Envoy to be shown is shown here, by the function that the filter calls too.
 
 use serde_json::{Value, json};
-use usher_core::observe::decision_log::{Circumstances, line};
-use usher_core::{Compiled, Decision, Request, Session, decide, load};
+use usher_core::observe::decision_log::{LineContext, line};
+use usher_core::{Compiled, Decision, Request, WorkerState, decide, load};
 
 use crate::mint::{self, Key};
 
@@ -57,8 +57,8 @@ impl Core {
 
     /// Decides a request at another time.
     pub fn ask_at(&self, request: &Request, now: u64) -> Verdict {
-        let decision = decide(&self.policy, request, now, &mut Session::portable());
-        let edited = decision.edits.applied(request);
+        let decision = decide(&self.policy, request, now, &mut WorkerState::portable());
+        let edited = decision.mutations.applied(request);
         Verdict { decision, edited }
     }
 
@@ -74,19 +74,15 @@ impl Core {
 
     /// The line that the decision log has for an answer.
     pub fn log_line(&self, request: &Request, verdict: &Verdict) -> String {
-        let circumstances = Circumstances {
-            now: NOW,
-            generation: 1,
-            process_key: b"process",
-            ..Default::default()
-        };
-        line(&self.policy.decision_log, request, &verdict.decision, &circumstances)
+        let context =
+            LineContext { now: NOW, generation: 1, process_key: b"process", ..Default::default() };
+        line(&self.policy.decision_log, request, &verdict.decision, &context)
     }
 
     /// Trailers as the filter leaves them.
     pub fn trailers(&self, trailers: &[(Vec<u8>, Vec<u8>)]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let sent = Request { headers: trailers.to_vec(), ..Request::default() };
-        usher_core::trailers::edits(&self.policy, trailers.to_vec()).applied(&sent).headers
+        usher_core::trailers::mutations(&self.policy, trailers.to_vec()).applied(&sent).headers
     }
 }
 

@@ -10,7 +10,7 @@ use std::io::{BufRead as _, Write};
 
 use anyhow::Context as _;
 use clap::Args;
-use usher_core::decide::{Session, Trace, decide};
+use usher_core::decide::{Trace, WorkerState, decide};
 
 use super::{Format, clock};
 use crate::answer::Answer;
@@ -51,15 +51,15 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
         }
     };
     let now = arguments.now.unwrap_or_else(clock);
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     if let Some(name) = &arguments.requests {
-        session.trace = Trace::Steps;
-        explain_all(name, &loaded, now, &mut session, arguments.format, out)?;
+        worker_state.trace = Trace::Steps;
+        explain_all(name, &loaded, now, &mut worker_state, arguments.format, out)?;
         return Ok(Exit::Yes);
     }
-    session.trace = Trace::Rules;
+    worker_state.trace = Trace::Rules;
     let request = arguments.request.request()?;
-    let decision = decide(&loaded.policy, &request, now, &mut session);
+    let decision = decide(&loaded.policy, &request, now, &mut worker_state);
     let mut answer = Answer::new(&loaded.policy, &request, &decision);
     let placed = place::of(&decision, &loaded);
     let missing = missing::of(&decision, &request, now, &loaded);
@@ -85,7 +85,7 @@ fn explain_all(
     name: &str,
     loaded: &Loaded,
     now: u64,
-    session: &mut Session,
+    worker_state: &mut WorkerState,
     format: Format,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
@@ -102,7 +102,7 @@ fn explain_all(
             continue;
         }
         let request = request::from_line(&line).with_context(place)?;
-        let decision = decide(&loaded.policy, &request, now, session);
+        let decision = decide(&loaded.policy, &request, now, worker_state);
         let answer = Answer::new(&loaded.policy, &request, &decision);
         match format {
             Format::Json => writeln!(out, "{}", serde_json::to_string(&answer)?)?,

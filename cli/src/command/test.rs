@@ -15,7 +15,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 use usher_core::Compiled;
-use usher_core::decide::{Session, Trace, decide};
+use usher_core::decide::{Trace, WorkerState, decide};
 
 use super::{Format, clock};
 use crate::answer::Answer;
@@ -121,7 +121,7 @@ fn run_file(
         Err(problems) => return Ok(Err((problems, Exit::Invalid))),
     };
     let loaded = Loaded { policy, source };
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     let all = arguments.coverage || arguments.min_coverage.is_some();
     let chosen = |case: &&Case| match &arguments.filter {
         Some(text) => case.name.contains(text.as_str()),
@@ -129,17 +129,17 @@ fn run_file(
     };
     let mut reached = coverage.of(&loaded);
     for case in suite.cases.iter().filter(chosen) {
-        session.trace = if all { Trace::Rules } else { Trace::Off };
+        worker_state.trace = if all { Trace::Rules } else { Trace::Off };
         let request = match case.request(&tokens) {
             Ok(request) => request,
             Err(error) => bail!("{}: {error:#}", suite.place(&case.at)),
         };
-        let decision = decide(&loaded.policy, &request, case.now, &mut session);
+        let decision = decide(&loaded.policy, &request, case.now, &mut worker_state);
         reached.note(&decision);
         let answer = Answer::new(&loaded.policy, &request, &decision);
         let mut problems = expect::compare(&case.expect, &answer);
         if !problems.is_empty() {
-            problems.extend(why(&loaded.policy, &request, case.now, &mut session));
+            problems.extend(why(&loaded.policy, &request, case.now, &mut worker_state));
         }
         let line = suite.document.locate(&case.at).map(|mark| mark.line);
         let outcome = Outcome { file: file.to_owned(), line, name: case.name.clone(), problems };
@@ -155,10 +155,10 @@ fn why(
     policy: &Compiled,
     request: &usher_core::Request,
     now: u64,
-    session: &mut Session,
+    worker_state: &mut WorkerState,
 ) -> Option<String> {
-    session.trace = Trace::Steps;
-    let decision = decide(policy, request, now, session);
+    worker_state.trace = Trace::Steps;
+    let decision = decide(policy, request, now, worker_state);
     let steps = decision.report.steps;
     (!steps.is_empty()).then(|| format!("steps: {}", steps.join("; ")))
 }

@@ -141,7 +141,7 @@ fn protected(config: &Value) -> Vec<String> {
 
 /// Those of the headers that the plugin removes, in words.
 fn removed(set: &[String], policy: &Compiled) -> Option<String> {
-    let gone = set.iter().filter(|name| policy.firewall.protects(name.as_bytes()));
+    let gone = set.iter().filter(|name| policy.protected_headers.protects(name.as_bytes()));
     let gone: Vec<String> = gone.cloned().collect();
     (!gone.is_empty()).then(|| listed(&gone))
 }

@@ -7,8 +7,8 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use usher_core::crypto::{Algorithm, Key};
 use usher_core::crypto::{EngineFailed, SignatureEngine};
-use usher_core::decide::{Session, decide};
-use usher_core::observe::decision_log::{Circumstances, line};
+use usher_core::decide::{WorkerState, decide};
+use usher_core::observe::decision_log::{LineContext, line};
 use usher_core::request::{Connection, Peer};
 use usher_core::{Compiled, Request, load};
 
@@ -120,16 +120,16 @@ pub(crate) fn decided(policy: Rc<Compiled>, request: Request) -> Input {
         + names.unwrap_or_default();
     let work = move || {
         // A new one each time: no token is in its cache.
-        let mut session = Session::new(Box::new(Stub));
-        let decision = decide(&policy, &request, 1_800_000_000, &mut session);
-        let circumstances = Circumstances {
+        let mut worker_state = WorkerState::new(Box::new(Stub));
+        let decision = decide(&policy, &request, 1_800_000_000, &mut worker_state);
+        let context = LineContext {
             now: 1,
             generation: 1,
             process_key: b"process",
             connection: None,
             suppressed: 0,
         };
-        std::hint::black_box(line(&policy.decision_log, &request, &decision, &circumstances));
+        std::hint::black_box(line(&policy.decision_log, &request, &decision, &context));
         decision.report.signature_checks.len()
     };
     Input { bytes, work: Box::new(work) }

@@ -11,7 +11,7 @@ use crate::codec::problems::{Node, Problems};
 use crate::compact;
 use crate::crypto::{Counting, portable::Portable};
 use crate::jwks::{Origin, Published};
-use crate::remote::{Heard, Held};
+use crate::remote::{CachedJwks, Heard};
 use crate::{Compiled, load};
 
 const NOW: u64 = 1_000_000;
@@ -57,14 +57,18 @@ fn policy(rules: &[Value], budget: usize) -> Compiled {
 }
 
 /// The provider that verified the token or the refusal, the number of checks, and whether a key is wanted.
-fn judged(policy: &Compiled, ring: &Ring, token: &str) -> (Result<String, Denial>, usize, bool) {
+fn judged(
+    policy: &Compiled,
+    jwks_cache: &JwksCache,
+    token: &str,
+) -> (Result<String, Denial>, usize, bool) {
     let mut portable = Portable;
     let mut engine = Counting::new(&mut portable);
     let token = compact::parse(token.as_bytes(), &policy.limits.token).unwrap();
-    let verdict = authenticate(&policy.jwt, token, &[0, 1], NOW, ring, &mut engine);
-    let wants = verdict.as_ref().is_err_and(|refused| !refused.wants.is_empty());
+    let verdict = authenticate(&policy.jwt, token, &[0, 1], NOW, jwks_cache, &mut engine);
+    let missing_keys = verdict.as_ref().is_err_and(|refused| !refused.missing_keys.is_empty());
     let verdict = verdict.map(|verified| verified.identity().provider.clone());
-    (verdict.map_err(|refused| refused.denial), engine.checks.len(), wants)
+    (verdict.map_err(|refused| refused.denial), engine.checks.len(), missing_keys)
 }
 
 #[test]
@@ -167,7 +171,7 @@ fn a_token_has_a_budget_of_checks_over_all_rules() {
         ),
     ] {
         let policy = policy(&rules, 32);
-        let judged = judged(&policy, &Ring::default(), &token);
+        let judged = judged(&policy, &JwksCache::default(), &token);
         assert_eq!(judged, (expected, checks, false), "{what}");
     }
 }
@@ -184,20 +188,25 @@ fn beyond_the_budget_nothing_is_fetched() {
     let keys =
         KeySet::read(&Node::root(&set), Origin::Fetched, true, Published::Refused, &problems)
             .map(Rc::new);
-    for (budget, fetched, denial, wants) in [
+    for (budget, fetched, denial, missing_keys) in [
         (3, true, Denial::SignatureInvalid, true),
         (2, true, Denial::KeyUnknown, false),
         (3, false, Denial::KeysUnavailable { retry_after: 1 }, true),
         (2, false, Denial::KeyUnknown, false),
     ] {
-        let (policy, ring) = (policy(&rules, budget), Ring::default());
+        let (policy, jwks_cache) = (policy(&rules, budget), JwksCache::default());
         let id = policy.jwt.rules[1].keys.remote().unwrap().source.id();
-        let held = Held { keys: keys.clone(), fetched_at: NOW, retry_at: NOW, heard: Heard::Once };
+        let held =
+            CachedJwks { keys: keys.clone(), fetched_at: NOW, retry_at: NOW, heard: Heard::Once };
         if fetched {
-            ring.hold(&id, held);
+            jwks_cache.hold(&id, held);
         }
-        let (verdict, checks, wanted) = judged(&policy, &ring, &token(Some("unknown"), 99));
-        assert_eq!((verdict, checks, wanted), (Err(denial), budget, wants), "{budget} {fetched}");
+        let (verdict, checks, wanted) = judged(&policy, &jwks_cache, &token(Some("unknown"), 99));
+        assert_eq!(
+            (verdict, checks, wanted),
+            (Err(denial), budget, missing_keys),
+            "{budget} {fetched}"
+        );
     }
 }
 
@@ -239,7 +248,7 @@ fn more_keys_than_are_tried_are_worth_a_word() {
             assert!(told.starts_with("jwtRules[0].jwks: "), "{what}: {told}");
             assert!(told.contains(expected), "{what}: {told}");
         }
-        let crowds = loaded.policy.jwt.crowds(&Ring::default());
+        let crowds = loaded.policy.jwt.crowds(&JwksCache::default());
         assert_eq!(crowds.is_empty(), expected.is_none(), "{what}: {crowds:?}");
     }
 }

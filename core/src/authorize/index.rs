@@ -18,12 +18,12 @@ use crate::policy::authorization::attribute::{Address, Attribute};
 use crate::policy::authorization::polarity::Polarity;
 use crate::policy::authorization::rule::Rule;
 
-mod filing;
 mod peers;
+mod plan;
 mod table;
 
-use filing::{Kind, Slot};
 use peers::PeerParts;
+use plan::{Bucket, Kind};
 use table::{Candidates, Table};
 
 /// Fewer rules than this are tried one by one.
@@ -70,28 +70,28 @@ impl Index {
         if rules.len() < WORTH_FILING {
             return Self { always: (0..rules.len()).collect(), ..Self::default() };
         }
-        Self::of(filing::choose(rules.map(filing::of_rule)), polarity)
+        Self::of(plan::choose(rules.map(plan::of_rule)), polarity)
     }
 
     /// Files rules under their paths alone; one without is not in the index at all.
     pub(crate) fn by_path<'r>(rules: impl Iterator<Item = &'r Rule>, polarity: Polarity) -> Self {
-        let mut index = Self::of(filing::choose(rules.map(filing::of_paths)), polarity);
+        let mut index = Self::of(plan::choose(rules.map(plan::of_paths)), polarity);
         index.always.clear();
         index
     }
 
-    fn of(filed: Vec<Option<Vec<Slot>>>, polarity: Polarity) -> Self {
+    fn of(filed: Vec<Option<Vec<Bucket>>>, polarity: Polarity) -> Self {
         let mut index = Self { polarity, ..Self::default() };
-        for (number, slots) in filed.into_iter().enumerate() {
-            match slots {
-                Some(slots) => slots.into_iter().for_each(|slot| index.file(number, slot)),
+        for (number, buckets) in filed.into_iter().enumerate() {
+            match buckets {
+                Some(buckets) => buckets.into_iter().for_each(|bucket| index.file(number, bucket)),
                 None => index.always.push(number),
             }
         }
         index
     }
 
-    fn file(&mut self, number: usize, Slot { kind, key }: Slot) {
+    fn file(&mut self, number: usize, Bucket { kind, key }: Bucket) {
         self.files = true;
         if kind == Kind::Peer && self.peer_parts.add(number, &key) {
             return;

@@ -4,7 +4,7 @@
 use super::key::Key;
 use crate::claims::Identity;
 use crate::policy::authorization::principal::{Part, RequestPrincipalSet, joined};
-use crate::policy::authorization::text::Star;
+use crate::policy::authorization::text::Wildcard;
 
 impl RequestPrincipalSet {
     pub(crate) fn matches(&self, identity: Option<&Identity>) -> bool {
@@ -50,7 +50,7 @@ fn only(claim: &str, value: &str) -> Vec<u8> {
 impl Part {
     fn matches(&self, text: &str) -> bool {
         match self {
-            Self::Any => Star::Filled.accepts(text.as_bytes()),
+            Self::Any => Wildcard::Filled.accepts(text.as_bytes()),
             Self::Exact(exact) => text == exact,
             Self::Prefix(prefix) => text.starts_with(prefix.as_str()),
             Self::Suffix(suffix) => text.ends_with(suffix.as_str()),

@@ -8,7 +8,7 @@ use crate::codec::path_bytes::is_segment_byte;
 use crate::policy::authorization::polarity::Polarity;
 use crate::policy::authorization::template::{Piece, Template};
 
-/// What was captured on the way.
+/// What was captured.
 pub(crate) type Captures<'t, 'p> = Vec<(&'t str, &'p [u8])>;
 
 impl Template {

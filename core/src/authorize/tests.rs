@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Verdict, judge};
 use crate::claims::{Claims, Identity};
-use crate::decide::{Decision, Session, decide};
+use crate::decide::{Decision, WorkerState, decide};
 use crate::request::Request;
 use crate::{Compiled, load};
 
@@ -168,7 +168,7 @@ fn scalars_match_only_where_wanted() {
 }
 
 fn decided(config: &Value) -> Decision {
-    decide(&policy(config), &request("/", &[]), 1_790_000_000, &mut Session::portable())
+    decide(&policy(config), &request("/", &[]), 1_790_000_000, &mut WorkerState::portable())
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use super::key::Key;
 use crate::hash::length_bit;
-use crate::policy::authorization::text::{Affixes, Star, TextSet};
+use crate::policy::authorization::text::{Affixes, TextSet, Wildcard};
 
 impl TextSet {
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         self.lengths & length_bit(text) != 0 && self.exact.contains(text)
-            || self.any.is_some_and(|star| star.accepts(text))
+            || self.any.is_some_and(|wildcard| wildcard.accepts(text))
             || self.prefixes.any(text)
             || self.suffixes.any(text)
     }
@@ -28,7 +28,7 @@ impl TextSet {
     }
 }
 
-impl Star {
+impl Wildcard {
     pub(crate) fn accepts(self, text: &[u8]) -> bool {
         match self {
             Self::Present => true,
@@ -73,18 +73,20 @@ mod tests {
             ("*", "a\nb", false),
             (".", "x", false),
         ] {
-            let set = TextSet::new([value], Star::Filled);
+            let set = TextSet::new([value], Wildcard::Filled);
             assert_eq!(set.matches(text.as_bytes()), expected, "{value:?} on {text:?}");
         }
-        assert!(TextSet::new(["*"], Star::Present).matches(b""));
-        assert!(!TextSet::new(["*"], Star::Filled).matches(b"\xff"));
+        assert!(TextSet::new(["*"], Wildcard::Present).matches(b""));
+        assert!(!TextSet::new(["*"], Wildcard::Filled).matches(b"\xff"));
     }
 
     #[test]
     fn one_of_many_is_enough() {
         let values: Vec<String> = (0..1000).map(|i| format!("value-{i}")).collect();
-        let set =
-            TextSet::new(values.iter().map(String::as_str).chain(["pre*", "*post"]), Star::Filled);
+        let set = TextSet::new(
+            values.iter().map(String::as_str).chain(["pre*", "*post"]),
+            Wildcard::Filled,
+        );
         for (text, expected) in
             [("value-999", true), ("value-1000", false), ("prefix", true), ("x-post", true)]
         {

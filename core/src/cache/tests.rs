@@ -16,7 +16,7 @@ use crate::crypto::portable::Portable;
 use crate::crypto::{Algorithm, Key};
 use crate::crypto::{EngineFailed, SignatureEngine};
 use crate::decide::{Decision, decide};
-use crate::{Compiled, Request, Session, load};
+use crate::{Compiled, Request, WorkerState, load};
 
 const NOW: u64 = 1_000_000;
 const ISSUER: &str = "https://idp.example";
@@ -87,9 +87,9 @@ impl SignatureEngine for Counting {
     }
 }
 
-fn counting() -> (Session, Rc<Cell<u32>>) {
+fn counting() -> (WorkerState, Rc<Cell<u32>>) {
     let count = Rc::new(Cell::new(0));
-    (Session::new(Box::new(Counting(Rc::clone(&count)))), count)
+    (WorkerState::new(Box::new(Counting(Rc::clone(&count)))), count)
 }
 
 fn outcome(decision: &Decision) -> (&'static str, Option<Answer>) {
@@ -99,41 +99,41 @@ fn outcome(decision: &Decision) -> (&'static str, Option<Answer>) {
 #[test]
 fn a_token_is_verified_once_and_emitted_alike() {
     let (policy, request) = (simple(), bearer(&sign(&SECRET, &claims("x"))));
-    let (mut session, verified) = counting();
-    let first = decide(&policy, &request, NOW, &mut session);
+    let (mut worker_state, verified) = counting();
+    let first = decide(&policy, &request, NOW, &mut worker_state);
     assert_eq!(outcome(&first), ("allowed", Some(Answer::Miss)));
     for _ in 0..3 {
-        let again = decide(&policy, &request, NOW, &mut session);
+        let again = decide(&policy, &request, NOW, &mut worker_state);
         assert_eq!(outcome(&again), ("allowed", Some(Answer::Hit)));
-        assert_eq!(again.edits, first.edits);
+        assert_eq!(again.mutations, first.mutations);
         assert_eq!(again.report.identity, first.report.identity);
         assert_eq!(again.report.header, first.report.header);
     }
     assert_eq!(verified.get(), 1);
-    assert_eq!(session.cache.counts(), Counts { hits: 3, misses: 1, evictions: 0 });
+    assert_eq!(worker_state.cache.counts(), Counts { hits: 3, misses: 1, evictions: 0 });
 }
 
 #[test]
 fn one_byte_more_less_or_other_is_another_token() {
     let (policy, token) = (simple(), sign(&SECRET, &claims("x")));
-    let mut session = Session::portable();
-    decide(&policy, &bearer(&token), NOW, &mut session);
+    let mut worker_state = WorkerState::portable();
+    decide(&policy, &bearer(&token), NOW, &mut worker_state);
     for at in 0..token.len() {
         let mut bytes = token.clone().into_bytes();
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
         let other = String::from_utf8(bytes).unwrap();
-        let decision = decide(&policy, &bearer(&other), NOW, &mut session);
+        let decision = decide(&policy, &bearer(&other), NOW, &mut worker_state);
         assert_eq!(decision.report.cache, Some(Answer::Miss), "byte {at}");
         assert_ne!(decision.reason(), "allowed", "byte {at}");
     }
     for other in
         [&token[1..], &token[..token.len() - 1], &format!("{token}A"), &format!("A{token}")]
     {
-        let decision = decide(&policy, &bearer(other), NOW, &mut session);
+        let decision = decide(&policy, &bearer(other), NOW, &mut worker_state);
         assert_eq!(decision.report.cache, Some(Answer::Miss), "{other}");
         assert_ne!(decision.reason(), "allowed", "{other}");
     }
-    let decision = decide(&policy, &bearer(&token), NOW, &mut session);
+    let decision = decide(&policy, &bearer(&token), NOW, &mut worker_state);
     assert_eq!(outcome(&decision), ("allowed", Some(Answer::Hit)));
 }
 
@@ -148,7 +148,7 @@ fn a_place_that_another_rule_reads_is_another_question() {
     ]}));
     let token = sign(&SECRET, &claims("x"));
     let cookie = format!("b={token}");
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     for (headers, expected) in [
         (&[("x-a", &*token)][..], ("allowed", Some(Answer::Miss))),
         (&[("cookie", &*cookie)], ("audience_mismatch", Some(Answer::Miss))),
@@ -158,12 +158,12 @@ fn a_place_that_another_rule_reads_is_another_question() {
         (&[("x-a", &*token)], ("allowed", Some(Answer::Hit))),
         (&[("cookie", &*cookie)], ("audience_mismatch", Some(Answer::Miss))),
     ] {
-        let decision = decide(&policy, &request(headers), NOW, &mut session);
+        let decision = decide(&policy, &request(headers), NOW, &mut worker_state);
         assert_eq!(outcome(&decision), expected, "{headers:?}");
     }
     let mut query = request(&[]);
     query.headers[1].1 = format!("/?c={token}").into_bytes();
-    let decision = decide(&policy, &query, NOW, &mut session);
+    let decision = decide(&policy, &query, NOW, &mut worker_state);
     assert_eq!(outcome(&decision), ("signature_invalid", Some(Answer::Miss)));
 }
 
@@ -178,7 +178,7 @@ fn another_configuration_or_key_is_another_question() {
         simple(),
     ];
     let token = bearer(&sign(&SECRET, &claims("x")));
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     for _ in 0..2 {
         for (policy, reason) in policies.iter().zip([
             "allowed",
@@ -188,14 +188,14 @@ fn another_configuration_or_key_is_another_question() {
             "identity_too_large",
             "allowed",
         ]) {
-            let decision = decide(policy, &token, NOW, &mut session);
+            let decision = decide(policy, &token, NOW, &mut worker_state);
             assert_eq!(outcome(&decision), (reason, Some(Answer::Miss)));
         }
     }
     let [policy, ..] = &policies;
-    decide(policy, &token, NOW, &mut session);
+    decide(policy, &token, NOW, &mut worker_state);
     policy.generation.renew();
-    let decision = decide(policy, &token, NOW, &mut session);
+    let decision = decide(policy, &token, NOW, &mut worker_state);
     assert_eq!(outcome(&decision), ("allowed", Some(Answer::Miss)), "its keys were changed");
 }
 
@@ -204,7 +204,7 @@ fn time_is_judged_at_each_request() {
     let policy = policy(&json!({"jwtRules": [rule(&SECRET, &json!({"maxAge": "100s"}))]}));
     let token = json!({"iss": ISSUER, "iat": NOW, "nbf": NOW + 10, "exp": NOW + 50});
     let request = bearer(&sign(&SECRET, &token));
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     for (now, expected, kept) in [
         (NOW, ("token_not_yet_valid", Some(Answer::Miss)), 0),
         (NOW + 10, ("allowed", Some(Answer::Miss)), 1),
@@ -214,8 +214,8 @@ fn time_is_judged_at_each_request() {
         (NOW + 50, ("allowed", Some(Answer::Miss)), 1),
         (NOW + 9, ("token_not_yet_valid", Some(Answer::Miss)), 0),
     ] {
-        let decision = decide(&policy, &request, now, &mut session);
-        assert_eq!((outcome(&decision), session.cache.len()), (expected, kept), "at {now}");
+        let decision = decide(&policy, &request, now, &mut worker_state);
+        assert_eq!((outcome(&decision), worker_state.cache.len()), (expected, kept), "at {now}");
     }
 }
 
@@ -228,7 +228,7 @@ fn policies_are_asked_at_each_request() {
             "rules": [{"to": [{"operation": {"paths": ["/open"]}}]}],
         }],
     }));
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     let mut request = bearer(&sign(&SECRET, &claims("x")));
     for (path, expected) in [
         ("/open", ("allowed", Some(Answer::Miss))),
@@ -236,7 +236,7 @@ fn policies_are_asked_at_each_request() {
         ("/open", ("allowed", Some(Answer::Hit))),
     ] {
         request.headers[1].1 = path.into();
-        assert_eq!(outcome(&decide(&policy, &request, NOW, &mut session)), expected, "{path}");
+        assert_eq!(outcome(&decide(&policy, &request, NOW, &mut worker_state)), expected, "{path}");
     }
 }
 
@@ -244,19 +244,19 @@ fn policies_are_asked_at_each_request() {
 fn a_flood_of_refused_tokens_drives_nothing_out() {
     let mut config = json!({"jwtRules": [rule(&SECRET, &json!({}))], "tokenCache": {"entries": 2}});
     config["decisionLog"] = json!({"emit": "none"});
-    let (policy, mut session) = (policy(&config), Session::portable());
+    let (policy, mut worker_state) = (policy(&config), WorkerState::portable());
     let good = bearer(&sign(&SECRET, &claims("good")));
-    decide(&policy, &good, NOW, &mut session);
+    decide(&policy, &good, NOW, &mut worker_state);
     let mut expired = claims("late");
     expired["exp"] = (NOW - 1).into();
     for number in 0..100 {
         expired["jti"] = number.to_string().into();
         for token in [sign(&[8; 32], &claims(&number.to_string())), sign(&SECRET, &expired)] {
-            assert!(decide(&policy, &bearer(&token), NOW, &mut session).reply.is_some());
+            assert!(decide(&policy, &bearer(&token), NOW, &mut worker_state).reply.is_some());
         }
     }
-    assert_eq!(session.cache.len(), 1);
-    assert_eq!(outcome(&decide(&policy, &good, NOW, &mut session)).1, Some(Answer::Hit));
+    assert_eq!(worker_state.cache.len(), 1);
+    assert_eq!(outcome(&decide(&policy, &good, NOW, &mut worker_state)).1, Some(Answer::Hit));
 }
 
 #[test]
@@ -269,27 +269,34 @@ fn entries_and_bytes_are_bounded() {
     ] {
         let policy =
             policy(&json!({"jwtRules": [rule(&SECRET, &json!({}))], "tokenCache": bounds}));
-        let mut session = Session::portable();
+        let mut worker_state = WorkerState::portable();
         for number in 0..20 {
             let token = bearer(&sign(&SECRET, &claims(&number.to_string())));
-            let decision = decide(&policy, &token, NOW, &mut session);
+            let decision = decide(&policy, &token, NOW, &mut worker_state);
             assert_eq!(decision.reason(), "allowed", "{bounds}");
-            let cache = &session.cache;
+            let cache = &worker_state.cache;
             assert!(cache.len() <= most && cache.bytes() <= policy.token_cache.bytes, "{bounds}");
             assert_eq!(decision.report.cache.is_some(), cache.is_on(), "{bounds}");
         }
-        assert_eq!((session.cache.len(), session.cache.counts().evictions), (most, evictions));
-        assert_eq!(session.cache.index.len(), most, "{bounds}: no hash without its entry");
+        assert_eq!(
+            (worker_state.cache.len(), worker_state.cache.counts().evictions),
+            (most, evictions)
+        );
+        assert_eq!(worker_state.cache.index.len(), most, "{bounds}: no hash without its entry");
     }
     let policy =
         policy(&json!({"jwtRules": [rule(&SECRET, &json!({}))], "tokenCache": {"bytes": 20_000}}));
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     for size in [10, 3000, 100, 100_000, 2000, 50] {
         let token = bearer(&sign(&SECRET, &claims(&"x".repeat(size.min(7000)))));
-        decide(&policy, &token, NOW, &mut session);
-        let sizes = session.cache.index.values().map(|at| session.cache.entries.get(*at).unwrap());
-        assert_eq!(sizes.map(|entry| entry.bytes).sum::<usize>(), session.cache.bytes());
-        assert!(session.cache.bytes() <= 20_000);
+        decide(&policy, &token, NOW, &mut worker_state);
+        let sizes = worker_state
+            .cache
+            .index
+            .values()
+            .map(|at| worker_state.cache.entries.get(*at).unwrap());
+        assert_eq!(sizes.map(|entry| entry.bytes).sum::<usize>(), worker_state.cache.bytes());
+        assert!(worker_state.cache.bytes() <= 20_000);
     }
 }
 
@@ -297,9 +304,9 @@ fn entries_and_bytes_are_bounded() {
 #[test]
 fn tokens_of_one_hash_are_not_confused() {
     let (policy, token) = (simple(), sign(&SECRET, &claims("x")));
-    let mut session = Session::portable();
-    decide(&policy, &bearer(&token), NOW, &mut session);
-    let cache = &mut session.cache;
+    let mut worker_state = WorkerState::portable();
+    decide(&policy, &bearer(&token), NOW, &mut worker_state);
+    let cache = &mut worker_state.cache;
     let x = cache.find(token.as_bytes(), &[0], &policy.jwt, NOW).unwrap();
     let twin = token.replacen('e', "f", 1);
     assert_eq!(cache.hash(twin.as_bytes(), &[0]), cache.hash(token.as_bytes(), &[0]));
@@ -320,7 +327,7 @@ fn the_first_rule_that_accepts_wins_though_it_could_not_at_first() {
     let mut early = claims("x");
     early["nbf"] = (NOW + 30).into();
     let request = bearer(&sign(&SECRET, &early));
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     for (now, provider, cache) in [
         (NOW, "lax", Answer::Miss),
         (NOW, "lax", Answer::Miss),
@@ -329,13 +336,13 @@ fn the_first_rule_that_accepts_wins_though_it_could_not_at_first() {
         (NOW + 3601, "lax", Answer::Miss),
         (NOW + 3601, "lax", Answer::Hit),
     ] {
-        let decision = decide(&policy, &request, now, &mut session);
+        let decision = decide(&policy, &request, now, &mut worker_state);
         let identity = decision.report.identity.as_ref().unwrap();
         assert_eq!((&*identity.provider, decision.report.cache), (provider, Some(cache)), "{now}");
     }
 }
 
-/// Whatever comes in whatever order, nothing but the effort differs from a session without a cache.
+/// Whatever comes in whatever order, nothing but the effort differs from a worker state without a cache.
 #[test]
 fn a_cache_changes_no_decision() {
     let rules = |more: Value| {
@@ -360,7 +367,7 @@ fn a_cache_changes_no_decision() {
             tokens.push(sign(secret, &claims));
         }
     }
-    let mut with = Session::portable();
+    let mut with = WorkerState::portable();
     let mut random = 1_u64;
     let mut below = |n: u64| {
         // Numerical Recipes' generator; its upper half is random enough to choose with.
@@ -382,10 +389,10 @@ fn a_cache_changes_no_decision() {
             cached[which].generation.renew();
         }
         let got = decide(&cached[which], &request, now, &mut with);
-        let expected = decide(&plain[which], &request, now, &mut Session::portable());
+        let expected = decide(&plain[which], &request, now, &mut WorkerState::portable());
         assert_eq!(
-            (got.denial, got.edits, got.reply, got.report.identity),
-            (expected.denial, expected.edits, expected.reply, expected.report.identity),
+            (got.denial, got.mutations, got.reply, got.report.identity),
+            (expected.denial, expected.mutations, expected.reply, expected.report.identity),
             "step {step}: {headers:?}"
         );
         hits += u32::from(got.report.cache == Some(Answer::Hit));

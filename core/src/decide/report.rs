@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::authorize::{DryRun, Judgement, Surveyed};
+use crate::authorize::{AuthorizationOutcome, DryRun, RuleTrace};
 use crate::cache;
 use crate::claims::Identity;
 use crate::codec::redaction::printable;
@@ -10,10 +10,10 @@ use crate::compact::Header;
 use crate::compiled::Compiled;
 use crate::crypto::Algorithm;
 use crate::denial::Denial;
-use crate::headers::Edits;
+use crate::headers::HeaderMutations;
 use crate::policy::TokenLocation;
-use crate::remote::Want;
-use crate::reply::{Circumstances, Reply};
+use crate::remote::MissingKey;
+use crate::reply::{Reply, ReplyContext};
 use crate::request::Request;
 
 use super::withhold;
@@ -23,15 +23,15 @@ use super::withhold;
 pub struct Decision {
     /// The answer to a refused request; `None` lets it pass.
     pub reply: Option<Reply>,
-    /// What happens to the headers, of a refused request too (its log must not hold forged ones).
-    pub edits: Edits,
+    /// What happens to the headers, of a refused request too (its log must not hold spoofed ones).
+    pub mutations: HeaderMutations,
     /// Why it is refused, or would be if `mode` were `enforce`; `None`: allowed.
     pub denial: Option<Denial>,
-    /// What was found out on the way.
+    /// What was found out.
     pub report: Report,
     /// Remote keys that were not there. While they may come, the request can be held and decided again;
     /// this is the decision if they do not.
-    pub wants: Vec<Want>,
+    pub missing_keys: Vec<MissingKey>,
 }
 
 /// What was found out about a request on its way.
@@ -58,13 +58,13 @@ pub struct Report {
     /// What the cache had to say about the token, if it was asked.
     pub cache: Option<cache::Answer>,
     /// What the policies said, if they were asked.
-    pub judgement: Option<Judgement>,
+    pub judgement: Option<AuthorizationOutcome>,
     /// What the policies' judgement means for this caller; a dry run goes on all the same.
     pub denied_by_policy: Option<Denial>,
-    /// The way in words, if the session collects it.
+    /// The steps in words, if the worker state collects it.
     pub steps: Vec<String>,
-    /// What each rule says, if the session asks them all.
-    pub rules: Vec<Surveyed>,
+    /// What each rule says, if the worker state asks them all.
+    pub rules: Vec<RuleTrace>,
 }
 
 /// Longest value in filter state.
@@ -82,13 +82,13 @@ impl Decision {
     }
 
     fn refused(denial: Denial, policy: Option<&Compiled>, request: &Request) -> Self {
-        let (circumstances, responses) = Default::default();
+        let (context, responses) = Default::default();
         Self {
-            reply: Some(Reply::new(&denial, request, &circumstances, &responses)),
-            edits: withhold::refusal(policy, request, &[]),
+            reply: Some(Reply::new(&denial, request, &context, &responses)),
+            mutations: withhold::refusal(policy, request, &[]),
             denial: Some(denial),
             report: Report::default(),
-            wants: Vec::new(),
+            missing_keys: Vec::new(),
         }
     }
 
@@ -153,18 +153,18 @@ impl Report {
     }
 
     /// What the reply to a refusal depends on.
-    pub(super) fn circumstances(&self) -> Circumstances {
-        let mut circumstances =
-            Circumstances { token_present: self.token_present, ..Circumstances::default() };
+    pub(super) fn context(&self) -> ReplyContext {
+        let mut context =
+            ReplyContext { token_present: self.token_present, ..ReplyContext::default() };
         // Who shows no token is asked for one, whatever a policy tells others.
         let asked = matches!(self.denied_by_policy, Some(Denial::TokenMissing));
         if let Some(judgement) = self.judgement.as_ref().filter(|_| !asked) {
-            circumstances.status = judgement.deny_status;
-            circumstances.message.clone_from(&judgement.deny_message);
+            context.status = judgement.deny_status;
+            context.message.clone_from(&judgement.deny_message);
             if self.identity.is_some() {
-                circumstances.scopes.clone_from(&judgement.scopes);
+                context.scopes.clone_from(&judgement.scopes);
             }
         }
-        circumstances
+        context
     }
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::codec::problems::{Node, Problems};
 use crate::jwks::{KeySet, Origin, Published};
 use crate::load;
-use crate::remote::{Heard, Held};
+use crate::remote::{CachedJwks, Heard};
 
 const NOW: u64 = 1_000_000;
 const ISSUER: &str = "https://idp.example";
@@ -51,8 +51,8 @@ fn policy(rules: &[Value]) -> Compiled {
     load::from_value(&json!({ "jwtRules": rules })).unwrap().policy
 }
 
-/// Puts a set into the ring, as if it had been fetched at `fetched_at`.
-fn hold(session: &Session, policy: &Compiled, keys: Option<&Value>, fetched_at: u64) {
+/// Puts a set into the JWKS cache, as if it had been fetched at `fetched_at`.
+fn hold(worker_state: &WorkerState, policy: &Compiled, keys: Option<&Value>, fetched_at: u64) {
     let problems = Problems::default();
     let read = |value| {
         KeySet::read(&Node::root(value), Origin::Fetched, true, Published::Refused, &problems)
@@ -60,25 +60,30 @@ fn hold(session: &Session, policy: &Compiled, keys: Option<&Value>, fetched_at: 
     };
     let keys = keys.map(|value| Rc::new(read(value)));
     let remote = policy.jwt.rules.iter().find_map(|rule| rule.keys.remote()).unwrap();
-    session.ring.hold(
+    worker_state.jwks_cache.hold(
         &remote.source.id(),
-        Held { keys, fetched_at, retry_at: NOW + 7, heard: Heard::Once },
+        CachedJwks { keys, fetched_at, retry_at: NOW + 7, heard: Heard::Once },
     );
 }
 
-fn ask(policy: &Compiled, session: &mut Session, token: Option<&str>, now: u64) -> Decision {
+fn ask(
+    policy: &Compiled,
+    worker_state: &mut WorkerState,
+    token: Option<&str>,
+    now: u64,
+) -> Decision {
     let bearer = token.map(|token| format!("Bearer {token}"));
     let pseudo = [(":method", "GET"), (":path", "/"), (":authority", "service.example")];
     let mut headers: Vec<(Vec<u8>, Vec<u8>)> =
         pseudo.iter().map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec())).collect();
     headers.extend(bearer.map(|value| (b"authorization".to_vec(), value.into_bytes())));
-    decide(policy, &Request { headers, ..Request::default() }, now, session)
+    decide(policy, &Request { headers, ..Request::default() }, now, worker_state)
 }
 
 /// The reason, and the key ids that were wanted; `*` for a whole set.
 fn said(decision: &Decision) -> (&str, Vec<&str>) {
-    let wants = decision.wants.iter().map(|want| want.kid.as_deref().unwrap_or("*"));
-    (decision.reason(), wants.collect())
+    let missing_keys = decision.missing_keys.iter().map(|want| want.kid.as_deref().unwrap_or("*"));
+    (decision.reason(), missing_keys.collect())
 }
 
 #[test]
@@ -100,7 +105,7 @@ fn what_is_wanted_is_what_could_change_the_answer() {
         &URL_SAFE_NO_PAD.encode(json!({ "alg": "RS256", "kid": "new" }).to_string()),
         1,
     );
-    for (why, policy, fetched, token, reason, wants) in [
+    for (why, policy, fetched, token, reason, missing_keys) in [
         ("no set yet", plain(), None, Some(&known), "keys_unavailable", vec!["*"]),
         ("no token, nothing to wait for", plain(), None, None, "token_missing", vec![]),
         ("another's token", plain(), None, Some(&other), "issuer_unknown", vec![]),
@@ -132,20 +137,20 @@ fn what_is_wanted_is_what_could_change_the_answer() {
             vec!["*"],
         ),
     ] {
-        let mut session = Session::portable();
+        let mut worker_state = WorkerState::portable();
         if let Some(keys) = fetched {
-            hold(&session, &policy, Some(keys), NOW);
+            hold(&worker_state, &policy, Some(keys), NOW);
         }
-        let decision = ask(&policy, &mut session, token.map(String::as_str), NOW);
-        assert_eq!(said(&decision), (reason, wants), "{why}");
+        let decision = ask(&policy, &mut worker_state, token.map(String::as_str), NOW);
+        assert_eq!(said(&decision), (reason, missing_keys), "{why}");
     }
 }
 
 #[test]
 fn keys_that_are_not_there_are_a_503_that_says_when() {
-    let (policy, mut session) = (policy(&[remote(&json!({}))]), Session::portable());
-    hold(&session, &policy, None, 0);
-    let decision = ask(&policy, &mut session, Some(&token("old", &OLD, ISSUER)), NOW);
+    let (policy, mut worker_state) = (policy(&[remote(&json!({}))]), WorkerState::portable());
+    hold(&worker_state, &policy, None, 0);
+    let decision = ask(&policy, &mut worker_state, Some(&token("old", &OLD, ISSUER)), NOW);
     let reply = decision.reply.unwrap();
     assert_eq!((reply.status, reply.body.as_str()), (503, "Jwks remote fetch is failed"));
     assert!(reply.headers.contains(&("retry-after", "7".to_owned())), "{:?}", reply.headers);
@@ -154,28 +159,35 @@ fn keys_that_are_not_there_are_a_503_that_says_when() {
 
 #[test]
 fn a_cached_token_answers_under_its_own_keys_only() {
-    let (policy, mut session) = (policy(&[remote(&json!({}))]), Session::portable());
+    let (policy, mut worker_state) = (policy(&[remote(&json!({}))]), WorkerState::portable());
     let (old, new) = (token("old", &OLD, ISSUER), token("new", &NEW, ISSUER));
-    let reason = |session: &mut Session, token: &str, now| {
-        let decision = ask(&policy, session, Some(token), now);
+    let reason = |worker_state: &mut WorkerState, token: &str, now| {
+        let decision = ask(&policy, worker_state, Some(token), now);
         (decision.reason(), decision.report.cache)
     };
     let (hit, miss) = (Some(Answer::Hit), Some(Answer::Miss));
-    hold(&session, &policy, Some(&set(&[("old", OLD)])), NOW);
-    assert_eq!(reason(&mut session, &old, NOW), ("allowed", miss));
-    assert_eq!(reason(&mut session, &old, NOW), ("allowed", hit));
+    hold(&worker_state, &policy, Some(&set(&[("old", OLD)])), NOW);
+    assert_eq!(reason(&mut worker_state, &old, NOW), ("allowed", miss));
+    assert_eq!(reason(&mut worker_state, &old, NOW), ("allowed", hit));
     // Confirmed, and otherwise as it was: read again it is another set, so it was not read again.
-    let held = session.ring.held(&policy.jwt.rules[0].keys.remote().unwrap().source.id()).unwrap();
+    let held = worker_state
+        .jwks_cache
+        .held(&policy.jwt.rules[0].keys.remote().unwrap().source.id())
+        .unwrap();
     let id = policy.jwt.rules[0].keys.remote().unwrap().source.id();
-    session.ring.hold(&id, Held { fetched_at: NOW + 60, ..held });
-    assert_eq!(reason(&mut session, &old, NOW), ("allowed", hit));
-    hold(&session, &policy, Some(&set(&[("new", NEW)])), NOW + 60);
-    assert_eq!(reason(&mut session, &old, NOW + 60), ("key_unknown", miss), "withdrawn");
-    assert_eq!(reason(&mut session, &new, NOW + 60), ("allowed", miss));
-    assert_eq!(reason(&mut session, &new, NOW + 3659), ("allowed", hit));
-    assert_eq!(reason(&mut session, &new, NOW + 3660).0, "keys_unavailable", "too old to be asked");
-    session.ring.forget(&id);
-    assert_eq!(reason(&mut session, &new, NOW + 60).0, "keys_unavailable", "forgotten");
+    worker_state.jwks_cache.hold(&id, CachedJwks { fetched_at: NOW + 60, ..held });
+    assert_eq!(reason(&mut worker_state, &old, NOW), ("allowed", hit));
+    hold(&worker_state, &policy, Some(&set(&[("new", NEW)])), NOW + 60);
+    assert_eq!(reason(&mut worker_state, &old, NOW + 60), ("key_unknown", miss), "withdrawn");
+    assert_eq!(reason(&mut worker_state, &new, NOW + 60), ("allowed", miss));
+    assert_eq!(reason(&mut worker_state, &new, NOW + 3659), ("allowed", hit));
+    assert_eq!(
+        reason(&mut worker_state, &new, NOW + 3660).0,
+        "keys_unavailable",
+        "too old to be asked"
+    );
+    worker_state.jwks_cache.forget(&id);
+    assert_eq!(reason(&mut worker_state, &new, NOW + 60).0, "keys_unavailable", "forgotten");
 }
 
 /// A host whose clock fails says that it is 1970.
@@ -192,11 +204,11 @@ fn without_a_clock_no_token_is_judged() {
     ] {
         let policy = json!({ "jwtRules": [rule], "missingToken": missing });
         let policy = load::from_value(&policy).unwrap().policy;
-        let mut session = Session::portable();
-        let decision = ask(&policy, &mut session, token.map(String::as_str), 0);
+        let mut worker_state = WorkerState::portable();
+        let decision = ask(&policy, &mut worker_state, token.map(String::as_str), 0);
         assert_eq!(said(&decision), (reason, vec![]), "{why}");
-        let before = ask(&policy, &mut session, token.map(String::as_str), NOW);
-        let after = ask(&policy, &mut session, token.map(String::as_str), 0);
+        let before = ask(&policy, &mut worker_state, token.map(String::as_str), NOW);
+        let after = ask(&policy, &mut worker_state, token.map(String::as_str), 0);
         assert_eq!(said(&after), (reason, vec![]), "{why}: after {}", before.reason());
     }
 }

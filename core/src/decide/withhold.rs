@@ -3,49 +3,57 @@
 //! What a rule does not forward reaches neither the service nor an access log (`%REQ(:PATH)%`). Of a
 //! refused request that holds whatever the reason, so a token that was never looked at goes too.
 
-use super::Way;
+use super::Evaluation;
 use crate::compiled::Compiled;
-use crate::headers::Edits;
+use crate::headers::HeaderMutations;
 use crate::policy::{Mode, default_places};
 use crate::request::Request;
 use crate::token::Locations;
 
-/// The edits of a refused request, the same on every exit: no forged header and no token, but where a
+/// The header mutations of a refused request, the same on every exit: no spoofed header and no token, but where a
 /// token was verified by a rule that forwards it. While no configuration is in force the default places
 /// are all that is known. `forwarded` is in order.
-pub(super) fn refusal(policy: Option<&Compiled>, request: &Request, forwarded: &[usize]) -> Edits {
+pub(super) fn refusal(
+    policy: Option<&Compiled>,
+    request: &Request,
+    forwarded: &[usize],
+) -> HeaderMutations {
     match policy {
         Some(policy) => removal(policy, request, &|place| forwarded.binary_search(&place).is_err()),
         None => {
-            let mut edits = Edits::default();
-            edits.take(&Locations::new(&default_places()), request, &|_, _| true);
-            edits
+            let mut mutations = HeaderMutations::default();
+            mutations.take(&Locations::new(&default_places()), request, &|_, _| true);
+            mutations
         }
     }
 }
 
-/// The edits of a request that waits for keys: no token is verified yet, so none stays, since the client may
+/// The header mutations of a request that waits for keys: no token is verified yet, so none stays, since the client may
 /// go meanwhile, or the host end the stream, and the access log is written then.
-pub fn while_pending(policy: &Compiled, request: &Request) -> Edits {
+pub fn while_pending(policy: &Compiled, request: &Request) -> HeaderMutations {
     removal(policy, request, &|_| policy.mode == Mode::Enforce)
 }
 
-/// The edits of a request that has waited, made of its decision's: what [`while_pending`] has taken out and the
+/// The header mutations of a request that has waited, made of its decision's: what [`while_pending`] has taken out and the
 /// decision leaves stands there again.
-pub fn after_pending(policy: &Compiled, request: &Request, decided: Edits) -> Edits {
+pub fn after_pending(
+    policy: &Compiled,
+    request: &Request,
+    decided: HeaderMutations,
+) -> HeaderMutations {
     let taken = while_pending(policy, request);
     let names = taken.remove.iter().map(Vec::as_slice);
     let names = names.chain(taken.set.iter().map(|(name, _)| &**name));
-    let mut edits = Edits::default();
-    for name in names.filter(|name| !policy.firewall.protects(name)) {
+    let mut mutations = HeaderMutations::default();
+    for name in names.filter(|name| !policy.protected_headers.protects(name)) {
         let sent = request.headers.iter().filter(|(other, _)| other == name);
-        edits.set_lines(name.into(), sent.map(|(_, line)| line.clone()).collect());
+        mutations.set_lines(name.into(), sent.map(|(_, line)| line.clone()).collect());
     }
-    edits.add(decided);
-    edits
+    mutations.add(decided);
+    mutations
 }
 
-impl Way<'_> {
+impl Evaluation<'_> {
     /// Takes out tokens that nobody read, but from places that every reader forwards.
     pub(super) fn withhold_unread(&mut self, request: &Request) {
         let jwt = &self.policy.jwt;
@@ -70,9 +78,14 @@ impl Way<'_> {
     }
 }
 
-/// Takes out forged headers, and every token at the places that `leaves` chooses.
-fn removal(policy: &Compiled, request: &Request, leaves: &dyn Fn(usize) -> bool) -> Edits {
-    let mut edits = Edits::removing(&policy.firewall.forged(&request.headers));
-    edits.take(&policy.jwt.locations, request, &|place, _| leaves(place));
-    edits
+/// Takes out spoofed headers, and every token at the places that `leaves` chooses.
+fn removal(
+    policy: &Compiled,
+    request: &Request,
+    leaves: &dyn Fn(usize) -> bool,
+) -> HeaderMutations {
+    let mut mutations =
+        HeaderMutations::removing(&policy.protected_headers.spoofed(&request.headers));
+    mutations.take(&policy.jwt.locations, request, &|place, _| leaves(place));
+    mutations
 }

@@ -5,7 +5,7 @@
 //! (`x-request-id`, `traceparent`), no query, and no claim that `decisionLog.claims` does not list. Its
 //! length is bounded, since half a line is no JSON. `docs/decision-log.schema.json` is its schema.
 
-use crate::authorize::{DryRun, Judgement};
+use crate::authorize::{AuthorizationOutcome, DryRun};
 use crate::cache;
 use crate::codec::json::Value;
 use crate::codec::query::without_query;
@@ -34,7 +34,7 @@ pub enum Level {
 
 /// What a line says that neither the request nor the decision knows.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Circumstances<'c> {
+pub struct LineContext<'c> {
     /// Unix time in seconds.
     pub now: u64,
     /// How many configurations the plugin has put in force, this one included.
@@ -137,13 +137,13 @@ pub fn line(
     log: &DecisionLog,
     request: &Request,
     decision: &Decision,
-    circumstances: &Circumstances<'_>,
+    context: &LineContext<'_>,
 ) -> String {
     let mut line = Line::new();
-    line.number("time", circumstances.now);
-    line.number("generation", circumstances.generation);
-    if circumstances.suppressed > 0 {
-        line.number("suppressed", circumstances.suppressed);
+    line.number("time", context.now);
+    line.number("generation", context.generation);
+    if context.suppressed > 0 {
+        line.number("suppressed", context.suppressed);
     }
     outcome(&mut line, decision);
     if let Some(judgement) = &decision.report.judgement {
@@ -152,10 +152,10 @@ pub fn line(
     let hash_key = match &log.hash {
         None => None,
         Some(HashKey::Given(key)) => Some(key.as_slice()),
-        Some(HashKey::OfProcess) => Some(circumstances.process_key),
+        Some(HashKey::OfProcess) => Some(context.process_key),
     };
     caller(&mut line, log, decision, hash_key);
-    about(&mut line, request, circumstances.connection.unwrap_or(&request.connection));
+    about(&mut line, request, context.connection.unwrap_or(&request.connection));
     if !decision.report.spoofed.is_empty() {
         line.texts("spoofed", &decision.report.spoofed, most::SPOOFED);
     }
@@ -190,7 +190,7 @@ fn outcome(line: &mut Line, decision: &Decision) {
 }
 
 /// What the policies said.
-fn policies(line: &mut Line, judgement: &Judgement) {
+fn policies(line: &mut Line, judgement: &AuthorizationOutcome) {
     line.optional("policy", judgement.policy.as_deref(), most::NAME);
     if let Some(rule) = judgement.rule.and_then(|rule| u64::try_from(rule).ok()) {
         line.number("rule", rule);

@@ -10,7 +10,7 @@ use crate::crypto::Algorithm;
 use crate::crypto::SignatureEngine;
 use crate::jwks::KeySet;
 use crate::policy::Mode;
-use crate::remote::Ring;
+use crate::remote::JwksCache;
 
 /// The SHA-256 of a configuration. Of its members in order, without white space: istiod does not keep either.
 pub fn config_hash(text: &[u8]) -> [u8; 32] {
@@ -24,10 +24,10 @@ pub fn leading_bits(hash: &[u8; 32]) -> u64 {
 }
 
 /// Each provider and how many usable keys it has, as far as fetched ones are there.
-pub fn usable_keys<'p>(policy: &'p Compiled, ring: &Ring) -> BTreeMap<&'p str, u64> {
+pub fn usable_keys<'p>(policy: &'p Compiled, jwks_cache: &JwksCache) -> BTreeMap<&'p str, u64> {
     let mut keys = BTreeMap::new();
     for rule in &policy.jwt.rules {
-        let count = rule.keys.known(ring).map_or(0, |set| set.keys().len());
+        let count = rule.keys.known(jwks_cache).map_or(0, |set| set.keys().len());
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         let most = keys.entry(rule.provider.as_str()).or_insert(count);
         *most = count.max(*most);
@@ -39,14 +39,19 @@ pub fn usable_keys<'p>(policy: &'p Compiled, ring: &Ring) -> BTreeMap<&'p str, u
 const LINE_BYTES: usize = 4096;
 
 /// The line for a configuration that is in force.
-pub fn line(policy: &Compiled, hash: &str, ring: &Ring, engine: &dyn SignatureEngine) -> String {
+pub fn line(
+    policy: &Compiled,
+    hash: &str,
+    jwks_cache: &JwksCache,
+    engine: &dyn SignatureEngine,
+) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let hash = hash.get(..12).unwrap_or(hash);
     let mode = match policy.mode {
         Mode::DryRun => "dryRun",
         Mode::Enforce => "enforce",
     };
-    let providers: Vec<String> = usable_keys(policy, ring)
+    let providers: Vec<String> = usable_keys(policy, jwks_cache)
         .into_iter()
         .map(|(provider, keys)| format!("`{provider}` (usable keys: {keys})"))
         .collect();
@@ -54,7 +59,7 @@ pub fn line(policy: &Compiled, hash: &str, ring: &Ring, engine: &dyn SignatureEn
         "usher: {version}, configuration {hash}, mode {mode}; providers: {}; policies: {}; signatures: {}",
         listed(&providers),
         policy.authorization.len(),
-        engines(policy, ring, engine),
+        engines(policy, jwks_cache, engine),
     );
     redaction::clean(line.as_bytes(), LINE_BYTES)
 }
@@ -64,13 +69,13 @@ fn listed(items: &[String]) -> String {
 }
 
 /// Each algorithm that the keys allow, by engine.
-fn engines(policy: &Compiled, ring: &Ring, engine: &dyn SignatureEngine) -> String {
+fn engines(policy: &Compiled, jwks_cache: &JwksCache, engine: &dyn SignatureEngine) -> String {
     let mut by_engine: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, algorithm) in
         Algorithm::names().filter(|(name, algorithm)| *name == algorithm.name())
     {
         let allows = |set: Rc<KeySet>| set.allows(algorithm);
-        if policy.jwt.rules.iter().any(|rule| rule.keys.known(ring).is_some_and(allows)) {
+        if policy.jwt.rules.iter().any(|rule| rule.keys.known(jwks_cache).is_some_and(allows)) {
             by_engine.entry(engine.name(algorithm)).or_default().push(name);
         }
     }

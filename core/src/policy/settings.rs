@@ -46,7 +46,7 @@ pub enum MissingToken {
 pub enum OnSpoof {
     /// 403 `identity_spoofed`.
     Reject,
-    /// The forged header is removed and the request goes on.
+    /// The spoofed header is removed and the request goes on.
     #[default]
     Strip,
 }

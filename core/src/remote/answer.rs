@@ -58,7 +58,7 @@ pub struct Fetched {
 
 /// Why a fetch brought no keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum FetchError {
     /// The issuer's configuration cannot be used.
     Discovery(String),
     /// Whoever asked is gone.
@@ -75,7 +75,7 @@ pub enum Fault {
     Unreachable(&'static str),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Discovery(problem) => write!(f, "the OpenID configuration: {problem}"),
@@ -98,9 +98,9 @@ impl Answer {
     ///
     /// # Errors
     /// Why there are none.
-    pub fn keys(&self, selection: &Selection) -> Result<Fetched, Fault> {
+    pub fn keys(&self, selection: &Selection) -> Result<Fetched, FetchError> {
         let body = self.text()?;
-        let (keys, warnings) = read(body, selection).map_err(Fault::NotKeys)?;
+        let (keys, warnings) = read(body, selection).map_err(FetchError::NotKeys)?;
         let kids = keys.keys().iter().filter_map(|key| key.kid.clone()).collect();
         let usable = keys.keys().len();
         Ok(Fetched { body: body.to_owned(), usable, kids, max_age: self.max_age(), warnings })
@@ -110,8 +110,8 @@ impl Answer {
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub fn discover(&self, issuer: &str, asked: &Location) -> Result<Discovered, Fault> {
-        let problem = |problem: String| Fault::Discovery(problem);
+    pub fn discover(&self, issuer: &str, asked: &Location) -> Result<Discovered, FetchError> {
+        let problem = |problem: String| FetchError::Discovery(problem);
         let value = json::parse(self.text()?.as_bytes(), DEPTH)
             .map_err(|invalid| problem(format!("expected JSON: {invalid}")))?;
         let text = |name| value.get(name).and_then(Value::as_str);
@@ -133,17 +133,18 @@ impl Answer {
         Ok(Discovered { keys })
     }
 
-    fn text(&self) -> Result<&str, Fault> {
+    fn text(&self) -> Result<&str, FetchError> {
         match (self.status, &self.location) {
             (200, _) => {}
-            (300..=399, Some(to)) => return Err(Fault::Redirected(to.clone())),
-            (status, _) => return Err(Fault::Status(status)),
+            (300..=399, Some(to)) => return Err(FetchError::Redirected(to.clone())),
+            (status, _) => return Err(FetchError::Status(status)),
         }
         if self.body.len() > MOST_BYTES {
-            return Err(Fault::TooLarge(self.body.len()));
+            return Err(FetchError::TooLarge(self.body.len()));
         }
-        std::str::from_utf8(&self.body)
-            .map_err(|_| Fault::NotKeys("expected JSON, found bytes that are not UTF-8".to_owned()))
+        std::str::from_utf8(&self.body).map_err(|_| {
+            FetchError::NotKeys("expected JSON, found bytes that are not UTF-8".to_owned())
+        })
     }
 
     /// RFC 9111 sections 5.2.2 and 4.2.3.

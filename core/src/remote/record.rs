@@ -130,7 +130,7 @@ impl Record {
     }
 
     /// Notes that a key is wanted. Answers whether that is news.
-    pub(super) fn want(&mut self, kid: &str, now: Millis) -> bool {
+    pub(super) fn note_missing(&mut self, kid: &str, now: Millis) -> bool {
         let kid = hash(kid);
         let absent = self.absent.iter().any(|(k, until)| *k == kid && now < *until);
         // One that is asked for already is wanted all the same: see `asking`.
@@ -313,13 +313,13 @@ mod tests {
         let mut record = Record::default();
         assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record.clone()), "empty");
         record.accept(&fetched("{\"keys\":\n[]}", &["a", "b"]), 5, 7);
-        record.want("c", 8);
+        record.note_missing("c", 8);
         record.spend(8);
         record.lease(3, 9, 20);
         record.refuse(9);
-        record.want("d", 11);
+        record.note_missing("d", 11);
         record.lease(u64::MAX, 10, 20);
-        record.want("e", 11);
+        record.note_missing("e", 11);
         assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record), "full");
         for (bytes, why) in [
             (&b""[..], "nothing"),
@@ -340,9 +340,9 @@ mod tests {
         record.accept(&fetched("1", &["old"]), 0, 10);
         record.due_at = 300_000;
         record.lease(1, 1_990, 8_000);
-        assert!(!record.want("old", 2_000), "the set has it");
-        assert!(record.want("new", 2_000));
-        assert!(!record.want("new", 2_001), "known to be wanted");
+        assert!(!record.note_missing("old", 2_000), "the set has it");
+        assert!(record.note_missing("new", 2_000));
+        assert!(!record.note_missing("new", 2_001), "known to be wanted");
         assert!(record.is_worth_waiting(Some("new"), 7_000, 2_000));
         assert!(!record.is_worth_waiting(Some("other"), 7_000, 2_000), "not wanted");
         // A fetch that began before the token came says nothing about its key.
@@ -357,12 +357,12 @@ mod tests {
         record.lease(1, 3_000, 8_000);
         record.accept(&fetched("1", &["old"]), 3_000, 3_010);
         assert!(!record.is_worth_waiting(Some("new"), 7_000, 3_010), "it was asked");
-        assert!(!record.want("new", 3_020), "and is not asked again at once");
-        assert!(record.want("new", 3_010 + ABSENT), "but later");
+        assert!(!record.note_missing("new", 3_020), "and is not asked again at once");
+        assert!(record.note_missing("new", 3_010 + ABSENT), "but later");
         record.lease(1, 64_000, 70_000);
         record.accept(&fetched("2", &["new"]), 64_000, 64_000);
-        assert!(!record.want("old", 64_001 + ABSENT), "withdrawn");
-        record.want("third", 64_002);
+        assert!(!record.note_missing("old", 64_001 + ABSENT), "withdrawn");
+        record.note_missing("third", 64_002);
         record.lease(1, 66_000, 70_000);
         record.refuse(66_000);
         assert!(
@@ -379,7 +379,7 @@ mod tests {
         for now in (0..600_000).step_by(100) {
             record.due_at = now + 100_000;
             made_up += 1;
-            record.want(&made_up.to_string(), now);
+            record.note_missing(&made_up.to_string(), now);
             if record.next_attempt(now) <= now {
                 record.spend(now);
                 record.lease(1, now, now + 1);

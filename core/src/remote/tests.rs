@@ -42,12 +42,12 @@ fn key_set(body: &str) -> crate::jwks::KeySet {
     answer::read(body, &Selection::default()).unwrap().0
 }
 
-fn ok(body: &str) -> Result<Answer, Fault> {
+fn ok(body: &str) -> Result<Answer, FetchError> {
     Ok(Answer { status: 200, body: body.as_bytes().to_vec(), ..Answer::default() })
 }
 
 /// Every answer that is no key set, and what is said of it.
-fn bad() -> Vec<(Result<Answer, Fault>, &'static str)> {
+fn bad() -> Vec<(Result<Answer, FetchError>, &'static str)> {
     let with = |status, location: Option<&str>, body: &[u8]| {
         let location = location.map(str::to_owned);
         Ok(Answer { status, location, body: body.to_vec(), ..Answer::default() })
@@ -70,7 +70,7 @@ fn bad() -> Vec<(Result<Answer, Fault>, &'static str)> {
         (with(500, None, set(&["a"]).as_bytes()), "expected status 200, found 500"),
         (with(304, None, b""), "expected status 200, found 304"),
         (with(302, Some("https://evil/"), b""), "found a redirect to `https://evil/`"),
-        (Err(Fault::Unreachable("no answer")), "no answer"),
+        (Err(FetchError::Unreachable("no answer")), "no answer"),
     ]
 }
 
@@ -85,7 +85,7 @@ const EMPTY: [&str; 3] = [
 struct Process {
     remote: Remote,
     now: Millis,
-    dice: u64,
+    random: u64,
     record: Record,
     version: u64,
     workers: Vec<Worker>,
@@ -93,7 +93,7 @@ struct Process {
     calls: Vec<(usize, Millis, Location)>,
     /// When calls began.
     begun: Vec<Millis>,
-    outcomes: Vec<Result<Vec<String>, Fault>>,
+    outcomes: Vec<Result<Vec<String>, FetchError>>,
 }
 
 impl Process {
@@ -101,7 +101,7 @@ impl Process {
         Self {
             remote,
             now: 1_700_000_000_000,
-            dice: 1,
+            random: 1,
             record: Record::default(),
             version: 0,
             workers: (1..=workers).map(Worker::new).collect(),
@@ -111,9 +111,9 @@ impl Process {
         }
     }
 
-    fn dice(&mut self) -> u64 {
-        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        self.dice >> 16
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.random >> 16
     }
 
     /// A step of one worker; `race`: others take theirs between its read and its write.
@@ -121,7 +121,7 @@ impl Process {
         let mut race = race;
         loop {
             let (read, version) = (self.record.clone(), self.version);
-            let at = Moment { now: self.now, dice: self.dice() };
+            let at = Moment { now: self.now, random: self.random() };
             let step = self.workers[worker].step(&self.remote, &read, event, at);
             if race {
                 race = false;
@@ -155,7 +155,7 @@ impl Process {
         }
     }
 
-    fn answer(&mut self, answer: &Result<Answer, Fault>) {
+    fn answer(&mut self, answer: &Result<Answer, FetchError>) {
         if let Some((worker, ..)) = self.calls.pop() {
             self.step(worker, &Event::Answered(answer.clone()), true);
         }
@@ -167,14 +167,14 @@ impl Process {
         while self.now < end {
             self.now = (self.now + pace).min(end);
             if self.calls.first().is_some_and(|(_, since, _)| self.now >= since + TIMEOUT) {
-                self.answer(&Err(Fault::Unreachable("timeout")));
+                self.answer(&Err(FetchError::Unreachable("timeout")));
             }
             self.tick();
         }
     }
 
     /// As [`Process::pass`], with a server that answers at once.
-    fn pass_with(&mut self, millis: Millis, answer: &Result<Answer, Fault>) {
+    fn pass_with(&mut self, millis: Millis, answer: &Result<Answer, FetchError>) {
         let end = self.now + millis;
         while self.now < end {
             self.pass(100, 100);
@@ -329,8 +329,8 @@ fn only_pinned_keys_count() {
         pins: vec!["RJK-RJ1wttOzczZfpheUK0H3vqa_7x_qOozo3k9pzdQ".to_owned()],
         ..Selection::default()
     };
-    let fault = answer.keys(&other).unwrap_err();
-    assert_eq!(fault.to_string(), "expected at least one key of `jwksPins`, found none");
+    let error = answer.keys(&other).unwrap_err();
+    assert_eq!(error.to_string(), "expected at least one key of `jwksPins`, found none");
 }
 
 #[test]
@@ -339,35 +339,40 @@ fn a_rule_has_its_own_keys_until_the_server_was_heard() {
     let with_inline = Rc::new(Remote { inline: Some(Rc::clone(&inline)), ..by_uri() });
     let without = Keys::Remote(Rc::new(by_uri()));
     let keys = Keys::Remote(Rc::clone(&with_inline));
-    let (ring, id) = (Ring::default(), with_inline.source.id());
+    let (jwks_cache, id) = (JwksCache::default(), with_inline.source.id());
     let kid = |keys: Result<Rc<crate::jwks::KeySet>, Unavailable>| {
         keys.map(|keys| keys.keys()[0].kid.clone().unwrap())
     };
-    let hold_as =
-        |keys, retry_at, heard| ring.hold(&id, Held { keys, fetched_at: 1_000, retry_at, heard });
+    let hold_as = |keys, retry_at, heard| {
+        jwks_cache.hold(&id, CachedJwks { keys, fetched_at: 1_000, retry_at, heard })
+    };
     let hold = |keys, retry_at| hold_as(keys, retry_at, Heard::Once);
 
-    assert_eq!(kid(keys.current(&ring, 1_000)), Ok("inline".to_owned()), "nothing known");
-    assert_eq!(kid(without.current(&ring, 1_000)), Err(Unavailable { retry_after: 1 }));
+    assert_eq!(kid(keys.current(&jwks_cache, 1_000)), Ok("inline".to_owned()), "nothing known");
+    assert_eq!(kid(without.current(&jwks_cache, 1_000)), Err(Unavailable { retry_after: 1 }));
     hold_as(None, 1_030, Heard::Never);
-    assert_eq!(kid(keys.current(&ring, 1_000)), Ok("inline".to_owned()), "not fetched yet");
-    assert_eq!(kid(without.current(&ring, 1_000)), Err(Unavailable { retry_after: 30 }));
+    assert_eq!(kid(keys.current(&jwks_cache, 1_000)), Ok("inline".to_owned()), "not fetched yet");
+    assert_eq!(kid(without.current(&jwks_cache, 1_000)), Err(Unavailable { retry_after: 30 }));
     hold(Some(Rc::new(key_set(&set(&["fetched"])))), 9_999_999);
     for keys in [&keys, &without] {
-        assert_eq!(kid(keys.current(&ring, 1_000)), Ok("fetched".to_owned()));
+        assert_eq!(kid(keys.current(&jwks_cache, 1_000)), Ok("fetched".to_owned()));
         let stale = 1_000 + MAX_STALE / 1000;
-        assert_eq!(kid(keys.current(&ring, stale - 1)), Ok("fetched".to_owned()));
+        assert_eq!(kid(keys.current(&jwks_cache, stale - 1)), Ok("fetched".to_owned()));
         // What the server may have withdrawn does not come back.
-        assert_eq!(kid(keys.current(&ring, stale)), Err(Unavailable { retry_after: 60 }));
+        assert_eq!(kid(keys.current(&jwks_cache, stale)), Err(Unavailable { retry_after: 60 }));
     }
     // A server that has withdrawn its last key, and one that has listed none yet.
     let none = || Some(Rc::new(key_set(EMPTY[0])));
-    let count = |keys: &Keys| keys.current(&ring, 1_000).map(|set| set.keys().len());
+    let count = |keys: &Keys| keys.current(&jwks_cache, 1_000).map(|set| set.keys().len());
     for (heard, with_own) in [(Heard::Once, 0), (Heard::Never, 1)] {
         hold_as(none(), 1_030, heard);
         assert_eq!(count(&keys), Ok(with_own), "{heard:?}");
         assert_eq!(count(&without), Ok(0), "{heard:?}");
-        assert_eq!(keys.known(&ring).map(|set| set.keys().len()), Some(with_own), "{heard:?}");
+        assert_eq!(
+            keys.known(&jwks_cache).map(|set| set.keys().len()),
+            Some(with_own),
+            "{heard:?}"
+        );
     }
 }
 
@@ -484,7 +489,7 @@ proptest! {
     #[test]
     fn whatever_happens(happenings in happenings(), seed: u64) {
         let (mut process, bad) = (Process::new(3, by_uri()), bad());
-        process.dice = seed;
+        process.random = seed;
         let mut good: Option<(String, Millis)> = None;
         let mut lost = 0;
         for happening in happenings {
@@ -506,7 +511,7 @@ proptest! {
                 }
                 Happening::Lost => {
                     lost += process.calls.len();
-                    process.answer(&Err(Fault::Lost));
+                    process.answer(&Err(FetchError::Lost));
                 }
                 Happening::Passes(millis) => process.pass(millis, 700),
                 Happening::Unknown(worker, kid) => {

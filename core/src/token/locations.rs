@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::anywhere::Anywhere;
-use super::{Found, Stands, query};
+use super::{Found, Placement, query};
 use crate::codec::percent::{first_decoded, percent_decode};
 use crate::codec::query::{cookie_value, is, split_once};
 use crate::hash::{FastMap, length_bit};
@@ -66,7 +66,7 @@ struct HeaderPlaces {
     /// `Bearer` and `BearerOpen`, as far as they are there.
     bearer: Vec<(Prefix, usize)>,
     /// The exact ones again; nothing where one of them is empty, since that one begins each line.
-    astray: Option<Anywhere>,
+    misplaced: Option<Anywhere>,
 }
 
 impl Locations {
@@ -113,7 +113,7 @@ impl Locations {
         }
         for (header, prefixes) in all.by_header.iter_mut().zip(exact) {
             if prefixes.iter().all(|(prefix, _)| !prefix.is_empty()) {
-                header.astray = Some(Anywhere::new(&prefixes));
+                header.misplaced = Some(Anywhere::new(&prefixes));
             }
         }
         all
@@ -124,12 +124,12 @@ impl Locations {
         let mut all = Vec::new();
         for (name, line) in &request.headers {
             if let Some(header) = self.header(name) {
-                header.each(line, &mut |place, stands, token| {
-                    all.push(Found { place, token: Cow::Borrowed(token), stands });
+                header.each(line, &mut |place, placement, token| {
+                    all.push(Found { place, token: Cow::Borrowed(token), placement });
                 });
             }
             let mut rightly = |place, token| {
-                all.push(Found { place, token: Cow::Borrowed(token), stands: Stands::Rightly });
+                all.push(Found { place, token: Cow::Borrowed(token), placement: Placement::Right });
             };
             if !self.cookies.is_empty() && name == b"cookie" {
                 self.each_cookie(line, &mut rightly);
@@ -143,7 +143,7 @@ impl Locations {
         if !self.params.is_empty() {
             for pair in query(request).into_iter().flat_map(|query| query.split(is(b'&'))) {
                 if let Some((place, token)) = self.param(pair) {
-                    all.push(Found { place, token, stands: Stands::Rightly });
+                    all.push(Found { place, token, placement: Placement::Right });
                 }
             }
         }
@@ -172,7 +172,7 @@ impl Locations {
         &self,
         name: &[u8],
         line: &'l [u8],
-        found: &mut dyn FnMut(usize, Stands, &'l [u8]),
+        found: &mut dyn FnMut(usize, Placement, &'l [u8]),
     ) {
         if let Some(header) = self.header(name) {
             header.each(line, found);
@@ -234,12 +234,12 @@ impl Default for Locations {
 impl HeaderPlaces {
     fn new() -> Self {
         let exact = PrefixTree::new(Direction::Forward);
-        Self { exact, bearer: Vec::new(), astray: None }
+        Self { exact, bearer: Vec::new(), misplaced: None }
     }
 
     /// A line is read behind the longest prefix that begins it. Where none does, those that stand elsewhere in
-    /// it have gone astray.
-    fn each<'l>(&self, line: &'l [u8], found: &mut dyn FnMut(usize, Stands, &'l [u8])) {
+    /// it are misplaced.
+    fn each<'l>(&self, line: &'l [u8], found: &mut dyn FnMut(usize, Placement, &'l [u8])) {
         let mut longest: Option<(usize, usize)> = None;
         self.exact.walk(line, &mut |length, place| {
             longest = Some((length, place));
@@ -257,22 +257,22 @@ impl HeaderPlaces {
                 Some((exact, _)) if exact > length => {}
                 _ => {
                     longest = None;
-                    found(place, Stands::Rightly, token);
+                    found(place, Placement::Right, token);
                 }
             }
         }
         if let Some((length, place)) = longest {
-            found(place, Stands::Rightly, line.get(length..).unwrap_or_default().trim_ascii());
+            found(place, Placement::Right, line.get(length..).unwrap_or_default().trim_ascii());
         }
         if !begins {
             // No token holds white space, but one may well hold these six letters.
             let counts = |prefix: &Prefix| !is_anything || *prefix == Prefix::Bearer;
             let bearer = self.bearer.iter().filter(|(prefix, _)| counts(prefix));
             for (_, place) in bearer.filter(|(prefix, _)| prefix.is_in(line)) {
-                found(*place, Stands::Astray, line);
+                found(*place, Placement::Misplaced, line);
             }
-            if let Some(astray) = &self.astray {
-                astray.each(line, &mut |place| found(place, Stands::Astray, line));
+            if let Some(misplaced) = &self.misplaced {
+                misplaced.each(line, &mut |place| found(place, Placement::Misplaced, line));
             }
         }
     }

@@ -1,14 +1,14 @@
-//! Taking tokens out of a request: the header edits that leave everything else as it was.
+//! Taking tokens out of a request: the header mutations that leave everything else as it was.
 
 use std::rc::Rc;
 
 use super::Locations;
 use crate::codec::query::{is, split_once};
-use crate::headers::Edits;
+use crate::headers::HeaderMutations;
 use crate::lookup::Lookup;
 use crate::request::Request;
 
-impl Edits {
+impl HeaderMutations {
     /// Takes every token for which `taken` says so, by the number of its place, out of the request.
     pub fn take(
         &mut self,
@@ -132,9 +132,9 @@ mod tests {
         name: &str,
     ) -> Vec<String> {
         let request = request(path, headers);
-        let mut edits = Edits::default();
-        edits.take(&Locations::new(places), &request, &|_, token| token == b"T");
-        let lines = edits.applied(&request);
+        let mut mutations = HeaderMutations::default();
+        mutations.take(&Locations::new(places), &request, &|_, token| token == b"T");
+        let lines = mutations.applied(&request);
         lines.lines(name).map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     }
 
@@ -168,9 +168,9 @@ mod tests {
     #[test]
     fn a_line_with_its_prefix_astray_leaves_where_all_tokens_do() {
         let request = request("/", &[("authorization", "x Bearer T"), ("x", "Bearer T")]);
-        let mut edits = Edits::default();
-        edits.take(&Locations::new(&default_places()), &request, &|_, _| true);
-        assert_eq!(edits.remove, [b"authorization".to_vec()]);
+        let mut mutations = HeaderMutations::default();
+        mutations.take(&Locations::new(&default_places()), &request, &|_, _| true);
+        assert_eq!(mutations.remove, [b"authorization".to_vec()]);
     }
 
     #[test]

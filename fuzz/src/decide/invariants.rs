@@ -8,7 +8,7 @@ use super::requests::claims;
 use super::{Case, Subject};
 use crate::mint;
 use crate::subject::{
-    Config, Decision, LINE_BYTES, Normalization, Request, Session, Trace, decide, log_line,
+    Config, Decision, LINE_BYTES, Normalization, Request, Trace, WorkerState, decide, log_line,
     normalize, strict_json, trailers,
 };
 
@@ -40,7 +40,8 @@ struct Checked<'c> {
 
 impl<'c> Checked<'c> {
     fn new(subject: &'c Subject, case: &'c Case, shown_config: &'c Value) -> Self {
-        let decision = decide(&subject.config, &case.request, case.now, &mut Session::portable());
+        let decision =
+            decide(&subject.config, &case.request, case.now, &mut WorkerState::portable());
         let values = case.request.headers.iter().map(|(_, value)| value);
         let values: Vec<Vec<u8>> =
             values.flat_map(|value| [value.clone(), percent_decoded(value)]).collect();
@@ -50,7 +51,7 @@ impl<'c> Checked<'c> {
             case,
             subject,
             shown_config,
-            after: decision.edits.applied(&case.request),
+            after: decision.mutations.applied(&case.request),
             protected: protected(&subject.json),
             present: case.signed.iter().map(String::as_str).filter(is_there).collect(),
             decision,
@@ -63,17 +64,17 @@ impl<'c> Checked<'c> {
         format!(
             "{:?} {:?}\n{}",
             self.decision.reason(),
-            self.decision.edits,
+            self.decision.mutations,
             self.case.shown(config)
         )
     }
 
     /// By a session that has just seen it, by one that has seen much, and told in words.
     fn the_same_by_every_way(&self) {
-        let again = |session: &mut Session| {
-            essence(&decide(self.config, &self.case.request, self.case.now, session))
+        let again = |worker_state: &mut WorkerState| {
+            essence(&decide(self.config, &self.case.request, self.case.now, worker_state))
         };
-        let (mut warm, mut told) = (Session::portable(), Session::portable());
+        let (mut warm, mut told) = (WorkerState::portable(), WorkerState::portable());
         told.trace = Trace::Rules;
         again(&mut warm);
         let expected = essence(&self.decision);
@@ -88,7 +89,7 @@ impl<'c> Checked<'c> {
     }
 
     fn emits(&self) -> bool {
-        self.decision.edits.set.iter().any(|(name, _)| self.protected.contains(&fold(name)))
+        self.decision.mutations.set.iter().any(|(name, _)| self.protected.contains(&fold(name)))
     }
 
     /// INVARIANT: an identity is one that somebody signed.
@@ -118,7 +119,7 @@ impl<'c> Checked<'c> {
                 **set == **name && lines.contains(value)
             };
             let forged = self.protected.contains(&fold(name)) && !name.starts_with(b":");
-            let is_ours = self.decision.edits.set.iter().any(is_ours);
+            let is_ours = self.decision.mutations.set.iter().any(is_ours);
             assert!(!forged || is_ours, "a forged header: {}", self.shown());
         }
         // Whoever reads this request next removes what it nominates; nobody reads a refused one.
@@ -135,19 +136,20 @@ impl<'c> Checked<'c> {
     }
 
     fn edits_are_applied_once(&self) {
-        let edits = &self.decision.edits;
-        let again = edits.applied(&self.after);
+        let mutations = &self.decision.mutations;
+        let again = mutations.applied(&self.after);
         assert_eq!(again.headers, self.after.headers, "applied twice: {}", self.shown());
-        let removed = edits.remove.iter().map(Vec::as_slice);
-        let names: Vec<&[u8]> = removed.chain(edits.set.iter().map(|(name, _)| &**name)).collect();
+        let removed = mutations.remove.iter().map(Vec::as_slice);
+        let names: Vec<&[u8]> =
+            removed.chain(mutations.set.iter().map(|(name, _)| &**name)).collect();
         let distinct: BTreeSet<&[u8]> = names.iter().copied().collect();
         assert_eq!(names.len(), distinct.len(), "a name twice: {}", self.shown());
-        let pseudo = edits.remove.iter().any(|name| name.starts_with(b":"));
+        let pseudo = mutations.remove.iter().any(|name| name.starts_with(b":"));
         assert!(!pseudo, "removes a pseudo header: {}", self.shown());
     }
 
     fn emitted_lines(&self) {
-        for (name, lines) in &self.decision.edits.set {
+        for (name, lines) in &self.decision.mutations.set {
             if !self.protected.contains(&fold(name)) {
                 continue;
             }
@@ -237,11 +239,12 @@ impl<'c> Checked<'c> {
 fn essence(decision: &Decision) -> String {
     let report = &decision.report;
     let identity = report.identity.as_ref().map(|i| (&i.provider, &i.claims, &i.space_delimited));
-    let wants = decision.wants.iter().map(|want| (want.remote.source.id(), &want.kid));
+    let missing_keys =
+        decision.missing_keys.iter().map(|want| (want.remote.source.id(), &want.kid));
     format!(
         "{:?}\n{:?}\n{:?}\n{:?} {} {identity:?} {:?} {:?} {:?} {:?} {:?}",
         decision.reply,
-        decision.edits,
+        decision.mutations,
         decision.denial,
         report.spoofed,
         report.token_present,
@@ -249,7 +252,7 @@ fn essence(decision: &Decision) -> String {
         report.claimed_provider,
         report.judgement,
         report.denied_by_policy,
-        wants.collect::<Vec<_>>(),
+        missing_keys.collect::<Vec<_>>(),
     )
 }
 

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use usher_core::decide::{Session, decide};
+use usher_core::decide::{WorkerState, decide};
 use usher_core::load::Loaded;
 use usher_core::{Compiled, Request, load};
 use usher_tests::bootstrap::Setup;
@@ -109,7 +109,7 @@ impl Case {
         self.token.trim() == self.token && !self.token.chars().any(|c| c.is_ascii_control())
     }
 
-    fn core(&self, policy: &Compiled, now: u64, session: &mut Session) -> Verdict {
+    fn core(&self, policy: &Compiled, now: u64, worker_state: &mut WorkerState) -> Verdict {
         let lines = [
             (":method", "GET"),
             (":path", "/"),
@@ -121,7 +121,7 @@ impl Case {
             headers: lines.map(|(name, value)| (name.into(), value.into())).into(),
             ..Request::default()
         };
-        let decision = decide(policy, &request, now, session);
+        let decision = decide(policy, &request, now, worker_state);
         (decision.status(), decision.reason().to_owned())
     }
 
@@ -173,7 +173,7 @@ fn explained(door: &Value, cases: &[&Case], now: u64) -> Vec<Verdict> {
 fn explain_says_what_the_core_decides() {
     let suite = Suite::read();
     let policies = policies(&suite);
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     let mut together: BTreeMap<(usize, u64), Vec<&Case>> = BTreeMap::new();
     for case in &suite.cases {
         together.entry((case.door, case.now)).or_default().push(case);
@@ -182,7 +182,7 @@ fn explain_says_what_the_core_decides() {
     for ((door, now), cases) in &together {
         let explained = explained(&suite.doors[*door], cases, *now);
         for (case, explained) in cases.iter().zip(explained) {
-            let decided = case.core(&policies[*door], *now, &mut session);
+            let decided = case.core(&policies[*door], *now, &mut worker_state);
             if decided != explained {
                 differing.push(format!("{}: core {decided:?}, explain {explained:?}", case.id));
             }
@@ -204,7 +204,7 @@ fn envoy_decides_as_explain_says() {
             plan.door(&name(door), Setup::plugin(config.clone()))
         })
         .start();
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     let (mut differing, mut sent, mut timeless) = (Vec::new(), 0, 0);
     for (door, policy) in policies.iter().enumerate() {
         let here = suite.cases.iter().filter(|case| case.door == door && case.fits_a_header());
@@ -230,7 +230,7 @@ fn envoy_decides_as_explain_says() {
                 ));
             }
             sent += 1;
-            let then = case.core(policy, case.now, &mut session);
+            let then = case.core(policy, case.now, &mut worker_state);
             timeless += usize::from(then == explained);
         }
     }

@@ -197,9 +197,7 @@ fn functions(module: &[u8]) -> Vec<(String, usize)> {
                 let functions = section.into_imports().map(|import| import.unwrap().ty);
                 imported = functions.filter(|ty| matches!(ty, TypeRef::Func(_))).count();
             }
-            Payload::CodeSectionEntry(body) => {
-                sizes.push(body.as_bytes().len())
-            }
+            Payload::CodeSectionEntry(body) => sizes.push(body.as_bytes().len()),
             Payload::CustomSection(section) => {
                 let KnownCustom::Name(section) = section.as_known() else { continue };
                 for map in section {

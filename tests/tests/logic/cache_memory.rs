@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use serde_json::{Value, json};
-use usher_core::{Session, decide, load};
+use usher_core::{WorkerState, decide, load};
 use usher_tests::mint::{self, Key};
 
 /// The system's allocator, which counts what is held.
@@ -72,7 +72,7 @@ fn what_is_counted_is_held() {
             "tokenCache": { "entries": 150, "bytes": BOUND },
         });
         let policy = load::from_value(&config).unwrap().policy;
-        let mut session = Session::portable();
+        let mut worker_state = WorkerState::portable();
         let requests: Vec<usher_core::Request> = (0..150)
             .map(|n| {
                 let claims =
@@ -90,11 +90,11 @@ fn what_is_counted_is_held() {
             .collect();
         let empty = HELD.get();
         for request in &requests {
-            let decision = decide(&policy, request, NOW, &mut session);
+            let decision = decide(&policy, request, NOW, &mut worker_state);
             assert_eq!(decision.denial, None, "{form}");
         }
         let held = usize::try_from(HELD.get() - empty).unwrap();
-        let (counted, entries) = (session.cache.bytes(), session.cache.len());
+        let (counted, entries) = (worker_state.cache.bytes(), worker_state.cache.len());
         println!("{form}: {entries} tokens, {held} bytes held, {counted} counted");
         assert!(entries >= 2, "{form}: {entries}");
         assert!(counted <= BOUND, "{form}: {counted}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use usher_core::denial::{Denial, Malformed, phrase};
 use usher_core::policy::{Details, Responses};
-use usher_core::reply::{Circumstances, Reply};
+use usher_core::reply::{Reply, ReplyContext};
 use usher_core::request::bounds::Bound;
 use usher_tests::verdict::get;
 
@@ -87,7 +87,7 @@ fn told() -> BTreeMap<&'static str, (&'static str, &'static str)> {
 
 fn reply(denial: &Denial, details: Details) -> Reply {
     let responses = Responses { details, ..Responses::default() };
-    Reply::new(denial, &get("/"), &Circumstances::default(), &responses)
+    Reply::new(denial, &get("/"), &ReplyContext::default(), &responses)
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 use usher_core::crypto::{Algorithm, Key as PublicKey};
 use usher_core::crypto::{EngineFailed, SignatureEngine, portable::Portable};
-use usher_core::decide::{Decision, Session, decide};
+use usher_core::decide::{Decision, WorkerState, decide};
 use usher_core::{Request, load};
 use usher_tests::mint::{self, Key};
 
@@ -41,13 +41,13 @@ impl SignatureEngine for Counting {
 fn decided(config: &Value, lines: &[(&str, &str)]) -> (Decision, usize) {
     let policy = load::from_value(config).unwrap_or_else(|p| panic!("{p:?}: {config}")).policy;
     let count = Rc::new(Cell::new(0));
-    let mut session = Session::portable();
-    session.engine = Box::new(Counting(Rc::clone(&count)));
+    let mut worker_state = WorkerState::portable();
+    worker_state.engine = Box::new(Counting(Rc::clone(&count)));
     let pseudo = [(":method", "GET"), (":path", "/"), (":authority", "service.example")];
     let all = pseudo.iter().chain(lines);
     let headers = all.map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let request = Request { headers, ..Request::default() };
-    (decide(&policy, &request, NOW, &mut session), count.get())
+    (decide(&policy, &request, NOW, &mut worker_state), count.get())
 }
 
 fn bearer(config: &Value, token: &str) -> (Decision, usize) {
@@ -121,7 +121,7 @@ fn a_rule_judges_only_what_stands_where_it_reads() {
     let (decision, checked) = decided(&config, &lines);
     assert_eq!((decision.reason(), checked), ("allowed", 1), "the same token in both places");
     let removed = [b"authorization".to_vec(), b"x-jwt".to_vec()];
-    let mut found = decision.edits.remove;
+    let mut found = decision.mutations.remove;
     found.sort();
     assert_eq!(found, removed, "and out of both");
 }
@@ -208,7 +208,7 @@ fn each_item_of_a_list_gets_a_line_where_the_rule_says_repeat() {
     let (decision, _) =
         decided(&config, &forged.map(|(n, v)| (if n == "X-EACH" { "x_each" } else { n }, v)));
     let lines = |name: &str| -> Vec<String> {
-        let set = decision.edits.set.iter().find(|(n, _)| **n == *name.as_bytes());
+        let set = decision.mutations.set.iter().find(|(n, _)| **n == *name.as_bytes());
         let lines = set.into_iter().flat_map(|(_, lines)| lines.iter());
         lines.map(|line| String::from_utf8(line.clone()).unwrap()).collect()
     };
@@ -216,7 +216,7 @@ fn each_item_of_a_list_gets_a_line_where_the_rule_says_repeat() {
     assert_eq!(lines("x-each"), ["a%2Cb", "1", "%C3%A9"]);
     assert_eq!(lines("x-json"), [r#"["a,b","",1,null,"\u00e9"]"#]);
     assert_eq!(lines("x-sub"), [r#""s""#]);
-    assert!(decision.edits.remove.contains(&b"x_each".to_vec()));
+    assert!(decision.mutations.remove.contains(&b"x_each".to_vec()));
 }
 
 #[test]
@@ -235,6 +235,6 @@ fn a_dry_run_takes_no_identity_for_a_forged_header() {
     let (dry, _) = decided(&config("dryRun"), &lines);
     assert_eq!((dry.status(), dry.reason()), (200, "identity_spoofed"));
     let payload = mint::payload(&token).as_bytes().to_vec();
-    assert_eq!(dry.edits.set, [(b"user-info".as_slice().into(), [payload].into())]);
-    assert!(dry.edits.remove.contains(&b"user_info".to_vec()));
+    assert_eq!(dry.mutations.set, [(b"user-info".as_slice().into(), [payload].into())]);
+    assert!(dry.mutations.remove.contains(&b"user_info".to_vec()));
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use usher_core::authorize::DryRun;
 use usher_core::path::normalize;
 use usher_core::request::{Connection, MetadataValue, Metadatum, Peer};
-use usher_core::{Compiled, Request, Session, decide, load};
+use usher_core::{Compiled, Request, WorkerState, decide, load};
 use usher_tests::{spelling, vectors};
 
 /// The clock of the vectors: every token of theirs is good until 2100.
@@ -118,7 +118,7 @@ fn every_scenario_is_decided_as_istio_and_envoy_do() {
             }
         };
         for (number, case) in scenario["requests"].as_array().unwrap().iter().enumerate() {
-            let decision = decide(&policy, &request(case), NOW, &mut Session::portable());
+            let decision = decide(&policy, &request(case), NOW, &mut WorkerState::portable());
             let expect = &case["expect"];
             let judgement = decision.report.judgement.as_ref();
             let mut got = json!({"status": decision.status()});

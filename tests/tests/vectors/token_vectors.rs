@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use usher_core::authenticate::authenticate;
 use usher_core::crypto::portable::Portable;
 use usher_core::load::Loaded;
-use usher_core::remote::Ring;
+use usher_core::remote::JwksCache;
 use usher_core::{compact, load};
 use usher_tests::vectors::{self, ELSEWHERE, Folders, OWN};
 
@@ -42,7 +42,7 @@ fn verdict(case: &Value) -> String {
     };
     let token = case["token"].as_str().unwrap();
     let now = case["now"].as_u64().unwrap();
-    let (ring, mut engine) = (Ring::default(), Portable);
+    let (ring, mut engine) = (JwksCache::default(), Portable);
     let verified = compact::parse(token.as_bytes(), &policy.limits.token).and_then(|token| {
         let verified = authenticate(&policy.jwt, token, &[0, 1], now, &ring, &mut engine);
         verified.map_err(|refused| refused.denial)

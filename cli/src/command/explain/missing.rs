@@ -2,7 +2,7 @@
 //! wanted instead.
 
 use jiff::Timestamp;
-use usher_core::authorize::{Miss, Surveyed};
+use usher_core::authorize::{Miss, RuleTrace};
 use usher_core::codec::json::{self, Value};
 use usher_core::codec::problems::did_you_mean;
 use usher_core::compact::{self, Compact};
@@ -41,7 +41,7 @@ fn nearest(decision: &Decision, loaded: &Loaded) -> Vec<String> {
 }
 
 /// What a rule says of the request, in a line.
-pub(super) fn rule(rule: &Surveyed, loaded: &Loaded) -> String {
+pub(super) fn rule(rule: &RuleTrace, loaded: &Loaded) -> String {
     let path = place::rule_path(rule.policy, rule.rule);
     match &rule.miss {
         None => format!("rule: {} matches", place::path(&path, loaded)),

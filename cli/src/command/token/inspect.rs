@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use usher_core::codec::json::{self, Value};
 use usher_core::denial::Denial;
-use usher_core::{Compiled, Session, authenticate, compact};
+use usher_core::{Compiled, WorkerState, authenticate, compact};
 
 use crate::command::{Format, clock};
 use crate::{Exit, config, input, report, style};
@@ -96,10 +96,10 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
 fn judge(policy: &Compiled, token: &str, now: u64) -> Result<String, Denial> {
     let compact = compact::parse(token.as_bytes(), &policy.limits.token)?;
     let places: Vec<usize> = (0..policy.jwt.places.len()).collect();
-    let mut session = Session::portable();
-    let Session { engine, ring, .. } = &mut session;
+    let mut worker_state = WorkerState::portable();
+    let WorkerState { engine, jwks_cache, .. } = &mut worker_state;
     let verified =
-        authenticate::authenticate(&policy.jwt, compact, &places, now, ring, &mut **engine)
+        authenticate::authenticate(&policy.jwt, compact, &places, now, jwks_cache, &mut **engine)
             .map_err(|refused| refused.denial)?;
     Ok(verified.identity().provider.clone())
 }

@@ -13,7 +13,7 @@ use super::naive::Naive;
 use super::policy;
 use crate::Compiled;
 use crate::authorize::facts::{Facts, Scalars};
-use crate::authorize::{Policies, RuleSet, survey};
+use crate::authorize::{Policies, RuleSet, trace_rules};
 use crate::claims::{Claims, Identity};
 use crate::request::{Connection, MetadataValue, Metadatum, Peer, Request};
 
@@ -445,7 +445,7 @@ fn check(
     expected.sort_unstable();
     assert_eq!(all, expected, "over the JSON");
     // What `usher explain` tells.
-    let surveyed = survey(policies, request, identity);
+    let surveyed = trace_rules(policies, request, identity);
     let mut told: Vec<&str> =
         surveyed.iter().filter(|s| s.miss.is_none()).map(|s| s.name.as_str()).collect();
     told.sort_unstable();

@@ -348,12 +348,12 @@ fn is_written(key: &str) -> bool {
 }
 
 fn text(value: &str, text: &[u8], present: bool) -> bool {
-    let (star, bytes) = (value.strip_prefix('*'), value.as_bytes());
+    let (wildcard, bytes) = (value.strip_prefix('*'), value.as_bytes());
     if value == "*" {
         let regex = !text.is_empty() && !text.contains(&b'\n') && str::from_utf8(text).is_ok();
         return present || regex;
     }
-    match (star, bytes.strip_suffix(b"*")) {
+    match (wildcard, bytes.strip_suffix(b"*")) {
         (Some(suffix), _) => text.ends_with(suffix.as_bytes()),
         (None, Some(prefix)) => text.starts_with(prefix),
         (None, None) => text == bytes,

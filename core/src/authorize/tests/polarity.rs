@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{policy, request};
 use crate::authorize::{Verdict, judge};
-use crate::decide::{Session, decide};
+use crate::decide::{WorkerState, decide};
 use crate::request::Request;
 
 /// Beside the one rule, and never matching.
@@ -130,7 +130,7 @@ fn exempt_lets_in_and_is_read_to_the_letter() {
         ("/open/\u{e9}", "no_rule_matched"),
     ] {
         let decision =
-            decide(&policy, &request(path, &[]), 1_790_000_000, &mut Session::portable());
+            decide(&policy, &request(path, &[]), 1_790_000_000, &mut WorkerState::portable());
         let found = decision.denial.as_ref().map_or("allowed", crate::denial::Denial::code);
         assert_eq!(found, reason, "{path}");
     }

@@ -49,7 +49,7 @@ fn each_error_has_its_place_and_its_words() {
     let seventeen: Vec<String> = (0..17).map(|i| format!("sa-{i}")).collect();
     let long_template = format!("/{{*}}/{}", "a".repeat(300));
     let ends = "at the start or the end only, found";
-    let star = "elsewhere it would be compared as a star";
+    let wildcard = "elsewhere it would be compared as a star";
     let without_source = json!({"authorizationPolicies": [
         {"name": "p", "rules": [{"from": [{"source": {"ipBlocks": ["10.0.0.1"]}}]}]}]});
     let mut wrong = Vec::new();
@@ -144,14 +144,14 @@ fn each_error_has_its_place_and_its_words() {
             format!("expected a path template, found `{long_template}`: it has more than 256 characters, \
              which Envoy refuses")),
         (operation(json!({"paths": ["/a*b"]})), format!("{TO}.operation.paths[0]"),
-            format!("expected `*` {ends} `/a*b`: {star}")),
+            format!("expected `*` {ends} `/a*b`: {wildcard}")),
         (operation(json!({"hosts": ["*.a.*"]})), format!("{TO}.operation.hosts[0]"),
-            format!("expected `*` {ends} `*.a.*`: {star}")),
+            format!("expected `*` {ends} `*.a.*`: {wildcard}")),
         (operation(json!({"methods": ["get"]})), format!("{TO}.operation.methods[0]"),
             "expected a method in upper case, found `get`: methods are compared with their case, so it \
              would never match; did you mean `GET`?".to_owned()),
         (source(json!({"principals": ["td/ns/*/sa/a"]})), format!("{FROM}.source.principals[0]"),
-            format!("expected `*` {ends} `td/ns/*/sa/a`: {star}")),
+            format!("expected `*` {ends} `td/ns/*/sa/a`: {wildcard}")),
         (when("", json!(["x"])), format!("{WHEN}.key"),
             "expected a string that is not empty, found an empty string".to_owned()),
         (rule(json!({"when": [{"key": "source.ip"}]})), WHEN.to_owned(),

@@ -10,7 +10,7 @@ use crate::policy::authorization::peer::PeerSet;
 use crate::policy::authorization::principal::RequestPrincipalSet;
 use crate::policy::authorization::rule::{PathSet, Test};
 use crate::policy::authorization::template::{Dialect, InvalidTemplate, Template};
-use crate::policy::authorization::text::{Star, TextSet};
+use crate::policy::authorization::text::{TextSet, Wildcard};
 
 /// Reading the policies: what they may refer to.
 pub(crate) struct Reading<'r> {
@@ -63,12 +63,12 @@ impl<'r> Reading<'r> {
 
     /// Texts of an attribute, in Istio's forms.
     pub(super) fn texts(&self, attribute: Attribute, node: &Node<'_>) -> Option<Test> {
-        let star = match &attribute {
-            Attribute::Header(_) | Attribute::Method | Attribute::Query(_) => Star::Present,
-            _ => Star::Filled,
+        let wildcard = match &attribute {
+            Attribute::Header(_) | Attribute::Method | Attribute::Query(_) => Wildcard::Present,
+            _ => Wildcard::Filled,
         };
         let values = self.checked(node, check_stars)?;
-        Some(Test::Text(attribute, TextSet::new(values, star)))
+        Some(Test::Text(attribute, TextSet::new(values, wildcard)))
     }
 
     pub(super) fn hosts(&self, node: &Node<'_>) -> Option<Test> {
@@ -89,7 +89,7 @@ impl<'r> Reading<'r> {
             }
             Ok(())
         })?;
-        Some(Test::Text(Attribute::Method, TextSet::new(values, Star::Present)))
+        Some(Test::Text(Attribute::Method, TextSet::new(values, Wildcard::Present)))
     }
 
     pub(super) fn paths(&self, node: &Node<'_>) -> Option<Test> {
@@ -106,7 +106,7 @@ impl<'r> Reading<'r> {
                 None => texts.push(value),
             }
         }
-        set.texts = TextSet::new(texts, Star::Filled);
+        set.texts = TextSet::new(texts, Wildcard::Filled);
         Some(Test::Path(set))
     }
 
@@ -270,8 +270,8 @@ impl<'r> Reading<'r> {
         Some(Test::Metadata {
             filter: filter.to_owned(),
             key: key.to_owned(),
-            text: TextSet::new(texts, Star::Filled),
-            list: TextSet::new(lists.into_iter().filter_map(trimmed), Star::Filled),
+            text: TextSet::new(texts, Wildcard::Filled),
+            list: TextSet::new(lists.into_iter().filter_map(trimmed), Wildcard::Filled),
         })
     }
 

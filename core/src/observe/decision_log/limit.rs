@@ -70,7 +70,7 @@ impl Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authorize::{Judgement, Verdict};
+    use crate::authorize::{AuthorizationOutcome, Verdict};
     use crate::denial::Denial;
     use crate::request::Request;
 
@@ -86,13 +86,13 @@ mod tests {
         decision
     }
 
-    fn judgement(namespace: &str, policy: &str) -> Judgement {
-        Judgement {
+    fn judgement(namespace: &str, policy: &str) -> AuthorizationOutcome {
+        AuthorizationOutcome {
             verdict: Verdict::Deny,
             policy: Some(policy.into()),
             namespace: Some(namespace.into()),
             rule: Some(0),
-            ..Judgement::allowing()
+            ..AuthorizationOutcome::allowing()
         }
     }
 

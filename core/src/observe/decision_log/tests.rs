@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::codec::json::Map;
-use crate::decide::{Session, decide};
+use crate::decide::{WorkerState, decide};
 
 const NOW: u64 = 1_700_000_000;
 const SECRET: &[u8] = b"01234567890123456789012345678901";
@@ -53,16 +53,12 @@ fn request(path: &[u8], lines: &[(&str, &[u8])]) -> Request {
 }
 
 fn written(policy: &Compiled, request: &Request) -> (Level, Map<String, Value>) {
-    let decision = decide(policy, request, NOW, &mut Session::portable());
-    let circumstances = Circumstances {
-        now: NOW,
-        generation: 3,
-        process_key: b"process",
-        ..Circumstances::default()
-    };
+    let decision = decide(policy, request, NOW, &mut WorkerState::portable());
+    let context =
+        LineContext { now: NOW, generation: 3, process_key: b"process", ..LineContext::default() };
     let log = DecisionLog { emit: Emit::All, ..policy.decision_log.clone() };
     let level = wanted(&log, &decision, &mut Sampler::default()).unwrap();
-    let line = line(&log, request, &decision, &circumstances);
+    let line = line(&log, request, &decision, &context);
     assert!(line.len() <= LINE_BYTES, "{} bytes", line.len());
     assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line}");
     let Value::Object(members) = crate::codec::json::parse(line.as_bytes(), 8).expect(&line) else {
@@ -157,7 +153,7 @@ fn which_decisions_are_written() {
         (&tried("ALLOW", "/x"), &good, [None, warn, warn], "a dry-run ALLOW policy would refuse"),
         (&tried("ALLOW", "/"), &good, [None, None, info], "a dry-run ALLOW policy would not"),
     ] {
-        let decision = decide(policy, request, NOW, &mut Session::portable());
+        let decision = decide(policy, request, NOW, &mut WorkerState::portable());
         let found = [Emit::None, Emit::Denied, Emit::All].map(|emit| {
             let log = DecisionLog { emit, ..DecisionLog::default() };
             wanted(&log, &decision, &mut Sampler::default())
@@ -176,7 +172,7 @@ fn a_line_that_follows_suppressed_ones_tells_how_many() {
     });
     let mut throttle = Throttle::default();
     let mut choice = |request: &Request, now| {
-        let decision = decide(&policy, request, now, &mut Session::portable());
+        let decision = decide(&policy, request, now, &mut WorkerState::portable());
         choose(&policy.decision_log, &decision, now, &mut throttle)
     };
     let write = |level, suppressed| Choice::Write(level, suppressed);
@@ -193,10 +189,10 @@ fn a_line_that_follows_suppressed_ones_tells_how_many() {
     ] {
         assert_eq!(choice(request, now), expected, "{why}");
     }
-    let decision = decide(&policy, &bad, NOW, &mut Session::portable());
+    let decision = decide(&policy, &bad, NOW, &mut WorkerState::portable());
     for (suppressed, told) in [(0, None), (7, Some("\"suppressed\":7"))] {
-        let circumstances = Circumstances { suppressed, ..Circumstances::default() };
-        let line = line(&policy.decision_log, &bad, &decision, &circumstances);
+        let context = LineContext { suppressed, ..LineContext::default() };
+        let line = line(&policy.decision_log, &bad, &decision, &context);
         assert_eq!(
             line.contains("suppressed"),
             told.is_some_and(|told| line.contains(told)),
@@ -320,7 +316,7 @@ proptest! {
             format!("/x/{around}/{token}/y?t={token}&access_token={token}").as_bytes(),
             &[("x-request-id", text.as_bytes()), ("traceparent", token.as_bytes()), ("authorization", text.as_bytes())],
         );
-        let mut decision = decide(&policy, &request, NOW, &mut Session::portable());
+        let mut decision = decide(&policy, &request, NOW, &mut WorkerState::portable());
         decision.report.claimed_provider = Some(text.clone());
         decision.report.spoofed = vec![text.clone()];
         let Value::Object(members) = json!({ "sub": text, "act": { "sub": token } }) else { unreachable!() };
@@ -328,7 +324,7 @@ proptest! {
             claims: crate::claims::Claims(members),
             ..Default::default()
         }));
-        let line = line(&policy.decision_log, &request, &decision, &Circumstances::default());
+        let line = line(&policy.decision_log, &request, &decision, &LineContext::default());
         let end = payload.len().saturating_sub(16);
         for secret in [payload.get(..16), payload.get(end..), signature.get(..16)] {
             let secret = secret.expect("long enough");
@@ -365,7 +361,7 @@ proptest! {
             ],
             ..Request::default()
         };
-        let mut decision = decide(&policy, &request, NOW, &mut Session::portable());
+        let mut decision = decide(&policy, &request, NOW, &mut WorkerState::portable());
         if verified {
             let Value::Object(members) = token_claims else { unreachable!() };
             decision.report.identity = Some(std::rc::Rc::new(crate::claims::Identity {
@@ -373,7 +369,7 @@ proptest! {
                 ..Default::default()
             }));
         }
-        let line = line(&policy.decision_log, &request, &decision, &Circumstances::default());
+        let line = line(&policy.decision_log, &request, &decision, &LineContext::default());
         prop_assert!(line.len() <= LINE_BYTES);
         prop_assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')));
         let value = crate::codec::json::parse(line.as_bytes(), 8);

@@ -1,6 +1,6 @@
 //! Values of `hosts`.
 
-use super::text::{Form, Star, TextSet, form};
+use super::text::{Form, TextSet, Wildcard, form};
 
 /// Values, any of which may match.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +15,8 @@ impl HostSet {
         let (with_port, without_port): (Vec<&str>, Vec<&str>) =
             lower.iter().map(String::as_str).partition(|value| has_port(value));
         Self {
-            with_port: TextSet::new(with_port, Star::Present),
-            without_port: TextSet::new(without_port, Star::Present),
+            with_port: TextSet::new(with_port, Wildcard::Present),
+            without_port: TextSet::new(without_port, Wildcard::Present),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! pilot/pkg/security/authz/model/generator.go; docs/semantics.md, "Peer identity"); here each is
 //! kept by its pieces.
 
-use super::text::{Form, Star, TextSet, form};
+use super::text::{Form, TextSet, Wildcard, form};
 use crate::hash::{FastMap, FastSet};
 
 /// Scheme of a SPIFFE ID.
@@ -41,7 +41,7 @@ impl PeerSet {
         let mut set = Self::default();
         for value in values {
             match form(value) {
-                Form::Any => set.texts.add_any(Star::Filled),
+                Form::Any => set.texts.add_any(Wildcard::Filled),
                 Form::Exact(text) => set.texts.add_exact(&spiffe(text)),
                 Form::Prefix(text) => set.texts.add_prefix(&spiffe(text)),
                 Form::Suffix(text) => set.patterns.push(MatchName::SpiffeSuffix(text.to_owned())),

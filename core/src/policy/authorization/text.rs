@@ -8,7 +8,7 @@ use crate::prefix_tree::{Direction, PrefixTree};
 
 /// What a lone `*` accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Star {
+pub(crate) enum Wildcard {
     /// Whatever is there, the empty text too (headers, hosts, methods: Envoy `present_match`).
     Present,
     /// The regex `.+`: at least one character, no line feed, valid UTF-8.
@@ -40,7 +40,7 @@ pub(crate) fn form(value: &str) -> Form<'_> {
 /// Values, any of which may match.
 #[derive(Clone, Debug)]
 pub(crate) struct TextSet {
-    pub(crate) any: Option<Star>,
+    pub(crate) any: Option<Wildcard>,
     pub(crate) exact: FastSet<Box<[u8]>>,
     /// Which lengths the exact ones have, a bit each.
     pub(crate) lengths: u64,
@@ -58,11 +58,11 @@ impl Default for TextSet {
 
 impl TextSet {
     /// Compiles values.
-    pub(crate) fn new<'v>(values: impl IntoIterator<Item = &'v str>, star: Star) -> Self {
+    pub(crate) fn new<'v>(values: impl IntoIterator<Item = &'v str>, wildcard: Wildcard) -> Self {
         let mut set = Self::default();
         for value in values {
             match form(value) {
-                Form::Any => set.any = Some(star),
+                Form::Any => set.any = Some(wildcard),
                 Form::Exact(text) => set.add_exact(text.as_bytes()),
                 Form::Prefix(text) => set.add_prefix(text.as_bytes()),
                 Form::Suffix(text) => set.suffixes.add(text.as_bytes()),
@@ -71,8 +71,8 @@ impl TextSet {
         set
     }
 
-    pub(crate) fn add_any(&mut self, star: Star) {
-        self.any = Some(star);
+    pub(crate) fn add_any(&mut self, wildcard: Wildcard) {
+        self.any = Some(wildcard);
     }
 
     pub(crate) fn add_exact(&mut self, text: &[u8]) {

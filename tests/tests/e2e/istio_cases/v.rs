@@ -1,7 +1,7 @@
 //! google/jwt_verify_lib and Envoy's jwt_authn: tokens and keys, good and bad.
 
 use serde_json::{Value, json};
-use usher_core::decide::{Session, decide};
+use usher_core::decide::{WorkerState, decide};
 use usher_core::{Request, load};
 use usher_tests::bootstrap::Setup;
 use usher_tests::client::Ask;
@@ -161,13 +161,13 @@ fn v_cases_of_time() {
     });
     let config = json!({ "jwtRules": [rule] });
     let policy = load::from_value(&config).unwrap().policy;
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     let mut reason = |claims: &Value, now: u64| {
         let line = format!("Bearer {}", EC.token(claims));
         let lines = [(":path", "/"), ("authorization", line.as_str())];
         let headers = lines.map(|(name, value)| (name.into(), value.into())).into();
         let request = Request { headers, ..Request::default() };
-        decide(&policy, &request, now, &mut session).reason()
+        decide(&policy, &request, now, &mut worker_state).reason()
     };
     let (nbf, exp) = (1_605_050_800, 1_605_052_800);
     let span = json!({ "iss": I1, "nbf": nbf, "exp": exp });

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use usher_core::{Compiled, Session, decide, load};
+use usher_core::{Compiled, WorkerState, decide, load};
 use usher_tests::mint::Key;
 use usher_tests::verdict::{Ask as _, Core, NOW, claims, get, rule};
 
@@ -99,9 +99,9 @@ fn negated(n: &[u8], s: &[u8]) -> Vec<u8> {
 fn another_spelling_of_a_token_is_another_token_or_none() {
     let policy = load::from_value(&serde_json::json!({ "jwtRules": [rule(&KEY)] })).unwrap().policy;
     // One session, as a worker has it: what it remembers must not be met by another spelling.
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     let mut code =
-        |token: &str| decide(&policy, &get("/").bearer(token), NOW, &mut session).reason();
+        |token: &str| decide(&policy, &get("/").bearer(token), NOW, &mut worker_state).reason();
     let good = KEY.token(&claims());
     let (signed, signature) = parts(&good);
     let (r, s) = signature.split_at(32);
@@ -187,9 +187,9 @@ fn a_remembered_verdict_is_never_anothers() {
     ]
     .map(|(what, rule, expected)| (what, policy(json!({ "jwtRules": [rule] })), expected));
     let good = KEY.token(&with(&claims(), "scope", "read"));
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     let mut code = |policy: &Compiled, path: &str, now: u64| {
-        decide(policy, &get(path).bearer(&good), now, &mut session).reason()
+        decide(policy, &get(path).bearer(&good), now, &mut worker_state).reason()
     };
     for _ in 0..2 {
         assert_eq!(code(&first, "/read", NOW), "allowed");

@@ -175,7 +175,7 @@ fn without_a_configuration_the_default_places_are_emptied() {
     let token = KEY.token(&claims());
     let ask = get(&format!("/p?access_token={token}&a=1")).bearer(&token);
     for decision in [Decision::config_invalid(&ask), Decision::host_failed(None, &ask)] {
-        let shown = shown(&decision.edits.applied(&ask));
+        let shown = shown(&decision.mutations.applied(&ask));
         assert!(!shown.contains(&token) && shown.contains("/p?a=1"), "{shown}");
     }
 }
@@ -201,15 +201,18 @@ fn a_request_that_waits_holds_no_token() {
             assert!(!before.contains("forged"), "{forward} {mode} {at}: {before}");
 
             let decided = Core::new(&fields).ask(&ask);
-            let edits =
-                usher_core::decide::after_pending(&policy, &ask, decided.decision.edits.clone());
+            let mutations = usher_core::decide::after_pending(
+                &policy,
+                &ask,
+                decided.decision.mutations.clone(),
+            );
             let lines = |request: &Request| {
                 let mut lines = request.headers.clone();
                 lines.sort();
                 lines
             };
             assert_eq!(
-                lines(&edits.applied(&pending)),
+                lines(&mutations.applied(&pending)),
                 lines(decided.edited()),
                 "{forward} {mode} {at}"
             );

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
-use usher_core::decide::{Session, decide};
+use usher_core::decide::{WorkerState, decide};
 use usher_core::load::Loaded;
 use usher_core::{Compiled, Request, load};
 use usher_tests::vectors;
@@ -57,9 +57,9 @@ pub(crate) struct Upstream {
 /// All of them.
 pub(crate) fn all() -> Vec<Case> {
     let text = vectors::text("authn/requests.jsonl");
-    let mut session = Session::portable();
+    let mut worker_state = WorkerState::portable();
     let scenarios = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    scenarios.flat_map(|scenario| cases(&scenario, &mut session)).collect()
+    scenarios.flat_map(|scenario| cases(&scenario, &mut worker_state)).collect()
 }
 
 /// The key set that every rule has.
@@ -67,7 +67,7 @@ pub(crate) fn jwks() -> Value {
     vectors::json("authn/jwks.json")
 }
 
-fn cases(scenario: &Value, session: &mut Session) -> Vec<Case> {
+fn cases(scenario: &Value, worker_state: &mut WorkerState) -> Vec<Case> {
     let rules = Rc::new(scenario["jwtRules"].as_array().unwrap().clone());
     let policy = policy(&rules);
     let requests = scenario["requests"].as_array().unwrap().iter().enumerate();
@@ -83,7 +83,7 @@ fn cases(scenario: &Value, session: &mut Session) -> Vec<Case> {
                 native: native(&sent["native"]),
                 usher: Answer::nothing(),
             };
-            case.usher = usher(&case, &policy, session);
+            case.usher = usher(&case, &policy, worker_state);
             if case.method == "HEAD" {
                 case.native.body = None;
                 case.usher.body = None;
@@ -141,7 +141,7 @@ fn native(measured: &Value) -> Answer {
     }
 }
 
-fn usher(case: &Case, policy: &Compiled, session: &mut Session) -> Answer {
+fn usher(case: &Case, policy: &Compiled, worker_state: &mut WorkerState) -> Answer {
     let pseudo = [
         (":method", case.method.as_str()),
         (":path", case.path.as_str()),
@@ -155,8 +155,8 @@ fn usher(case: &Case, policy: &Compiled, session: &mut Session) -> Answer {
         end_of_stream: true,
         ..Request::default()
     };
-    let decision = decide(policy, &request, NOW, session);
-    let edited = decision.edits.applied(&request);
+    let decision = decide(policy, &request, NOW, worker_state);
+    let edited = decision.mutations.applied(&request);
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let passed = edited.headers.iter().filter(|(name, _)| !name.starts_with(b":"));
     let upstream = Upstream {

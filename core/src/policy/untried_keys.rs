@@ -10,7 +10,7 @@ use crate::jwks::{Fit, KeySet, Turn};
 
 /// More keys of one algorithm than are tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Crowd {
+pub struct UntriedKeys {
     /// The first rule for their issuer.
     pub rule: usize,
     /// What they verify.
@@ -21,7 +21,7 @@ pub struct Crowd {
     pub of_a_kid: usize,
 }
 
-impl Crowd {
+impl UntriedKeys {
     /// In words, for whoever configures it.
     pub fn problem(&self, budget: usize) -> String {
         let Self { algorithm, keys, of_a_kid, .. } = self;
@@ -37,7 +37,12 @@ impl Crowd {
 pub type Known<'k> = &'k dyn Fn(&Keys) -> Option<Rc<KeySet>>;
 
 /// The worst of each issuer's algorithms, as far as its keys are known.
-pub fn crowds(rules: &[JwtRule], issuers: &Issuers, budget: usize, known: Known<'_>) -> Vec<Crowd> {
+pub fn crowds(
+    rules: &[JwtRule],
+    issuers: &Issuers,
+    budget: usize,
+    known: Known<'_>,
+) -> Vec<UntriedKeys> {
     let all = rules.iter().filter_map(|rule| known(&rule.keys));
     if all.map(|set| set.keys().len()).sum::<usize>() <= budget {
         return Vec::new();
@@ -115,11 +120,11 @@ impl Group {
         }
     }
 
-    fn worst(&self, rule: usize, budget: usize) -> Option<Crowd> {
+    fn worst(&self, rule: usize, budget: usize) -> Option<UntriedKeys> {
         let worst = self.counts.iter().max_by_key(|count| count.every)?;
         let Count { algorithm, every: keys, unnamed } = *worst;
         let of_a_kid = self.most_of_a_kid.saturating_add(unnamed);
-        (keys > budget).then_some(Crowd { rule, algorithm, keys, of_a_kid })
+        (keys > budget).then_some(UntriedKeys { rule, algorithm, keys, of_a_kid })
     }
 }
 

@@ -26,14 +26,14 @@ pub(crate) struct Rules {
 
 /// A listener's HTTP filters ahead of the router.
 #[derive(Clone)]
-pub(crate) struct Way {
+pub(crate) struct Variant {
     pub(crate) name: String,
     /// Whether the service gets the token's payload from it.
     pub(crate) emits: bool,
     filters: Vec<Value>,
 }
 
-impl Way {
+impl Variant {
     /// Nothing ahead of the router: what everything else is measured against.
     pub(crate) fn none() -> Self {
         Self { name: "no filter".to_owned(), emits: false, filters: Vec::new() }
@@ -194,19 +194,22 @@ fn rbac(rules: &Rules) -> Value {
 }
 
 /// The whole configuration, and where each way listens.
-pub(crate) fn bootstrap(ways: &[Way]) -> Result<(Value, Vec<SocketAddr>)> {
+pub(crate) fn bootstrap(variants: &[Variant]) -> Result<(Value, Vec<SocketAddr>)> {
     // Free ports, held until all are known.
     let held: Vec<TcpListener> =
-        ways.iter().map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+        variants.iter().map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
     let addresses: Vec<SocketAddr> =
         held.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-    let listeners: Vec<Value> =
-        ways.iter().zip(&addresses).map(|(way, address)| listener(way, *address)).collect();
+    let listeners: Vec<Value> = variants
+        .iter()
+        .zip(&addresses)
+        .map(|(variant, address)| listener(variant, *address))
+        .collect();
     Ok((json!({ "static_resources": { "listeners": listeners } }), addresses))
 }
 
-fn listener(way: &Way, address: SocketAddr) -> Value {
-    let mut filters = way.filters.clone();
+fn listener(variant: &Variant, address: SocketAddr) -> Value {
+    let mut filters = variant.filters.clone();
     filters.push(json!({
         "name": "envoy.filters.http.router",
         "typed_config": {
@@ -225,7 +228,7 @@ fn listener(way: &Way, address: SocketAddr) -> Value {
     });
     let any = json!({ "match": { "prefix": "/" }, "direct_response": answer });
     json!({
-        "name": way.name,
+        "name": variant.name,
         "address": { "socket_address": { "address": "127.0.0.1", "port_value": address.port() } },
         "filter_chains": [{ "filters": [{
             "name": "envoy.filters.network.http_connection_manager",

@@ -8,7 +8,7 @@ use crate::policy::authorization::rule::{Condition, Operand, Rule, Test};
 
 /// One text, and where a request has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Slot {
+pub(super) struct Bucket {
     pub(super) kind: Kind,
     pub(super) key: Key,
 }
@@ -35,27 +35,27 @@ pub(super) enum Need {
     Any(Vec<Self>),
     /// All of these.
     Every(Vec<Self>),
-    One(Slot),
+    One(Bucket),
     /// Nothing that could be looked up.
     Unknown,
 }
 
 /// For each rule the slots one of which every request that it matches has; `None` where there are none.
-pub(super) fn choose(needs: impl Iterator<Item = Need>) -> Vec<Option<Vec<Slot>>> {
+pub(super) fn choose(needs: impl Iterator<Item = Need>) -> Vec<Option<Vec<Bucket>>> {
     let needs: Vec<Need> = needs.collect();
     let mut crowd = FastMap::default();
     for need in &needs {
         need.count(&mut crowd);
     }
-    needs.iter().map(|need| need.cheapest(&crowd).map(|(_, slots)| slots)).collect()
+    needs.iter().map(|need| need.cheapest(&crowd).map(|(_, buckets)| buckets)).collect()
 }
 
 impl Need {
-    fn count<'n>(&'n self, crowd: &mut FastMap<&'n Slot, usize>) {
+    fn count<'n>(&'n self, crowd: &mut FastMap<&'n Bucket, usize>) {
         match self {
             Self::Any(needs) | Self::Every(needs) => needs.iter().for_each(|n| n.count(crowd)),
-            Self::One(slot) => {
-                let count = crowd.entry(slot).or_default();
+            Self::One(bucket) => {
+                let count = crowd.entry(bucket).or_default();
                 *count = count.saturating_add(1);
             }
             Self::Unknown => {}
@@ -63,17 +63,17 @@ impl Need {
     }
 
     /// The slots that the fewest rules want, and how many want them.
-    fn cheapest(&self, crowd: &FastMap<&Slot, usize>) -> Option<(usize, Vec<Slot>)> {
+    fn cheapest(&self, crowd: &FastMap<&Bucket, usize>) -> Option<(usize, Vec<Bucket>)> {
         match self {
-            Self::One(slot) => {
-                Some((crowd.get(slot).copied().unwrap_or_default(), vec![slot.clone()]))
+            Self::One(bucket) => {
+                Some((crowd.get(bucket).copied().unwrap_or_default(), vec![bucket.clone()]))
             }
             Self::Any(needs) => {
                 let mut all = (0_usize, Vec::new());
                 for need in needs {
-                    let (count, slots) = need.cheapest(crowd)?;
+                    let (count, buckets) = need.cheapest(crowd)?;
                     all.0 = all.0.saturating_add(count);
-                    all.1.extend(slots);
+                    all.1.extend(buckets);
                 }
                 Some(all)
             }
@@ -129,7 +129,7 @@ fn test(test: &Test) -> Need {
         Test::Address(address, set) => {
             let block = |(length, block)| {
                 let key = Key::Exact(octets(block).into());
-                Need::One(Slot { kind: Kind::Block(*address, length), key })
+                Need::One(Bucket { kind: Kind::Block(*address, length), key })
             };
             Need::Any(set.blocks().map(block).collect())
         }
@@ -153,5 +153,5 @@ fn any(kind: &Kind, keys: Option<Vec<Key>>) -> Need {
 }
 
 fn one(kind: &Kind, key: Key) -> Need {
-    Need::One(Slot { kind: kind.clone(), key })
+    Need::One(Bucket { kind: kind.clone(), key })
 }

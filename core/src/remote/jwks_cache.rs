@@ -1,7 +1,7 @@
 //! The fetched key sets, as a decision finds them.
 //!
 //! The refreshing puts them in, [`Keys::current`] takes one out. A decision that lacks a key says what
-//! it [wants](Want); whether that is worth waiting for is for the refreshing to say.
+//! it [lacks](MissingKey); whether that is worth waiting for is for the refreshing to say.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -11,16 +11,16 @@ use super::millis;
 use crate::jwks::KeySet;
 use crate::policy::{Keys, Remote};
 
-/// The fetched sets of a worker. Clones are the same ring.
+/// The fetched sets of a worker. Clones are the same cache.
 #[derive(Clone, Debug, Default)]
-pub struct Ring {
-    held: Rc<RefCell<HashMap<String, Held>>>,
+pub struct JwksCache {
+    held: Rc<RefCell<HashMap<String, CachedJwks>>>,
     epoch: Rc<Cell<u64>>,
 }
 
 /// A fetched set.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct CachedJwks {
     /// The keys; `None`: none were fetched yet.
     pub keys: Option<Rc<KeySet>>,
     /// When their server last confirmed them, in seconds since 1970.
@@ -42,7 +42,7 @@ pub enum Heard {
 
 /// What a decision lacked.
 #[derive(Clone, Debug)]
-pub struct Want {
+pub struct MissingKey {
     /// The rule's keys.
     pub remote: Rc<Remote>,
     /// The key that the set does not hold; `None`: there is no set.
@@ -64,12 +64,12 @@ impl Keys {
     ///
     /// # Errors
     /// There is none.
-    pub fn current(&self, ring: &Ring, now: u64) -> Result<Rc<KeySet>, Unavailable> {
+    pub fn current(&self, jwks_cache: &JwksCache, now: u64) -> Result<Rc<KeySet>, Unavailable> {
         let remote = match self {
             Self::Inline(keys) => return Ok(Rc::clone(keys)),
             Self::Remote(remote) => remote,
         };
-        let held = ring.held(&remote.source.id());
+        let held = jwks_cache.held(&remote.source.id());
         let Some(held) = held else {
             return remote.inline.clone().ok_or(Unavailable { retry_after: 1 });
         };
@@ -84,11 +84,11 @@ impl Keys {
     }
 
     /// The newest set that is known, however old.
-    pub fn known(&self, ring: &Ring) -> Option<Rc<KeySet>> {
+    pub fn known(&self, jwks_cache: &JwksCache) -> Option<Rc<KeySet>> {
         match self {
             Self::Inline(keys) => Some(Rc::clone(keys)),
             Self::Remote(remote) => {
-                let held = ring.held(&remote.source.id());
+                let held = jwks_cache.held(&remote.source.id());
                 let heard = held.as_ref().map_or(Heard::Never, |held| held.heard);
                 let own = remote.inline.clone().filter(|_| heard == Heard::Never);
                 own.or_else(|| held.and_then(|held| held.keys))
@@ -111,9 +111,9 @@ impl Unavailable {
     }
 }
 
-impl Ring {
+impl JwksCache {
     /// What is held of the source of this id.
-    pub fn held(&self, id: &str) -> Option<Held> {
+    pub fn held(&self, id: &str) -> Option<CachedJwks> {
         self.held.try_borrow().ok()?.get(id).cloned()
     }
 
@@ -123,8 +123,8 @@ impl Ring {
     }
 
     /// Puts in what is known of a source.
-    pub fn hold(&self, id: &str, held: Held) {
-        let generation = |held: &Held| held.keys.as_ref().map(|keys| keys.generation());
+    pub fn hold(&self, id: &str, held: CachedJwks) {
+        let generation = |held: &CachedJwks| held.keys.as_ref().map(|keys| keys.generation());
         let new = generation(&held);
         if let Ok(mut all) = self.held.try_borrow_mut() {
             let old = all.insert(id.to_owned(), held);

@@ -10,7 +10,7 @@ use crate::request::{MetadataValue, Request};
 
 /// One rule, asked about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Surveyed {
+pub struct RuleTrace {
     /// Number of its policy in the list, from 0.
     pub policy: usize,
     /// Its number in the policy, from 0.
@@ -35,15 +35,15 @@ pub struct Miss {
 }
 
 /// Asks every rule, in the order of the list.
-pub fn survey(
+pub fn trace_rules(
     policies: &Policies,
     request: &Request,
     identity: Option<&Identity>,
-) -> Vec<Surveyed> {
+) -> Vec<RuleTrace> {
     let facts = Facts::new(request, identity, policies.scalars);
     let mut all = Vec::new();
     for (index, policy) in policies.policies.iter().enumerate() {
-        all.extend(policy.rules.iter().enumerate().map(|(number, rule)| Surveyed {
+        all.extend(policy.rules.iter().enumerate().map(|(number, rule)| RuleTrace {
             policy: index,
             rule: number,
             name: format!("ns[{}]-policy[{}]-rule[{number}]", policy.namespace, policy.name),

@@ -2,16 +2,16 @@
 
 use crate::cache::TokenCache;
 use crate::crypto::{SignatureEngine, portable::Portable};
-use crate::remote::Ring;
+use crate::remote::JwksCache;
 
 /// What lives longer than a request and belongs to one worker.
-pub struct Session {
+pub struct WorkerState {
     /// What checks signatures.
     pub engine: Box<dyn SignatureEngine>,
     /// Tokens that were verified.
     pub cache: TokenCache,
     /// The key sets that were fetched.
-    pub ring: Ring,
+    pub jwks_cache: JwksCache,
     /// Whether decisions tell their steps in words ([`super::Report::steps`]).
     pub trace: Trace,
 }
@@ -27,7 +27,7 @@ pub enum Trace {
     Off,
 }
 
-impl Session {
+impl WorkerState {
     /// A session that checks signatures without the host's help.
     pub fn portable() -> Self {
         Self::new(Box::new(Portable))
@@ -35,7 +35,7 @@ impl Session {
 
     /// A session that checks signatures with `engine`.
     pub fn new(engine: Box<dyn SignatureEngine>) -> Self {
-        let (cache, ring) = (TokenCache::default(), Ring::default());
-        Self { engine, cache, ring, trace: Trace::Off }
+        let (cache, jwks_cache) = (TokenCache::default(), JwksCache::default());
+        Self { engine, cache, jwks_cache, trace: Trace::Off }
     }
 }
