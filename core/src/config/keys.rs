@@ -167,10 +167,11 @@ fn terms(object: &Object<'_>, problems: &Problems) -> Option<Terms> {
         let duration = node.duration(problems)?;
         if range.contains(&duration) { Some(duration) } else { node.expected(expected, problems) }
     };
-    let timeout = duration("timeout", TIMEOUT, TIMEOUTS, "a duration from `100ms` to `60s`")?;
+    // Both are read before either may end it: a field that was never asked for would be an unknown one.
+    let timeout = duration("timeout", TIMEOUT, TIMEOUTS, "a duration from `100ms` to `60s`");
     let stale = LEAST_STALE..=Duration::MAX;
-    let max_stale = duration("maxStale", MAX_STALE, stale, "a duration of at least `2s`")?;
-    Some(Terms { timeout, max_stale })
+    let max_stale = duration("maxStale", MAX_STALE, stale, "a duration of at least `2s`");
+    Some(Terms { timeout: timeout?, max_stale: max_stale? })
 }
 
 /// `jwksPins`: thumbprints of the keys that count.

@@ -111,6 +111,69 @@ fn each_example_is_accepted_and_each_wrong_one_is_answered_so() {
     assert!(counted > 100, "only {counted} examples");
 }
 
+/// The JSON pointer of every value below this one.
+fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
+    let below: Vec<(String, &Value)> = match value {
+        Value::Object(map) => map.iter().map(|(name, value)| (name.clone(), value)).collect(),
+        Value::Array(items) => {
+            items.iter().enumerate().map(|(i, value)| (i.to_string(), value)).collect()
+        }
+        _ => Vec::new(),
+    };
+    for (name, value) in below {
+        let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+        pointers(value, &at, all);
+        all.push(at);
+    }
+}
+
+/// All that `from` has and `into` has not; of lists the first entries are one.
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (name, value) in from {
+                merge(into.entry(name).or_insert_with(|| value.clone()), value);
+            }
+        }
+        (Value::Array(into), Value::Array(from)) => {
+            if let (Some(into), Some(from)) = (into.first_mut(), from.first()) {
+                merge(into, from);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A reader that gives up at a wrong value has not asked for the fields behind it, which would be unknown then.
+#[test]
+fn a_wrong_value_makes_no_other_field_unknown() {
+    let sections = sections();
+    let good = sections.iter().flat_map(|section| &section.examples);
+    let good: Vec<_> =
+        good.filter(|e| e.problems.is_empty()).map(|e| e.configuration.clone()).collect();
+    // Every field in one configuration, which need not make sense: each is asked for.
+    let everything = good.iter().fold(json!({}), |mut all, example| {
+        merge(&mut all, example);
+        all
+    });
+    let mut tried = 0;
+    for configuration in good.iter().chain([&everything]) {
+        let mut all = Vec::new();
+        pointers(configuration, "", &mut all);
+        for at in all {
+            for wrong in [json!(1.5), json!({}), json!([]), json!(""), json!([1.5]), json!(null)] {
+                let mut changed = configuration.clone();
+                *changed.pointer_mut(&at).unwrap() = wrong.clone();
+                tried += 1;
+                for problem in problems(&changed) {
+                    assert!(!problem.contains("unknown field"), "{at} is {wrong}: {problem}");
+                }
+            }
+        }
+    }
+    assert!(tried > 1000, "{tried}");
+}
+
 #[test]
 fn each_field_is_told_and_no_other() {
     let sections = sections();

@@ -25,7 +25,9 @@ fn orders(order: &mut Vec<Event>, most: usize, each: &mut dyn FnMut(&[Event])) {
         return;
     }
     for event in EVENTS {
-        if ONCE.contains(&event) && order.contains(&event) {
+        // A request that is gone has no more events of its own.
+        let ended = order.contains(&Event::Reset) && ONCE.contains(&event);
+        if ended || ONCE.contains(&event) && order.contains(&event) {
             continue;
         }
         order.push(event);
@@ -93,7 +95,7 @@ fn check(setup: &Setup, passes: bool) {
         ran += 1;
         passed += usize::from(proxy.status(id) == Some(200));
     });
-    assert!(ran > 10_000, "{ran} orders");
+    assert!(ran > 5_000, "{ran} orders");
     assert_eq!(passed > 0, passes, "{}: {passed} of {ran} went on", setup.name);
 }
 
