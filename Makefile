@@ -19,7 +19,8 @@ export LOCKED
 # kubectl, where the machine has none.
 export PATH := $(PATH):$(abspath target/kubectl)
 
-# These targets install first what the machine lacks. All others install no tool of the build, and say what does.
+# These targets install first what the machine lacks. All others install no tool of the build, and say what does; but
+# `make wasm-any`, which is for machines that cannot have it.
 PREPARED := $(if $(filter run test test-all test-repeat lint,$(MAKECMDGOALS)),toolchain)
 
 WASM := target/usher.wasm
@@ -28,8 +29,8 @@ RUN_ENV := USHER_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" ENVOY_OLD
 CONTAINERS := ENVOY="$(ENVOY)" ENVOY_VERSION=$(ENVOY_VERSION) PROMETHEUS=target/prometheus/bin/prometheus \
 	PROMETHEUS_VERSION=$(PROMETHEUS_VERSION) tools/containers
 # Folders too: a file that is gone makes the module stale as well.
-WASM_SOURCES := Cargo.toml Cargo.lock core/Cargo.toml tools/wasm tools/wasm-cargo tools/exports tools/optimize.py tools/binaryen tools/binaryen.lock \
-	$(shell find src core/src tools/arrange)
+WASM_SOURCES := Cargo.toml Cargo.lock core/Cargo.toml rust-toolchain.toml tools/rust.lock tools/wasm tools/wasm-cargo tools/exports \
+	tools/optimize.py tools/binaryen tools/binaryen.lock $(shell find src core/src tools/arrange)
 
 .PHONY: help
 help: ## list the targets
@@ -38,31 +39,43 @@ help: ## list the targets
 ##@ Build
 
 .PHONY: wasm
-wasm: $(WASM) ## build target/usher.wasm
+wasm: $(WASM) ## build target/usher.wasm, the release's bytes; where something is missing it says what gets it
 
-$(WASM): $(WASM_SOURCES) | $(PREPARED)
-	tools/wasm $@
+# With WASM=file that module is taken as it is.
+target/usher.wasm: $(WASM_SOURCES) | $(PREPARED)
+	WASM_ANY= USHER_FEATURES= tools/wasm $@
+
+# Never a part of another target: what it makes is no release's, has another name, and says so. `make story
+# WASM=target/usher-any.wasm` runs it.
+.PHONY: wasm-any
+wasm-any: export WASM_ANY := 1
+wasm-any: ## by hand, where make wasm cannot be had: target/usher-any.wasm by any compiler (WASM_KIT=distribution, SMALL=0); not a release's bytes
+	tools/binaryen install
+	tools/wasm-cargo install
+	tools/wasm target/usher-any.wasm
 
 .PHONY: wasm-fault
 wasm-fault: target/usher-fault.wasm ## build the module that traps on demand, for the test of what Envoy does then
 
 # Never at the same time as the other: both come out of the compiler under the same name.
 target/usher-fault.wasm: $(WASM_SOURCES) | wasm
-	USHER_FEATURES=fault tools/wasm $@
+	WASM_ANY= USHER_FEATURES=fault tools/wasm $@
 
 .PHONY: dist
 dist: wasm ## what a release carries: target/dist/usher.wasm and its sha256
+	tools/origin check $(WASM)
 	mkdir -p target/dist
 	cp $(WASM) target/dist/usher.wasm
 	cd target/dist && sha256sum usher.wasm | tee usher.wasm.sha256
 
 .PHONY: image
 image: wasm ## the container image of the module, as an OCI layout below target/image; prints what sha256 must say
+	tools/origin check $(WASM)
 	cargo run $(LOCKED) --quiet --package usher-image -- --module $(WASM) --output target/image \
 		$(if $(REVISION),--revision $(REVISION))
 
 .PHONY: toolchain
-toolchain: ## install what the build and the tests need and is missing here: a C linker, pip, curl, the wasm target, Binaryen
+toolchain: ## install what the build and the tests need and is missing here: a C linker, pip, curl, the compiler of rust-toolchain.toml, Binaryen
 	tools/toolchain
 
 .PHONY: envoy

@@ -63,6 +63,16 @@ fn the_module_does_not_fault_on_demand() {
     assert!(!module.windows(mark.len()).any(|bytes| bytes == mark), "built with `fault`");
 }
 
+/// The same bytes on every machine: no folder of the one where it was built is in them, nor a registry's name.
+#[test]
+fn the_module_names_no_folder() {
+    let module = module();
+    let text = String::from_utf8_lossy(&module);
+    for part in ["/registry/", "/rustlib/", "crates.io", root().to_str().unwrap()] {
+        assert!(!text.contains(part), "the module has `{part}` in it");
+    }
+}
+
 #[test]
 fn the_module_imports_only_what_envoy_has() {
     let imports = imports(&module());

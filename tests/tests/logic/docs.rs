@@ -249,7 +249,7 @@ fn the_version_matrix_is_true() {
         ("| Envoy, tested |", value("Makefile", "ENVOY_OLDEST_VERSION := ")),
         ("| Istio, resources |", istio.join(".")),
         ("| Prometheus |", value("Makefile", "PROMETHEUS_VERSION := ")),
-        ("| Rust, to build it |", value("Cargo.toml", "rust-version = ")),
+        ("| Rust, to build it |", value("rust-toolchain.toml", "channel = ")),
     ] {
         let line = matrix.lines().find(|line| line.starts_with(row)).expect(row);
         assert!(line.contains(&version), "not {version}: {line}");

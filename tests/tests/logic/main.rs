@@ -2,6 +2,7 @@
 //! and the documents. `make unit` runs it with the unit tests, in seconds.
 
 mod advisories;
+mod build;
 mod cache_memory;
 mod configuration_reference;
 mod docs;
