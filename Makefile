@@ -21,7 +21,7 @@ export PATH := $(PATH):$(abspath target/kubectl)
 
 # These targets install first what the machine lacks. All others install no tool of the build, and say what does; but
 # `make wasm-any`, which is for machines that cannot have it.
-PREPARED := $(if $(filter run test test-all test-repeat lint,$(MAKECMDGOALS)),toolchain)
+PREPARED := $(if $(filter run test test-all test-repeat lint nightly,$(MAKECMDGOALS)),toolchain)
 
 WASM := target/usher.wasm
 # What the demo and the tests run.
@@ -260,6 +260,23 @@ test-image: image ## the image in a real registry: pushed, pulled back, the same
 .PHONY: bare
 bare: ## make run ONCE=1 and the module's tests in a fresh clone of HEAD on a bare machine: make, git, Python with pip, rustup
 	tools/bare 'make run ONCE=1 && make check-wasm'
+
+.PHONY: repro
+repro: ## whether the module has the same bytes elsewhere: HEAD built in two folders, and in a container where an engine runs
+	tools/repro
+
+# The nightly workflow runs each of these on a machine of its own, and `make bare`.
+.PHONY: nightly
+nightly: toolchain ## what takes long, one after the other: hours
+	$(MAKE) soak
+	$(MAKE) differential PAIRS=100000
+	$(MAKE) e2e-oldest
+	$(MAKE) repro
+	$(MAKE) test-repeat N=10
+
+.PHONY: e2e-oldest
+e2e-oldest: ## the end-to-end tests that run the oldest Envoy
+	$(MAKE) e2e T="oldest fault:: one_name:: pending::"
 
 .PHONY: check-wasm
 check-wasm: wasm ## the module's size, exports and imports

@@ -352,3 +352,27 @@ fn the_compiler_is_pinned_once() {
     let least = least.expect("a rust-version").trim_matches('"');
     assert!(channel.starts_with(&format!("{least}.")), "{channel} and {least}");
 }
+
+/// The nightly workflow runs what `make nightly` runs, and calls nothing but make.
+#[test]
+fn the_nightly_workflow_is_make_nightly() {
+    let makefile = read("Makefile");
+    let nightly = makefile.split("\nnightly:").nth(1).expect("nightly").lines().skip(1);
+    let nightly: Vec<&str> = nightly
+        .map_while(|line| line.strip_prefix('\t'))
+        .map(|line| line.strip_prefix("$(MAKE) ").expect(line))
+        .collect();
+    assert!(nightly.contains(&"repro"), "{nightly:?}");
+    let workflow = read(".github/workflows/nightly.yml");
+    let value: serde_json::Value = serde_yaml_ng::from_str(&workflow).unwrap();
+    let jobs = value["jobs"].as_object().unwrap();
+    let matrix = value.pointer("/jobs/long/strategy/matrix/target").unwrap();
+    assert_eq!(matrix, &serde_json::Value::from(nightly));
+    for (name, job) in jobs {
+        for step in job["steps"].as_array().unwrap() {
+            if let Some(run) = step["run"].as_str() {
+                assert!(run.starts_with("make ") && !run.contains('\n'), "{name}: {run}");
+            }
+        }
+    }
+}
