@@ -272,6 +272,7 @@ nightly: toolchain ## what takes long, one after the other: hours
 	$(MAKE) differential PAIRS=100000
 	$(MAKE) e2e-oldest
 	$(MAKE) repro
+	$(MAKE) fuzz SECONDS=1800
 	$(MAKE) test-repeat N=10
 
 .PHONY: e2e-oldest

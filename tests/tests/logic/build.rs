@@ -367,7 +367,12 @@ fn the_nightly_workflow_is_make_nightly() {
     let value: serde_json::Value = serde_yaml_ng::from_str(&workflow).unwrap();
     let jobs = value["jobs"].as_object().unwrap();
     let matrix = value.pointer("/jobs/long/strategy/matrix/target").unwrap();
-    assert_eq!(matrix, &serde_json::Value::from(nightly));
+    // Each target of fuzzing has a machine of its own there.
+    let (fuzz, others): (Vec<_>, Vec<_>) =
+        nightly.into_iter().partition(|target| target.starts_with("fuzz "));
+    assert_eq!(matrix, &serde_json::Value::from(others));
+    let fuzz = fuzz.first().expect("make nightly fuzzes");
+    assert!(workflow.contains(&format!("make {fuzz} T=${{{{ matrix.target }}}}")), "{fuzz}");
     for (name, job) in jobs {
         for step in job["steps"].as_array().unwrap() {
             if let Some(run) = step["run"].as_str() {
