@@ -65,7 +65,7 @@ fn play(
         match event {
             Event::Headers => proxy.headers(id, false),
             Event::Body => proxy.body(id),
-            // As no host does it, where its headers did not come.
+            // No host does so where its headers did not come.
             Event::Trailers
                 if !order.iter().take_while(|e| *e != event).any(|e| *e == Event::Headers) =>
             {
