@@ -35,7 +35,13 @@ impl Timer {
 
     /// Stops it for good.
     pub(crate) fn end<H: Host>(&self, host: &H) {
-        self.set(host, 0);
-        self.ended.set(true);
+        if !self.ended.replace(true) && self.period.replace(0) != 0 {
+            host.set_tick_period(0);
+        }
+    }
+
+    /// Whether it was stopped for good.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.get()
     }
 }

@@ -105,14 +105,20 @@ impl<H: Host> Vm<H> {
 
     /// Refreshes keys, answers who has waited long enough, and winds the root's timer up again.
     fn refresh(&self, root: &Root) {
-        let next = root.refresh(&self.worker);
-        let period = match next {
-            _ if self.wake(root.id) => AT_ONCE,
-            _ if self.worker.pending.is_any() => QUICK,
-            Some(next) => next.max(QUICK),
-            None => 0,
-        };
-        root.timer.set(&self.worker.host, period);
+        if !root.timer.has_ended() {
+            let next = root.refresh(&self.worker);
+            let period = match next {
+                _ if self.wake(root.id) => AT_ONCE,
+                _ if self.worker.pending.is_any() => QUICK,
+                Some(next) => next.max(QUICK),
+                None => 0,
+            };
+            root.timer.set(&self.worker.host, period);
+        }
+        // The host may have ended it meanwhile; then a call that it has made since is lost like those before.
+        if root.timer.has_ended() {
+            root.end(&self.worker);
+        }
     }
 
     /// Decides again about some of those whose keys have come, or will not, and answers them. Returns whether there are

@@ -45,7 +45,10 @@ struct State {
     running: Cell<u32>,
     effective: Cell<u32>,
     streams: RefCell<BTreeMap<u32, Stream>>,
-    roots: RefCell<BTreeMap<u32, Plugin>>,
+    /// The name of each plugin, by its root context.
+    roots: RefCell<BTreeMap<u32, String>>,
+    /// The periods of timers in milliseconds. Envoy keeps that of a context that is gone, until it is set to 0.
+    timers: RefCell<BTreeMap<u32, u32>>,
     calls: RefCell<Vec<Call>>,
     responding: RefCell<Option<(HeaderLines, Vec<u8>)>>,
     metrics: RefCell<Vec<(String, i64)>>,
@@ -53,13 +56,6 @@ struct State {
     debug: Cell<bool>,
     made: Cell<usize>,
     hook: RefCell<Option<Hook>>,
-}
-
-/// A plugin's name, and its timer's period in milliseconds (0: none).
-#[derive(Clone, Debug, Default)]
-struct Plugin {
-    name: String,
-    period: u32,
 }
 
 /// An HTTP call that waits for its response.
@@ -140,8 +136,7 @@ impl Proxy {
     /// A plugin begins with this configuration; its root context, and what the VM says of it.
     pub fn configure(&self, plugin: &str, configuration: &str) -> (u32, bool) {
         let root = self.number();
-        let named = Plugin { name: plugin.to_owned(), period: 0 };
-        self.host.0.roots.borrow_mut().insert(root, named);
+        self.host.0.roots.borrow_mut().insert(root, plugin.to_owned());
         self.host.0.configuration.replace(configuration.as_bytes().to_vec());
         self.host.enter(root);
         self.vm.on_context_create(root, 0);
@@ -236,8 +231,7 @@ impl Proxy {
         self.host.enter(root);
         self.vm.on_delete(root);
         self.host.leave();
-        self.host.0.roots.borrow_mut().remove(&root);
-        self.host.0.calls.borrow_mut().retain(|call| call.root != root);
+        self.host.forget(root);
         self.settle();
     }
 
@@ -249,7 +243,7 @@ impl Proxy {
 
     /// The plugin's timer ticks, if it is set.
     pub fn tick(&self, root: u32) {
-        let period = self.host.0.roots.borrow().get(&root).map_or(0, |plugin| plugin.period);
+        let period = self.host.period(root);
         if period > 0 {
             self.pass(Duration::from_millis(period.into()));
             self.host.enter(root);
@@ -416,7 +410,7 @@ impl FakeHost {
 
     /// The period of a plugin's timer in milliseconds; 0: it does not tick.
     pub fn period(&self, root: u32) -> u32 {
-        self.0.roots.borrow().get(&root).map_or(0, |plugin| plugin.period)
+        self.0.timers.borrow().get(&root).copied().unwrap_or_default()
     }
 
     /// Runs a callback of another context within the one that runs.
@@ -435,9 +429,11 @@ impl FakeHost {
         shared.values_mut().for_each(|(_, version)| *version += 1);
     }
 
-    /// The stream is gone: calls about it fail from now on.
+    /// The stream or plugin is gone: calls about it fail from now on, and its HTTP calls have no response.
     pub fn forget(&self, id: u32) {
         self.stream(id, |stream| stream.gone = true);
+        self.0.roots.borrow_mut().remove(&id);
+        self.0.calls.borrow_mut().retain(|call| call.root != id);
     }
 
     fn enter(&self, context: u32) {
@@ -512,7 +508,7 @@ impl Host for FakeHost {
             return None;
         }
         if path == ["plugin_name"] || path == ["plugin_root_id"] {
-            return Some(self.0.roots.borrow().get(&self.root())?.name.clone().into_bytes());
+            return Some(self.0.roots.borrow().get(&self.root())?.clone().into_bytes());
         }
         self.0.properties.borrow().get(&path.join(".")).cloned()
     }
@@ -547,10 +543,8 @@ impl Host for FakeHost {
     }
 
     fn set_tick_period(&self, period: u32) {
-        if !self.fails("set_tick_period")
-            && let Some(plugin) = self.0.roots.borrow_mut().get_mut(&self.root())
-        {
-            plugin.period = period;
+        if !self.fails("set_tick_period") {
+            self.0.timers.borrow_mut().insert(self.root(), period);
         }
     }
 
@@ -576,7 +570,10 @@ impl Host for FakeHost {
         let number = u32::try_from(self.0.made.get()).unwrap();
         let path = headers.iter().find(|(name, _)| *name == ":path").unwrap().1.to_owned();
         let cluster = cluster.to_owned();
-        self.0.calls.borrow_mut().push(Call { number, root: self.root(), cluster, path });
+        // Envoy hands the response to the context that the call was about: to a stream's it would be lost.
+        let root = self.0.effective.get();
+        assert!(!self.0.streams.borrow().contains_key(&root), "an HTTP call in a stream's name");
+        self.0.calls.borrow_mut().push(Call { number, root, cluster, path });
         Some(number)
     }
 
@@ -593,7 +590,8 @@ impl Host for FakeHost {
         if self.fails("header_map") {
             return None;
         }
-        self.map(map, |lines| lines.clone())
+        // Envoy has an empty map for what is not there.
+        Some(self.map(map, |lines| lines.clone()).unwrap_or_default())
     }
 
     fn recycle(&self, _: HeaderLines) {}

@@ -110,6 +110,46 @@ fn a_call_that_is_lost_with_its_plugin_is_made_again() {
     assert_eq!(proxy.status(get(&proxy, two, &bearer(&KEY))), Some(200));
 }
 
+/// A plugin that the host ends from within any call of its own tick, and the call that it makes there: another asks again.
+#[test]
+fn a_call_that_a_plugin_makes_as_it_ends_is_made_again() {
+    let mut made = 0;
+    for at in 0..60 {
+        let proxy = Proxy::new(NOW_MILLIS, &shared());
+        let (one, _) = proxy.configure("one", &remote());
+        let (two, _) = proxy.configure("two", &remote());
+        let (vm, host) = (proxy.vm(), proxy.host.clone());
+        let ended = Rc::new(std::cell::Cell::new(false));
+        let ends = Rc::clone(&ended);
+        proxy.host.hook(move |name, before| {
+            if before == at && name != "set_tick_period" {
+                host.forget(one);
+                host.run_in(one, || vm.on_delete(one));
+                ends.set(true);
+            }
+            false
+        });
+        proxy.tick(one);
+        if !ended.get() {
+            continue;
+        }
+        made += 1;
+        proxy.host.hook(|_, _| false);
+        assert_eq!(proxy.host.period(one), 0, "call {at}: a timer that nobody would stop");
+        // A call that was made in its name has no response: Envoy has forgotten it with the context.
+        proxy.host.forget(one);
+        let begun = proxy.host.now();
+        while proxy.calls().is_empty() && proxy.host.now() - begun < 10_000 {
+            proxy.tick(two);
+        }
+        let waited = proxy.host.now() - begun;
+        assert!(waited < 2_000, "call {at}: asked again only {waited} ms later");
+        assert!(proxy.respond(Some((200, &key_set(&[&KEY])))));
+        assert_eq!(proxy.status(get(&proxy, two, &bearer(&KEY))), Some(200), "call {at}");
+    }
+    assert!(made > 5, "{made} calls");
+}
+
 /// What was decided about one request is never done to another, though the host knows of the one no more.
 #[test]
 fn a_stream_that_the_host_has_forgotten_is_passed_over() {
