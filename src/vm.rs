@@ -40,15 +40,13 @@ impl<H: Host> Vm<H> {
 
     /// A context begins: a root (`root_id` is 0), or a stream of one.
     pub fn on_context_create(&self, id: u32, root_id: u32) {
+        let new = |id| Rc::new(Root::new(id, self.worker.key_sets.jwks_cache()));
         if root_id == 0 {
-            let root = Rc::new(Root::new(id, self.worker.key_sets.jwks_cache()));
-            let former = self.roots.try_borrow_mut().ok().and_then(|mut r| r.insert(id, root));
+            let former = self.roots.try_borrow_mut().ok().and_then(|mut r| r.insert(id, new(id)));
             self.end(former);
         } else {
             // A stream of a root that is gone, or never was, has no configuration: it is refused.
-            let root = self.root(root_id);
-            let root = root
-                .unwrap_or_else(|| Rc::new(Root::new(root_id, self.worker.key_sets.jwks_cache())));
+            let root = self.root(root_id).unwrap_or_else(|| new(root_id));
             let stream = Rc::new(root.stream(id));
             // Dropped when the table is free again.
             let former = self.streams.try_borrow_mut().ok().and_then(|mut s| s.insert(id, stream));

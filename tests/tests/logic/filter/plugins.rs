@@ -8,6 +8,23 @@ fn get(proxy: &Proxy, root: u32, authorization: &str) -> u32 {
     proxy.get(root, &[(":path", "/"), ("user-info", "root"), ("authorization", authorization)])
 }
 
+/// Two plugins that read the same key server.
+fn two_plugins() -> (Proxy, u32, u32) {
+    let proxy = Proxy::new(NOW_MILLIS, &shared());
+    let (one, _) = proxy.configure("one", &remote());
+    let (two, _) = proxy.configure("two", &remote());
+    (proxy, one, two)
+}
+
+/// As [`two_plugins`], when one has fetched a key, and another may be asked for.
+fn two_plugins_with_a_key() -> (Proxy, u32, u32) {
+    let (proxy, one, two) = two_plugins();
+    proxy.tick(one);
+    assert!(proxy.respond(Some((200, &key_set(&[&KEY])))));
+    proxy.pass(Duration::from_secs(2));
+    (proxy, one, two)
+}
+
 #[test]
 fn each_plugin_decides_by_its_own_configuration() {
     let proxy = Proxy::new(NOW_MILLIS, &shared());
@@ -52,9 +69,7 @@ fn a_request_keeps_the_configuration_that_it_began_with() {
 /// What one plugin has fetched another knows, and a request that waits is answered by whichever timer ticks.
 #[test]
 fn plugins_share_what_was_fetched_and_each_others_timers() {
-    let proxy = Proxy::new(NOW_MILLIS, &shared());
-    let (one, _) = proxy.configure("one", &remote());
-    let (two, _) = proxy.configure("two", &remote());
+    let (proxy, one, two) = two_plugins();
     proxy.tick(one);
     assert!(proxy.respond(Some((200, &key_set(&[&KEY])))));
     assert!(proxy.calls().is_empty(), "it is asked once");
@@ -75,12 +90,7 @@ fn plugins_share_what_was_fetched_and_each_others_timers() {
 /// After it has answered another plugin's request, a plugin winds up its own timer and not the other's.
 #[test]
 fn a_plugin_that_answers_for_another_keeps_its_own_timer() {
-    let proxy = Proxy::new(NOW_MILLIS, &shared());
-    let (one, _) = proxy.configure("one", &remote());
-    let (two, _) = proxy.configure("two", &remote());
-    proxy.tick(one);
-    proxy.respond(Some((200, &key_set(&[&KEY]))));
-    proxy.pass(Duration::from_secs(2));
+    let (proxy, one, two) = two_plugins_with_a_key();
     let waiting = get(&proxy, two, &bearer(&LATE));
     proxy.tick(one);
     let before = proxy.host.period(two);
@@ -93,9 +103,7 @@ fn a_plugin_that_answers_for_another_keeps_its_own_timer() {
 /// A call is lost with the plugin that made it; another makes it again.
 #[test]
 fn a_call_that_is_lost_with_its_plugin_is_made_again() {
-    let proxy = Proxy::new(NOW_MILLIS, &shared());
-    let (one, _) = proxy.configure("one", &remote());
-    let (two, _) = proxy.configure("two", &remote());
+    let (proxy, one, two) = two_plugins();
     proxy.tick(one);
     assert_eq!(proxy.calls().len(), 1);
     proxy.end(one);
@@ -115,9 +123,7 @@ fn a_call_that_is_lost_with_its_plugin_is_made_again() {
 fn a_call_that_a_plugin_makes_as_it_ends_is_made_again() {
     let mut made = 0;
     for at in 0..60 {
-        let proxy = Proxy::new(NOW_MILLIS, &shared());
-        let (one, _) = proxy.configure("one", &remote());
-        let (two, _) = proxy.configure("two", &remote());
+        let (proxy, one, two) = two_plugins();
         let (vm, host) = (proxy.vm(), proxy.host.clone());
         let ended = Rc::new(std::cell::Cell::new(false));
         let ends = Rc::clone(&ended);
@@ -184,12 +190,7 @@ enum Ends {
 /// Two requests wait, and their key comes; at the `at`th call to the host it ends a context. Returns how many calls
 /// there were.
 fn end_within(ends: Ends, at: usize) -> usize {
-    let proxy = Proxy::new(NOW_MILLIS, &shared());
-    let (one, _) = proxy.configure("one", &remote());
-    let (two, _) = proxy.configure("two", &remote());
-    proxy.tick(one);
-    proxy.respond(Some((200, &key_set(&[&KEY]))));
-    proxy.pass(Duration::from_secs(2));
+    let (proxy, one, two) = two_plugins_with_a_key();
     let first = get(&proxy, one, &bearer(&LATE));
     let second = get(&proxy, two, &bearer(&LATE));
     proxy.tick(one);
