@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 
 use crate::draw::Draw;
 use crate::subject::{
-    AuthorizationOutcome, Claims, Config, Identity, Request, Verdict, config_of_value, judge,
-    matching,
+    AuthorizationOutcome, Claims, Config, Identity, MetadataValue, Request, Verdict,
+    config_of_value, judge, matching,
 };
 use crate::written;
 
 mod cases;
+#[path = "../../core/src/authorize/tests/naive.rs"]
 mod naive;
 
 use naive::Naive;

@@ -11,8 +11,8 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use crate::claims::Identity;
-use crate::request::{MetadataValue, Request};
+// Of whichever crate stands around it: fuzzing reads policies by this file too.
+use super::{Identity, MetadataValue, Request};
 
 type Texts = Vec<Vec<u8>>;
 
@@ -253,10 +253,8 @@ impl<'r> Naive<'r> {
                 .iter()
                 .filter_map(|name| claims.get(name))
                 .flat_map(|value| match value {
-                    crate::codec::json::Value::String(words) => {
-                        words.split_ascii_whitespace().map(bytes).collect()
-                    }
-                    crate::codec::json::Value::Array(items) => {
+                    Value::String(words) => words.split_ascii_whitespace().map(bytes).collect(),
+                    Value::Array(items) => {
                         items.iter().filter_map(|i| i.as_str()).map(bytes).collect::<Vec<_>>()
                     }
                     _ => Vec::new(),
@@ -273,7 +271,6 @@ impl<'r> Naive<'r> {
     }
 
     fn claim(self, identity: &Identity, names: &[&str]) -> Texts {
-        use crate::codec::json::Value;
         let mut values = vec![Value::Object(identity.claims.0.clone())];
         for name in names {
             let step = |value: &Value| match value {
