@@ -10,6 +10,7 @@ use usher_core::Compiled;
 use usher_core::config::InvalidConfig;
 use usher_core::config::last_good::Plugin;
 use usher_core::load::{self, Loaded};
+use usher_core::policy::Settings;
 
 use crate::host::Host;
 use crate::key_sets::Refresh;
@@ -85,7 +86,7 @@ fn applied<H: Host>(
 }
 
 fn remember<H: Host>(host: &H, plugin: &Plugin, policy: &Compiled, text: &[u8]) {
-    let Some(key) = plugin.key(policy.instance.as_deref()) else { return };
+    let Some(key) = plugin.key(policy.settings.instance.as_deref()) else { return };
     let same = host.shared_data(&key).is_some_and(|(known, _)| known == text);
     if !same {
         // Whichever of two workers comes last: both have the same text to write.
@@ -97,7 +98,7 @@ fn remember<H: Host>(host: &H, plugin: &Plugin, policy: &Compiled, text: &[u8]) 
 fn last_good<H: Host>(host: &H, plugin: &Plugin, text: &[u8]) -> Option<(Vec<u8>, Loaded)> {
     let (last, _) = host.shared_data(&plugin.key_for_wrong(text)?)?;
     let loaded = load::from_json(&last).ok()?;
-    let Compiled { on_invalid_config, instance, .. } = &loaded.policy;
+    let Settings { on_invalid_config, instance, .. } = &loaded.policy.settings;
     plugin.keeps(*on_invalid_config, instance.as_deref(), text).then_some((last, loaded))
 }
 

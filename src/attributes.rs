@@ -22,7 +22,7 @@ pub(crate) fn connection<H: Host>(host: &H, policy: &Compiled, connection: &mut 
         connection.remote_ip = address(host, &["source", "address"]);
     }
     if needs.source_ip {
-        connection.source_ip = match &policy.source_address {
+        connection.source_ip = match &policy.settings.source_address {
             Some(SourceAddress::Connection) => address(host, &["source", "address"]),
             Some(SourceAddress::FilterState(key)) => address(host, &["filter_state", key]),
             None => None,
@@ -47,8 +47,8 @@ pub(crate) fn for_log<H: Host>(host: &H, policy: Option<&Compiled>, connection: 
 }
 
 fn find_peer<H: Host>(host: &H, policy: Option<&Compiled>) -> Option<Peer> {
-    let required = policy.is_some_and(|policy| policy.require_validated_peer);
-    let identity = policy.map_or(&PeerIdentity::Auto, |policy| &policy.peer_identity);
+    let required = policy.is_some_and(|policy| policy.settings.require_validated_peer);
+    let identity = policy.map_or(&PeerIdentity::Auto, |policy| &policy.settings.peer_identity);
     peer::find(identity, required, &|path| host.property(path))
 }
 

@@ -137,7 +137,7 @@ impl Observer {
         // Inline ones are among the configuration's warnings already.
         self.crowds = policy.jwt.crowds(&JwksCache::default());
         self.count_untried(host, policy);
-        if policy.decision_log.hash == Some(HashKey::OfProcess) {
+        if policy.settings.decision_log.hash == Some(HashKey::OfProcess) {
             self.process_key = host.shared("usher.decisionLog.hashKey", || random(host));
         }
         if let Ok(worker_state) = worker_state.try_borrow() {
@@ -283,7 +283,7 @@ impl Observer {
             host.log(LogLevel::Debug, &format!("usher: {id}: {step}"));
         }
         let standard = Default::default();
-        let log = policy.map_or(&standard, |policy| &policy.decision_log);
+        let log = policy.map_or(&standard, |policy| &policy.settings.decision_log);
         match log::choose(log, decision, now, &mut self.throttle) {
             Choice::Skip => {}
             Choice::Suppress => {

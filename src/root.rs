@@ -57,7 +57,8 @@ impl Root {
         if let ActiveConfig::InForce { policy, refreshes } = &configured.active {
             // A request under way keeps its policy; which engine serves it is no matter to it.
             if let Ok(mut worker_state) = self.worker_state.try_borrow_mut() {
-                worker_state.engine = worker.engine.chosen(&worker.host, policy.signature_engine);
+                worker_state.engine =
+                    worker.engine.chosen(&worker.host, policy.settings.signature_engine);
             }
             if !refreshes.is_empty() {
                 // Not from here: the host configures a plugin once only to see whether it will bear it.

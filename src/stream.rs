@@ -176,7 +176,7 @@ impl Stream {
 
     /// Whether filter state is to hold what was decided; while no configuration is in force it does.
     fn tells_facts(&self) -> bool {
-        self.policy().is_none_or(|policy| policy.filter_state == FilterState::Set)
+        self.policy().is_none_or(|policy| policy.settings.filter_state == FilterState::Set)
     }
 
     /// Does what was decided; a request that waited has yet to be told to go on.

@@ -106,7 +106,7 @@ impl Answer {
 fn seen_path(policy: &Compiled, request: &Request, decision: &Decision) -> Option<String> {
     let edited = decision.mutations.applied(request);
     let path = edited.path()?;
-    let normal = path::normalize(path, policy.path_normalization);
+    let normal = path::normalize(path, policy.settings.path_normalization);
     Some(normal.map_or_else(|_| text(path), |normal| text(&normal)))
 }
 

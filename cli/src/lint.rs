@@ -32,7 +32,7 @@ pub(crate) fn plugin_config(
 ) {
     place::check(config, loaded, problems);
     let mut view = View::of(&config.value, &config.at);
-    view.missing_token = Some(loaded.missing_token);
+    view.missing_token = Some(loaded.settings.missing_token);
     jwt::check(&view, problems);
     keys::check(&view, now, problems);
     settings::check(&view, problems);

@@ -3,11 +3,7 @@
 use crate::authenticate::JwtRules;
 use crate::authorize::{Needs, Policies};
 use crate::cache;
-use crate::policy::{
-    Config, CorsPreflight, DecisionLog, Engine, Exemption, FilterState, Limits, MissingToken, Mode,
-    Normalization, OnInvalidConfig, OnSpoof, PeerIdentity, Responses, SourceAddress,
-    TokenCacheBounds, TokenLocation, identity_headers,
-};
+use crate::policy::{Config, Settings, TokenLocation, identity_headers};
 use crate::request::bounds;
 use crate::scrub::ProtectedHeaders;
 
@@ -20,44 +16,12 @@ pub struct Compiled {
     pub authorization: Policies,
     /// The names that are Usher's to set: whatever a rule emits, and `identityHeaders.strip`.
     pub protected_headers: ProtectedHeaders,
-    /// `identityHeaders.onSpoof`.
-    pub on_spoof: OnSpoof,
-    /// `exempt`, in file order.
-    pub exempt: Vec<Exemption>,
-    /// `missingToken`, or what it is where it is not given.
-    pub missing_token: MissingToken,
-    /// `corsPreflight`.
-    pub cors_preflight: CorsPreflight,
-    /// `pathNormalization`.
-    pub path_normalization: Normalization,
-    /// `sourceAddress`.
-    pub source_address: Option<SourceAddress>,
-    /// `peerIdentity`.
-    pub peer_identity: PeerIdentity,
-    /// `requireValidatedPeer`.
-    pub require_validated_peer: bool,
-    /// `responses`.
-    pub responses: Responses,
-    /// `decisionLog`.
-    pub decision_log: DecisionLog,
-    /// `limits`.
-    pub limits: Limits,
     /// The attributes with a bound that are read at all.
     pub reads: bounds::Reads,
-    /// `mode`.
-    pub mode: Mode,
-    /// `filterState`.
-    pub filter_state: FilterState,
-    /// `signatureEngine`.
-    pub signature_engine: Engine,
-    /// `tokenCache`.
-    pub token_cache: TokenCacheBounds,
     /// What cached tokens were verified under.
     pub generation: cache::Generation,
-    /// `onInvalidConfig`.
-    pub on_invalid_config: OnInvalidConfig,
-    /// `instance`.
-    pub instance: Option<String>,
+    /// All other fields.
+    pub settings: Settings,
     needs: Needs,
 }
 
@@ -68,34 +32,18 @@ impl Compiled {
             ProtectedHeaders::new(identity_headers(&config.jwt_rules, &config.strip));
         let needs = Needs::of(&config.authorization_policies);
         let mut reads = reads(&config.token_locations, &needs, &protected_headers);
-        reads.path |= !config.exempt.is_empty();
+        reads.path |= !config.settings.exempt.is_empty();
         Self {
             jwt: JwtRules::new(
                 config.jwt_rules,
                 config.token_locations,
-                config.limits.signature_checks,
+                config.settings.limits.signature_checks,
             ),
             authorization: Policies::new(config.authorization_policies, config.match_scalar_claims),
             protected_headers,
-            on_spoof: config.on_spoof,
-            exempt: config.exempt,
-            missing_token: config.missing_token,
-            cors_preflight: config.cors_preflight,
-            path_normalization: config.path_normalization,
-            source_address: config.source_address,
-            peer_identity: config.peer_identity,
-            require_validated_peer: config.require_validated_peer,
-            responses: config.responses,
-            decision_log: config.decision_log,
-            limits: config.limits,
             reads,
-            mode: config.mode,
-            filter_state: config.filter_state,
-            signature_engine: config.signature_engine,
-            token_cache: config.token_cache,
             generation: cache::Generation::new(),
-            on_invalid_config: config.on_invalid_config,
-            instance: config.instance,
+            settings: config.settings,
             needs,
         }
     }

@@ -128,7 +128,7 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Config> {
 fn check(config: &Config, problems: &Problems) {
     check_locations(config, problems);
     // Fetched keys are told of once they are there.
-    let (rules, checks) = (&config.jwt_rules, config.limits.signature_checks);
+    let (rules, checks) = (&config.jwt_rules, config.settings.limits.signature_checks);
     for crowd in crowds(rules, &Issuers::of(rules), checks, &Keys::inline) {
         problems.warning(format!("jwtRules[{}].jwks", crowd.rule), crowd.problem(checks));
     }

@@ -121,7 +121,7 @@ impl Evaluation<'_> {
         }
         let names = spoofed.join("`, `");
         self.step(|| format!("scrub: removed `{names}`, which only Usher may set"));
-        match self.policy.on_spoof {
+        match self.policy.settings.on_spoof {
             OnSpoof::Reject => self.refuse(Denial::IdentitySpoofed),
             OnSpoof::Strip => Ok(()),
         }
@@ -130,7 +130,7 @@ impl Evaluation<'_> {
     /// A refusal that says nothing against the token: a dry run notes the first one and goes on, so that
     /// the service gets the identity that it would get without it.
     fn refuse(&mut self, denial: Denial) -> Result<(), Denial> {
-        match self.policy.mode {
+        match self.policy.settings.mode {
             Mode::Enforce => Err(denial),
             Mode::DryRun => {
                 self.noted.get_or_insert(denial);
@@ -158,7 +158,7 @@ impl Evaluation<'_> {
         let Some(path) = request.path() else {
             return Ok(Cow::Borrowed(request));
         };
-        let Ok(normal) = path::normalize(path, self.policy.path_normalization) else {
+        let Ok(normal) = path::normalize(path, self.policy.settings.path_normalization) else {
             self.refuse(Denial::PathUnsafe)?;
             return Ok(Cow::Borrowed(request));
         };
@@ -174,13 +174,13 @@ impl Evaluation<'_> {
 
     /// By which way the request may pass.
     fn requirement(&mut self, request: &Request) -> Requirement {
-        let exemption = Exemption::first(&self.policy.exempt, request);
+        let exemption = Exemption::first(&self.policy.settings.exempt, request);
         if let Some(index) = exemption {
             self.step(|| format!("exempt: exempt[{index}] covers the request"));
         }
-        match exemption.and_then(|index| self.policy.exempt.get(index)) {
+        match exemption.and_then(|index| self.policy.settings.exempt.get(index)) {
             Some(entry) => Requirement::Exempt(entry.token),
-            None if self.policy.cors_preflight == CorsPreflight::Authorize
+            None if self.policy.settings.cors_preflight == CorsPreflight::Authorize
                 && request.is_cors_preflight() =>
             {
                 self.report.preflight = true;
@@ -236,7 +236,7 @@ impl Evaluation<'_> {
         worker_state.cache.enter(
             &policy.generation,
             worker_state.jwks_cache.epoch(),
-            policy.token_cache,
+            policy.settings.token_cache,
         );
         // A way that is told in words is walked in full; so is one without a clock, which ends early.
         let cached =
@@ -256,7 +256,7 @@ impl Evaluation<'_> {
             }
             self.report.cache = Some(Answer::Miss);
         }
-        let compact = compact::parse(token, &policy.limits.token)?;
+        let compact = compact::parse(token, &policy.settings.limits.token)?;
         self.report.header = Some(Rc::clone(&compact.header));
         let WorkerState { engine, jwks_cache, .. } = worker_state;
         let mut engine = Counting::new(&mut **engine);
@@ -277,7 +277,7 @@ impl Evaluation<'_> {
 
     /// Whether a caller who shows no token may go on.
     fn check_presence(&self, verified: Option<&Verified>) -> Result<(), Denial> {
-        match self.policy.missing_token {
+        match self.policy.settings.missing_token {
             MissingToken::Reject if verified.is_none() => Err(Denial::TokenMissing),
             MissingToken::Reject | MissingToken::Allow => Ok(()),
         }
@@ -294,8 +294,12 @@ impl Evaluation<'_> {
             let identity = verified.as_ref().map(Verified::identity);
             self.report.rules = authorize::trace_rules(&self.policy.authorization, &view, identity);
         }
-        let (judgement, outcome) =
-            authorize::authorize(&self.policy.authorization, &view, verified, self.policy.mode);
+        let (judgement, outcome) = authorize::authorize(
+            &self.policy.authorization,
+            &view,
+            verified,
+            self.policy.settings.mode,
+        );
         self.report.denied_by_policy = self.refusal(&judgement);
         self.step(|| format!("policies: {judgement}"));
         self.report.judgement = Some(judgement);
@@ -333,8 +337,8 @@ impl Evaluation<'_> {
             Verdict::Deny => Denial::DeniedByRule,
             Verdict::NoRuleMatched => Denial::NoRuleMatched,
         };
-        let challenge =
-            self.policy.responses.challenge_anonymous || judgement.deny_when_unauthenticated;
+        let challenge = self.policy.settings.responses.challenge_anonymous
+            || judgement.deny_when_unauthenticated;
         if challenge && self.report.identity.is_none() {
             return Some(Denial::TokenMissing);
         }
@@ -361,7 +365,7 @@ impl Evaluation<'_> {
     fn emission(&self, verified: &Verified) -> Result<Rc<Emitted>, Denial> {
         verified.emission(|| {
             let rule = self.policy.jwt.rule(verified).ok_or(Denial::HostFailed)?;
-            rule.emission.emitted(verified, self.policy.limits.emitted_bytes)
+            rule.emission.emitted(verified, self.policy.settings.limits.emitted_bytes)
         })
     }
 
@@ -375,7 +379,7 @@ impl Evaluation<'_> {
         // Enforcement would have ended at the first refusal.
         let denial = self.noted.take().or(denial);
         let mut reply = None;
-        match self.policy.mode {
+        match self.policy.settings.mode {
             // INVARIANT (dry run): what stands behind this filter decides as without it.
             Mode::DryRun => self.note_withheld(),
             Mode::Enforce if ended => {
@@ -384,7 +388,7 @@ impl Evaluation<'_> {
                 let forwarded = if verified { self.forwarded.as_slice() } else { &[] };
                 self.mutations = withhold::refusal(Some(self.policy), request, forwarded);
                 let context = self.report.context();
-                let responses = &self.policy.responses;
+                let responses = &self.policy.settings.responses;
                 reply = denial.as_ref().map(|d| Reply::new(d, request, &context, responses));
             }
             Mode::Enforce => self.mutations.add(std::mem::take(&mut self.withheld)),

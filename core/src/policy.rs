@@ -24,7 +24,7 @@ pub use keys::{JwksLocation, Keys, Remote, Selection, Source, Terms};
 pub use location::{Prefix, TokenLocation, default_places};
 pub use settings::{
     CorsPreflight, DecisionLog, Details, Emit, Engine, ExemptToken, FilterState, Format, HashKey,
-    Limits, MissingToken, Mode, Normalization, OnInvalidConfig, OnSpoof, Rate, Responses,
+    Limits, MissingToken, Mode, Normalization, OnInvalidConfig, OnSpoof, Rate, Responses, Settings,
     SourceAddress, TokenCacheBounds, TokenLimits,
 };
 pub use url::Location;

@@ -13,7 +13,7 @@ pub fn mutations(policy: &Compiled, trailers: Vec<(Vec<u8>, Vec<u8>)>) -> Header
     let trailers = Request { headers: trailers, ..Request::default() };
     let mut mutations =
         HeaderMutations::removing(&policy.protected_headers.spoofed(&trailers.headers));
-    match policy.mode {
+    match policy.settings.mode {
         // RFC 9110 section 6.5.1: no field for authentication belongs into trailers.
         Mode::Enforce => {
             let leaves = |place, _: &[u8]| !policy.jwt.forwards_from(place);

@@ -76,7 +76,7 @@ pub(crate) fn log_line(
     now: u64,
 ) -> String {
     use usher_core::observe::decision_log::{LineContext, line};
-    let mut log = config.decision_log.clone();
+    let mut log = config.settings.decision_log.clone();
     log.emit = Emit::All;
     let context = LineContext {
         now,

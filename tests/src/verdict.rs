@@ -76,7 +76,7 @@ impl Core {
     pub fn log_line(&self, request: &Request, verdict: &Verdict) -> String {
         let context =
             LineContext { now: NOW, generation: 1, process_key: b"process", ..Default::default() };
-        line(&self.policy.decision_log, request, &verdict.decision, &context)
+        line(&self.policy.settings.decision_log, request, &verdict.decision, &context)
     }
 
     /// Trailers as the filter leaves them.

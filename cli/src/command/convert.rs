@@ -244,7 +244,7 @@ fn to_istio(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
             trust_domains: arguments.trust_domain.clone(),
         };
         let config = &source.config.value;
-        manifests.extend(istio::manifests(config, policy.missing_token, &home, notes));
+        manifests.extend(istio::manifests(config, policy.settings.missing_token, &home, notes));
     }
     Ok(if problems.is_empty() { Ok(manifests) } else { Err(problems) })
 }

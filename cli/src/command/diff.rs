@@ -46,7 +46,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     let [before, after] = loaded.as_slice() else {
         anyhow::bail!("expected two configurations");
     };
-    let [was, is] = [before, after].map(|it| (&it.source.config.value, it.policy.missing_token));
+    let [was, is] =
+        [before, after].map(|it| (&it.source.config.value, it.policy.settings.missing_token));
     let changes = meaning::changes(was, is);
     for change in &changes {
         match arguments.format {

@@ -58,7 +58,7 @@ fn is_idiom(config: &Value, rule: &Value) -> bool {
     let policy = serde_json::json!([{ "name": "alone", "action": "DENY", "rules": [rule] }]);
     alone.insert("authorizationPolicies".to_owned(), policy);
     let loaded = load::from_value(&json::Value::Object(alone));
-    loaded.is_ok_and(|loaded| loaded.policy.missing_token == MissingToken::Allow)
+    loaded.is_ok_and(|loaded| loaded.policy.settings.missing_token == MissingToken::Allow)
 }
 
 /// Whether the rule is about callers whose token does not say something.
@@ -76,14 +76,14 @@ fn rules_out(condition: &Value) -> bool {
 /// Who gets in without a token, a line each.
 pub(crate) fn summary(config: &PluginConfig, policy: &Compiled) -> Vec<String> {
     let mut view = View::of(&config.value, &config.at);
-    view.missing_token = Some(policy.missing_token);
+    view.missing_token = Some(policy.settings.missing_token);
     let given = if filled(&config.value, "missingToken") { "" } else { ", by default" };
-    let word = match policy.missing_token {
+    let word = match policy.settings.missing_token {
         MissingToken::Allow => "allow",
         MissingToken::Reject => "reject",
     };
     let mut lines = vec![format!("missingToken: {word}{given}")];
-    if policy.mode == Mode::DryRun {
+    if policy.settings.mode == Mode::DryRun {
         lines.push("everyone, for now: `mode: dryRun` refuses nothing".to_owned());
     }
     let exempt = config.value.get("exempt").and_then(Value::as_array).into_iter().flatten();
@@ -95,10 +95,10 @@ pub(crate) fn summary(config: &PluginConfig, policy: &Compiled) -> Vec<String> {
         let (methods, paths) = (list("methods", "any method"), list("paths", "any path"));
         lines.push(format!("exempt[{index}]: {methods} {paths}"));
     }
-    if policy.cors_preflight == CorsPreflight::Authorize {
+    if policy.settings.cors_preflight == CorsPreflight::Authorize {
         lines.push("CORS preflights, unless a policy refuses them".to_owned());
     }
-    if policy.missing_token == MissingToken::Reject {
+    if policy.settings.missing_token == MissingToken::Reject {
         lines.push("nobody else: 401 `token_missing`".to_owned());
         return lines;
     }

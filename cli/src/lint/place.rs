@@ -18,8 +18,8 @@ pub(super) fn check(config: &PluginConfig, policy: &Compiled, problems: &Problem
         }
     }
     let untrusted = config.filter.as_ref().and_then(|filter| filter.accepts_untrusted.as_ref());
-    let by_certificate = match policy.peer_identity {
-        PeerIdentity::Auto | PeerIdentity::Connection => !policy.require_validated_peer,
+    let by_certificate = match policy.settings.peer_identity {
+        PeerIdentity::Auto | PeerIdentity::Connection => !policy.settings.require_validated_peer,
         PeerIdentity::FilterState(_) => false,
     };
     if let Some(at) = untrusted.filter(|_| policy.needs().peer && by_certificate) {
@@ -71,9 +71,11 @@ pub(crate) fn names(configs: &[(&PluginConfig, &Compiled)], problems: &Problems)
         let both = |other: &PluginConfig| {
             format!("name `{name}` and root_id `{root_id}` are those of `{}` too", other.at)
         };
-        let has_it = |(_, other): &&(&PluginConfig, &Compiled)| other.instance == policy.instance;
-        let has_none = |(_, other): &&(&PluginConfig, &Compiled)| other.instance.is_none();
-        if policy.instance.is_some()
+        let has_it = |(_, other): &&(&PluginConfig, &Compiled)| {
+            other.settings.instance == policy.settings.instance
+        };
+        let has_none = |(_, other): &&(&PluginConfig, &Compiled)| other.settings.instance.is_none();
+        if policy.settings.instance.is_some()
             && let Some((other, _)) = earlier().find(has_it)
         {
             let problem = format!(
@@ -83,7 +85,7 @@ pub(crate) fn names(configs: &[(&PluginConfig, &Compiled)], problems: &Problems)
             );
             problems.error(below(&config.at, "instance"), problem);
         } else if let Some((other, _)) =
-            earlier().find(|other| policy.instance.is_none() || has_none(other))
+            earlier().find(|other| policy.settings.instance.is_none() || has_none(other))
         {
             let problem = format!(
                 "{}: give each an `instance` of its own, or none keeps its last good configuration \

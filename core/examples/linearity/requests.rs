@@ -129,7 +129,7 @@ pub(crate) fn decided(policy: Rc<Compiled>, request: Request) -> Input {
             connection: None,
             suppressed: 0,
         };
-        std::hint::black_box(line(&policy.decision_log, &request, &decision, &context));
+        std::hint::black_box(line(&policy.settings.decision_log, &request, &decision, &context));
         decision.report.signature_checks.len()
     };
     Input { bytes, work: Box::new(work) }

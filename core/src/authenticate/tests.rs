@@ -64,7 +64,7 @@ fn judged(
 ) -> (Result<String, Denial>, usize, bool) {
     let mut portable = Portable;
     let mut engine = Counting::new(&mut portable);
-    let token = compact::parse(token.as_bytes(), &policy.limits.token).unwrap();
+    let token = compact::parse(token.as_bytes(), &policy.settings.limits.token).unwrap();
     let verdict = authenticate(&policy.jwt, token, &[0, 1], NOW, jwks_cache, &mut engine);
     let missing_keys = verdict.as_ref().is_err_and(|refused| !refused.missing_keys.is_empty());
     let verdict = verdict.map(|verified| verified.identity().provider.clone());

@@ -275,7 +275,10 @@ fn entries_and_bytes_are_bounded() {
             let decision = decide(&policy, &token, NOW, &mut worker_state);
             assert_eq!(decision.reason(), "allowed", "{bounds}");
             let cache = &worker_state.cache;
-            assert!(cache.len() <= most && cache.bytes() <= policy.token_cache.bytes, "{bounds}");
+            assert!(
+                cache.len() <= most && cache.bytes() <= policy.settings.token_cache.bytes,
+                "{bounds}"
+            );
             assert_eq!(decision.report.cache.is_some(), cache.is_on(), "{bounds}");
         }
         assert_eq!(

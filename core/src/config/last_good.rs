@@ -90,7 +90,7 @@ mod tests {
 
     use super::super::from_json;
     use super::*;
-    use crate::policy::Config;
+    use crate::policy::{Config, Settings};
 
     fn plugin(name: &str, root_id: &str, in_istio: bool) -> Plugin {
         Plugin { name: name.to_owned(), root_id: root_id.to_owned(), in_istio }
@@ -141,7 +141,7 @@ mod tests {
             ),
         ] {
             let plugin = plugin("usher", "usher", in_istio);
-            let Config { on_invalid_config, instance, .. } = good(&last);
+            let Settings { on_invalid_config, instance, .. } = good(&last).settings;
             let keeps = plugin.keeps(on_invalid_config, instance.as_deref(), wrong.as_bytes());
             assert_eq!(keeps, expected, "{what}");
         }

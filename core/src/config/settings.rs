@@ -35,21 +35,22 @@ pub(super) fn rules(object: &Object<'_>, context: &mut Context<'_>) -> Vec<JwtRu
 /// The policies, what they may speak of, and what is held against the rules beside them.
 #[inline(never)]
 pub(super) fn policies(root: &Object<'_>, config: &mut Config, problems: &Problems) {
+    let settings = &mut config.settings;
     let mut beside = authorization::Context::default();
     fields::read(
         root,
         &mut [
             Field::with("sourceAddress", &mut |n| {
-                config.source_address = source_address(n, problems)
+                settings.source_address = source_address(n, problems)
             }),
             Field::texts("trustDomains", &mut beside.trust_domains),
             Field::flag("matchScalarClaims", &mut config.match_scalar_claims),
         ],
         problems,
     );
-    beside.source_address = config.source_address.is_some();
+    beside.source_address = settings.source_address.is_some();
     let policies = &mut config.authorization_policies;
-    let (strip, limits) = (&mut config.strip, &mut config.limits);
+    let (strip, limits) = (&mut config.strip, &mut settings.limits);
     fields::read(
         root,
         &mut [
@@ -60,7 +61,7 @@ pub(super) fn policies(root: &Object<'_>, config: &mut Config, problems: &Proble
                 "identityHeaders",
                 &mut [
                     Field::each("strip", &mut |n| strip.extend(emitted_name(n, problems))),
-                    Field::word("onSpoof", &mut config.on_spoof),
+                    Field::word("onSpoof", &mut settings.on_spoof),
                 ],
             ),
             Field::object(
@@ -82,18 +83,21 @@ pub(super) fn policies(root: &Object<'_>, config: &mut Config, problems: &Proble
 pub(super) fn others(root: &Object<'_>, config: &mut Config, problems: &Problems) {
     let mut missing_token = None;
     let mut filter_state = true;
-    let (responses, log) = (&mut config.responses, &mut config.decision_log);
+    let settings = &mut config.settings;
+    let (responses, log) = (&mut settings.responses, &mut settings.decision_log);
     let (mut logged, mut hash, mut hash_key) = (None, false, None);
-    let cache = &mut config.token_cache;
+    let cache = &mut settings.token_cache;
     fields::read(
         root,
         &mut [
-            Field::each("exempt", &mut |n| config.exempt.extend(exempt::read(n, problems))),
+            Field::each("exempt", &mut |n| settings.exempt.extend(exempt::read(n, problems))),
             Field::word("missingToken", &mut missing_token),
-            Field::word("corsPreflight", &mut config.cors_preflight),
-            Field::word("pathNormalization", &mut config.path_normalization),
-            Field::with("peerIdentity", &mut |n| config.peer_identity = peer_identity(n, problems)),
-            Field::flag("requireValidatedPeer", &mut config.require_validated_peer),
+            Field::word("corsPreflight", &mut settings.cors_preflight),
+            Field::word("pathNormalization", &mut settings.path_normalization),
+            Field::with("peerIdentity", &mut |n| {
+                settings.peer_identity = peer_identity(n, problems)
+            }),
+            Field::flag("requireValidatedPeer", &mut settings.require_validated_peer),
             Field::object(
                 "responses",
                 &mut [
@@ -117,9 +121,9 @@ pub(super) fn others(root: &Object<'_>, config: &mut Config, problems: &Problems
                     Field::with("hashKey", &mut |n| hash_key = self::hash_key(n, problems)),
                 ],
             ),
-            Field::word("mode", &mut config.mode),
+            Field::word("mode", &mut settings.mode),
             Field::flag("filterState", &mut filter_state),
-            Field::word("signatureEngine", &mut config.signature_engine),
+            Field::word("signatureEngine", &mut settings.signature_engine),
             Field::object(
                 "tokenCache",
                 &mut [
@@ -127,16 +131,16 @@ pub(super) fn others(root: &Object<'_>, config: &mut Config, problems: &Problems
                     Field::size("bytes", 0, MOST_CACHED.1, &mut cache.bytes),
                 ],
             ),
-            Field::word("onInvalidConfig", &mut config.on_invalid_config),
-            Field::text("instance", &mut config.instance),
+            Field::word("onInvalidConfig", &mut settings.on_invalid_config),
+            Field::text("instance", &mut settings.instance),
         ],
         problems,
     );
-    config.missing_token = missing_token.unwrap_or_else(|| {
+    settings.missing_token = missing_token.unwrap_or_else(|| {
         default_missing_token(&config.jwt_rules, &config.authorization_policies)
     });
-    config.filter_state = if filter_state { FilterState::Set } else { FilterState::Unset };
-    let log = &mut config.decision_log;
+    settings.filter_state = if filter_state { FilterState::Set } else { FilterState::Unset };
+    let log = &mut settings.decision_log;
     if let Some(claims) = logged {
         log.claims = claims;
     }

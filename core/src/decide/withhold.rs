@@ -31,7 +31,7 @@ pub(super) fn refusal(
 /// The header mutations of a request that waits for keys: no token is verified yet, so none stays, since the client may
 /// go meanwhile, or the host end the stream, and the access log is written then.
 pub fn while_pending(policy: &Compiled, request: &Request) -> HeaderMutations {
-    removal(policy, request, &|_| policy.mode == Mode::Enforce)
+    removal(policy, request, &|_| policy.settings.mode == Mode::Enforce)
 }
 
 /// The header mutations of a request that has waited, made of its decision's: what [`while_pending`] has taken out and the

@@ -47,7 +47,7 @@ pub fn line(
 ) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let hash = hash.get(..12).unwrap_or(hash);
-    let mode = match policy.mode {
+    let mode = match policy.settings.mode {
         Mode::DryRun => "dryRun",
         Mode::Enforce => "enforce",
     };

@@ -1,4 +1,45 @@
-//! The fields of a pluginConfig that are no rules.
+//! The fields of a pluginConfig beside its rules and policies.
+
+use super::{Exemption, PeerIdentity};
+
+/// How requests are treated beside rules and policies; of a field that is not given, its default.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `identityHeaders.onSpoof`.
+    pub on_spoof: OnSpoof,
+    /// `exempt`.
+    pub exempt: Vec<Exemption>,
+    /// `missingToken`.
+    pub missing_token: MissingToken,
+    /// `corsPreflight`.
+    pub cors_preflight: CorsPreflight,
+    /// `pathNormalization`.
+    pub path_normalization: Normalization,
+    /// `sourceAddress`.
+    pub source_address: Option<SourceAddress>,
+    /// `peerIdentity`.
+    pub peer_identity: PeerIdentity,
+    /// `requireValidatedPeer`.
+    pub require_validated_peer: bool,
+    /// `responses`.
+    pub responses: Responses,
+    /// `decisionLog`.
+    pub decision_log: DecisionLog,
+    /// `limits`.
+    pub limits: Limits,
+    /// `mode`.
+    pub mode: Mode,
+    /// `filterState`.
+    pub filter_state: FilterState,
+    /// `signatureEngine`.
+    pub signature_engine: Engine,
+    /// `tokenCache`.
+    pub token_cache: TokenCacheBounds,
+    /// `onInvalidConfig`.
+    pub on_invalid_config: OnInvalidConfig,
+    /// `instance`.
+    pub instance: Option<String>,
+}
 
 /// `filterState`: whether access logs can show what was decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

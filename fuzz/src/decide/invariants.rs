@@ -176,7 +176,7 @@ impl<'c> Checked<'c> {
         if self.decision.reply.is_some() || self.decision.denial.is_some() {
             return;
         }
-        let mode = self.config.path_normalization;
+        let mode = self.config.settings.path_normalization;
         if let Some(path) = self.after.path().filter(|_| mode != Normalization::None) {
             let normal = normalize(path, mode).ok().map(|normal| normal.into_owned());
             assert_eq!(normal.as_deref(), Some(path), "not normal: {}", self.shown());

@@ -78,7 +78,7 @@ fn request(case: &Value) -> Request {
 /// Stricter on purpose: what Envoy forwards would be another path to whoever normalises it again.
 fn has_two_readings(policy: &Compiled, case: &Value) -> bool {
     let seen = case["path_seen"].as_str().unwrap().as_bytes();
-    normalize(seen, policy.path_normalization).as_deref() != Ok(seen)
+    normalize(seen, policy.settings.path_normalization).as_deref() != Ok(seen)
 }
 
 /// Of classes in docs/differences.md: what refuses is matched in every spelling.

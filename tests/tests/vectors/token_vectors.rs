@@ -43,10 +43,11 @@ fn verdict(case: &Value) -> String {
     let token = case["token"].as_str().unwrap();
     let now = case["now"].as_u64().unwrap();
     let (ring, mut engine) = (JwksCache::default(), Portable);
-    let verified = compact::parse(token.as_bytes(), &policy.limits.token).and_then(|token| {
-        let verified = authenticate(&policy.jwt, token, &[0, 1], now, &ring, &mut engine);
-        verified.map_err(|refused| refused.denial)
-    });
+    let verified =
+        compact::parse(token.as_bytes(), &policy.settings.limits.token).and_then(|token| {
+            let verified = authenticate(&policy.jwt, token, &[0, 1], now, &ring, &mut engine);
+            verified.map_err(|refused| refused.denial)
+        });
     match verified {
         Ok(_) => "ok".to_owned(),
         Err(denial) => denial.code().to_owned(),

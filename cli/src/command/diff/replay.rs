@@ -190,7 +190,7 @@ fn recorded(line: &str) -> anyhow::Result<Option<Recorded>> {
 
 /// What a configuration says of a recorded request: the outcome, and why.
 fn judge(policy: &Compiled, recorded: &Recorded) -> (String, String) {
-    if Exemption::first(&policy.exempt, &recorded.request).is_some() {
+    if Exemption::first(&policy.settings.exempt, &recorded.request).is_some() {
         return ("allow".to_owned(), "an `exempt` entry covers it".to_owned());
     }
     let identity = recorded.provider.as_ref().map(|provider| {
@@ -211,8 +211,8 @@ fn judge(policy: &Compiled, recorded: &Recorded) -> (String, String) {
             );
         }
         // No token is asked of a preflight, and none in it is looked at.
-        _ if recorded.preflight && policy.cors_preflight == CorsPreflight::Authorize => {}
-        None if policy.missing_token == MissingToken::Reject => {
+        _ if recorded.preflight && policy.settings.cors_preflight == CorsPreflight::Authorize => {}
+        None if policy.settings.missing_token == MissingToken::Reject => {
             return ("deny token_missing".to_owned(), "`missingToken: reject`".to_owned());
         }
         _ => {}

@@ -129,7 +129,7 @@ fn list(texts: &[String]) -> String {
 fn of_token(denial: &Denial, request: &Request, now: u64, loaded: &Loaded) -> Option<String> {
     let policy = &loaded.policy;
     let found = policy.jwt.locations.find(request);
-    let compact = compact::parse(&found.first()?.token, &policy.limits.token).ok()?;
+    let compact = compact::parse(&found.first()?.token, &policy.settings.limits.token).ok()?;
     let issuer = compact.iss().unwrap_or_default();
     if *denial == Denial::IssuerUnknown {
         let known = policy.jwt.rules.iter().filter_map(|rule| rule.issuer.as_deref());

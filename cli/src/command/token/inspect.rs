@@ -94,7 +94,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
 
 /// What the rules say of a token, wherever in a request they look for one; the rule that accepts it.
 fn judge(policy: &Compiled, token: &str, now: u64) -> Result<String, Denial> {
-    let compact = compact::parse(token.as_bytes(), &policy.limits.token)?;
+    let compact = compact::parse(token.as_bytes(), &policy.settings.limits.token)?;
     let places: Vec<usize> = (0..policy.jwt.places.len()).collect();
     let mut worker_state = WorkerState::portable();
     let WorkerState { engine, jwks_cache, .. } = &mut worker_state;

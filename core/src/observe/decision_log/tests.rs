@@ -56,7 +56,7 @@ fn written(policy: &Compiled, request: &Request) -> (Level, Map<String, Value>) 
     let decision = decide(policy, request, NOW, &mut WorkerState::portable());
     let context =
         LineContext { now: NOW, generation: 3, process_key: b"process", ..LineContext::default() };
-    let log = DecisionLog { emit: Emit::All, ..policy.decision_log.clone() };
+    let log = DecisionLog { emit: Emit::All, ..policy.settings.decision_log.clone() };
     let level = wanted(&log, &decision, &mut Sampler::default()).unwrap();
     let line = line(&log, request, &decision, &context);
     assert!(line.len() <= LINE_BYTES, "{} bytes", line.len());
@@ -173,7 +173,7 @@ fn a_line_that_follows_suppressed_ones_tells_how_many() {
     let mut throttle = Throttle::default();
     let mut choice = |request: &Request, now| {
         let decision = decide(&policy, request, now, &mut WorkerState::portable());
-        choose(&policy.decision_log, &decision, now, &mut throttle)
+        choose(&policy.settings.decision_log, &decision, now, &mut throttle)
     };
     let write = |level, suppressed| Choice::Write(level, suppressed);
     for (request, now, expected, why) in [
@@ -192,7 +192,7 @@ fn a_line_that_follows_suppressed_ones_tells_how_many() {
     let decision = decide(&policy, &bad, NOW, &mut WorkerState::portable());
     for (suppressed, told) in [(0, None), (7, Some("\"suppressed\":7"))] {
         let context = LineContext { suppressed, ..LineContext::default() };
-        let line = line(&policy.decision_log, &bad, &decision, &context);
+        let line = line(&policy.settings.decision_log, &bad, &decision, &context);
         assert_eq!(
             line.contains("suppressed"),
             told.is_some_and(|told| line.contains(told)),
@@ -324,7 +324,7 @@ proptest! {
             claims: crate::claims::Claims(members),
             ..Default::default()
         }));
-        let line = line(&policy.decision_log, &request, &decision, &LineContext::default());
+        let line = line(&policy.settings.decision_log, &request, &decision, &LineContext::default());
         let end = payload.len().saturating_sub(16);
         for secret in [payload.get(..16), payload.get(end..), signature.get(..16)] {
             let secret = secret.expect("long enough");
@@ -369,7 +369,7 @@ proptest! {
                 ..Default::default()
             }));
         }
-        let line = line(&policy.decision_log, &request, &decision, &LineContext::default());
+        let line = line(&policy.settings.decision_log, &request, &decision, &LineContext::default());
         prop_assert!(line.len() <= LINE_BYTES);
         prop_assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')));
         let value = crate::codec::json::parse(line.as_bytes(), 8);
