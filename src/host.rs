@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use usher_core::observe::metrics::family::Kind;
-use usher_core::remote::Millis;
 use usher_core::reply::Reply;
+use usher_core::time::UnixMillis;
 
 /// Header lines in the order of the host: name in lower case, value. A name may come again.
 pub type HeaderLines = Vec<(Vec<u8>, Vec<u8>)>;
@@ -58,8 +58,8 @@ pub const ABSENT: u32 = u32::MAX;
 /// What is about a request, or a plugin, is about the one whose callback runs, or of the
 /// [effective context](Self::set_effective_context).
 pub trait Host: Clone + 'static {
-    /// The time, in milliseconds since 1970; 0 where there is no clock.
-    fn unix_millis(&self) -> Millis;
+    /// The time; [`UnixMillis::NO_CLOCK`] where there is no clock.
+    fn unix_millis(&self) -> UnixMillis;
 
     /// A random number.
     fn random(&self) -> u64;
@@ -137,11 +137,6 @@ pub trait Host: Clone + 'static {
 
     /// Ends the request with a reply. One that the host does not answer stays held.
     fn send_local_reply(&self, reply: &Reply);
-
-    /// The time in seconds since 1970; 0 where there is no clock.
-    fn unix_time(&self) -> u64 {
-        self.unix_millis() / 1000
-    }
 
     /// What all workers share under `key`: the value that is there, else the one that `make` gives.
     fn shared(&self, key: &str, make: impl FnOnce() -> Vec<u8>) -> Vec<u8> {

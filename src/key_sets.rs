@@ -12,9 +12,10 @@ use std::time::Duration;
 use usher_core::Compiled;
 use usher_core::policy::Remote;
 use usher_core::remote::{
-    self, Answer, CachedJwks, Call, Event, FetchError, Heard, JwksCache, MOST_BYTES, Millis,
-    MissingKey, Moment, Record, Step, Worker,
+    self, Answer, CachedJwks, Call, Event, FetchError, Heard, JwksCache, MOST_BYTES, MissingKey,
+    Moment, Record, Step, Worker,
 };
+use usher_core::time::{Millis, UnixMillis};
 
 use crate::host::{ABSENT, HeaderMap, Host, SharedDataWrite};
 
@@ -221,9 +222,9 @@ pub(crate) struct Awaited {
 
 impl Awaited {
     /// Whether they may still come in time, as far as this worker knows.
-    pub(crate) fn are_coming(&self, arrived: Millis, now: Millis) -> bool {
+    pub(crate) fn are_coming(&self, arrived: UnixMillis, now: UnixMillis) -> bool {
         // A clock that fails (0), or goes far back, must not make a wait without end.
-        let known = now > 0 && now.saturating_add(self.timeout) >= arrived;
+        let known = now > UnixMillis::NO_CLOCK && now.saturating_add(self.timeout) >= arrived;
         let until = arrived.saturating_add(self.timeout);
         let worth = |s: &State| s.record.is_worth_waiting(self.kid.as_deref(), until, now);
         known && self.refresh.state.try_borrow().is_ok_and(|state| worth(&state))
@@ -327,11 +328,16 @@ impl State {
             Some(held) if !other => held.keys,
             _ => record.keys(&self.remote.source.selection),
         };
-        let seconds = |millis: Millis| millis / 1000;
-        let retry_at = seconds(record.due_at);
         let heard = if record.filled > 0 { Heard::Once } else { Heard::Never };
-        self.jwks_cache
-            .hold(id, CachedJwks { keys, fetched_at: seconds(record.fetched_at), retry_at, heard });
+        self.jwks_cache.hold(
+            id,
+            CachedJwks {
+                keys,
+                fetched_at: record.fetched_at.seconds(),
+                retry_at: record.due_at.seconds(),
+                heard,
+            },
+        );
         self.record = record;
         other
     }
@@ -366,7 +372,7 @@ impl State {
                 let failures = record.failures;
                 log::warn!("usher: keys: {place}: failed fetch {failures} in a row: {error}");
                 let max_stale = self.remote.terms.max_stale;
-                let age = host.unix_millis().saturating_sub(record.fetched_at);
+                let age = host.unix_millis().since(record.fetched_at);
                 let left = max_stale.saturating_sub(Duration::from_millis(age)).as_secs();
                 if record.filled > 0 && record.empty == 0 {
                     log::warn!(

@@ -18,6 +18,7 @@ use usher_core::policy::HashKey;
 use usher_core::policy::untried_keys::UntriedKeys;
 use usher_core::remote::JwksCache;
 use usher_core::request::Request;
+use usher_core::time::UnixSeconds;
 
 use crate::active_config::{ActiveConfig, ConfigStatus, Configured};
 use crate::attributes;
@@ -38,7 +39,7 @@ pub(crate) struct Observer {
     fetches: HashMap<String, Fetches>,
     turn: Option<u64>,
     crowds: Vec<UntriedKeys>,
-    level_asked: u64,
+    level_asked: UnixSeconds,
     traces: bool,
 }
 
@@ -169,7 +170,7 @@ impl Observer {
         for (source, providers) in sources(policy) {
             let fetches = worker.key_sets.fetches(&source);
             let before = self.fetches.insert(source.clone(), fetches).unwrap_or_default();
-            let fetched_at = jwks_cache.held(&source).map_or(0, |held| held.fetched_at);
+            let fetched_at = jwks_cache.held(&source).map_or(0, |held| held.fetched_at.0);
             for provider in providers {
                 for (result, now, before) in [
                     ("success", fetches.good, before.good),
@@ -224,7 +225,7 @@ impl Observer {
     }
 
     /// Whether the steps of decisions are worth their words. The host is asked once a second at most.
-    pub(crate) fn trace<H: Host>(&mut self, host: &H, now: u64) -> Trace {
+    pub(crate) fn trace<H: Host>(&mut self, host: &H, now: UnixSeconds) -> Trace {
         if now != self.level_asked {
             self.level_asked = now;
             self.traces = host.logs(LogLevel::Debug);
@@ -260,7 +261,7 @@ impl Observer {
         policy: Option<&Compiled>,
         request: &Request,
         decision: &Decision,
-        now: u64,
+        now: UnixSeconds,
     ) {
         let stats = &mut self.stats;
         metrics::of_decision(decision, |series| stats.add(host, series, 1));

@@ -6,7 +6,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use usher_core::remote::{Millis, MissingKey};
+use usher_core::remote::MissingKey;
+use usher_core::time::UnixMillis;
 
 use crate::key_sets::{Awaited, KeySets};
 use queue::{Batch, PendingRequests, Place};
@@ -26,7 +27,7 @@ pub(crate) struct Wait {
     /// The context of its stream.
     pub(crate) stream: u32,
     /// When it came.
-    arrived: Millis,
+    arrived: UnixMillis,
     /// The keys, as of the JWKS cache's epoch.
     awaited: RefCell<Vec<Awaited>>,
     epoch: Cell<u64>,
@@ -43,8 +44,8 @@ pub(crate) struct Ticket {
 pub(crate) fn are_coming(
     key_sets: &KeySets,
     missing_keys: &[MissingKey],
-    arrived: Millis,
-    now: Millis,
+    arrived: UnixMillis,
+    now: UnixMillis,
 ) -> bool {
     key_sets.awaited(missing_keys).iter().any(|awaited| awaited.are_coming(arrived, now))
 }
@@ -61,7 +62,7 @@ impl Pending {
         key_sets: &KeySets,
         stream: u32,
         missing_keys: &[MissingKey],
-        arrived: Millis,
+        arrived: UnixMillis,
     ) -> Option<Ticket> {
         let awaited = RefCell::new(key_sets.awaited(missing_keys));
         let epoch = Cell::new(key_sets.epoch());
@@ -71,14 +72,14 @@ impl Pending {
     }
 
     /// The next of those whose keys have come, or will not; `None` where the queue is at work.
-    pub(crate) fn batch(&self, epoch: u64, now: Millis) -> Option<Batch<Rc<Wait>>> {
+    pub(crate) fn batch(&self, epoch: u64, now: UnixMillis) -> Option<Batch<Rc<Wait>>> {
         self.queue.try_borrow_mut().ok().map(|mut q| q.batch(|wait| wait.is_due(epoch, now)))
     }
 }
 
 impl Wait {
     /// Whether there is something to decide: most of the time nothing has changed, and many may wait.
-    fn is_due(&self, epoch: u64, now: Millis) -> bool {
+    fn is_due(&self, epoch: u64, now: UnixMillis) -> bool {
         self.epoch.get() != epoch
             || self.awaited.try_borrow().is_ok_and(|awaited| {
                 !awaited.iter().any(|awaited| awaited.are_coming(self.arrived, now))
@@ -92,7 +93,7 @@ impl Ticket {
         &self,
         key_sets: &KeySets,
         missing_keys: &[MissingKey],
-        now: Millis,
+        now: UnixMillis,
     ) -> bool {
         self.wait.epoch.set(key_sets.epoch());
         let Ok(mut awaited) = self.wait.awaited.try_borrow_mut() else { return false };

@@ -11,8 +11,8 @@ use std::ptr::{null, null_mut};
 use std::time::Duration;
 
 use usher_core::observe::metrics::family::Kind;
-use usher_core::remote::Millis;
 use usher_core::reply::Reply;
+use usher_core::time::UnixMillis;
 
 use crate::header_map;
 use crate::host::{HeaderLines, HeaderMap, Host, LogLevel, SharedDataWrite};
@@ -43,12 +43,12 @@ const SPARE_LINES: usize = 64;
 const SPARE_BYTES: usize = 32_768;
 
 impl Host for ProxyWasm {
-    fn unix_millis(&self) -> Millis {
+    fn unix_millis(&self) -> UnixMillis {
         let mut nanoseconds = 0;
         // SAFETY: the host writes one u64.
         match Status::of(unsafe { proxy_get_current_time_nanoseconds(&mut nanoseconds) }) {
-            Status::Ok => nanoseconds / 1_000_000,
-            Status::CasMismatch | Status::Failed => 0,
+            Status::Ok => UnixMillis(nanoseconds / 1_000_000),
+            Status::CasMismatch | Status::Failed => UnixMillis::NO_CLOCK,
         }
     }
 

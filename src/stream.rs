@@ -11,6 +11,7 @@ use usher_core::headers::HeaderMutations;
 use usher_core::policy::FilterState;
 use usher_core::reply::Reply;
 use usher_core::request::Request;
+use usher_core::time::UnixSeconds;
 use usher_core::trailers;
 
 use crate::active_config::ActiveConfig;
@@ -65,7 +66,7 @@ impl Stream {
         if let Some(policy) = self.policy() {
             attributes::connection(host, policy, &mut request.connection);
         }
-        let now = host.unix_time();
+        let now = host.unix_millis().seconds();
         let mut decision =
             if readable { self.decide(host, &request, now) } else { self.host_failed(&request) };
         if worker.key_sets.look(host, &decision.missing_keys) {
@@ -103,7 +104,7 @@ impl Stream {
             Ok(Stage::Pending(held)) => Rc::clone(held),
             Ok(Stage::Undecided | Stage::Permitted | Stage::Answered) | Err(_) => return,
         };
-        let now = host.unix_time();
+        let now = host.unix_millis().seconds();
         let mut decision = self.decide(host, &held.request, now);
         if held.ticket.renew(&worker.key_sets, &decision.missing_keys, host.unix_millis()) {
             return;
@@ -127,7 +128,13 @@ impl Stream {
             let request = Request::default();
             let failed = self.host_failed(&request);
             if let Ok(mut observer) = self.observer.try_borrow_mut() {
-                observer.decided(host, self.policy(), &request, &failed, host.unix_time());
+                observer.decided(
+                    host,
+                    self.policy(),
+                    &request,
+                    &failed,
+                    host.unix_millis().seconds(),
+                );
             }
             self.release(host, failed.reply.as_ref());
         }
@@ -146,7 +153,7 @@ impl Stream {
         }
     }
 
-    fn decide<H: Host>(&self, host: &H, request: &Request, now: u64) -> Decision {
+    fn decide<H: Host>(&self, host: &H, request: &Request, now: UnixSeconds) -> Decision {
         let Some(policy) = self.policy() else {
             return Decision::config_invalid(request);
         };
@@ -185,7 +192,7 @@ impl Stream {
         host: &H,
         request: &Request,
         decision: &'d Decision,
-        now: u64,
+        now: UnixSeconds,
     ) -> Option<Release<'d>> {
         let applied = apply(host, HeaderMap::RequestHeaders, &decision.mutations);
         // What could not be applied might be a spoofed header that stayed.

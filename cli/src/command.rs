@@ -11,6 +11,7 @@ pub(crate) mod test;
 pub(crate) mod token;
 
 use clap::ValueEnum;
+use usher_core::time::UnixSeconds;
 
 /// How answers are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -22,9 +23,9 @@ pub(crate) enum Format {
     Json,
 }
 
-/// The clock, in seconds since 1970.
+/// The clock.
 #[expect(clippy::disallowed_methods, reason = "the CLI is one of the two places with a clock")]
-pub(crate) fn clock() -> u64 {
+pub(crate) fn clock() -> UnixSeconds {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map(|elapsed| elapsed.as_secs()).unwrap_or_default()
+    UnixSeconds(since.map(|elapsed| elapsed.as_secs()).unwrap_or_default())
 }

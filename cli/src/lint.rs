@@ -17,6 +17,7 @@ mod view;
 use usher_core::Compiled;
 use usher_core::codec::json::Value;
 use usher_core::codec::problems::Problems;
+use usher_core::time::UnixSeconds;
 
 use crate::config::below;
 use crate::manifest::{PluginConfig, Resource};
@@ -27,7 +28,7 @@ use view::{Policy, View};
 pub(crate) fn plugin_config(
     config: &PluginConfig,
     loaded: &Compiled,
-    now: u64,
+    now: UnixSeconds,
     problems: &Problems,
 ) {
     place::check(config, loaded, problems);
@@ -58,7 +59,12 @@ pub(crate) fn authorization_policy(resource: &Resource, at: &str, problems: &Pro
 }
 
 /// Notes what is doubtful in the spec of a RequestAuthentication.
-pub(crate) fn request_authentication(spec: &Value, at: &str, now: u64, problems: &Problems) {
+pub(crate) fn request_authentication(
+    spec: &Value,
+    at: &str,
+    now: UnixSeconds,
+    problems: &Problems,
+) {
     let rules = spec.get("jwtRules").and_then(Value::as_array);
     let place = |index| below(at, &format!("jwtRules[{index}]"));
     let rules = rules.into_iter().flatten().enumerate().map(|(i, rule)| (place(i), rule));

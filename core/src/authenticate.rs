@@ -24,6 +24,7 @@ use crate::policy::{
     TokenLocation, normalize_audience, normalize_type,
 };
 use crate::remote::{JwksCache, MissingKey, Unavailable};
+use crate::time::UnixSeconds;
 use crate::token::Locations;
 
 mod signatures;
@@ -31,7 +32,7 @@ mod verified;
 
 use signatures::{Outcome, Signatures};
 pub use verified::Verified;
-use verified::{NO_CLOCK, Reuse, Timing};
+use verified::{Reuse, Timing};
 
 /// All rules, found by issuer.
 #[derive(Clone, Debug, Default)]
@@ -146,7 +147,7 @@ pub fn authenticate(
     rules: &JwtRules,
     token: Compact<'_>,
     places: &[usize],
-    now: u64,
+    now: UnixSeconds,
     jwks_cache: &JwksCache,
     engine: &mut dyn SignatureEngine,
 ) -> Result<Verified, Refused> {
@@ -198,12 +199,14 @@ impl<'r> Attempt<'r> {
         rule: &'r JwtRule,
         token: &Compact<'_>,
         jwks_cache: &JwksCache,
-        now: u64,
+        now: UnixSeconds,
     ) -> Self {
         let keys = rule.keys.current(jwks_cache, now);
         let may_verify = check_type(rule, token.header.typ.as_deref()).and_then(|()| match &keys {
             // How old fetched keys are, and whether to fetch, cannot be told either.
-            _ if now == NO_CLOCK && rule.keys.remote().is_some() => Err(Denial::HostFailed),
+            _ if now == UnixSeconds::NO_CLOCK && rule.keys.remote().is_some() => {
+                Err(Denial::HostFailed)
+            }
             Ok(keys) => offered(rule, keys, token.algorithm),
             Err(unavailable) => {
                 may_offer(rule, token.algorithm)?;
@@ -223,7 +226,7 @@ impl<'r> Attempt<'r> {
         turn: Turn,
         signatures: &mut Signatures<'_>,
         claimed: &Claimed<'_>,
-        now: u64,
+        now: UnixSeconds,
         engine: &mut dyn SignatureEngine,
     ) {
         let (Some(algorithm), Ok(keys)) = (self.open, &self.keys) else { return };
@@ -299,7 +302,7 @@ fn missing_key(
 }
 
 /// Everything that one rule asks of a token whose issuer is the rule's, and which somebody signed.
-fn check_claims(rule: &JwtRule, claimed: &Claimed<'_>, now: u64) -> Result<(), Denial> {
+fn check_claims(rule: &JwtRule, claimed: &Claimed<'_>, now: UnixSeconds) -> Result<(), Denial> {
     let token = claimed.token;
     Timing::of(token).check(rule, now)?;
     check_audience(rule, claimed)?;

@@ -17,6 +17,7 @@ use crate::authenticate::{JwtRules, Verified};
 use crate::hash::FastMap;
 use crate::heap;
 use crate::policy::TokenCacheBounds;
+use crate::time::UnixSeconds;
 use crate::token::same;
 
 mod queue;
@@ -127,7 +128,7 @@ impl TokenCache {
         token: &[u8],
         places: &[usize],
         rules: &JwtRules,
-        now: u64,
+        now: UnixSeconds,
     ) -> Option<Verified> {
         let found = self.look_up(token, places, rules, now);
         let count = if found.is_some() { &mut self.counts.hits } else { &mut self.counts.misses };
@@ -140,7 +141,7 @@ impl TokenCache {
         token: &[u8],
         places: &[usize],
         rules: &JwtRules,
-        now: u64,
+        now: UnixSeconds,
     ) -> Option<Verified> {
         let at = *self.index.get(&self.hash(token, places))?;
         let entry = self.entries.get(at)?;

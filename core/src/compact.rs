@@ -17,6 +17,7 @@ use crate::codec::json::{self, Map, Value};
 use crate::crypto::Algorithm;
 use crate::denial::{Denial, Malformed};
 use crate::policy::TokenLimits;
+use crate::time::UnixSeconds;
 
 /// A token, read and not verified.
 #[derive(Clone, Debug)]
@@ -34,11 +35,11 @@ pub struct Compact<'t> {
     /// The signature's bytes.
     pub signature: Vec<u8>,
     /// Claim `exp`, whole seconds.
-    pub exp: Option<u64>,
+    pub exp: Option<UnixSeconds>,
     /// Claim `nbf`, whole seconds.
-    pub nbf: Option<u64>,
+    pub nbf: Option<UnixSeconds>,
     /// Claim `iat`, whole seconds.
-    pub iat: Option<u64>,
+    pub iat: Option<UnixSeconds>,
 }
 
 impl Compact<'_> {
@@ -184,18 +185,18 @@ fn seconds(
     name: &str,
     not_number: Malformed,
     out_of_range: Malformed,
-) -> Result<Option<u64>, Denial> {
+) -> Result<Option<UnixSeconds>, Denial> {
     let number = match claims.get(name) {
         None => return Ok(None),
         Some(Value::Number(number)) => number,
         Some(_) => return Err(malformed(not_number)),
     };
     if let Some(seconds) = number.as_u64() {
-        return Ok(Some(seconds));
+        return Ok(Some(UnixSeconds(seconds)));
     }
     let decimal = Decimal::parse(number.as_str()).ok_or(malformed(not_number))?;
     let seconds = decimal.times(1).ok_or(malformed(out_of_range))?;
-    Ok(Some(seconds.number))
+    Ok(Some(UnixSeconds(seconds.number)))
 }
 
 fn check_audiences(claims: &Map<String, Value>) -> Result<(), Denial> {
@@ -303,7 +304,7 @@ mod tests {
         ] {
             let token = token(HEADER, &format!("{{\"exp\":{text}}}"));
             let parsed = parse(token.as_bytes(), &TokenLimits::default()).unwrap();
-            assert_eq!(parsed.exp, Some(seconds), "{text}");
+            assert_eq!(parsed.exp, Some(UnixSeconds(seconds)), "{text}");
         }
     }
 

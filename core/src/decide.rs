@@ -19,6 +19,7 @@ use crate::remote::MissingKey;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::request::bounds::{self, Bound};
+use crate::time::UnixSeconds;
 use crate::token::{self, Found, Placement};
 use crate::{compact, path};
 
@@ -30,11 +31,11 @@ pub use report::{Decision, Report};
 pub use withhold::{after_pending, while_pending};
 pub use worker_state::{Trace, WorkerState};
 
-/// Decides one request at Unix time `now` (seconds).
+/// Decides one request.
 pub fn decide(
     policy: &Compiled,
     request: &Request,
-    now: u64,
+    now: UnixSeconds,
     worker_state: &mut WorkerState,
 ) -> Decision {
     let mut evaluation = Evaluation {
@@ -56,7 +57,7 @@ pub fn decide(
 /// A request under way: what is to be done to it and what is known of it so far.
 struct Evaluation<'a> {
     policy: &'a Compiled,
-    now: u64,
+    now: UnixSeconds,
     worker_state: &'a mut WorkerState,
     /// What is done in every mode: scrubbing, the path's form, the identity.
     mutations: HeaderMutations,
@@ -239,8 +240,9 @@ impl Evaluation<'_> {
             policy.settings.token_cache,
         );
         // A way that is told in words is walked in full; so is one without a clock, which ends early.
-        let cached =
-            worker_state.cache.is_on() && worker_state.trace == Trace::Off && self.now != 0;
+        let cached = worker_state.cache.is_on()
+            && worker_state.trace == Trace::Off
+            && self.now != UnixSeconds::NO_CLOCK;
         if cached {
             let found = worker_state.cache.find(token, places, &policy.jwt, self.now);
             // Keys that are too old to be asked have no say by way of the cache either.

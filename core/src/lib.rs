@@ -56,6 +56,7 @@ pub mod hash;
 mod heap;
 mod lookup;
 mod prefix_tree;
+pub mod time;
 
 pub use compiled::Compiled;
 pub use decide::{Decision, WorkerState, decide};

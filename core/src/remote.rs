@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use crate::policy::{JwksLocation, Location, Remote, Terms};
+use crate::time::{Millis, UnixMillis};
 
 mod answer;
 mod jwks_cache;
@@ -21,9 +22,6 @@ mod record;
 pub use answer::{Answer, Discovered, FetchError, Fetched, MOST_BYTES};
 pub use jwks_cache::{CachedJwks, Heard, JwksCache, MissingKey, Unavailable};
 pub use record::Record;
-
-/// Milliseconds since 1970.
-pub type Millis = u64;
 
 /// How long a set is fresh where its server does not say: half of what Envoy's jwt_authn takes
 /// (`cache_duration`, 10 minutes).
@@ -56,7 +54,7 @@ const LOOK: Millis = 1_000;
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The time.
-    pub now: Millis,
+    pub now: UnixMillis,
     /// A random number, for jitter.
     pub random: u64,
 }
@@ -108,9 +106,9 @@ pub struct Worker {
 /// A fetch under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Flight {
-    began: Millis,
+    began: UnixMillis,
     /// When no answer will come any more: its asker is gone.
-    until: Millis,
+    until: UnixMillis,
     stage: Stage,
 }
 
@@ -176,7 +174,7 @@ impl Worker {
     }
 
     /// Notes that a key is wanted; the next tick sees to it.
-    fn unknown(&self, record: &Record, kid: &str, now: Millis) -> Step {
+    fn unknown(&self, record: &Record, kid: &str, now: UnixMillis) -> Step {
         let mut record = record.clone();
         let noted = record.note_missing(kid, now);
         Step { record: noted.then_some(record), flight: self.flight, ..Step::default() }
@@ -232,7 +230,7 @@ impl Worker {
             // Asked again as one that fails, whatever `max-age` it gives: nobody gets in meanwhile.
             _ if was_due || before == 0 => back_off(record.fruitless(), at.random),
             // A refetch for an unknown key moves nothing.
-            _ => record.due_at.saturating_sub(at.now),
+            _ => record.due_at.since(at.now),
         };
         record.due_at = at.now.saturating_add(after);
         Step {
@@ -262,8 +260,8 @@ impl Worker {
 }
 
 /// When a worker should look again, from now.
-pub fn look_after(record: &Record, now: Millis) -> Duration {
-    let due = record.next_attempt(now).saturating_sub(now).clamp(1, LOOK);
+pub fn look_after(record: &Record, now: UnixMillis) -> Duration {
+    let due = record.next_attempt(now).since(now).clamp(1, LOOK);
     Duration::from_millis(if record.is_leased(now) { LOOK } else { due })
 }
 

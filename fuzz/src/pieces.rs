@@ -9,7 +9,7 @@ use crate::draw::Draw;
 use crate::mint::Signer;
 use crate::subject::{
     Location, Locations, MetadataValue, Node, PeerIdentity, Prefix, Problems, Record, Request,
-    TokenLocation, certificate, metadata, peer, redaction, spki,
+    TokenLocation, UnixMillis, certificate, metadata, peer, redaction, spki,
 };
 
 /// A piece: its name, what is drawn for it, and what must hold.
@@ -391,11 +391,11 @@ fn record(bytes: &[u8]) {
     let again = Record::from_bytes(&written).expect("what is written can be read");
     assert_eq!(again.to_bytes(), written, "{}", shown(bytes));
     for now in [0, 1, 1_700_000_000_000, u64::MAX] {
-        let next = record.next_attempt(now);
-        let looks = crate::subject::look_after(&record, now).as_millis();
+        let next = record.next_attempt(UnixMillis(now)).0;
+        let looks = crate::subject::look_after(&record, UnixMillis(now)).as_millis();
         assert!((1..=1000).contains(&looks), "{next} {}", shown(bytes));
-        record.is_usable(now, u64::MAX);
-        record.is_worth_waiting(Some("x"), u64::MAX, now);
+        record.is_usable(UnixMillis(now), u64::MAX);
+        record.is_worth_waiting(Some("x"), UnixMillis(u64::MAX), UnixMillis(now));
     }
 }
 

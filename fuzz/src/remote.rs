@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::draw::Draw;
 use crate::subject::{
     Answer, Event, FetchError, JwksLocation, Location, MOST_BYTES, Moment, Record, Remote,
-    Selection, Source, Step, Terms, Worker, look_after,
+    Selection, Source, Step, Terms, UnixMillis, Worker, look_after,
 };
-
 /// Times in milliseconds, as docs/remote-keys.md has them.
 const SECOND: u64 = 1_000;
 const CREDIT: usize = 5;
@@ -255,7 +254,7 @@ impl Process {
         let mut race = race;
         loop {
             let read = self.record.clone();
-            let at = Moment { now: self.now, random };
+            let at = Moment { now: UnixMillis(self.now), random };
             let step = self.workers[worker].step(&self.remote, &read, event, at);
             if std::mem::take(&mut race) {
                 for other in (0..self.workers.len()).filter(|other| *other != worker) {
@@ -311,7 +310,7 @@ impl Process {
             let step = SECOND.saturating_mul(2_u64.saturating_pow(doublings)).min(LAST_BACK_OFF);
             let least = self.failed_at + step / 2;
             assert!(self.now >= least, "before {least}: {}", self.shown());
-        } else if self.now < before.due_at {
+        } else if self.now < before.due_at.0 {
             self.refetches.push(self.now);
             for (at, since) in self.refetches.iter().enumerate() {
                 let back = usize::try_from((self.now - since) / CREDIT_EVERY).unwrap();
@@ -337,7 +336,7 @@ impl Process {
         let bytes = self.record.to_bytes();
         assert_eq!(Record::from_bytes(&bytes).as_ref(), Some(&self.record), "{}", self.shown());
         assert!(bytes.len() < 8192 + 2 * self.record.body.len(), "{}", self.shown());
-        let look = look_after(&self.record, self.now);
+        let look = look_after(&self.record, UnixMillis(self.now));
         let within = !look.is_zero() && look <= Duration::from_secs(1);
         assert!(within, "{look:?}: {}", self.shown());
     }
@@ -348,7 +347,7 @@ impl Process {
         for _ in 0..4_500 {
             self.now += SECOND;
             for worker in 0..self.workers.len() {
-                let at = Moment { now: self.now, random: self.now };
+                let at = Moment { now: UnixMillis(self.now), random: self.now };
                 let step = self.workers[worker].step(&self.remote, &self.record, &Event::Tick, at);
                 if step.call.is_some() {
                     return;

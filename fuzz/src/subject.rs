@@ -27,6 +27,7 @@ pub(crate) use usher_core::remote::{
 pub(crate) use usher_core::request::{
     Connection, MetadataValue, Metadatum, Peer, Request, certificate, metadata, peer,
 };
+pub(crate) use usher_core::time::{UnixMillis, UnixSeconds};
 pub(crate) use usher_core::token::Locations;
 
 /// A configuration, and what it is warned of.
@@ -46,7 +47,7 @@ pub(crate) fn decide(
     now: u64,
     worker_state: &mut WorkerState,
 ) -> Decision {
-    usher_core::decide(config, request, now, worker_state)
+    usher_core::decide(config, request, UnixSeconds(now), worker_state)
 }
 
 /// What the policies say of a request, as a decision asks them.
@@ -79,7 +80,7 @@ pub(crate) fn log_line(
     let mut log = config.settings.decision_log.clone();
     log.emit = Emit::All;
     let context = LineContext {
-        now,
+        now: UnixSeconds(now),
         generation: 1,
         process_key: b"0123456789abcdef",
         ..LineContext::default()

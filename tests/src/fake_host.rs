@@ -13,8 +13,9 @@ use usher::host::{HeaderLines, HeaderMap, Host, LogLevel, SharedDataWrite};
 use usher::stage::{HeadersStatus, TrailersStatus};
 use usher::vm::Vm;
 use usher_core::observe::metrics::family::Kind;
-use usher_core::remote::Millis;
+
 use usher_core::reply::Reply;
+use usher_core::time::{Millis, UnixMillis};
 
 /// What the workers of a process share.
 pub type SharedData = Rc<RefCell<HashMap<String, (Vec<u8>, u32)>>>;
@@ -479,8 +480,8 @@ impl FakeHost {
 }
 
 impl Host for FakeHost {
-    fn unix_millis(&self) -> Millis {
-        if self.fails("unix_millis") { 0 } else { self.0.now.get() }
+    fn unix_millis(&self) -> UnixMillis {
+        UnixMillis(if self.fails("unix_millis") { 0 } else { self.0.now.get() })
     }
 
     fn random(&self) -> u64 {

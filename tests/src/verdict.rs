@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 use usher_core::observe::decision_log::{LineContext, line};
+use usher_core::time::UnixSeconds;
 use usher_core::{Compiled, Decision, Request, WorkerState, decide, load};
 
 use crate::mint::{self, Key};
@@ -57,7 +58,8 @@ impl Core {
 
     /// Decides a request at another time.
     pub fn ask_at(&self, request: &Request, now: u64) -> Verdict {
-        let decision = decide(&self.policy, request, now, &mut WorkerState::portable());
+        let decision =
+            decide(&self.policy, request, UnixSeconds(now), &mut WorkerState::portable());
         let edited = decision.mutations.applied(request);
         Verdict { decision, edited }
     }
@@ -74,8 +76,12 @@ impl Core {
 
     /// The line that the decision log has for an answer.
     pub fn log_line(&self, request: &Request, verdict: &Verdict) -> String {
-        let context =
-            LineContext { now: NOW, generation: 1, process_key: b"process", ..Default::default() };
+        let context = LineContext {
+            now: UnixSeconds(NOW),
+            generation: 1,
+            process_key: b"process",
+            ..Default::default()
+        };
         line(&self.policy.settings.decision_log, request, &verdict.decision, &context)
     }
 

@@ -11,6 +11,7 @@ use std::io::{BufRead as _, Write};
 use anyhow::Context as _;
 use clap::Args;
 use usher_core::decide::{Trace, WorkerState, decide};
+use usher_core::time::UnixSeconds;
 
 use super::{Format, clock};
 use crate::answer::Answer;
@@ -50,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
             return Ok(Exit::Invalid);
         }
     };
-    let now = arguments.now.unwrap_or_else(clock);
+    let now = arguments.now.map_or_else(clock, UnixSeconds);
     let mut worker_state = WorkerState::portable();
     if let Some(name) = &arguments.requests {
         worker_state.trace = Trace::Steps;
@@ -84,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
 fn explain_all(
     name: &str,
     loaded: &Loaded,
-    now: u64,
+    now: UnixSeconds,
     worker_state: &mut WorkerState,
     format: Format,
     out: &mut dyn Write,

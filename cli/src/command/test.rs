@@ -16,6 +16,7 @@ use clap::Args;
 use serde_json::json;
 use usher_core::Compiled;
 use usher_core::decide::{Trace, WorkerState, decide};
+use usher_core::time::UnixSeconds;
 
 use super::{Format, clock};
 use crate::answer::Answer;
@@ -154,7 +155,7 @@ fn run_file(
 fn why(
     policy: &Compiled,
     request: &usher_core::Request,
-    now: u64,
+    now: UnixSeconds,
     worker_state: &mut WorkerState,
 ) -> Option<String> {
     worker_state.trace = Trace::Steps;

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use usher_core::codec::json::{Map, Value};
+use usher_core::time::UnixSeconds;
 
 use super::{Format, clock};
 use crate::key::{Algorithm, SigningKey};
@@ -151,13 +152,13 @@ fn claims(arguments: &Mint) -> anyhow::Result<Map<String, Value>> {
         [audience] => drop(claims.insert("aud".to_owned(), json!(audience))),
         audiences => drop(claims.insert("aud".to_owned(), json!(audiences))),
     }
-    let now = arguments.now.unwrap_or_else(clock);
-    claims.entry("iat").or_insert_with(|| json!(now));
+    let now = arguments.now.map_or_else(clock, UnixSeconds);
+    claims.entry("iat").or_insert_with(|| json!(now.0));
     if arguments.expires_in != "never" && !claims.contains_key("exp") {
         let until: jiff::SignedDuration = arguments.expires_in.parse().with_context(|| {
             format!("expected a duration such as `1h` or `never`, found `{}`", arguments.expires_in)
         })?;
-        let exp = now.saturating_add_signed(until.as_secs());
+        let exp = now.0.saturating_add_signed(until.as_secs());
         claims.insert("exp".to_owned(), json!(exp));
     }
     Ok(claims)

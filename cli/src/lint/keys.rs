@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use usher_core::codec::json::{self, Value};
 use usher_core::codec::problems::Problems;
+use usher_core::time::UnixSeconds;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::view::{View, filled};
@@ -14,8 +15,8 @@ use super::view::{View, filled};
 const SOON: i64 = 30 * 24 * 3600;
 
 /// Notes what is doubtful about each rule's inline keys.
-pub(super) fn check(view: &View<'_>, now: u64, problems: &Problems) {
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
+pub(super) fn check(view: &View<'_>, now: UnixSeconds, problems: &Problems) {
+    let now = i64::try_from(now.0).unwrap_or(i64::MAX);
     for (at, rule) in &view.rules {
         let at = format!("{at}.jwks");
         let parsed;

@@ -10,6 +10,7 @@ use usher_core::crypto::{EngineFailed, SignatureEngine};
 use usher_core::decide::{WorkerState, decide};
 use usher_core::observe::decision_log::{LineContext, line};
 use usher_core::request::{Connection, Peer};
+use usher_core::time::UnixSeconds;
 use usher_core::{Compiled, Request, load};
 
 use crate::{Case, Input};
@@ -121,9 +122,9 @@ pub(crate) fn decided(policy: Rc<Compiled>, request: Request) -> Input {
     let work = move || {
         // A new one each time: no token is in its cache.
         let mut worker_state = WorkerState::new(Box::new(Stub));
-        let decision = decide(&policy, &request, 1_800_000_000, &mut worker_state);
+        let decision = decide(&policy, &request, UnixSeconds(1_800_000_000), &mut worker_state);
         let context = LineContext {
-            now: 1,
+            now: UnixSeconds(1),
             generation: 1,
             process_key: b"process",
             connection: None,

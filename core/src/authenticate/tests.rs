@@ -12,6 +12,7 @@ use crate::compact;
 use crate::crypto::{Counting, portable::Portable};
 use crate::jwks::{Origin, Published};
 use crate::remote::{CachedJwks, Heard};
+use crate::time::UnixSeconds;
 use crate::{Compiled, load};
 
 const NOW: u64 = 1_000_000;
@@ -65,7 +66,8 @@ fn judged(
     let mut portable = Portable;
     let mut engine = Counting::new(&mut portable);
     let token = compact::parse(token.as_bytes(), &policy.settings.limits.token).unwrap();
-    let verdict = authenticate(&policy.jwt, token, &[0, 1], NOW, jwks_cache, &mut engine);
+    let verdict =
+        authenticate(&policy.jwt, token, &[0, 1], UnixSeconds(NOW), jwks_cache, &mut engine);
     let missing_keys = verdict.as_ref().is_err_and(|refused| !refused.missing_keys.is_empty());
     let verdict = verdict.map(|verified| verified.identity().provider.clone());
     (verdict.map_err(|refused| refused.denial), engine.checks.len(), missing_keys)
@@ -196,8 +198,12 @@ fn beyond_the_budget_nothing_is_fetched() {
     ] {
         let (policy, jwks_cache) = (policy(&rules, budget), JwksCache::default());
         let id = policy.jwt.rules[1].keys.remote().unwrap().source.id();
-        let held =
-            CachedJwks { keys: keys.clone(), fetched_at: NOW, retry_at: NOW, heard: Heard::Once };
+        let held = CachedJwks {
+            keys: keys.clone(),
+            fetched_at: UnixSeconds(NOW),
+            retry_at: UnixSeconds(NOW),
+            heard: Heard::Once,
+        };
         if fetched {
             jwks_cache.hold(&id, held);
         }

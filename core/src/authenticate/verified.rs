@@ -10,6 +10,7 @@ use crate::denial::Denial;
 use crate::headers::Emitted;
 use crate::headers::Lines;
 use crate::heap;
+use crate::time::UnixSeconds;
 
 /// Proof that a token was verified, and what it says.
 ///
@@ -41,9 +42,9 @@ pub(super) enum Reuse {
 /// When a verified token may be used, for judging it again later.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
-    exp: Option<u64>,
-    nbf: Option<u64>,
-    iat: Option<u64>,
+    exp: Option<UnixSeconds>,
+    nbf: Option<UnixSeconds>,
+    iat: Option<UnixSeconds>,
 }
 
 impl Verified {
@@ -127,14 +128,11 @@ impl Verified {
     ///
     /// # Errors
     /// What has become of it since.
-    pub fn still_valid(&self, rules: &JwtRules, now: u64) -> Result<(), Denial> {
+    pub fn still_valid(&self, rules: &JwtRules, now: UnixSeconds) -> Result<(), Denial> {
         let rule = rules.rules.get(self.rule()).ok_or(Denial::HostFailed)?;
         self.0.timing.check(rule, now)
     }
 }
-
-/// What the host's clock reads where it fails: in 1970 nothing has expired.
-pub(super) const NO_CLOCK: u64 = 0;
 
 /// What emitted headers hold.
 fn emission(emitted: &Lines) -> usize {
@@ -155,8 +153,8 @@ impl Timing {
     }
 
     /// RFC 7519 sections 4.1.4 to 4.1.6, and Envoy's 60 s of skew where none is configured.
-    pub(super) fn check(self, rule: &JwtRule, now: u64) -> Result<(), Denial> {
-        if now == NO_CLOCK {
+    pub(super) fn check(self, rule: &JwtRule, now: UnixSeconds) -> Result<(), Denial> {
+        if now == UnixSeconds::NO_CLOCK {
             return Err(Denial::HostFailed);
         }
         let latest = now.saturating_add(rule.clock_skew);
@@ -173,13 +171,13 @@ impl Timing {
             return Err(Denial::TokenNotYetValid);
         }
         if let Some(max) = rule.max_lifetime {
-            let lifetime = self.exp.zip(self.iat).map(|(exp, iat)| exp.saturating_sub(iat));
+            let lifetime = self.exp.zip(self.iat).map(|(exp, iat)| exp.since(iat));
             if lifetime.is_none_or(|lifetime| lifetime > max) {
                 return Err(Denial::LifetimeTooLong);
             }
         }
         if let Some(max) = rule.max_age
-            && self.iat.is_none_or(|iat| now.saturating_sub(iat) > max)
+            && self.iat.is_none_or(|iat| now.since(iat) > max)
         {
             return Err(Denial::TokenTooOld);
         }

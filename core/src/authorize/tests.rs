@@ -6,6 +6,7 @@ use super::{Verdict, judge};
 use crate::claims::{Claims, Identity};
 use crate::decide::{Decision, WorkerState, decide};
 use crate::request::{MetadataValue, Request};
+use crate::time::UnixSeconds;
 use crate::{Compiled, load};
 
 fn policy(config: &Value) -> Compiled {
@@ -168,7 +169,12 @@ fn scalars_match_only_where_wanted() {
 }
 
 fn decided(config: &Value) -> Decision {
-    decide(&policy(config), &request("/", &[]), 1_790_000_000, &mut WorkerState::portable())
+    decide(
+        &policy(config),
+        &request("/", &[]),
+        UnixSeconds(1_790_000_000),
+        &mut WorkerState::portable(),
+    )
 }
 
 #[test]

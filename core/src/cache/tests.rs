@@ -16,6 +16,7 @@ use crate::crypto::portable::Portable;
 use crate::crypto::{Algorithm, Key};
 use crate::crypto::{EngineFailed, SignatureEngine};
 use crate::decide::{Decision, decide};
+use crate::time::UnixSeconds;
 use crate::{Compiled, Request, WorkerState, load};
 
 const NOW: u64 = 1_000_000;
@@ -100,10 +101,10 @@ fn outcome(decision: &Decision) -> (&'static str, Option<Answer>) {
 fn a_token_is_verified_once_and_emitted_alike() {
     let (policy, request) = (simple(), bearer(&sign(&SECRET, &claims("x"))));
     let (mut worker_state, verified) = counting();
-    let first = decide(&policy, &request, NOW, &mut worker_state);
+    let first = decide(&policy, &request, UnixSeconds(NOW), &mut worker_state);
     assert_eq!(outcome(&first), ("allowed", Some(Answer::Miss)));
     for _ in 0..3 {
-        let again = decide(&policy, &request, NOW, &mut worker_state);
+        let again = decide(&policy, &request, UnixSeconds(NOW), &mut worker_state);
         assert_eq!(outcome(&again), ("allowed", Some(Answer::Hit)));
         assert_eq!(again.mutations, first.mutations);
         assert_eq!(again.report.identity, first.report.identity);
@@ -117,23 +118,23 @@ fn a_token_is_verified_once_and_emitted_alike() {
 fn one_byte_more_less_or_other_is_another_token() {
     let (policy, token) = (simple(), sign(&SECRET, &claims("x")));
     let mut worker_state = WorkerState::portable();
-    decide(&policy, &bearer(&token), NOW, &mut worker_state);
+    decide(&policy, &bearer(&token), UnixSeconds(NOW), &mut worker_state);
     for at in 0..token.len() {
         let mut bytes = token.clone().into_bytes();
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
         let other = String::from_utf8(bytes).unwrap();
-        let decision = decide(&policy, &bearer(&other), NOW, &mut worker_state);
+        let decision = decide(&policy, &bearer(&other), UnixSeconds(NOW), &mut worker_state);
         assert_eq!(decision.report.cache, Some(Answer::Miss), "byte {at}");
         assert_ne!(decision.reason(), "allowed", "byte {at}");
     }
     for other in
         [&token[1..], &token[..token.len() - 1], &format!("{token}A"), &format!("A{token}")]
     {
-        let decision = decide(&policy, &bearer(other), NOW, &mut worker_state);
+        let decision = decide(&policy, &bearer(other), UnixSeconds(NOW), &mut worker_state);
         assert_eq!(decision.report.cache, Some(Answer::Miss), "{other}");
         assert_ne!(decision.reason(), "allowed", "{other}");
     }
-    let decision = decide(&policy, &bearer(&token), NOW, &mut worker_state);
+    let decision = decide(&policy, &bearer(&token), UnixSeconds(NOW), &mut worker_state);
     assert_eq!(outcome(&decision), ("allowed", Some(Answer::Hit)));
 }
 
@@ -158,12 +159,12 @@ fn a_place_that_another_rule_reads_is_another_question() {
         (&[("x-a", &*token)], ("allowed", Some(Answer::Hit))),
         (&[("cookie", &*cookie)], ("audience_mismatch", Some(Answer::Miss))),
     ] {
-        let decision = decide(&policy, &request(headers), NOW, &mut worker_state);
+        let decision = decide(&policy, &request(headers), UnixSeconds(NOW), &mut worker_state);
         assert_eq!(outcome(&decision), expected, "{headers:?}");
     }
     let mut query = request(&[]);
     query.headers[1].1 = format!("/?c={token}").into_bytes();
-    let decision = decide(&policy, &query, NOW, &mut worker_state);
+    let decision = decide(&policy, &query, UnixSeconds(NOW), &mut worker_state);
     assert_eq!(outcome(&decision), ("signature_invalid", Some(Answer::Miss)));
 }
 
@@ -188,14 +189,14 @@ fn another_configuration_or_key_is_another_question() {
             "identity_too_large",
             "allowed",
         ]) {
-            let decision = decide(policy, &token, NOW, &mut worker_state);
+            let decision = decide(policy, &token, UnixSeconds(NOW), &mut worker_state);
             assert_eq!(outcome(&decision), (reason, Some(Answer::Miss)));
         }
     }
     let [policy, ..] = &policies;
-    decide(policy, &token, NOW, &mut worker_state);
+    decide(policy, &token, UnixSeconds(NOW), &mut worker_state);
     policy.generation.renew();
-    let decision = decide(policy, &token, NOW, &mut worker_state);
+    let decision = decide(policy, &token, UnixSeconds(NOW), &mut worker_state);
     assert_eq!(outcome(&decision), ("allowed", Some(Answer::Miss)), "its keys were changed");
 }
 
@@ -214,7 +215,7 @@ fn time_is_judged_at_each_request() {
         (NOW + 50, ("allowed", Some(Answer::Miss)), 1),
         (NOW + 9, ("token_not_yet_valid", Some(Answer::Miss)), 0),
     ] {
-        let decision = decide(&policy, &request, now, &mut worker_state);
+        let decision = decide(&policy, &request, UnixSeconds(now), &mut worker_state);
         assert_eq!((outcome(&decision), worker_state.cache.len()), (expected, kept), "at {now}");
     }
 }
@@ -236,7 +237,11 @@ fn policies_are_asked_at_each_request() {
         ("/open", ("allowed", Some(Answer::Hit))),
     ] {
         request.headers[1].1 = path.into();
-        assert_eq!(outcome(&decide(&policy, &request, NOW, &mut worker_state)), expected, "{path}");
+        assert_eq!(
+            outcome(&decide(&policy, &request, UnixSeconds(NOW), &mut worker_state)),
+            expected,
+            "{path}"
+        );
     }
 }
 
@@ -246,17 +251,24 @@ fn a_flood_of_refused_tokens_drives_nothing_out() {
     config["decisionLog"] = json!({"emit": "none"});
     let (policy, mut worker_state) = (policy(&config), WorkerState::portable());
     let good = bearer(&sign(&SECRET, &claims("good")));
-    decide(&policy, &good, NOW, &mut worker_state);
+    decide(&policy, &good, UnixSeconds(NOW), &mut worker_state);
     let mut expired = claims("late");
     expired["exp"] = (NOW - 1).into();
     for number in 0..100 {
         expired["jti"] = number.to_string().into();
         for token in [sign(&[8; 32], &claims(&number.to_string())), sign(&SECRET, &expired)] {
-            assert!(decide(&policy, &bearer(&token), NOW, &mut worker_state).reply.is_some());
+            assert!(
+                decide(&policy, &bearer(&token), UnixSeconds(NOW), &mut worker_state)
+                    .reply
+                    .is_some()
+            );
         }
     }
     assert_eq!(worker_state.cache.len(), 1);
-    assert_eq!(outcome(&decide(&policy, &good, NOW, &mut worker_state)).1, Some(Answer::Hit));
+    assert_eq!(
+        outcome(&decide(&policy, &good, UnixSeconds(NOW), &mut worker_state)).1,
+        Some(Answer::Hit)
+    );
 }
 
 #[test]
@@ -272,7 +284,7 @@ fn entries_and_bytes_are_bounded() {
         let mut worker_state = WorkerState::portable();
         for number in 0..20 {
             let token = bearer(&sign(&SECRET, &claims(&number.to_string())));
-            let decision = decide(&policy, &token, NOW, &mut worker_state);
+            let decision = decide(&policy, &token, UnixSeconds(NOW), &mut worker_state);
             assert_eq!(decision.reason(), "allowed", "{bounds}");
             let cache = &worker_state.cache;
             assert!(
@@ -292,7 +304,7 @@ fn entries_and_bytes_are_bounded() {
     let mut worker_state = WorkerState::portable();
     for size in [10, 3000, 100, 100_000, 2000, 50] {
         let token = bearer(&sign(&SECRET, &claims(&"x".repeat(size.min(7000)))));
-        decide(&policy, &token, NOW, &mut worker_state);
+        decide(&policy, &token, UnixSeconds(NOW), &mut worker_state);
         let sizes = worker_state
             .cache
             .index
@@ -308,14 +320,17 @@ fn entries_and_bytes_are_bounded() {
 fn tokens_of_one_hash_are_not_confused() {
     let (policy, token) = (simple(), sign(&SECRET, &claims("x")));
     let mut worker_state = WorkerState::portable();
-    decide(&policy, &bearer(&token), NOW, &mut worker_state);
+    decide(&policy, &bearer(&token), UnixSeconds(NOW), &mut worker_state);
     let cache = &mut worker_state.cache;
-    let x = cache.find(token.as_bytes(), &[0], &policy.jwt, NOW).unwrap();
+    let x = cache.find(token.as_bytes(), &[0], &policy.jwt, UnixSeconds(NOW)).unwrap();
     let twin = token.replacen('e', "f", 1);
     assert_eq!(cache.hash(twin.as_bytes(), &[0]), cache.hash(token.as_bytes(), &[0]));
-    assert!(cache.find(twin.as_bytes(), &[0], &policy.jwt, NOW).is_none());
+    assert!(cache.find(twin.as_bytes(), &[0], &policy.jwt, UnixSeconds(NOW)).is_none());
     cache.insert(twin.as_bytes(), &[0], &x);
-    assert!(cache.find(token.as_bytes(), &[0], &policy.jwt, NOW).is_none(), "it was displaced");
+    assert!(
+        cache.find(token.as_bytes(), &[0], &policy.jwt, UnixSeconds(NOW)).is_none(),
+        "it was displaced"
+    );
     assert_eq!(cache.len(), 1);
 }
 
@@ -339,7 +354,7 @@ fn the_first_rule_that_accepts_wins_though_it_could_not_at_first() {
         (NOW + 3601, "lax", Answer::Miss),
         (NOW + 3601, "lax", Answer::Hit),
     ] {
-        let decision = decide(&policy, &request, now, &mut worker_state);
+        let decision = decide(&policy, &request, UnixSeconds(now), &mut worker_state);
         let identity = decision.report.identity.as_ref().unwrap();
         assert_eq!((&*identity.provider, decision.report.cache), (provider, Some(cache)), "{now}");
     }
@@ -391,8 +406,9 @@ fn a_cache_changes_no_decision() {
         if below(100) == 0 {
             cached[which].generation.renew();
         }
-        let got = decide(&cached[which], &request, now, &mut with);
-        let expected = decide(&plain[which], &request, now, &mut WorkerState::portable());
+        let got = decide(&cached[which], &request, UnixSeconds(now), &mut with);
+        let expected =
+            decide(&plain[which], &request, UnixSeconds(now), &mut WorkerState::portable());
         assert_eq!(
             (got.denial, got.mutations, got.reply, got.report.identity),
             (expected.denial, expected.mutations, expected.reply, expected.report.identity),

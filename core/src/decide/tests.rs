@@ -12,6 +12,7 @@ use crate::codec::problems::{Node, Problems};
 use crate::jwks::{KeySet, Origin, Published};
 use crate::load;
 use crate::remote::{CachedJwks, Heard};
+use crate::time::UnixSeconds;
 
 const NOW: u64 = 1_000_000;
 const ISSUER: &str = "https://idp.example";
@@ -62,7 +63,12 @@ fn hold(worker_state: &WorkerState, policy: &Compiled, keys: Option<&Value>, fet
     let remote = policy.jwt.rules.iter().find_map(|rule| rule.keys.remote()).unwrap();
     worker_state.jwks_cache.hold(
         &remote.source.id(),
-        CachedJwks { keys, fetched_at, retry_at: NOW + 7, heard: Heard::Once },
+        CachedJwks {
+            keys,
+            fetched_at: UnixSeconds(fetched_at),
+            retry_at: UnixSeconds(NOW + 7),
+            heard: Heard::Once,
+        },
     );
 }
 
@@ -77,7 +83,7 @@ fn ask(
     let mut headers: Vec<(Vec<u8>, Vec<u8>)> =
         pseudo.iter().map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec())).collect();
     headers.extend(bearer.map(|value| (b"authorization".to_vec(), value.into_bytes())));
-    decide(policy, &Request { headers, ..Request::default() }, now, worker_state)
+    decide(policy, &Request { headers, ..Request::default() }, UnixSeconds(now), worker_state)
 }
 
 /// The reason, and the key ids that were wanted; `*` for a whole set.
@@ -175,7 +181,7 @@ fn a_cached_token_answers_under_its_own_keys_only() {
         .held(&policy.jwt.rules[0].keys.remote().unwrap().source.id())
         .unwrap();
     let id = policy.jwt.rules[0].keys.remote().unwrap().source.id();
-    worker_state.jwks_cache.hold(&id, CachedJwks { fetched_at: NOW + 60, ..held });
+    worker_state.jwks_cache.hold(&id, CachedJwks { fetched_at: UnixSeconds(NOW + 60), ..held });
     assert_eq!(reason(&mut worker_state, &old, NOW), ("allowed", hit));
     hold(&worker_state, &policy, Some(&set(&[("new", NEW)])), NOW + 60);
     assert_eq!(reason(&mut worker_state, &old, NOW + 60), ("key_unknown", miss), "withdrawn");

@@ -14,6 +14,7 @@ use crate::denial::Denial;
 use crate::policy::{DecisionLog, Emit, HashKey};
 use crate::request::peer::Certainty;
 use crate::request::{Connection, Request};
+use crate::time::UnixSeconds;
 
 pub mod limit;
 mod line;
@@ -36,7 +37,7 @@ pub enum Level {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LineContext<'c> {
     /// Unix time in seconds.
-    pub now: u64,
+    pub now: UnixSeconds,
     /// How many configurations the plugin has put in force, this one included.
     pub generation: u64,
     /// How many lines were left out since the last one.
@@ -89,7 +90,12 @@ mod most {
 }
 
 /// What becomes of the line for a decision of Unix time `now`, in seconds.
-pub fn choose(log: &DecisionLog, decision: &Decision, now: u64, throttle: &mut Throttle) -> Choice {
+pub fn choose(
+    log: &DecisionLog,
+    decision: &Decision,
+    now: UnixSeconds,
+    throttle: &mut Throttle,
+) -> Choice {
     let Throttle { sampler, limiter } = throttle;
     match wanted(log, decision, sampler) {
         None => Choice::Skip,
@@ -140,7 +146,7 @@ pub fn line(
     context: &LineContext<'_>,
 ) -> String {
     let mut line = Line::new();
-    line.number("time", context.now);
+    line.number("time", context.now.0);
     line.number("generation", context.generation);
     if context.suppressed > 0 {
         line.number("suppressed", context.suppressed);

@@ -7,11 +7,11 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::Millis;
 use crate::codec::json::{self, Value};
 use crate::codec::problems::{InvalidConfig, Node, Problems};
 use crate::jwks::{KeySet, Origin};
 use crate::policy::{Location, Selection};
+use crate::time::Millis;
 
 /// What an issuer's configuration says.
 #[derive(Clone, Debug, PartialEq, Eq)]

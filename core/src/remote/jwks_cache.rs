@@ -10,6 +10,7 @@ use std::rc::Rc;
 use super::millis;
 use crate::jwks::KeySet;
 use crate::policy::{Keys, Remote};
+use crate::time::UnixSeconds;
 
 /// The fetched sets of a worker. Clones are the same cache.
 #[derive(Clone, Debug, Default)]
@@ -23,10 +24,10 @@ pub struct JwksCache {
 pub struct CachedJwks {
     /// The keys; `None`: none were fetched yet.
     pub keys: Option<Rc<KeySet>>,
-    /// When their server last confirmed them, in seconds since 1970.
-    pub fetched_at: u64,
-    /// When the next fetch is due, in seconds since 1970.
-    pub retry_at: u64,
+    /// When their server last confirmed them.
+    pub fetched_at: UnixSeconds,
+    /// When the next fetch is due.
+    pub retry_at: UnixSeconds,
     /// Whether the server has listed a key before.
     pub heard: Heard,
 }
@@ -60,11 +61,15 @@ pub struct Unavailable {
 const RETRY_AFTER: u64 = 60;
 
 impl Keys {
-    /// The set that is in force at `now` (seconds since 1970).
+    /// The set that is in force at `now`.
     ///
     /// # Errors
     /// There is none.
-    pub fn current(&self, jwks_cache: &JwksCache, now: u64) -> Result<Rc<KeySet>, Unavailable> {
+    pub fn current(
+        &self,
+        jwks_cache: &JwksCache,
+        now: UnixSeconds,
+    ) -> Result<Rc<KeySet>, Unavailable> {
         let remote = match self {
             Self::Inline(keys) => return Ok(Rc::clone(keys)),
             Self::Remote(remote) => remote,
@@ -106,8 +111,8 @@ impl Keys {
 }
 
 impl Unavailable {
-    fn until(retry_at: u64, now: u64) -> Self {
-        Self { retry_after: retry_at.saturating_sub(now).clamp(1, RETRY_AFTER) }
+    fn until(retry_at: UnixSeconds, now: UnixSeconds) -> Self {
+        Self { retry_after: retry_at.since(now).clamp(1, RETRY_AFTER) }
     }
 }
 

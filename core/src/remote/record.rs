@@ -6,9 +6,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{
-    ABSENT, BACK_OFF, CREDIT, CREDIT_EVERY, FRESH_BOUNDS, Fetched, Millis, REMEMBERED, SPACING,
-    WITHDRAWN,
+    ABSENT, BACK_OFF, CREDIT, CREDIT_EVERY, FRESH_BOUNDS, Fetched, REMEMBERED, SPACING, WITHDRAWN,
 };
+use crate::time::{Millis, UnixMillis};
 
 /// The state of a remote key set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,11 +16,11 @@ pub struct Record {
     /// How many different sets there were; 0: none yet.
     pub generation: u64,
     /// When the server last confirmed the set.
-    pub fetched_at: Millis,
+    pub fetched_at: UnixMillis,
     /// When the last fetch that has ended began.
-    pub asked_at: Millis,
+    pub asked_at: UnixMillis,
     /// When the timer fetches next.
-    pub due_at: Millis,
+    pub due_at: UnixMillis,
     /// Failed fetches since the last good one.
     pub failures: u32,
     /// Sets without a key that came in a row when a fetch was due; 0: the set in force has one.
@@ -31,14 +31,14 @@ pub struct Record {
     lease: Option<Lease>,
     /// Refetches for unknown keys that were spent and have not come back.
     spent: u32,
-    spent_at: Millis,
+    spent_at: UnixMillis,
     /// Keys of tokens that the set lacks, by their hashed ids: the next fetch is for them.
     wanted: Vec<u64>,
     /// Those that the fetch under way is for. What is wanted later, it may miss: the server may have
     /// answered before.
     asking: Vec<u64>,
     /// Key ids that the server does not list, and until when that is believed.
-    absent: Vec<(u64, Millis)>,
+    absent: Vec<(u64, UnixMillis)>,
     /// The ids that the set lists, hashed.
     kids: Vec<u64>,
     /// The set as it was fetched.
@@ -48,8 +48,8 @@ pub struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lease {
     holder: u64,
-    since: Millis,
-    until: Millis,
+    since: UnixMillis,
+    until: UnixMillis,
 }
 
 /// The first word of a record; another version of Usher may have left one in the same process.
@@ -57,12 +57,12 @@ const VERSION: &str = "usher-keys-2";
 
 impl Record {
     /// Whether a set was fetched and may still be used.
-    pub fn is_usable(&self, now: Millis, max_stale: Millis) -> bool {
+    pub fn is_usable(&self, now: UnixMillis, max_stale: Millis) -> bool {
         self.generation > 0 && now < self.fetched_at.saturating_add(max_stale)
     }
 
     /// Whether somebody is fetching.
-    pub fn is_leased(&self, now: Millis) -> bool {
+    pub fn is_leased(&self, now: UnixMillis) -> bool {
         self.lease.is_some_and(|lease| lease.since <= now && now < lease.until)
     }
 
@@ -72,7 +72,7 @@ impl Record {
     }
 
     /// When the next fetch is due, if nobody is fetching.
-    pub fn next_attempt(&self, now: Millis) -> Millis {
+    pub fn next_attempt(&self, now: UnixMillis) -> UnixMillis {
         let latest = match self.fruitless() {
             0 => FRESH_BOUNDS.1,
             _ => BACK_OFF.1,
@@ -91,7 +91,7 @@ impl Record {
     }
 
     /// When the next refetch for an unknown key may be made.
-    fn next_refetch(&self, now: Millis) -> Millis {
+    fn next_refetch(&self, now: UnixMillis) -> UnixMillis {
         let credit = match CREDIT.saturating_sub(self.spent_now(now)) {
             0 => self.spent_at.saturating_add(CREDIT_EVERY),
             _ => now,
@@ -101,18 +101,18 @@ impl Record {
     }
 
     /// What is spent, less what has come back by now.
-    fn spent_now(&self, now: Millis) -> u32 {
-        let elapsed = now.saturating_sub(self.spent_at);
+    fn spent_now(&self, now: UnixMillis) -> u32 {
+        let elapsed = now.since(self.spent_at);
         let back = u32::try_from(elapsed / CREDIT_EVERY).unwrap_or(u32::MAX);
         if self.spent_at > now { 0 } else { self.spent.saturating_sub(back) }
     }
 
     /// Pays for a fetch that the timer did not ask for.
-    pub(super) fn spend(&mut self, now: Millis) {
+    pub(super) fn spend(&mut self, now: UnixMillis) {
         if self.due_at > now && !self.wanted.is_empty() {
             let spent = self.spent_now(now);
             // What has come back in part goes on coming.
-            let whole = now.saturating_sub(self.spent_at) / CREDIT_EVERY;
+            let whole = now.since(self.spent_at) / CREDIT_EVERY;
             self.spent_at = match spent {
                 0 => now,
                 _ => self.spent_at.saturating_add(whole.saturating_mul(CREDIT_EVERY)),
@@ -122,7 +122,7 @@ impl Record {
     }
 
     /// Begins a fetch, for all that is wanted by now.
-    pub(super) fn lease(&mut self, holder: u64, since: Millis, until: Millis) {
+    pub(super) fn lease(&mut self, holder: u64, since: UnixMillis, until: UnixMillis) {
         for kid in std::mem::take(&mut self.wanted) {
             push(&mut self.asking, kid, |known| *known == kid);
         }
@@ -130,7 +130,7 @@ impl Record {
     }
 
     /// Notes that a key is wanted. Answers whether that is news.
-    pub(super) fn note_missing(&mut self, kid: &str, now: Millis) -> bool {
+    pub(super) fn note_missing(&mut self, kid: &str, now: UnixMillis) -> bool {
         let kid = hash(kid);
         let absent = self.absent.iter().any(|(k, until)| *k == kid && now < *until);
         // One that is asked for already is wanted all the same: see `asking`.
@@ -142,7 +142,7 @@ impl Record {
     }
 
     /// Takes over what was fetched by a fetch that began at `began`.
-    pub(super) fn accept(&mut self, fetched: &Fetched, began: Millis, now: Millis) {
+    pub(super) fn accept(&mut self, fetched: &Fetched, began: UnixMillis, now: UnixMillis) {
         let kids: Vec<u64> = fetched.kids.iter().map(|kid| hash(kid)).collect();
         if fetched.usable == 0 {
             // An issuer that starts again may list nothing for a moment: its keys come back.
@@ -177,7 +177,7 @@ impl Record {
     }
 
     /// Notes that a fetch failed that began at `began`. The keys stay as they are.
-    pub(super) fn refuse(&mut self, began: Millis) {
+    pub(super) fn refuse(&mut self, began: UnixMillis) {
         self.failures = self.failures.saturating_add(1);
         self.asking.clear();
         self.end(began);
@@ -191,14 +191,14 @@ impl Record {
         self.lease = None;
     }
 
-    fn end(&mut self, began: Millis) {
+    fn end(&mut self, began: UnixMillis) {
         self.asked_at = began;
         self.lease = None;
     }
 
     /// Whether a request that may wait until `until` should wait for a key set (no `kid`), or for this
     /// key, which was wanted when it came. Nobody waits for the key of an issuer that lists none.
-    pub fn is_worth_waiting(&self, kid: Option<&str>, until: Millis, now: Millis) -> bool {
+    pub fn is_worth_waiting(&self, kid: Option<&str>, until: UnixMillis, now: UnixMillis) -> bool {
         if now >= until {
             return false;
         }
@@ -214,15 +214,15 @@ impl Record {
 
     /// The record as it is shared.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let lease = self.lease.map_or([0; 3], |lease| [lease.holder, lease.since, lease.until]);
+        let lease = self.lease.map_or([0; 3], |lease| [lease.holder, lease.since.0, lease.until.0]);
         let numbers = [
             self.generation,
-            self.fetched_at,
-            self.asked_at,
-            self.due_at,
+            self.fetched_at.0,
+            self.asked_at.0,
+            self.due_at.0,
             self.failures.into(),
             self.spent.into(),
-            self.spent_at,
+            self.spent_at.0,
             self.empty.into(),
             self.filled.into(),
         ];
@@ -231,7 +231,7 @@ impl Record {
             lease.to_vec(),
             self.wanted.clone(),
             self.asking.clone(),
-            self.absent.iter().flat_map(|(kid, until)| [*kid, *until]).collect(),
+            self.absent.iter().flat_map(|(kid, until)| [*kid, until.0]).collect(),
             self.kids.clone(),
         ];
         let words: Vec<String> = lists
@@ -254,20 +254,26 @@ impl Record {
         let [generation, fetched_at, asked_at, due_at, failures, spent, spent_at, empty, filled] =
             numbers.try_into().ok()?;
         let [holder, since, until] = lease.try_into().ok()?;
-        let pairs = |list: Vec<u64>| -> Vec<(u64, Millis)> {
-            list.chunks_exact(2).filter_map(|pair| Some((*pair.first()?, *pair.get(1)?))).collect()
+        let pairs = |list: Vec<u64>| -> Vec<(u64, UnixMillis)> {
+            list.chunks_exact(2)
+                .filter_map(|pair| Some((*pair.first()?, UnixMillis(*pair.get(1)?))))
+                .collect()
         };
         Some(Self {
             generation,
-            fetched_at,
-            asked_at,
-            due_at,
+            fetched_at: UnixMillis(fetched_at),
+            asked_at: UnixMillis(asked_at),
+            due_at: UnixMillis(due_at),
             failures: u32::try_from(failures).ok()?,
             empty: u32::try_from(empty).ok()?,
             filled: u32::try_from(filled).ok()?,
-            lease: (until > 0).then_some(Lease { holder, since, until }),
+            lease: (until > 0).then_some(Lease {
+                holder,
+                since: UnixMillis(since),
+                until: UnixMillis(until),
+            }),
             spent: u32::try_from(spent).ok()?,
-            spent_at,
+            spent_at: UnixMillis(spent_at),
             wanted,
             asking,
             absent: pairs(absent),
@@ -312,14 +318,14 @@ mod tests {
     fn a_record_is_read_as_it_was_written() {
         let mut record = Record::default();
         assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record.clone()), "empty");
-        record.accept(&fetched("{\"keys\":\n[]}", &["a", "b"]), 5, 7);
-        record.note_missing("c", 8);
-        record.spend(8);
-        record.lease(3, 9, 20);
-        record.refuse(9);
-        record.note_missing("d", 11);
-        record.lease(u64::MAX, 10, 20);
-        record.note_missing("e", 11);
+        record.accept(&fetched("{\"keys\":\n[]}", &["a", "b"]), UnixMillis(5), UnixMillis(7));
+        record.note_missing("c", UnixMillis(8));
+        record.spend(UnixMillis(8));
+        record.lease(3, UnixMillis(9), UnixMillis(20));
+        record.refuse(UnixMillis(9));
+        record.note_missing("d", UnixMillis(11));
+        record.lease(u64::MAX, UnixMillis(10), UnixMillis(20));
+        record.note_missing("e", UnixMillis(11));
         assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record), "full");
         for (bytes, why) in [
             (&b""[..], "nothing"),
@@ -337,36 +343,48 @@ mod tests {
     #[test]
     fn a_key_is_wanted_until_the_server_was_asked() {
         let mut record = Record::default();
-        record.accept(&fetched("1", &["old"]), 0, 10);
-        record.due_at = 300_000;
-        record.lease(1, 1_990, 8_000);
-        assert!(!record.note_missing("old", 2_000), "the set has it");
-        assert!(record.note_missing("new", 2_000));
-        assert!(!record.note_missing("new", 2_001), "known to be wanted");
-        assert!(record.is_worth_waiting(Some("new"), 7_000, 2_000));
-        assert!(!record.is_worth_waiting(Some("other"), 7_000, 2_000), "not wanted");
-        // A fetch that began before the token came says nothing about its key.
-        record.accept(&fetched("1", &["old"]), 1_990, 2_010);
-        assert!(record.is_worth_waiting(Some("new"), 7_000, 2_010));
-        assert!(!record.is_worth_waiting(Some("new"), 2_500, 2_010), "not in time");
-        // Even in the same millisecond.
-        record.lease(1, 2_010, 8_000);
-        assert!(record.is_worth_waiting(Some("new"), 7_000, 2_010));
-        record.release();
-        assert!(record.is_worth_waiting(Some("new"), 7_000, 3_000), "a lost fetch is made up for");
-        record.lease(1, 3_000, 8_000);
-        record.accept(&fetched("1", &["old"]), 3_000, 3_010);
-        assert!(!record.is_worth_waiting(Some("new"), 7_000, 3_010), "it was asked");
-        assert!(!record.note_missing("new", 3_020), "and is not asked again at once");
-        assert!(record.note_missing("new", 3_010 + ABSENT), "but later");
-        record.lease(1, 64_000, 70_000);
-        record.accept(&fetched("2", &["new"]), 64_000, 64_000);
-        assert!(!record.note_missing("old", 64_001 + ABSENT), "withdrawn");
-        record.note_missing("third", 64_002);
-        record.lease(1, 66_000, 70_000);
-        record.refuse(66_000);
+        record.accept(&fetched("1", &["old"]), UnixMillis(0), UnixMillis(10));
+        record.due_at = UnixMillis(300_000);
+        record.lease(1, UnixMillis(1_990), UnixMillis(8_000));
+        assert!(!record.note_missing("old", UnixMillis(2_000)), "the set has it");
+        assert!(record.note_missing("new", UnixMillis(2_000)));
+        assert!(!record.note_missing("new", UnixMillis(2_001)), "known to be wanted");
+        assert!(record.is_worth_waiting(Some("new"), UnixMillis(7_000), UnixMillis(2_000)));
         assert!(
-            !record.is_worth_waiting(Some("third"), 69_000, 66_001),
+            !record.is_worth_waiting(Some("other"), UnixMillis(7_000), UnixMillis(2_000)),
+            "not wanted"
+        );
+        // A fetch that began before the token came says nothing about its key.
+        record.accept(&fetched("1", &["old"]), UnixMillis(1_990), UnixMillis(2_010));
+        assert!(record.is_worth_waiting(Some("new"), UnixMillis(7_000), UnixMillis(2_010)));
+        assert!(
+            !record.is_worth_waiting(Some("new"), UnixMillis(2_500), UnixMillis(2_010)),
+            "not in time"
+        );
+        // Even in the same millisecond.
+        record.lease(1, UnixMillis(2_010), UnixMillis(8_000));
+        assert!(record.is_worth_waiting(Some("new"), UnixMillis(7_000), UnixMillis(2_010)));
+        record.release();
+        assert!(
+            record.is_worth_waiting(Some("new"), UnixMillis(7_000), UnixMillis(3_000)),
+            "a lost fetch is made up for"
+        );
+        record.lease(1, UnixMillis(3_000), UnixMillis(8_000));
+        record.accept(&fetched("1", &["old"]), UnixMillis(3_000), UnixMillis(3_010));
+        assert!(
+            !record.is_worth_waiting(Some("new"), UnixMillis(7_000), UnixMillis(3_010)),
+            "it was asked"
+        );
+        assert!(!record.note_missing("new", UnixMillis(3_020)), "and is not asked again at once");
+        assert!(record.note_missing("new", UnixMillis(3_010 + ABSENT)), "but later");
+        record.lease(1, UnixMillis(64_000), UnixMillis(70_000));
+        record.accept(&fetched("2", &["new"]), UnixMillis(64_000), UnixMillis(64_000));
+        assert!(!record.note_missing("old", UnixMillis(64_001 + ABSENT)), "withdrawn");
+        record.note_missing("third", UnixMillis(64_002));
+        record.lease(1, UnixMillis(66_000), UnixMillis(70_000));
+        record.refuse(UnixMillis(66_000));
+        assert!(
+            !record.is_worth_waiting(Some("third"), UnixMillis(69_000), UnixMillis(66_001)),
             "one refetch, which failed"
         );
     }
@@ -374,16 +392,16 @@ mod tests {
     #[test]
     fn made_up_key_ids_use_up_their_credit_and_no_more() {
         let mut record = Record::default();
-        record.accept(&fetched("1", &["a"]), 0, 0);
+        record.accept(&fetched("1", &["a"]), UnixMillis(0), UnixMillis(0));
         let (mut fetches, mut made_up) = (0, 0);
         for now in (0..600_000).step_by(100) {
-            record.due_at = now + 100_000;
+            record.due_at = UnixMillis(now + 100_000);
             made_up += 1;
-            record.note_missing(&made_up.to_string(), now);
-            if record.next_attempt(now) <= now {
-                record.spend(now);
-                record.lease(1, now, now + 1);
-                record.accept(&fetched("1", &["a"]), now, now);
+            record.note_missing(&made_up.to_string(), UnixMillis(now));
+            if record.next_attempt(UnixMillis(now)) <= UnixMillis(now) {
+                record.spend(UnixMillis(now));
+                record.lease(1, UnixMillis(now), UnixMillis(now + 1));
+                record.accept(&fetched("1", &["a"]), UnixMillis(now), UnixMillis(now));
                 fetches += 1;
             }
         }
@@ -395,10 +413,14 @@ mod tests {
     fn a_clock_that_was_set_back_stops_nothing() {
         let mut record = Record::default();
         let later = 1_000_000_000;
-        record.lease(1, later, later + 5_000);
-        assert!(!record.is_leased(1_000), "a lease of the future");
-        record.accept(&fetched("1", &["a"]), later, later);
-        record.due_at = later + 100_000;
-        assert_eq!(record.next_attempt(1_000), 1_000, "a fetch in the far future is due");
+        record.lease(1, UnixMillis(later), UnixMillis(later + 5_000));
+        assert!(!record.is_leased(UnixMillis(1_000)), "a lease of the future");
+        record.accept(&fetched("1", &["a"]), UnixMillis(later), UnixMillis(later));
+        record.due_at = UnixMillis(later + 100_000);
+        assert_eq!(
+            record.next_attempt(UnixMillis(1_000)),
+            UnixMillis(1_000),
+            "a fetch in the far future is due"
+        );
     }
 }

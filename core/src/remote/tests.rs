@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::{Keys, Selection, Source};
+use crate::time::{UnixMillis, UnixSeconds};
 
 const TIMEOUT: Millis = 5_000;
 const MAX_STALE: Millis = 86_400_000;
@@ -121,7 +122,7 @@ impl Process {
         let mut race = race;
         loop {
             let (read, version) = (self.record.clone(), self.version);
-            let at = Moment { now: self.now, random: self.random() };
+            let at = Moment { now: UnixMillis(self.now), random: self.random() };
             let step = self.workers[worker].step(&self.remote, &read, event, at);
             if race {
                 race = false;
@@ -209,7 +210,7 @@ fn four_workers_fetch_once_and_ahead_of_expiry() {
             process.pass(1_000, 1_000);
         }
         process.answer(&answer);
-        let next = process.record.due_at - process.now;
+        let next = process.record.due_at.0 - process.now;
         let bounds = expected / 10 * 8..=expected / 10 * 9;
         assert!(bounds.contains(&next), "{cache_control}: {next} not in {bounds:?}");
         assert_eq!(process.record.generation, 1, "the same set is no other");
@@ -231,8 +232,14 @@ fn a_bad_answer_replaces_nothing() {
         assert!(told.to_string().contains(said), "{told} does not say {said}");
         assert_eq!(process.record.body, good.body, "{said}");
         assert_eq!(process.record.generation, 1, "{said}");
-        assert!(process.record.is_usable(good.fetched_at + MAX_STALE - 1, MAX_STALE), "{said}");
-        assert!(!process.record.is_usable(good.fetched_at + MAX_STALE, MAX_STALE), "{said}");
+        assert!(
+            process.record.is_usable(good.fetched_at.saturating_add(MAX_STALE - 1), MAX_STALE),
+            "{said}"
+        );
+        assert!(
+            !process.record.is_usable(good.fetched_at.saturating_add(MAX_STALE), MAX_STALE),
+            "{said}"
+        );
         assert_eq!(process.record.keys(&Selection::default()).unwrap().keys().len(), 1, "{said}");
     }
 }
@@ -266,12 +273,13 @@ fn an_unknown_key_is_asked_for_once() {
     for worker in [0, 3, 1, 0] {
         process.step(worker, &Event::Unknown { kid: "b".to_owned() }, true);
     }
-    let waits =
-        |process: &Process, now| process.record.is_worth_waiting(Some("b"), arrived + TIMEOUT, now);
+    let waits = |process: &Process, now| {
+        process.record.is_worth_waiting(Some("b"), UnixMillis(arrived + TIMEOUT), now)
+    };
     process.tick();
     assert_eq!(process.begun.len(), 2, "one refetch");
-    assert!(waits(&process, process.now + 1));
-    assert!(!waits(&process, arrived + TIMEOUT), "no longer than the timeout");
+    assert!(waits(&process, UnixMillis(process.now + 1)));
+    assert!(!waits(&process, UnixMillis(arrived + TIMEOUT)), "no longer than the timeout");
     process.pass(100, 100);
     process.answer(&ok(&set(&["a", "b"])));
     assert_eq!(process.record.generation, 2);
@@ -344,28 +352,49 @@ fn a_rule_has_its_own_keys_until_the_server_was_heard() {
         keys.map(|keys| keys.keys()[0].kid.clone().unwrap())
     };
     let hold_as = |keys, retry_at, heard| {
-        jwks_cache.hold(&id, CachedJwks { keys, fetched_at: 1_000, retry_at, heard })
+        jwks_cache.hold(&id, CachedJwks { keys, fetched_at: UnixSeconds(1_000), retry_at, heard })
     };
     let hold = |keys, retry_at| hold_as(keys, retry_at, Heard::Once);
 
-    assert_eq!(kid(keys.current(&jwks_cache, 1_000)), Ok("inline".to_owned()), "nothing known");
-    assert_eq!(kid(without.current(&jwks_cache, 1_000)), Err(Unavailable { retry_after: 1 }));
-    hold_as(None, 1_030, Heard::Never);
-    assert_eq!(kid(keys.current(&jwks_cache, 1_000)), Ok("inline".to_owned()), "not fetched yet");
-    assert_eq!(kid(without.current(&jwks_cache, 1_000)), Err(Unavailable { retry_after: 30 }));
-    hold(Some(Rc::new(key_set(&set(&["fetched"])))), 9_999_999);
+    assert_eq!(
+        kid(keys.current(&jwks_cache, UnixSeconds(1_000))),
+        Ok("inline".to_owned()),
+        "nothing known"
+    );
+    assert_eq!(
+        kid(without.current(&jwks_cache, UnixSeconds(1_000))),
+        Err(Unavailable { retry_after: 1 })
+    );
+    hold_as(None, UnixSeconds(1_030), Heard::Never);
+    assert_eq!(
+        kid(keys.current(&jwks_cache, UnixSeconds(1_000))),
+        Ok("inline".to_owned()),
+        "not fetched yet"
+    );
+    assert_eq!(
+        kid(without.current(&jwks_cache, UnixSeconds(1_000))),
+        Err(Unavailable { retry_after: 30 })
+    );
+    hold(Some(Rc::new(key_set(&set(&["fetched"])))), UnixSeconds(9_999_999));
     for keys in [&keys, &without] {
-        assert_eq!(kid(keys.current(&jwks_cache, 1_000)), Ok("fetched".to_owned()));
+        assert_eq!(kid(keys.current(&jwks_cache, UnixSeconds(1_000))), Ok("fetched".to_owned()));
         let stale = 1_000 + MAX_STALE / 1000;
-        assert_eq!(kid(keys.current(&jwks_cache, stale - 1)), Ok("fetched".to_owned()));
+        assert_eq!(
+            kid(keys.current(&jwks_cache, UnixSeconds(stale - 1))),
+            Ok("fetched".to_owned())
+        );
         // What the server may have withdrawn does not come back.
-        assert_eq!(kid(keys.current(&jwks_cache, stale)), Err(Unavailable { retry_after: 60 }));
+        assert_eq!(
+            kid(keys.current(&jwks_cache, UnixSeconds(stale))),
+            Err(Unavailable { retry_after: 60 })
+        );
     }
     // A server that has withdrawn its last key, and one that has listed none yet.
     let none = || Some(Rc::new(key_set(EMPTY[0])));
-    let count = |keys: &Keys| keys.current(&jwks_cache, 1_000).map(|set| set.keys().len());
+    let count =
+        |keys: &Keys| keys.current(&jwks_cache, UnixSeconds(1_000)).map(|set| set.keys().len());
     for (heard, with_own) in [(Heard::Once, 0), (Heard::Never, 1)] {
-        hold_as(none(), 1_030, heard);
+        hold_as(none(), UnixSeconds(1_030), heard);
         assert_eq!(count(&keys), Ok(with_own), "{heard:?}");
         assert_eq!(count(&without), Ok(0), "{heard:?}");
         assert_eq!(
@@ -394,15 +423,21 @@ fn a_set_without_a_key_withdraws_the_last_one() {
         // Its tokens ask for the key in the background, and nobody waits.
         process.step(0, &Event::Unknown { kid: "a".to_owned() }, true);
         let until = process.now + TIMEOUT;
-        assert!(!process.record.is_worth_waiting(Some("a"), until, process.now), "{empty}");
+        assert!(
+            !process.record.is_worth_waiting(Some("a"), UnixMillis(until), UnixMillis(process.now)),
+            "{empty}"
+        );
         let asked = process.begun.len();
         process.pass(1_100, 100);
         assert_eq!(process.begun.len(), asked + 1, "{empty}: what was withdrawn is asked for");
-        assert!(!process.record.is_worth_waiting(Some("a"), until, process.now), "{empty}: asking");
+        assert!(
+            !process.record.is_worth_waiting(Some("a"), UnixMillis(until), UnixMillis(process.now)),
+            "{empty}: asking"
+        );
         process.answer(&ok(&set(&["a"])));
         let record = &process.record;
         assert_eq!((record.generation, record.empty, record.filled), (3, 0, 2), "{empty}");
-        assert!(record.due_at - process.now >= FRESH / 10 * 8, "{empty}: as ever");
+        assert!(record.due_at.0 - process.now >= FRESH / 10 * 8, "{empty}: as ever");
 
         // The configuration's own keys stay where the server has listed none yet.
         let mut process = Process::new(1, by_uri());
@@ -521,8 +556,8 @@ proptest! {
             // The last good set is there, as long as it may be used and no better one came.
             if let Some((body, at)) = &good {
                 prop_assert_eq!(&process.record.body, body);
-                prop_assert_eq!(process.record.fetched_at, *at);
-                prop_assert!(process.record.is_usable(at + MAX_STALE - 1, MAX_STALE));
+                prop_assert_eq!(process.record.fetched_at.0, *at);
+                prop_assert!(process.record.is_usable(UnixMillis(at + MAX_STALE - 1), MAX_STALE));
             } else {
                 prop_assert_eq!(process.record.generation, 0);
             }
@@ -531,11 +566,11 @@ proptest! {
             prop_assert_eq!(empty, process.record.empty > 0);
             let until = process.now + TIMEOUT;
             let waits = (0..9_u8).any(|kid| {
-                process.record.is_worth_waiting(Some(&kid.to_string()), until, process.now)
+                process.record.is_worth_waiting(Some(&kid.to_string()), UnixMillis(until), UnixMillis(process.now))
             });
             prop_assert!(!(empty && waits), "somebody waits for a key that is withdrawn");
             // Nobody spins: a look is never due at once, and fetches keep their distance.
-            prop_assert!(look_after(&process.record, process.now) >= Duration::from_millis(1));
+            prop_assert!(look_after(&process.record, UnixMillis(process.now)) >= Duration::from_millis(1));
             let close = process.begun.windows(2).filter(|pair| pair[1] - pair[0] < 500).count();
             prop_assert!(close <= lost, "{close} fetches on the heels of another, {lost} were lost");
         }

@@ -121,7 +121,7 @@ impl Case {
             headers: lines.map(|(name, value)| (name.into(), value.into())).into(),
             ..Request::default()
         };
-        let decision = decide(policy, &request, now, worker_state);
+        let decision = decide(policy, &request, usher_core::time::UnixSeconds(now), worker_state);
         (decision.status(), decision.reason().to_owned())
     }
 

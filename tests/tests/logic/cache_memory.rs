@@ -90,7 +90,8 @@ fn what_is_counted_is_held() {
             .collect();
         let empty = HELD.get();
         for request in &requests {
-            let decision = decide(&policy, request, NOW, &mut worker_state);
+            let decision =
+                decide(&policy, request, usher_core::time::UnixSeconds(NOW), &mut worker_state);
             assert_eq!(decision.denial, None, "{form}");
         }
         let held = usize::try_from(HELD.get() - empty).unwrap();

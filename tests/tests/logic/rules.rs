@@ -47,7 +47,7 @@ fn decided(config: &Value, lines: &[(&str, &str)]) -> (Decision, usize) {
     let all = pseudo.iter().chain(lines);
     let headers = all.map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let request = Request { headers, ..Request::default() };
-    (decide(&policy, &request, NOW, &mut worker_state), count.get())
+    (decide(&policy, &request, usher_core::time::UnixSeconds(NOW), &mut worker_state), count.get())
 }
 
 fn bearer(config: &Value, token: &str) -> (Decision, usize) {

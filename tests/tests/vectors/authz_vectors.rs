@@ -118,7 +118,12 @@ fn every_scenario_is_decided_as_istio_and_envoy_do() {
             }
         };
         for (number, case) in scenario["requests"].as_array().unwrap().iter().enumerate() {
-            let decision = decide(&policy, &request(case), NOW, &mut WorkerState::portable());
+            let decision = decide(
+                &policy,
+                &request(case),
+                usher_core::time::UnixSeconds(NOW),
+                &mut WorkerState::portable(),
+            );
             let expect = &case["expect"];
             let judgement = decision.report.judgement.as_ref();
             let mut got = json!({"status": decision.status()});

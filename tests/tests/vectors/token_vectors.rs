@@ -45,7 +45,14 @@ fn verdict(case: &Value) -> String {
     let (ring, mut engine) = (JwksCache::default(), Portable);
     let verified =
         compact::parse(token.as_bytes(), &policy.settings.limits.token).and_then(|token| {
-            let verified = authenticate(&policy.jwt, token, &[0, 1], now, &ring, &mut engine);
+            let verified = authenticate(
+                &policy.jwt,
+                token,
+                &[0, 1],
+                usher_core::time::UnixSeconds(now),
+                &ring,
+                &mut engine,
+            );
             verified.map_err(|refused| refused.denial)
         });
     match verified {

@@ -10,12 +10,18 @@ use usher_core::decide::Decision;
 use usher_core::denial::Denial;
 use usher_core::policy::JwtRule;
 use usher_core::request::Request;
+use usher_core::time::UnixSeconds;
 
 use super::place;
 use crate::config::Loaded;
 
 /// `name: words` lines, none for what is allowed or speaks for itself.
-pub(super) fn of(decision: &Decision, request: &Request, now: u64, loaded: &Loaded) -> Vec<String> {
+pub(super) fn of(
+    decision: &Decision,
+    request: &Request,
+    now: UnixSeconds,
+    loaded: &Loaded,
+) -> Vec<String> {
     match &decision.denial {
         None => Vec::new(),
         Some(Denial::NoRuleMatched | Denial::TokenMissing) => nearest(decision, loaded),
@@ -126,7 +132,12 @@ fn list(texts: &[String]) -> String {
 }
 
 /// What a refused token says, and where it is said what it should say.
-fn of_token(denial: &Denial, request: &Request, now: u64, loaded: &Loaded) -> Option<String> {
+fn of_token(
+    denial: &Denial,
+    request: &Request,
+    now: UnixSeconds,
+    loaded: &Loaded,
+) -> Option<String> {
     let policy = &loaded.policy;
     let found = policy.jwt.locations.find(request);
     let compact = compact::parse(&found.first()?.token, &policy.settings.limits.token).ok()?;
@@ -161,12 +172,12 @@ fn of_rule(
     denial: &Denial,
     rule: &JwtRule,
     token: &Compact<'_>,
-    now: u64,
+    now: UnixSeconds,
     config: Option<&Value>,
 ) -> Option<(&'static str, String)> {
-    let when = |time: Option<u64>| match time {
+    let when = |time: Option<UnixSeconds>| match time {
         Some(seconds) => {
-            let at = i64::try_from(seconds).ok().and_then(|s| Timestamp::from_second(s).ok());
+            let at = i64::try_from(seconds.0).ok().and_then(|s| Timestamp::from_second(s).ok());
             at.map_or_else(|| seconds.to_string(), |at| at.to_string())
         }
         None => "absent".to_owned(),

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use usher_core::codec::json::{Map, Value};
 use usher_core::codec::problems::{Node, Object, Problems, did_you_mean};
 use usher_core::request::Request;
+use usher_core::time::UnixSeconds;
 
 use super::expect;
 use super::suite::{members, time};
@@ -21,7 +22,7 @@ pub(super) struct Case {
     /// Its path in the file.
     pub(super) at: String,
     pub(super) name: String,
-    pub(super) now: u64,
+    pub(super) now: UnixSeconds,
     /// What is expected, by field of the answer.
     pub(super) expect: Map<String, Value>,
     line: Line,
@@ -52,7 +53,12 @@ impl Case {
 }
 
 /// The cases of an entry: one, or a table's.
-pub(super) fn read(node: &Node<'_>, now: u64, tokens: &[&str], problems: &Problems) -> Vec<Case> {
+pub(super) fn read(
+    node: &Node<'_>,
+    now: UnixSeconds,
+    tokens: &[&str],
+    problems: &Problems,
+) -> Vec<Case> {
     let Some(object) = node.object(problems) else { return Vec::new() };
     if !object.has("rows") && !object.has("columns") {
         return one(&node.at, node.value, "", now, tokens, problems).into_iter().collect();
@@ -143,7 +149,7 @@ fn one(
     at: &str,
     value: &Value,
     row: &str,
-    now: u64,
+    now: UnixSeconds,
     tokens: &[&str],
     problems: &Problems,
 ) -> Option<Case> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use usher_core::codec::json::{Map, Value};
 use usher_core::codec::problems::{Node, Object, Problems};
+use usher_core::time::UnixSeconds;
 
 use super::case::{self, Case};
 use super::tokens::{self, TokenSpec};
@@ -46,7 +47,7 @@ impl Suite {
 pub(super) fn read(
     file: &str,
     config: Option<&str>,
-    now: u64,
+    now: UnixSeconds,
 ) -> anyhow::Result<Result<Suite, Vec<Problem>>> {
     let text = input::text(file)?;
     let mut documents = match input::documents(&text) {
@@ -74,7 +75,7 @@ type Parts = (Config, Vec<(String, TokenSpec)>, Vec<Case>);
 fn parts(
     file: &str,
     config: Option<&str>,
-    now: u64,
+    now: UnixSeconds,
     value: &Value,
     problems: &Problems,
 ) -> Option<Parts> {
@@ -110,7 +111,7 @@ fn config_of(file: &str, node: &Node<'_>, problems: &Problems) -> Option<Config>
     }
 }
 
-fn tokens_of(node: &Node<'_>, now: u64, problems: &Problems) -> Vec<(String, TokenSpec)> {
+fn tokens_of(node: &Node<'_>, now: UnixSeconds, problems: &Problems) -> Vec<(String, TokenSpec)> {
     let Value::Object(members) = node.value else {
         node.expected::<()>("an object of tokens by name", problems);
         return Vec::new();
@@ -123,12 +124,12 @@ fn tokens_of(node: &Node<'_>, now: u64, problems: &Problems) -> Vec<(String, Tok
 }
 
 /// Seconds since 1970, or a time in RFC 3339.
-pub(super) fn time(node: &Node<'_>, problems: &Problems) -> Option<u64> {
+pub(super) fn time(node: &Node<'_>, problems: &Problems) -> Option<UnixSeconds> {
     let Value::String(text) = node.value else {
-        return node.integer(0..=253_402_300_799, problems);
+        return node.integer(0..=253_402_300_799, problems).map(UnixSeconds);
     };
     let seconds = text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
-    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(UnixSeconds);
     seconds.or_else(|| node.expected("a time such as `2026-11-25T12:00:00Z`", problems))
 }
 

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use usher_core::codec::json::{Map, Value};
 use usher_core::codec::problems::{Node, Problems};
+use usher_core::time::UnixSeconds;
 
 use super::suite::{Suite, members};
 use crate::key::{Algorithm, SigningKey};
@@ -39,7 +40,7 @@ const KID: &str = "throw-away";
 const ANY: &str = "*";
 
 /// Reads a token's description.
-pub(super) fn read(node: &Node<'_>, now: u64, problems: &Problems) -> Option<TokenSpec> {
+pub(super) fn read(node: &Node<'_>, now: UnixSeconds, problems: &Problems) -> Option<TokenSpec> {
     if let Value::String(text) = node.value {
         return Some(TokenSpec::Raw(text.clone()));
     }
@@ -60,14 +61,14 @@ pub(super) fn read(node: &Node<'_>, now: u64, problems: &Problems) -> Option<Tok
         return Some(TokenSpec::Raw(raw.to_owned()));
     }
     let mut claims = claims?.1.clone();
-    claims.entry("iat").or_insert_with(|| json!(now));
+    claims.entry("iat").or_insert_with(|| json!(now.0));
     match expires_in {
         Some(None) => {}
         Some(Some(seconds)) => {
-            claims.insert("exp".to_owned(), json!(now.saturating_add_signed(seconds)));
+            claims.insert("exp".to_owned(), json!(now.0.saturating_add_signed(seconds)));
         }
         None => {
-            claims.entry("exp").or_insert_with(|| json!(now.saturating_add(3600)));
+            claims.entry("exp").or_insert_with(|| json!(now.0.saturating_add(3600)));
         }
     }
     Some(TokenSpec::Claims(Box::new(Claims {

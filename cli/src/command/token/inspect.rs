@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use usher_core::codec::json::{self, Value};
 use usher_core::denial::Denial;
+use usher_core::time::UnixSeconds;
 use usher_core::{Compiled, WorkerState, authenticate, compact};
 
 use crate::command::{Format, clock};
@@ -43,7 +44,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     };
     let text = text.trim();
     let token = text.strip_prefix("Bearer ").map_or(text, str::trim);
-    let now = arguments.now.unwrap_or_else(clock);
+    let now = arguments.now.map_or_else(clock, UnixSeconds);
     let policy = match arguments.config.as_deref().map(config::load).transpose()? {
         Some(Ok(loaded)) => Some(loaded.policy),
         Some(Err(problems)) => {
@@ -93,7 +94,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
 }
 
 /// What the rules say of a token, wherever in a request they look for one; the rule that accepts it.
-fn judge(policy: &Compiled, token: &str, now: u64) -> Result<String, Denial> {
+fn judge(policy: &Compiled, token: &str, now: UnixSeconds) -> Result<String, Denial> {
     let compact = compact::parse(token.as_bytes(), &policy.settings.limits.token)?;
     let places: Vec<usize> = (0..policy.jwt.places.len()).collect();
     let mut worker_state = WorkerState::portable();
@@ -139,8 +140,8 @@ fn times(payload: &Value) -> Vec<(&'static str, Option<Timestamp>)> {
         .collect()
 }
 
-fn in_words(at: Option<Timestamp>, now: u64) -> String {
-    let (Some(at), Ok(now)) = (at, i64::try_from(now)) else {
+fn in_words(at: Option<Timestamp>, now: UnixSeconds) -> String {
+    let (Some(at), Ok(now)) = (at, i64::try_from(now.0)) else {
         return "not a time".to_owned();
     };
     let seconds = at.as_second().saturating_sub(now);
@@ -183,9 +184,15 @@ mod tests {
             (1_699_990_000, "2023-11-14T19:26:40Z (2h 46m ago)"),
             (1_700_086_405, "2023-11-15T22:13:25Z (in 1d)"),
         ] {
-            assert_eq!(in_words(at(seconds), 1_700_000_000), words);
+            assert_eq!(in_words(at(seconds), usher_core::time::UnixSeconds(1_700_000_000)), words);
         }
-        assert_eq!(in_words(times(&json!({"exp": 1e300}))[0].1, 0), "not a time");
-        assert_eq!(in_words(times(&json!({"exp": "soon"}))[0].1, 0), "not a time");
+        assert_eq!(
+            in_words(times(&json!({"exp": 1e300}))[0].1, usher_core::time::UnixSeconds(0)),
+            "not a time"
+        );
+        assert_eq!(
+            in_words(times(&json!({"exp": "soon"}))[0].1, usher_core::time::UnixSeconds(0)),
+            "not a time"
+        );
     }
 }

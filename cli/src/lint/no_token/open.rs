@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use usher_core::codec::json::Value;
 use usher_core::decide::{WorkerState, decide};
 use usher_core::request::Request;
+use usher_core::time::UnixSeconds;
 use usher_core::{Compiled, load};
 
 use super::super::view::{View, filled, operands, texts};
@@ -33,7 +34,7 @@ pub(super) fn find(view: &View<'_>, idioms: &[&(String, &Value)]) -> Option<Stri
             |(name, value): (&str, &str)| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
         let headers = pairs.into_iter().map(line).collect();
         let request = Request { headers, end_of_stream: true, ..Request::default() };
-        let decision = decide(&enforced, &request, 0, &mut WorkerState::portable());
+        let decision = decide(&enforced, &request, UnixSeconds(0), &mut WorkerState::portable());
         let allowed_by =
             decision.report.judgement.as_ref().and_then(|judged| judged.policy.clone());
         decision.reply.is_none().then_some(allowed_by)

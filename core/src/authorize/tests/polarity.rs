@@ -7,6 +7,7 @@ use super::{policy, request};
 use crate::authorize::{Verdict, judge};
 use crate::decide::{WorkerState, decide};
 use crate::request::Request;
+use crate::time::UnixSeconds;
 
 /// Beside the one rule, and never matching.
 fn others(count: usize) -> impl Iterator<Item = Value> {
@@ -129,8 +130,12 @@ fn exempt_lets_in_and_is_read_to_the_letter() {
         ("/open/x[", "no_rule_matched"),
         ("/open/\u{e9}", "no_rule_matched"),
     ] {
-        let decision =
-            decide(&policy, &request(path, &[]), 1_790_000_000, &mut WorkerState::portable());
+        let decision = decide(
+            &policy,
+            &request(path, &[]),
+            UnixSeconds(1_790_000_000),
+            &mut WorkerState::portable(),
+        );
         let found = decision.denial.as_ref().map_or("allowed", crate::denial::Denial::code);
         assert_eq!(found, reason, "{path}");
     }

@@ -9,11 +9,12 @@ use std::hash::BuildHasher as _;
 use crate::decide::Decision;
 use crate::hash::FastSet;
 use crate::policy::Rate;
+use crate::time::UnixSeconds;
 
 /// The state of one plugin in one worker.
 #[derive(Clone, Debug, Default)]
 pub struct Limiter {
-    second: u64,
+    second: UnixSeconds,
     spent: u32,
     /// Hashes of the pairs that were told in this second.
     told: FastSet<u64>,
@@ -29,9 +30,9 @@ const MOST_PAIRS: usize = 8192;
 const LONGEST_WAIT: u64 = 60;
 
 impl Limiter {
-    /// Whether a line about `decision` may be written at Unix time `now`, in seconds. One that may not is
+    /// Whether a line about `decision` may be written at `now`. One that may not is
     /// counted.
-    pub fn admits(&mut self, rate: Rate, decision: &Decision, now: u64) -> bool {
+    pub fn admits(&mut self, rate: Rate, decision: &Decision, now: UnixSeconds) -> bool {
         let Rate::PerSecond(most) = rate else {
             return true;
         };
@@ -104,7 +105,9 @@ mod tests {
         now: u64,
         of: usize,
     ) -> usize {
-        (0..of).filter(|_| limiter.admits(Rate::PerSecond(rate), decision, now)).count()
+        (0..of)
+            .filter(|_| limiter.admits(Rate::PerSecond(rate), decision, UnixSeconds(now)))
+            .count()
     }
 
     #[test]
@@ -117,7 +120,8 @@ mod tests {
             assert_eq!(limiter.take_suppressed(), 0, "{second}: told once");
         }
         assert_eq!(written(&mut limiter, 0, &flood, NOW + 6, 1000), 1);
-        let unlimited = (0..1000).filter(|_| limiter.admits(Rate::Unlimited, &flood, NOW + 6));
+        let unlimited =
+            (0..1000).filter(|_| limiter.admits(Rate::Unlimited, &flood, UnixSeconds(NOW + 6)));
         assert_eq!(unlimited.count(), 1000);
     }
 
@@ -164,7 +168,8 @@ mod tests {
         let mut limiter = Limiter::default();
         let all = MOST_PAIRS + 1000;
         let flood = (0..all).map(|n| refused(Denial::DeniedByRule, Some(&n.to_string())));
-        let written = flood.filter(|decision| limiter.admits(Rate::PerSecond(50), decision, NOW));
+        let written = flood
+            .filter(|decision| limiter.admits(Rate::PerSecond(50), decision, UnixSeconds(NOW)));
         assert_eq!(written.count(), MOST_PAIRS + 50);
         assert_eq!(limiter.told.len(), MOST_PAIRS);
     }

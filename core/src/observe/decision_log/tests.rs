@@ -20,6 +20,7 @@ fn policy(edit: impl FnOnce(&mut Value)) -> Compiled {
     load::from_value(&configuration).unwrap().policy
 }
 
+use crate::time::UnixSeconds;
 use crate::{Compiled, load};
 
 fn encode(bytes: &[u8]) -> String {
@@ -53,9 +54,13 @@ fn request(path: &[u8], lines: &[(&str, &[u8])]) -> Request {
 }
 
 fn written(policy: &Compiled, request: &Request) -> (Level, Map<String, Value>) {
-    let decision = decide(policy, request, NOW, &mut WorkerState::portable());
-    let context =
-        LineContext { now: NOW, generation: 3, process_key: b"process", ..LineContext::default() };
+    let decision = decide(policy, request, UnixSeconds(NOW), &mut WorkerState::portable());
+    let context = LineContext {
+        now: UnixSeconds(NOW),
+        generation: 3,
+        process_key: b"process",
+        ..LineContext::default()
+    };
     let log = DecisionLog { emit: Emit::All, ..policy.settings.decision_log.clone() };
     let level = wanted(&log, &decision, &mut Sampler::default()).unwrap();
     let line = line(&log, request, &decision, &context);
@@ -153,7 +158,7 @@ fn which_decisions_are_written() {
         (&tried("ALLOW", "/x"), &good, [None, warn, warn], "a dry-run ALLOW policy would refuse"),
         (&tried("ALLOW", "/"), &good, [None, None, info], "a dry-run ALLOW policy would not"),
     ] {
-        let decision = decide(policy, request, NOW, &mut WorkerState::portable());
+        let decision = decide(policy, request, UnixSeconds(NOW), &mut WorkerState::portable());
         let found = [Emit::None, Emit::Denied, Emit::All].map(|emit| {
             let log = DecisionLog { emit, ..DecisionLog::default() };
             wanted(&log, &decision, &mut Sampler::default())
@@ -187,9 +192,9 @@ fn a_line_that_follows_suppressed_ones_tells_how_many() {
         (&bad, NOW + 1, write(Level::Warn, 1), "the next second"),
         (&bad, NOW + 1, write(Level::Warn, 0), "told once"),
     ] {
-        assert_eq!(choice(request, now), expected, "{why}");
+        assert_eq!(choice(request, UnixSeconds(now)), expected, "{why}");
     }
-    let decision = decide(&policy, &bad, NOW, &mut WorkerState::portable());
+    let decision = decide(&policy, &bad, UnixSeconds(NOW), &mut WorkerState::portable());
     for (suppressed, told) in [(0, None), (7, Some("\"suppressed\":7"))] {
         let context = LineContext { suppressed, ..LineContext::default() };
         let line = line(&policy.settings.decision_log, &bad, &decision, &context);
@@ -316,7 +321,7 @@ proptest! {
             format!("/x/{around}/{token}/y?t={token}&access_token={token}").as_bytes(),
             &[("x-request-id", text.as_bytes()), ("traceparent", token.as_bytes()), ("authorization", text.as_bytes())],
         );
-        let mut decision = decide(&policy, &request, NOW, &mut WorkerState::portable());
+        let mut decision = decide(&policy, &request, UnixSeconds(NOW), &mut WorkerState::portable());
         decision.report.claimed_provider = Some(text.clone());
         decision.report.spoofed = vec![text.clone()];
         let Value::Object(members) = json!({ "sub": text, "act": { "sub": token } }) else { unreachable!() };
@@ -361,7 +366,7 @@ proptest! {
             ],
             ..Request::default()
         };
-        let mut decision = decide(&policy, &request, NOW, &mut WorkerState::portable());
+        let mut decision = decide(&policy, &request, UnixSeconds(NOW), &mut WorkerState::portable());
         if verified {
             let Value::Object(members) = token_claims else { unreachable!() };
             decision.report.identity = Some(std::rc::Rc::new(crate::claims::Identity {

@@ -167,7 +167,7 @@ fn v_cases_of_time() {
         let lines = [(":path", "/"), ("authorization", line.as_str())];
         let headers = lines.map(|(name, value)| (name.into(), value.into())).into();
         let request = Request { headers, ..Request::default() };
-        decide(&policy, &request, now, &mut worker_state).reason()
+        decide(&policy, &request, usher_core::time::UnixSeconds(now), &mut worker_state).reason()
     };
     let (nbf, exp) = (1_605_050_800, 1_605_052_800);
     let span = json!({ "iss": I1, "nbf": nbf, "exp": exp });

@@ -100,8 +100,15 @@ fn another_spelling_of_a_token_is_another_token_or_none() {
     let policy = load::from_value(&serde_json::json!({ "jwtRules": [rule(&KEY)] })).unwrap().policy;
     // One session, as a worker has it: what it remembers must not be met by another spelling.
     let mut worker_state = WorkerState::portable();
-    let mut code =
-        |token: &str| decide(&policy, &get("/").bearer(token), NOW, &mut worker_state).reason();
+    let mut code = |token: &str| {
+        decide(
+            &policy,
+            &get("/").bearer(token),
+            usher_core::time::UnixSeconds(NOW),
+            &mut worker_state,
+        )
+        .reason()
+    };
     let good = KEY.token(&claims());
     let (signed, signature) = parts(&good);
     let (r, s) = signature.split_at(32);
@@ -189,7 +196,13 @@ fn a_remembered_verdict_is_never_anothers() {
     let good = KEY.token(&with(&claims(), "scope", "read"));
     let mut worker_state = WorkerState::portable();
     let mut code = |policy: &Compiled, path: &str, now: u64| {
-        decide(policy, &get(path).bearer(&good), now, &mut worker_state).reason()
+        decide(
+            policy,
+            &get(path).bearer(&good),
+            usher_core::time::UnixSeconds(now),
+            &mut worker_state,
+        )
+        .reason()
     };
     for _ in 0..2 {
         assert_eq!(code(&first, "/read", NOW), "allowed");

@@ -155,7 +155,7 @@ fn usher(case: &Case, policy: &Compiled, worker_state: &mut WorkerState) -> Answ
         end_of_stream: true,
         ..Request::default()
     };
-    let decision = decide(policy, &request, NOW, worker_state);
+    let decision = decide(policy, &request, usher_core::time::UnixSeconds(NOW), worker_state);
     let edited = decision.mutations.applied(&request);
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let passed = edited.headers.iter().filter(|(name, _)| !name.starts_with(b":"));
