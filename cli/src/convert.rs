@@ -2,34 +2,44 @@
 //! back. What cannot be carried over is said, with its place and the reason.
 
 pub(crate) mod collect;
-pub(crate) mod envoy;
-pub(crate) mod istio;
-pub(crate) mod plugin;
-pub(crate) mod readers;
-pub(crate) mod select;
-pub(crate) mod tcp;
+mod envoy;
+mod istio;
+mod plugin;
+mod readers;
+mod select;
+mod tcp;
+mod to_usher;
+
+pub use collect::Workload;
+pub use istio::{Home, manifests as to_istio};
+pub use tcp::Ports;
+pub use to_usher::{Mesh, to_usher};
 
 use usher_core::codec::json::{Map, Value};
 
 /// A manifest, and the comment above it.
 #[derive(Clone, Debug)]
-pub(crate) struct Manifest {
+pub struct Manifest {
     /// Lines that say where it comes from.
-    pub(crate) comment: Vec<String>,
-    pub(crate) value: Value,
+    pub comment: Vec<String>,
+    /// The manifest.
+    pub value: Value,
 }
 
 /// What a person should know about a conversion.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Note {
-    pub(crate) weight: Weight,
+pub struct Note {
+    /// Whether the result means the same all the same.
+    pub weight: Weight,
     /// `file:line`, or the name of a thing.
-    pub(crate) place: String,
-    pub(crate) text: String,
+    pub place: String,
+    /// What to know.
+    pub text: String,
 }
 
+/// What a note says about the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weight {
+pub enum Weight {
     /// The result means the same, and this is worth knowing.
     Advice,
     /// The result does not mean the same: this is not in it.
@@ -38,7 +48,7 @@ pub(crate) enum Weight {
 
 /// What is said on the way.
 #[derive(Debug, Default)]
-pub(crate) struct Notes(pub(crate) Vec<Note>);
+pub struct Notes(pub Vec<Note>);
 
 impl Notes {
     pub(crate) fn advice(&mut self, place: &str, text: impl Into<String>) {
@@ -57,7 +67,8 @@ impl Notes {
         }
     }
 
-    pub(crate) fn is_whole(&self) -> bool {
+    /// Whether nothing is lost: the result means what the source does.
+    pub fn is_whole(&self) -> bool {
         self.0.iter().all(|note| note.weight == Weight::Advice)
     }
 }

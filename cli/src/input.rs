@@ -13,28 +13,31 @@ use anyhow::Context as _;
 use usher_core::codec::json::{self, Value};
 
 /// Levels of nesting that are read, as deep as the deepest real configuration several times over.
-pub(crate) const DEPTH: usize = 64;
+pub const DEPTH: usize = 64;
 
 /// A place in a text, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
-    pub(crate) line: usize,
+pub struct Mark {
+    /// The line.
+    pub line: usize,
     /// In characters.
-    pub(crate) column: usize,
+    pub column: usize,
 }
 
 /// A text that is no acceptable YAML or JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable {
-    pub(crate) mark: Mark,
-    pub(crate) problem: String,
+pub struct Unreadable {
+    /// Where.
+    pub mark: Mark,
+    /// What is wrong there.
+    pub problem: String,
 }
 
 /// One document of a file.
 #[derive(Clone, Debug)]
-pub(crate) struct Document {
+pub struct Document {
     /// What it says; every number went through a double, as on its way through Istio.
-    pub(crate) value: Value,
+    pub value: Value,
     marks: Marks,
 }
 
@@ -49,7 +52,7 @@ struct Marks {
 impl Document {
     /// Where `path` stands, or its nearest ancestor that stands somewhere: a missing field is missing
     /// from an object that has a place.
-    pub(crate) fn locate(&self, path: &str) -> Option<Mark> {
+    pub fn locate(&self, path: &str) -> Option<Mark> {
         let mut path = path;
         loop {
             if let Some(mark) = self.marks.places.get(path) {
@@ -89,12 +92,14 @@ pub(crate) fn text(name: &str) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// The first place where the text is no YAML, or says something twice.
-pub(crate) fn documents(text: &str) -> Result<Vec<Document>, Unreadable> {
+pub fn documents(text: &str) -> Result<Vec<Document>, Unreadable> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let from_yaml = yaml::documents(text);
-    // JSON is nearly, not wholly, a part of YAML: what is JSON means what JSON says.
-    if let Ok(mut value) = json::parse(text.as_bytes(), DEPTH) {
-        through_doubles(&mut value);
+    // JSON is nearly, not wholly, a part of YAML: what is JSON means what JSON says. A number that no double holds
+    // is refused as YAML's is, with its place.
+    if let Ok(mut value) = json::parse(text.as_bytes(), DEPTH)
+        && through_doubles(&mut value)
+    {
         let marks = from_yaml.ok().and_then(|documents| documents.into_iter().next());
         return Ok(vec![Document { value, marks: marks.map(|d| d.marks).unwrap_or_default() }]);
     }
@@ -125,17 +130,16 @@ pub(crate) fn is_plain(text: &str) -> bool {
 }
 
 /// What a number is after it went through a double and Go's JSON encoder (docs/semantics.md, "How
-/// pluginConfig reaches the plugin").
-fn through_doubles(value: &mut Value) {
+/// pluginConfig reaches the plugin"). Returns whether a double holds every one.
+fn through_doubles(value: &mut Value) -> bool {
     match value {
         Value::Number(number) => {
-            if let Some(double) = number.as_str().parse().ok().and_then(scalar::number) {
-                *number = double;
-            }
+            let double = number.as_str().parse().ok().and_then(scalar::number);
+            double.map(|double| *number = double).is_some()
         }
-        Value::Array(items) => items.iter_mut().for_each(through_doubles),
-        Value::Object(members) => members.values_mut().for_each(through_doubles),
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
+        Value::Array(items) => items.iter_mut().all(through_doubles),
+        Value::Object(members) => members.values_mut().all(through_doubles),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
     }
 }
 
@@ -168,6 +172,15 @@ mod tests {
         );
         let [plain] = documents("{\"a\":1,\n \"n\":2}").unwrap().try_into().unwrap();
         assert_eq!(plain.locate("n"), Some(Mark { line: 2, column: 2 }));
+    }
+
+    #[test]
+    fn a_number_that_no_double_holds_is_refused_in_both_forms() {
+        for (text, line, column) in [("a: 1e400\n", 1, 4), ("{\"b\": 1,\n \"a\": [1e400]}", 2, 8)] {
+            let unreadable = documents(text).unwrap_err();
+            assert_eq!(unreadable.mark, Mark { line, column }, "{text}");
+            assert_eq!(unreadable.problem, "`1e400` is no number that JSON can say", "{text}");
+        }
     }
 
     fn json_value() -> impl Strategy<Value = Value> {

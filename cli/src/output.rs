@@ -15,7 +15,7 @@ pub(crate) fn set(object: &mut Value, name: &str, value: Value) {
 }
 
 /// The document of a value.
-pub(crate) fn yaml(value: &Value) -> String {
+pub fn yaml(value: &Value) -> String {
     let mut out = String::new();
     match value {
         Value::Object(members) if !members.is_empty() => write(value, 0, &mut out),

@@ -11,26 +11,27 @@ use crate::style::{DOUBTFUL, one_line};
 
 /// One thing that is wrong, or worth a second look, in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Problem {
+pub struct Problem {
     /// The file as named on the command line, `-` for standard input.
-    pub(crate) file: String,
+    pub file: String,
     /// Its line, from 1; absent where the place is not known.
-    pub(crate) line: Option<usize>,
+    pub line: Option<usize>,
     /// The column in that line, in characters from 1.
-    pub(crate) column: Option<usize>,
+    pub column: Option<usize>,
     /// The number of the document in the file, from 0.
-    pub(crate) document: usize,
+    pub document: usize,
     /// Whether it makes the document invalid.
-    pub(crate) severity: Severity,
+    pub severity: Severity,
     /// JSON path in the document, empty for the whole.
-    pub(crate) path: String,
+    pub path: String,
     /// What was found and what was expected.
-    pub(crate) problem: String,
+    pub problem: String,
 }
 
+/// Whether a problem makes a document invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Severity {
+pub enum Severity {
     /// Makes the document invalid.
     Error,
     /// Legal, and worth a second look.

@@ -14,7 +14,7 @@ use crate::subject::{
 };
 use crate::written;
 
-mod cases;
+pub(crate) mod cases;
 #[path = "../../core/src/authorize/tests/naive.rs"]
 mod naive;
 

@@ -21,6 +21,7 @@
 mod authorize;
 mod compact;
 mod config;
+mod convert;
 mod decide;
 mod draw;
 #[expect(dead_code, unreachable_pub, reason = "it is the tests' own file, which use the rest")]
@@ -36,6 +37,7 @@ mod remote;
 mod subject;
 mod words;
 mod written;
+mod yaml;
 
 /// Something that any input is given to.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "authorize", run: authorize::run },
     Target { name: "compact", run: compact::run },
     Target { name: "config", run: config::run },
+    Target { name: "convert", run: convert::run },
     Target { name: "decide", run: decide::run },
     Target { name: "filter", run: filter::run },
     Target { name: "json", run: json::run },
@@ -58,6 +61,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "path", run: path::run },
     Target { name: "pieces", run: pieces::run },
     Target { name: "remote", run: remote::run },
+    Target { name: "yaml", run: yaml::run },
 ];
 
 /// The target of this name.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use usher_core::authorize;
 
 pub(crate) use usher_core::Compiled as Config;
-pub(crate) use usher_core::authorize::{AuthorizationOutcome, Verdict};
+pub(crate) use usher_core::authorize::{AuthorizationOutcome, DryRun, Verdict};
 pub(crate) use usher_core::claims::{Claims, Identity};
 pub(crate) use usher_core::codec::json::parse as strict_json;
 pub(crate) use usher_core::codec::problems::{InvalidConfig, Node, Problems};

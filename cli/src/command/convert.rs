@@ -7,12 +7,7 @@ use clap::{Args, ValueEnum};
 use usher_core::codec::json::Value;
 
 use super::Format;
-use crate::convert::collect::{Collected, Workload};
-use crate::convert::istio::{self, Home};
-use crate::convert::plugin::{self, Settings};
-use crate::convert::tcp::{self, Ports};
-use crate::convert::{Manifest, Notes, Weight, collect, envoy, readers, select};
-use crate::manifest::Waypoints;
+use crate::convert::{self, Home, Manifest, Mesh, Notes, Ports, Weight, Workload};
 use crate::manifest::labels::{Labels, is_gateway};
 use crate::report::Problem;
 use crate::style::{BAD, FAINT, one_line};
@@ -62,9 +57,6 @@ pub(crate) struct Arguments {
     format: Format,
 }
 
-/// What stands for the URL that only the operator knows.
-const PLACEHOLDER: &str = "oci://registry.example.com/usher/usher:0.1.0";
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum To {
     /// WasmPlugins
@@ -111,88 +103,35 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
 type Converted = Result<Vec<Manifest>, Vec<Problem>>;
 
 fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converted> {
-    let mut manifests = Vec::new();
     let mut problems = Vec::new();
-    let mut read = Vec::new();
+    let mut files = Vec::new();
     for file in &arguments.files {
         match input::documents(&input::text(file)?) {
-            Ok(documents) => read.push((file, documents)),
+            Ok(documents) => files.push((file.clone(), documents)),
             Err(unreadable) => problems.push(Problem::unreadable(file, unreadable)),
         }
     }
-    let all = read.iter().flat_map(|(_, documents)| documents);
-    let waypoints = Waypoints::of(all.map(|document| &document.value));
-    let mut collected = Collected { waypoints, ..Collected::default() };
-    for (file, documents) in &read {
-        for (number, document) in documents.iter().enumerate() {
-            if envoy::is_envoy(&document.value) {
-                manifests.extend(envoy::manifest(&document.value, file, notes));
-                continue;
-            }
-            envoy::unread(&document.value, file, notes);
-            problems.extend(collect::document(file, number, document, &mut collected));
-        }
-    }
-    if !problems.is_empty() {
-        return Ok(Err(problems));
-    }
-    for (name, texts) in [("workload", &arguments.workload), ("gateway", &arguments.gateway)] {
+    let mut workloads = Vec::new();
+    for (option, texts) in [("workload", &arguments.workload), ("gateway", &arguments.gateway)] {
         for text in texts {
-            let mut named = workload(name, text)?;
-            named.gateway |= name == "gateway";
-            if !select::is_selected(&named, &collected, &arguments.root_namespace) {
-                notes.advice(
-                    &format!("--{name} {text}"),
-                    "no policy selects it, so it gets no plugin",
-                );
-            }
-            collected.workloads.push(named);
+            let mut named = workload(option, text)?;
+            named.gateway |= option == "gateway";
+            workloads.push((format!("--{option} {text}"), named));
         }
     }
-    let settings = Settings {
-        url: arguments.url.clone().unwrap_or_else(|| PLACEHOLDER.to_owned()),
+    let mesh = Mesh {
+        root_namespace: arguments.root_namespace.clone(),
         trust_domains: arguments.trust_domain.clone(),
         path_normalization: arguments.path_normalization.clone(),
+        workloads,
+        ports: if arguments.http_only { Ports::Http } else { Ports::Any },
+        url: arguments.url.clone(),
     };
-    let groups = select::groups(&collected, &arguments.root_namespace, notes);
-    for group in &groups {
-        manifests.extend(plugin::manifest(group, &collected, &settings, notes));
-    }
-    let ports = if arguments.http_only { Ports::Http } else { Ports::Any };
-    let closing = tcp::guards(&groups, &collected, ports, notes);
-    let closes = !closing.is_empty();
-    manifests.extend(closing);
-    readers::check(&groups, &collected, notes);
-    if notes.is_whole() && !manifests.is_empty() && !collected.items.is_empty() {
-        advise_what_is_next(arguments, closes, notes);
-    }
-    Ok(Ok(manifests))
-}
-
-/// What is left to do with what is printed.
-fn advise_what_is_next(arguments: &Arguments, closes: bool, notes: &mut Notes) {
-    if arguments.url.is_none() {
-        notes.advice("url", format!("`{PLACEHOLDER}` is a placeholder: give your own by `--url`"));
-    }
-    notes.advice(
-        "to set",
-        "`sha256`, which pins what is fetched; `priority`, where other plugins have the same phase; and in the \
-         pluginConfig what docs/security-model.md lists (What to set), such as `identityHeaders.strip` for each \
-         header that your services believe",
-    );
-    let apply = if closes {
-        "apply all that is printed, the policies `..-http-only` too, and keep these; "
-    } else {
-        ""
-    };
-    notes.advice(
-        "then",
-        format!(
-            "{apply}delete the manifests that were converted once the plugins run, but keep those that are told \
-             above to stay: behind a plugin a RequestAuthentication finds no token, and its policies no \
-             identity"
-        ),
-    );
+    Ok(match convert::to_usher(&files, mesh, notes) {
+        Ok(manifests) if problems.is_empty() => Ok(manifests),
+        Ok(_) => Err(problems),
+        Err(more) => Err(problems.into_iter().chain(more).collect()),
+    })
 }
 
 /// `shop/app=web,version=v1`.
@@ -244,7 +183,7 @@ fn to_istio(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
             trust_domains: arguments.trust_domain.clone(),
         };
         let config = &source.config.value;
-        manifests.extend(istio::manifests(config, policy.settings.missing_token, &home, notes));
+        manifests.extend(convert::to_istio(config, policy.settings.missing_token, &home, notes));
     }
     Ok(if problems.is_empty() { Ok(manifests) } else { Err(problems) })
 }

@@ -48,12 +48,15 @@ pub(crate) enum Scope {
 
 /// Something that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Workload {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    pub(crate) labels: Labels,
+pub struct Workload {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The labels of its pods.
+    pub labels: Labels,
     /// A gateway: no sidecar, and what it serves is not inbound traffic of a workload.
-    pub(crate) gateway: bool,
+    pub gateway: bool,
 }
 
 /// A Service, as far as it shows ports without HTTP.

@@ -15,15 +15,19 @@ use crate::output::set;
 
 /// Where the plugin stood.
 #[derive(Clone, Debug)]
-pub(crate) struct Home {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
+pub struct Home {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
     /// `selector` and `targetRefs` of the WasmPlugin, null without.
-    pub(crate) selector: Value,
-    pub(crate) targets: Value,
+    pub selector: Value,
+    /// See `selector`.
+    pub targets: Value,
     /// What the mesh has, where that is said: its path normalisation, its trust domains.
-    pub(crate) path_normalization: Option<String>,
-    pub(crate) trust_domains: Vec<String>,
+    pub path_normalization: Option<String>,
+    /// See `path_normalization`.
+    pub trust_domains: Vec<String>,
 }
 
 /// The fields of a rule that RequestAuthentication has too.
@@ -60,7 +64,7 @@ const WITHOUT: [(&str, &str); 13] = [
 ];
 
 /// The manifests of a configuration.
-pub(crate) fn manifests(
+pub fn manifests(
     config: &Value,
     missing_token: MissingToken,
     home: &Home,

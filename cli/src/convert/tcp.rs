@@ -19,7 +19,7 @@ use crate::manifest::labels::Labels;
 
 /// Which ports the workloads have, by the user's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ports {
+pub enum Ports {
     /// Nothing is said: any port may take what is no HTTP.
     Any,
     /// `--http-only`.

@@ -232,7 +232,7 @@ pub(super) fn consists_of_known_words(value: &Value) -> bool {
 }
 
 /// With fewer rules than are worth filing, and with more.
-pub(super) fn config(draw: &mut Draw<'_>) -> Value {
+pub(crate) fn config(draw: &mut Draw<'_>) -> Value {
     let policies = (0..=draw.below(4)).map(|number| {
         let rules = if draw.one_in(2) { 8 + draw.below(20) } else { draw.below(5) };
         let rules: Vec<Value> = (0..rules).map(|_| rule(draw)).collect();
@@ -328,7 +328,7 @@ fn condition(draw: &mut Draw<'_>, captures: bool) -> Value {
     Value::Object(condition)
 }
 
-pub(super) fn request(draw: &mut Draw<'_>) -> Request {
+pub(crate) fn request(draw: &mut Draw<'_>) -> Request {
     let mut headers: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     let mut push = |name: &str, value: &str| headers.push((name.into(), value.into()));
     if !draw.one_in(30) {
@@ -379,7 +379,7 @@ fn address(draw: &mut Draw<'_>) -> Option<std::net::IpAddr> {
     (!draw.one_in(4)).then(|| draw.pick(ADDRESSES).parse().unwrap())
 }
 
-pub(super) fn identity(draw: &mut Draw<'_>) -> Identity {
+pub(crate) fn identity(draw: &mut Draw<'_>) -> Identity {
     let mut claims = Map::new();
     if !draw.one_in(5) {
         claims.insert("iss".to_owned(), draw.pick(ISSUERS).into());
