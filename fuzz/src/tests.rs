@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::TARGETS;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::{TARGETS, authorize, draw::Draw};
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -40,4 +43,16 @@ fn the_nightly_workflow_runs_every_target() {
     let names: Vec<&str> = list.trim_end_matches(']').split(", ").collect();
     let expected: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
     assert_eq!(names, expected);
+}
+
+/// The same cases in each run; a failure prints its case.
+#[test]
+fn a_thousand_policies_are_judged_as_a_naive_reading_judges_them() {
+    let mut matched = 0;
+    for seed in 0..1_000 {
+        let mut plan = [0; 8192];
+        StdRng::seed_from_u64(seed).fill_bytes(&mut plan[1..]);
+        matched += authorize::drawn(&mut Draw::of(&plan).unwrap());
+    }
+    assert!(matched > 5_000, "only {matched} matches: the cases have nothing in common");
 }

@@ -290,7 +290,5 @@ fn the_nearest_rule_explains_a_refusal() {
     }
 }
 
-mod differential;
-mod naive;
 mod polarity;
 mod values_from;

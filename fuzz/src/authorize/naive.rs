@@ -1,18 +1,11 @@
 //! Policies evaluated over their JSON, value by value, by the words of the documentation: slow, and written
 //! apart from the compiled rules, so that the two can be held against each other.
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    clippy::string_slice,
-    reason = "a test may stop at any surprise"
-)]
-
 use std::net::IpAddr;
 
 use serde_json::Value;
 
-// Of whichever crate stands around it: fuzzing reads policies by this file too.
-use super::{Identity, MetadataValue, Request};
+use crate::subject::{Identity, MetadataValue, Request};
 
 type Texts = Vec<Vec<u8>>;
 
