@@ -124,11 +124,6 @@ fn tab(text: &str) -> Option<Unreadable> {
     })
 }
 
-/// Whether this text without quotes is this string.
-pub(crate) fn is_plain(text: &str) -> bool {
-    scalar::plain(text).is_ok_and(|value| value == text)
-}
-
 /// What a number is after it went through a double and Go's JSON encoder (docs/semantics.md, "How
 /// pluginConfig reaches the plugin"). Returns whether a double holds every one.
 fn through_doubles(value: &mut Value) -> bool {

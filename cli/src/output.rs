@@ -3,9 +3,8 @@
 //! What a reader of Istio's YAML makes of it is exactly the value that went in (a property test holds
 //! it against [`crate::input`]).
 
+use serde::ser::{Error as _, Serialize, Serializer};
 use usher_core::codec::json::Value;
-
-use crate::input::is_plain;
 
 /// Sets a member of what is an object.
 pub(crate) fn set(object: &mut Value, name: &str, value: Value) {
@@ -15,98 +14,40 @@ pub(crate) fn set(object: &mut Value, name: &str, value: Value) {
 }
 
 /// The document of a value.
-pub fn yaml(value: &Value) -> String {
-    let mut out = String::new();
-    match value {
-        Value::Object(members) if !members.is_empty() => write(value, 0, &mut out),
-        Value::Array(items) if !items.is_empty() => write(value, 0, &mut out),
-        value => {
-            scalar(value, &mut out);
-            out.push('\n');
-        }
-    }
-    out
+///
+/// # Errors
+/// A number that is too large for any reader.
+pub fn yaml(value: &Value) -> Result<String, serde_saphyr::ser::Error> {
+    // A text stays on its line, however long: what stands in a manifest is compared and replaced by lines.
+    serde_saphyr::to_string_with_options(
+        &Yaml(value),
+        serde_saphyr::ser_options! { prefer_block_scalars: false },
+    )
 }
 
-/// A list or an object that is not empty, each item on lines of its own.
-fn write(value: &Value, indent: usize, out: &mut String) {
-    let space = " ".repeat(indent);
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                out.push_str(&space);
-                member(name, value, indent, out);
-            }
-        }
-        Value::Array(items) => {
-            for item in items {
-                out.push_str(&space);
-                out.push_str("- ");
-                match item {
-                    // The first member stands beside the dash.
-                    Value::Object(members) if !members.is_empty() => {
-                        let mut inner = String::new();
-                        write(item, indent.saturating_add(2), &mut inner);
-                        out.push_str(inner.trim_start());
-                    }
-                    Value::Array(items) if !items.is_empty() => {
-                        let mut inner = String::new();
-                        write(item, indent.saturating_add(2), &mut inner);
-                        out.push_str(inner.trim_start());
-                    }
-                    item => {
-                        scalar(item, out);
-                        out.push('\n');
-                    }
+/// A value for a serializer that does not know how serde_json keeps the text of a number.
+struct Yaml<'v>(&'v Value);
+
+impl Serialize for Yaml<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Null => serializer.serialize_unit(),
+            Value::Bool(boolean) => serializer.serialize_bool(*boolean),
+            Value::Number(number) => {
+                if let Some(integer) = number.as_i64() {
+                    return serializer.serialize_i64(integer);
                 }
+                let double = number.as_f64();
+                let double =
+                    double.ok_or_else(|| S::Error::custom(format!("`{number}` is too large")))?;
+                serializer.serialize_f64(double)
+            }
+            Value::String(text) => serializer.serialize_str(text),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Yaml)),
+            Value::Object(members) => {
+                serializer.collect_map(members.iter().map(|(name, value)| (name, Yaml(value))))
             }
         }
-        value => scalar(value, out),
-    }
-}
-
-fn member(name: &str, value: &Value, indent: usize, out: &mut String) {
-    text(name, out);
-    out.push(':');
-    match value {
-        Value::Object(members) if !members.is_empty() => {
-            out.push('\n');
-            write(value, indent.saturating_add(2), out);
-        }
-        Value::Array(items) if !items.is_empty() => {
-            out.push('\n');
-            write(value, indent, out);
-        }
-        value => {
-            out.push(' ');
-            scalar(value, out);
-            out.push('\n');
-        }
-    }
-}
-
-fn scalar(value: &Value, out: &mut String) {
-    match value {
-        Value::String(string) => text(string, out),
-        value => out.push_str(&value.to_string()),
-    }
-}
-
-/// Plain where nobody could take it for anything but this string; else in double quotes, where YAML
-/// takes all that JSON writes.
-fn text(string: &str, out: &mut String) {
-    let inside = |c: char| c.is_ascii_alphanumeric() || " _./:@+=,-*()<>|~".contains(c);
-    let first = |c: char| c.is_ascii_alphanumeric() || c == '/' || c == '_';
-    let last = |c: char| c != ' ' && c != ':';
-    let plain = string.starts_with(first)
-        && string.ends_with(last)
-        && string.chars().all(inside)
-        && !string.contains(": ")
-        && is_plain(string);
-    if plain {
-        out.push_str(string);
-    } else {
-        out.push_str(&Value::from(string).to_string());
     }
 }
 
@@ -126,7 +67,7 @@ mod tests {
             "labels": { "a.b/c": "x: y" },
         });
         assert_eq!(
-            yaml(&value),
+            yaml(&value).unwrap(),
             "empty: []\nlabels:\n  a.b/c: \"x: y\"\nspec:\n  rules:\n  - to:\n    - operation:\n        \
              paths:\n        - /a*\n        - \"yes\"\n        - \"1\"\n  - {}\n"
         );
@@ -165,7 +106,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_again(value in value()) {
-            let text = yaml(&value);
+            let text = yaml(&value).map_err(|e| TestCaseError::fail(e.to_string()))?;
             let documents = input::documents(&text).map_err(|e| TestCaseError::fail(e.problem))?;
             prop_assert_eq!(&documents[0].value, &value, "{}", text);
         }

@@ -206,7 +206,8 @@ fn write_manifests(
         for line in &manifest.comment {
             writeln!(out, "# {line}")?;
         }
-        write!(out, "{}", output::yaml(&manifest.value))?;
+        let text = output::yaml(&manifest.value).map_err(std::io::Error::other)?;
+        write!(out, "{text}")?;
     }
     Ok(())
 }
