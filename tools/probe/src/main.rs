@@ -2,12 +2,12 @@
 //!
 //! It is the health check of the containers, whose images hold a server and nothing to ask it with.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long a server may think about it.
+use ureq::Agent;
+
+/// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -32,57 +32,50 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The status of the answer to a GET.
-fn status(url: &str) -> Result<u16, String> {
-    let rest = url.strip_prefix("http://").ok_or("not an http:// URL")?;
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut addresses = authority.to_socket_addrs().map_err(|error| error.to_string())?;
-    let address = addresses.next().ok_or("no address")?;
-    let line = first_line(
-        &address,
-        &format!("GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"),
-    );
-    let line = line.map_err(|error| error.to_string())?;
-    // HTTP/1.1 200 OK
-    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
-    status.ok_or_else(|| format!("no HTTP answer: {}", line.trim_end()))
-}
-
-fn first_line(address: &std::net::SocketAddr, request: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(request.as_bytes())?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    Ok(line)
+/// The status of the answer to a GET: of that server itself, whatever proxy the container is told to use.
+fn status(url: &str) -> Result<u16, ureq::Error> {
+    let config = Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .proxy(None)
+        .build();
+    let response = config.new_agent().get(url).call()?;
+    Ok(response.status().as_u16())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::TcpListener;
 
     use super::*;
 
-    /// A server that answers one request with `answer`; gives its URL.
+    /// A server that answers one request with `answer` and waits for the client to go; gives its URL.
     fn server(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/ready?x", listener.local_addr().unwrap());
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut asked = String::new();
-            BufReader::new(stream.try_clone().unwrap()).read_line(&mut asked).unwrap();
-            assert_eq!(asked, "GET /ready?x HTTP/1.1\r\n");
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            assert_eq!(lines.next().unwrap().unwrap(), "GET /ready?x HTTP/1.1");
             stream.write_all(answer.as_bytes()).unwrap();
+            lines.for_each(drop);
         });
         url
     }
 
     #[test]
     fn the_status_is_what_the_server_says() {
-        assert_eq!(status(&server("HTTP/1.1 200 OK\r\n\r\n")), Ok(200));
-        assert_eq!(status(&server("HTTP/1.0 503 Service Unavailable\r\n\r\n")), Ok(503));
-        assert!(status(&server("SSH-2.0-x\r\n")).is_err());
+        for (answer, expected) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", Some(200)),
+            ("HTTP/1.0 503 Service Unavailable\r\n\r\n", Some(503)),
+            ("HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\n\r\n", Some(302)),
+            ("SSH-2.0-x\r\n", None),
+        ] {
+            assert_eq!(status(&server(answer)).ok(), expected, "{answer}");
+        }
     }
 
     #[test]
@@ -92,5 +85,10 @@ mod tests {
         drop(listener);
         assert!(status(&url).is_err());
         assert!(status("https://127.0.0.1/").is_err());
+    }
+
+    #[test]
+    fn who_does_not_answer_is_not_waited_for() {
+        assert!(matches!(status(&server("")), Err(ureq::Error::Timeout(_))));
     }
 }
