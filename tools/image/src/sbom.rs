@@ -1,60 +1,72 @@
 //! The bill of materials: every crate that is linked into the module, as CycloneDX 1.5.
+//!
+//! Which those are is asked of Cargo here: cargo-cyclonedx puts a bill beside each package of a workspace, and
+//! does not know the module.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
-use serde_json::{Value, json};
+use cyclonedx_bom::external_models::uri::Purl;
+use cyclonedx_bom::models::component::{Classification, Component, Components};
+use cyclonedx_bom::models::dependency::{Dependencies, Dependency};
+use cyclonedx_bom::models::hash::{Hash, HashAlgorithm, HashValue, Hashes};
+use cyclonedx_bom::models::license::{LicenseChoice, Licenses};
+use cyclonedx_bom::models::metadata;
+use cyclonedx_bom::prelude::{Bom, SpdxExpression, SpecVersion, Validate as _};
 
 /// The bill of the module with this digest, as Cargo knows it. The working folder is the workspace's.
 ///
 /// # Errors
-/// Cargo does not answer.
+/// Cargo does not answer, or a crate states what is no license expression.
 pub(crate) fn cyclonedx(module: &str) -> anyhow::Result<String> {
     let metadata = MetadataCommand::new()
         .other_options(["--filter-platform".to_owned(), "wasm32-wasip1".to_owned()])
         .exec()
         .context("cargo metadata")?;
     let bill = bill(&metadata, module)?;
-    Ok(serde_json::to_string_pretty(&bill)? + "\n")
+    let found = bill.validate();
+    anyhow::ensure!(found.passed(), "the bill of materials is not CycloneDX: {found:?}");
+    let mut text = Vec::new();
+    bill.output_as_json_v1_5(&mut text)?;
+    Ok(String::from_utf8(text)? + "\n")
 }
 
-fn bill(metadata: &Metadata, module: &str) -> anyhow::Result<Value> {
+fn bill(metadata: &Metadata, module: &str) -> anyhow::Result<Bom> {
     let packages: BTreeMap<&PackageId, &Package> =
         metadata.packages.iter().map(|package| (&package.id, package)).collect();
     let root = metadata.packages.iter().find(|package| package.name.as_str() == "usher");
     let root = root.context("no package `usher`")?;
     let linked = linked(metadata, &packages, &root.id)?;
-    let reference = |id: &PackageId| packages.get(id).map(|package| purl(package));
+    let package = |id: &PackageId| packages.get(id).copied().context("a package without a name");
+    let reference = |id: &PackageId| anyhow::Ok(purl(package(id)?)?.to_string());
 
-    let mut components: Vec<&Package> = linked
-        .keys()
-        .filter(|id| ***id != root.id)
-        .filter_map(|id| packages.get(id).copied())
-        .collect();
+    let others = linked.keys().filter(|id| ***id != root.id).map(|id| package(id));
+    let mut components: Vec<&Package> = others.collect::<anyhow::Result<_>>()?;
     components.sort_by_key(|package| (package.name.as_str(), &package.version));
-    let mut dependencies: Vec<Value> = linked
-        .iter()
-        .filter_map(|(id, on)| {
-            let on: BTreeSet<String> = on.iter().filter_map(|id| reference(id)).collect();
-            Some(json!({ "ref": reference(id)?, "dependsOn": on }))
-        })
-        .collect();
-    dependencies.sort_by_key(Value::to_string);
-
-    let mut subject = component(root);
-    if let Some(members) = subject.as_object_mut() {
-        let digits = module.trim_start_matches("sha256:");
-        members.insert("hashes".to_owned(), json!([{ "alg": "SHA-256", "content": digits }]));
+    let components = components.into_iter().map(component).collect::<anyhow::Result<_>>()?;
+    let mut dependencies = Vec::new();
+    for (id, on) in &linked {
+        // Once each, however often it is asked for.
+        let on: anyhow::Result<BTreeSet<String>> = on.iter().map(|id| reference(id)).collect();
+        let on = on?.into_iter().collect();
+        dependencies.push(Dependency { dependency_ref: reference(id)?, dependencies: on });
     }
-    Ok(json!({
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.5",
-        "version": 1,
-        "metadata": { "component": subject },
-        "components": components.into_iter().map(component).collect::<Vec<_>>(),
-        "dependencies": dependencies,
-    }))
+    dependencies.sort_by(|a, b| a.dependency_ref.cmp(&b.dependency_ref));
+
+    let digits = module.trim_start_matches("sha256:");
+    let hash = Hash { alg: HashAlgorithm::SHA_256, content: HashValue(digits.to_owned()) };
+    let subject = Component { hashes: Some(Hashes(vec![hash])), ..component(root)? };
+    let about = metadata::Metadata { component: Some(subject), ..metadata::Metadata::default() };
+    Ok(Bom {
+        spec_version: SpecVersion::V1_5,
+        // The same module has the same bill: no random number.
+        serial_number: None,
+        metadata: Some(about),
+        components: Some(Components(components)),
+        dependencies: Some(Dependencies(dependencies)),
+        ..Bom::default()
+    })
 }
 
 /// The crates that are linked, each with those that it needs: not what only builds or tests.
@@ -88,36 +100,40 @@ fn linked<'m>(
     Ok(linked)
 }
 
-fn component(package: &Package) -> Value {
-    let mut component = json!({
-        "type": "library",
-        "bom-ref": purl(package),
-        "name": package.name,
-        "version": package.version,
-        "purl": purl(package),
-    });
-    if let (Some(members), Some(license)) = (component.as_object_mut(), &package.license) {
-        // The form with a slash is older than SPDX expressions.
-        let expression = license.replace('/', " OR ");
-        members.insert("licenses".to_owned(), json!([{ "expression": expression }]));
-    }
-    component
+fn component(package: &Package) -> anyhow::Result<Component> {
+    let purl = purl(package)?;
+    let licenses = match &package.license {
+        // The form with a slash is older than SPDX expressions, and read as `OR`.
+        Some(license) => {
+            let expression = SpdxExpression::parse_lax(license.clone())
+                .with_context(|| format!("the license of {purl}"))?;
+            Some(Licenses(vec![LicenseChoice::Expression(expression)]))
+        }
+        None => None,
+    };
+    let version = package.version.to_string();
+    let component =
+        Component::new(Classification::Library, &package.name, &version, Some(purl.to_string()));
+    Ok(Component { licenses, purl: Some(purl), ..component })
 }
 
-/// A package URL (purl-spec, type `cargo`).
-fn purl(package: &Package) -> String {
-    format!("pkg:cargo/{}@{}", package.name, package.version)
+fn purl(package: &Package) -> anyhow::Result<Purl> {
+    Ok(Purl::new("cargo", &package.name, &package.version.to_string())?)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
     fn the_bill_names_what_is_linked_and_nothing_else() {
-        let bill: Value = serde_json::from_str(&cyclonedx("sha256:00ff").unwrap()).unwrap();
+        let bill: Value =
+            serde_json::from_str(&cyclonedx(&format!("sha256:{}", "00ff".repeat(16))).unwrap())
+                .unwrap();
         assert_eq!(bill["metadata"]["component"]["name"], "usher");
-        assert_eq!(bill["metadata"]["component"]["hashes"][0]["content"], "00ff");
+        assert_eq!(bill["metadata"]["component"]["hashes"][0]["content"], "00ff".repeat(16));
         let names: Vec<&str> = bill["components"]
             .as_array()
             .unwrap()
