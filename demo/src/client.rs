@@ -1,4 +1,6 @@
-//! The player's HTTP/1.1 client: a request as given, header spellings included.
+//! What the player and the story's services send, and what came back.
+//!
+//! hyper's client, and not the command's, which waits on a thread: a service here serves while it asks another.
 
 use std::net::Ipv4Addr;
 
@@ -6,11 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::{HeaderName, HeaderValue};
-use hyper_util::rt::TokioIo;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 /// A request to be sent.
 #[derive(Clone, Debug)]
@@ -89,24 +89,20 @@ pub async fn send(port: u16, ask: &Ask) -> anyhow::Result<Answer> {
 /// # Errors
 /// No connection, or no HTTP response.
 pub async fn send_to(host: &str, port: u16, ask: &Ask) -> anyhow::Result<Answer> {
-    let stream = TcpStream::connect((host, port)).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
     let method = if ask.form.is_some() { "POST" } else { "GET" };
-    let mut request = hyper::Request::builder()
-        .method(method)
-        .uri(&ask.path)
-        .header("host", format!("{host}:{port}"));
+    let uri = format!("http://{host}:{port}{}", ask.path);
+    let mut request = hyper::Request::builder().method(method).uri(uri);
     for (name, value) in &ask.headers {
-        request = request.header(name.parse::<HeaderName>()?, value.parse::<HeaderValue>()?);
+        request = request.header(name, value);
     }
     let body = Full::new(Bytes::from(ask.form.clone().unwrap_or_default()));
-    let response = sender.send_request(request.body(body)?).await?;
+    // A connection for each request: an Envoy that was restarted meanwhile answers too.
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+    let response = client.request(request.body(body)?).await?;
     let (head, body) = response.into_parts();
     let challenge = head.headers.get("www-authenticate");
     let challenge = challenge.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let body = body.collect().await?.to_bytes();
-    connection.abort();
     Ok(Answer {
         status: head.status.as_u16(),
         challenge,
