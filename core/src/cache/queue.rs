@@ -4,6 +4,8 @@
 //! once, as callers' tokens are: a newcomer that nobody asks for again is the next to go, so that a
 //! client with a fresh token for each request cannot drive the others' out. And a hit is one flag set;
 //! LRU would relink its list each time.
+//!
+//! By hand: a cache of a crate has a map of its own, by the whole token; here an entry is found by a hash that is known.
 
 /// Entries by a number that stays theirs while they are in.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The little of DER (ITU-T X.690) that keys and certificates need.
 //!
-//! A reader of tag, length and value that never looks behind the slice it was given.
+//! A reader of tag, length and value that never looks behind the slice it was given. By hand, though the module holds
+//! `der` and `spki`: they refuse a certificate for a length or a number that is not in its shortest form.
 
 pub(crate) const BOOLEAN: u8 = 0x01;
 pub(crate) const INTEGER: u8 = 0x02;

@@ -1,4 +1,7 @@
 //! PEM (RFC 7468): labelled base64 between `-----BEGIN` and `-----END` lines.
+//!
+//! By hand: `pem-rfc7468` refuses what comes out of YAML and of Envoy's headers, lines that are indented, joined or of
+//! unequal length, and more blocks than one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,5 @@
-//! Percent codes (RFC 3986 section 2.1).
+//! Percent codes (RFC 3986 section 2.1). By hand: half of the callers want one byte and where the text
+//! goes on, and `percent-encoding` gives whole texts.
 
 use std::borrow::Cow;
 

@@ -288,7 +288,7 @@ impl<'v> Object<'v> {
     }
 }
 
-/// `; did you mean ..?` where a known name is near, else nothing.
+/// `; did you mean ..?` where a known name is near, else nothing. By hand: it is twenty lines, with strsim as without.
 pub fn did_you_mean<'n>(found: &str, known: impl Iterator<Item = &'n str>) -> String {
     let nearest = known
         .map(|name| (distance(found, name), name))
@@ -343,7 +343,8 @@ fn whole(text: &str) -> Option<u64> {
     (whole.exact && whole.number <= 1 << 53).then_some(whole.number)
 }
 
-/// Go's duration syntax as protobuf and Istio use it: decimal numbers with h, m, s, ms, us, ns.
+/// Go's duration syntax as protobuf and Istio use it: decimal numbers with h, m, s, ms, us, ns. By hand: crates for
+/// durations take words and units that Go does not.
 fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;

@@ -1,4 +1,5 @@
-//! The little of protobuf (its wire format) that Envoy speaks with filters.
+//! The little of protobuf (its wire format) that Envoy speaks with filters. By hand: few fields of few messages, for
+//! which prost would come into the module.
 
 /// Protobuf's wire type of texts and bytes.
 pub(crate) const LENGTH_DELIMITED: u8 = 2;
