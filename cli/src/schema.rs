@@ -3,6 +3,9 @@
 //! The description below is kept equal to the parser by a test: every field that the parser asks for,
 //! every word that it knows, and nothing else. What a schema cannot say (that a key is usable, that two
 //! fields exclude each other across rules) only `usher check` says.
+//!
+//! By hand: schemars reads Rust types, and the parser has none, but tables of fields, in which neither descriptions
+//! stand nor what the schema asks of several fields at once.
 
 mod policies;
 mod rules;

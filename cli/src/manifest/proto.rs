@@ -2,6 +2,8 @@
 //! the custom resources do not let through to it: snake_case names and enum values by number.
 //!
 //! A null field is an absent one; a null item of a list is an error.
+//!
+//! By hand: a library reads what protobuf takes, stops at the first problem, and does not know where it stands.
 
 use usher_core::codec::json::Value;
 use usher_core::codec::problems::{Node, Object, Problems};
