@@ -118,7 +118,7 @@ impl<'c> Pair<'c> {
         if !notes.is_whole() || manifests.is_empty() {
             return None;
         }
-        let text_of_all: Vec<String> = manifests.iter().map(|m| yaml(&m.value)).collect();
+        let text_of_all: Vec<String> = manifests.iter().map(|m| yaml(&m.value).unwrap()).collect();
         let text_of_all = text_of_all.join("---\n");
         let read = documents(&text_of_all)
             .unwrap_or_else(|error| panic!("not YAML: {error:?}\n{text_of_all}\n{json}"));

@@ -100,7 +100,7 @@ fn written_and_read_again(value: &Value, shown: &str) {
     if value.is_null() || has_long_key(value) {
         return;
     }
-    let text = yaml(value);
+    let text = yaml(value).unwrap_or_else(|error| panic!("{error}: {value}\n{shown}"));
     match documents(&text).as_deref() {
         Ok([document]) if is_same(&document.value, value) => {}
         other => panic!("written and read again: {other:?}\n{text}\n{value}\n{shown}"),

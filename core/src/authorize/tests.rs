@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Verdict, judge};
 use crate::claims::{Claims, Identity};
 use crate::decide::{Decision, WorkerState, decide};
-use crate::request::{MetadataValue, Request};
+use crate::request::Request;
 use crate::time::UnixSeconds;
 use crate::{Compiled, load};
 

@@ -292,12 +292,12 @@ impl<'v> Object<'v> {
 pub fn did_you_mean<'n>(found: &str, known: impl Iterator<Item = &'n str>) -> String {
     let nearest = known
         .map(|name| (distance(found, name), name))
-        .filter(|(mutations, name)| *mutations <= (name.len() / 4).saturating_add(1))
+        .filter(|(edits, name)| *edits <= (name.len() / 4).saturating_add(1))
         .min();
     nearest.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
-/// HeaderMutations between two names, letter case (of ASCII: the known names have no other) and word separators aside.
+/// Edits between two names, letter case (of ASCII: the known names have no other) and word separators aside.
 fn distance(a: &str, b: &str) -> usize {
     let fold = |s: &str| -> Vec<char> {
         s.chars().filter(|c| *c != '_' && *c != '-').map(|c| c.to_ascii_lowercase()).collect()
