@@ -125,8 +125,8 @@ story: wasm envoy ## play the guides' story: write-checks, check-funds, pull-fun
 
 .PHONY: compare
 compare: wasm envoy ## Envoy's own filter and Usher in one Envoy, asked the same: the telling differences side by side
-	@echo "compare: building what it needs of the tests (some minutes the first time), then playing it"
-	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-tests --bin compare
+	@echo "compare: building what it needs of the testkit (some minutes the first time), then playing it"
+	$(RUN_ENV) cargo run $(LOCKED) --quiet --package usher-testkit --bin compare
 
 # The probe is linked statically: it is mounted into images that it knows nothing of.
 .PHONY: container-binaries
@@ -223,7 +223,7 @@ test-containers: wasm envoy prometheus container-binaries ## make up, make story
 .PHONY: dashboard-picture
 dashboard-picture: wasm envoy prometheus ## draw docs/dashboard.png anew from a recorded run of three minutes
 	tools/packages librsvg2-bin
-	$(RUN_ENV) cargo run $(LOCKED) --package usher-tests --bin draw_dashboard -- target/dashboard.svg
+	$(RUN_ENV) cargo run $(LOCKED) --package usher-testkit --bin draw_dashboard -- target/dashboard.svg
 	rsvg-convert --zoom 1.2 --output docs/dashboard.png target/dashboard.svg
 
 .PHONY: differential

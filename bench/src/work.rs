@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use usher_tests::{es512, mint};
+use usher_testkit::{es512, mint};
 
 use crate::load::request;
 use crate::variants::{Issuer, Rules, Variant};

@@ -25,7 +25,7 @@ mod convert;
 mod decide;
 mod draw;
 #[expect(dead_code, unreachable_pub, reason = "it is the tests' own file, which use the rest")]
-#[path = "../../tests/src/fake_host.rs"]
+#[path = "../../testkit/src/fake_host.rs"]
 mod fake_host;
 mod filter;
 mod json;

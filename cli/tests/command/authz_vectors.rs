@@ -6,7 +6,7 @@
 use serde_json::Value;
 use usher_core::path::normalize;
 use usher_core::policy::Normalization;
-use usher_tests::{spelling, vectors};
+use usher_testkit::{spelling, vectors};
 
 use crate::common::usher;
 

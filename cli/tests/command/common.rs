@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use usher_tests::secrets;
+use usher_testkit::secrets;
 
 /// What a run ended with.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use usher_tests::skip;
+use usher_testkit::skip;
 
 use crate::common;
 

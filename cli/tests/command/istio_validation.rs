@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use usher_tests::vectors;
+use usher_testkit::vectors;
 
 use crate::common::usher;
 

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::gate::{self, Gate};
-use usher_tests::log;
-use usher_tests::mint::{self, Key};
-use usher_tests::secrets;
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::gate::{self, Gate};
+use usher_testkit::log;
+use usher_testkit::mint::{self, Key};
+use usher_testkit::secrets;
 
 const ISSUER: &str = "https://idp.example";
 

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use tokio_rustls::rustls::pki_types::ServerName;
 use usher_core::path::normalize;
 use usher_core::policy::Normalization;
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::{Ask, Reply, http1};
-use usher_tests::gate::Gate;
-use usher_tests::log::wait;
-use usher_tests::ports::free_row;
-use usher_tests::tls::{Authority, Identity};
-use usher_tests::{spelling, vectors};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::{Ask, Reply, http1};
+use usher_testkit::gate::Gate;
+use usher_testkit::log::wait;
+use usher_testkit::ports::free_row;
+use usher_testkit::tls::{Authority, Identity};
+use usher_testkit::{spelling, vectors};
 
 /// Of 660 scenarios, and of the requests of each.
 const EVERY: usize = 5;

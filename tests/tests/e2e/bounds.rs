@@ -4,11 +4,11 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_core::request::Request;
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::gate::{Door, Gate};
-use usher_tests::mint::{self, Key};
-use usher_tests::verdict::{Ask as _, Core, ISSUER, NOW, get, preflight, request, rule, with};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::gate::{Door, Gate};
+use usher_testkit::mint::{self, Key};
+use usher_testkit::verdict::{Ask as _, Core, ISSUER, NOW, get, preflight, request, rule, with};
 
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
 

@@ -1,6 +1,6 @@
 //! What `make compare` shows comes out as docs/differences.md tells it.
 
-use usher_tests::compare;
+use usher_testkit::compare;
 
 #[test]
 fn native_and_usher_answer_as_told() {

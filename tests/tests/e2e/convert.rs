@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::{Ask, Reply};
-use usher_tests::gate::{self, Gate};
-use usher_tests::mint::{Key, claims, jwks, with};
-use usher_tests::tls::{Authority, SERVER};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::{Ask, Reply};
+use usher_testkit::gate::{self, Gate};
+use usher_testkit::mint::{Key, claims, jwks, with};
+use usher_testkit::tls::{Authority, SERVER};
 
 const CORP: &str = "https://idp.example.com/auth";
 const OTHER: &str = "https://other.example.com/";
@@ -394,7 +394,7 @@ fn converted_plugins_do_what_istios_own_filters_do() {
                     if let Some(token) = &token {
                         ask = ask.bearer(token);
                     }
-                    let send = |door: &usher_tests::gate::Door<'_>| {
+                    let send = |door: &usher_testkit::gate::Door<'_>| {
                         outcome(&door.tls(&authority, peer.as_ref(), SERVER, &ask))
                     };
                     let (was, is) = (send(&native), send(&plugin));

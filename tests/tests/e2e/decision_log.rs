@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::gate::Gate;
-use usher_tests::log;
-use usher_tests::mint::{self, Key};
-use usher_tests::stats;
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::gate::Gate;
+use usher_testkit::log;
+use usher_testkit::mint::{self, Key};
+use usher_testkit::stats;
 
 const ISSUER: &str = "https://idp.example";
 

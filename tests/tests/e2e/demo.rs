@@ -5,10 +5,10 @@ use usher_demo::envoy::Envoy;
 use usher_demo::site::Site;
 use usher_demo::table::{self, Row};
 use usher_demo::{issuer, player, serve, story};
-use usher_tests::gate::{module, pinned_envoy, root};
-use usher_tests::ports::free_row;
-use usher_tests::secrets;
-use usher_tests::stats::{self, Series};
+use usher_testkit::gate::{module, pinned_envoy, root};
+use usher_testkit::ports::free_row;
+use usher_testkit::secrets;
+use usher_testkit::stats::{self, Series};
 
 /// A demo on ports that are free now, in a folder of its own.
 fn site(name: &str, ports: u16) -> Site {

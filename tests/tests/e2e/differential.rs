@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use tokio_rustls::rustls::pki_types::ServerName;
 use usher_core::path::normalize;
 use usher_core::policy::Normalization;
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::{Ask, Reply, http1};
-use usher_tests::gate::{Door, Gate};
-use usher_tests::mint::{Key, jwks};
-use usher_tests::spelling;
-use usher_tests::tls::{Authority, Identity};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::{Ask, Reply, http1};
+use usher_testkit::gate::{Door, Gate};
+use usher_testkit::mint::{Key, jwks};
+use usher_testkit::spelling;
+use usher_testkit::tls::{Authority, Identity};
 
 use crate::native;
 

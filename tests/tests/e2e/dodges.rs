@@ -6,11 +6,11 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::{Ask, Reply};
-use usher_tests::gate::{Door, Gate};
-use usher_tests::mint::{Key, jwks};
-use usher_tests::upstream::CASE;
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::{Ask, Reply};
+use usher_testkit::gate::{Door, Gate};
+use usher_testkit::mint::{Key, jwks};
+use usher_testkit::upstream::CASE;
 
 use crate::native;
 

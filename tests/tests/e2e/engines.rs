@@ -8,12 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use usher_core::load;
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::{Ask, Reply};
-use usher_tests::es512;
-use usher_tests::gate::Gate;
-use usher_tests::mint::{self, Key};
-use usher_tests::vectors;
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::{Ask, Reply};
+use usher_testkit::es512;
+use usher_testkit::gate::Gate;
+use usher_testkit::mint::{self, Key};
+use usher_testkit::vectors;
 
 const ISSUER: &str = "https://idp.example";
 

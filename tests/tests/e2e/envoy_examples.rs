@@ -9,9 +9,9 @@ use usher_demo::envoy::Envoy;
 use usher_demo::issuer::{Issuer, Wish};
 use usher_demo::site::Gate;
 use usher_demo::{serve, service};
-use usher_tests::gate::{module, pinned_envoy};
-use usher_tests::ports::free_row;
-use usher_tests::tls::Authority;
+use usher_testkit::gate::{module, pinned_envoy};
+use usher_testkit::ports::free_row;
+use usher_testkit::tls::Authority;
 
 /// A folder that stands for `/etc/envoy`, ports that stand for those from 10000 on, and a service.
 struct Place {
@@ -28,7 +28,7 @@ impl Place {
         let folder = folder.canonicalize().unwrap();
         std::fs::copy(module(), folder.join("usher.wasm")).unwrap();
         let port = free_row(14);
-        usher_demo::issuer::WITNESS.get_or_init(|| usher_tests::secrets::token);
+        usher_demo::issuer::WITNESS.get_or_init(|| usher_testkit::secrets::token);
         let issuer = Issuer::new("https://idp.example.com").unwrap();
         serve::listen(Ipv4Addr::LOCALHOST.into(), port + 2, service::router()).await.unwrap();
         Self { folder, port, issuer }

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use usher_core::decide::{WorkerState, decide};
 use usher_core::load::Loaded;
 use usher_core::{Compiled, Request, load};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::gate::{self, Gate};
-use usher_tests::{mint, vectors};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::gate::{self, Gate};
+use usher_testkit::{mint, vectors};
 
 /// Rules in one configuration.
 const RULES: usize = 100;

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use serde_json::json;
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::{Ask, Reply};
-use usher_tests::gate::{self, Gate};
-use usher_tests::log;
-use usher_tests::mint::{self, Key};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::{Ask, Reply};
+use usher_testkit::gate::{self, Gate};
+use usher_testkit::log;
+use usher_testkit::mint::{self, Key};
 
 const ISSUER: &str = "https://idp.example";
 

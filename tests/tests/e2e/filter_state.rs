@@ -1,10 +1,10 @@
 //! `filterState`: what access logs can show of a decision, or that they cannot.
 
 use serde_json::json;
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::gate::Gate;
-use usher_tests::mint::{self, Key};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::gate::Gate;
+use usher_testkit::mint::{self, Key};
 
 #[test]
 fn facts_are_set_unless_the_configuration_says_otherwise() {

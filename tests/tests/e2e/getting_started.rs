@@ -5,9 +5,9 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use usher_tests::gate::{self, module, pinned_envoy, root};
-use usher_tests::ports::free_row;
-use usher_tests::skip;
+use usher_testkit::gate::{self, module, pinned_envoy, root};
+use usher_testkit::ports::free_row;
+use usher_testkit::skip;
 
 /// How long its commands may take, on a slow machine; only waited for in vain when the test fails.
 const PATIENCE: Duration = Duration::from_secs(120);

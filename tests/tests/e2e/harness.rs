@@ -6,11 +6,11 @@ use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::gate::{Gate, root};
-use usher_tests::mint::{self, Key};
-use usher_tests::tls::{Authority, SERVER};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::gate::{Gate, root};
+use usher_testkit::mint::{self, Key};
+use usher_testkit::tls::{Authority, SERVER};
 
 static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
 

@@ -3,10 +3,10 @@
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::{Ask, Reply};
-use usher_tests::gate::{Door, Gate};
-use usher_tests::mint::{self, Key};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::{Ask, Reply};
+use usher_testkit::gate::{Door, Gate};
+use usher_testkit::mint::{self, Key};
 
 const ISSUER: &str = "https://idp.example";
 

@@ -11,10 +11,10 @@ mod v;
 
 use std::sync::LazyLock;
 
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Reply;
-use usher_tests::gate::{Door, Gate};
-use usher_tests::mint::Key;
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Reply;
+use usher_testkit::gate::{Door, Gate};
+use usher_testkit::mint::Key;
 
 const I1: &str = "test-issuer-1@istio.io";
 const I2: &str = "test-issuer-2@istio.io";

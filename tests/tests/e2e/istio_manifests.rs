@@ -8,11 +8,11 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_core::load;
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::gate::{Gate, oldest_envoy};
-use usher_tests::mint::{self, Key};
-use usher_tests::{istio, skip};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::gate::{Gate, oldest_envoy};
+use usher_testkit::mint::{self, Key};
+use usher_testkit::{istio, skip};
 
 const OVERLAYS: [&str; 4] = ["gateway", "mesh", "namespace", "workload"];
 

@@ -2,13 +2,13 @@
 //! istiod makes of its ServiceEntry and DestinationRule, in front of a key server that speaks TLS.
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::{Ask, Reply};
-use usher_tests::gate::Gate;
-use usher_tests::istio::{self, Plugin};
-use usher_tests::key_server::{KeyServer, Manner};
-use usher_tests::mint::{self, Key};
-use usher_tests::tls::Authority;
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::{Ask, Reply};
+use usher_testkit::gate::Gate;
+use usher_testkit::istio::{self, Plugin};
+use usher_testkit::key_server::{KeyServer, Manner};
+use usher_testkit::mint::{self, Key};
+use usher_testkit::tls::Authority;
 
 /// The provider's name in the example.
 const HOST: &str = "idp.example.com";

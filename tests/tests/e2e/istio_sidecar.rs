@@ -1,7 +1,7 @@
 //! The filter where Istio puts it: in a sidecar's chain, discovered by ECDS, beside Istio's own filters.
 //!
 //! The manifests are those of `istio/`, turned into Envoy's configuration as istiod turns them
-//! (`usher_tests::istio`); istiod itself is not run.
+//! (`usher_testkit::istio`); istiod itself is not run.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,10 +13,10 @@ use usher_demo::client::{self, Answer, Ask};
 use usher_demo::issuer::{Issuer, Wish};
 use usher_demo::site::Gate;
 use usher_demo::{access_log, policies, service, table};
-use usher_tests::gate::module;
-use usher_tests::istio;
-use usher_tests::log;
-use usher_tests::sidecar::{Manifests, Sidecars};
+use usher_testkit::gate::module;
+use usher_testkit::istio;
+use usher_testkit::log;
+use usher_testkit::sidecar::{Manifests, Sidecars};
 
 const ISSUER: &str = "https://idp.example.com";
 
@@ -34,7 +34,7 @@ static SERVICE: LazyLock<SocketAddr> = LazyLock::new(|| {
 });
 
 static KEYS: LazyLock<Issuer> = LazyLock::new(|| {
-    usher_demo::issuer::WITNESS.get_or_init(|| usher_tests::secrets::token);
+    usher_demo::issuer::WITNESS.get_or_init(|| usher_testkit::secrets::token);
     Issuer::new(ISSUER).unwrap()
 });
 

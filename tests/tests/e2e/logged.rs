@@ -1,7 +1,7 @@
 //! The last step of `make test`: in all that the whole suite has logged there is no token.
 
-use usher_tests::mint::{self, Key};
-use usher_tests::secrets::{self, Secrets};
+use usher_testkit::mint::{self, Key};
+use usher_testkit::secrets::{self, Secrets};
 
 /// Modules whose tokens come from elsewhere than the harness: the demo, another's identity provider,
 /// the command.

@@ -2,11 +2,11 @@
 //! is told.
 
 use serde_json::{Value, json};
-use usher_tests::client::Ask;
-use usher_tests::gate::Gate;
-use usher_tests::key_server::{KeyServer, Manner};
-use usher_tests::log;
-use usher_tests::mint::{self, Key};
+use usher_testkit::client::Ask;
+use usher_testkit::gate::Gate;
+use usher_testkit::key_server::{KeyServer, Manner};
+use usher_testkit::log;
+use usher_testkit::mint::{self, Key};
 
 const ISSUER: &str = "http://idp.example";
 const UNKNOWN: &str = "Jwks doesn't have key to match kid or alg from Jwt";

@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use jwt_simple::prelude::*;
 use serde_json::{Value, json};
 use usher_core::load;
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::gate::Gate;
-use usher_tests::mint;
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::gate::Gate;
+use usher_testkit::mint;
 
 const ISSUER: &str = "https://idp.example";
 

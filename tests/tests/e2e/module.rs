@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use usher_tests::{gate, skip};
+use usher_testkit::{gate, skip};
 use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
 /// The size that a module may have, in bytes: each worker thread of each Envoy holds a copy. One that `SMALL=0`

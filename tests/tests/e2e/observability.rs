@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::{Ask, Reply};
-use usher_tests::gate::{self, Door, Gate};
-use usher_tests::log;
-use usher_tests::mint::{self, Key};
-use usher_tests::stats::{self, Series, Tags};
-use usher_tests::tls::{Authority, SERVER};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::{Ask, Reply};
+use usher_testkit::gate::{self, Door, Gate};
+use usher_testkit::log;
+use usher_testkit::mint::{self, Key};
+use usher_testkit::stats::{self, Series, Tags};
+use usher_testkit::tls::{Authority, SERVER};
 
 const ISSUER: &str = "https://idp.cache.example";
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use serde_json::json;
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::gate::{self, Gate};
-use usher_tests::mint::{self, Key};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::gate::{self, Gate};
+use usher_testkit::mint::{self, Key};
 
 const ISSUER: &str = "https://idp.example";
 

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::{Ask, http1};
-use usher_tests::gate::{self, Door, Gate, Plan};
-use usher_tests::log;
-use usher_tests::mint::{self, Key};
-use usher_tests::upstream::{CASE, Seen, Upstream};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::{Ask, http1};
+use usher_testkit::gate::{self, Door, Gate, Plan};
+use usher_testkit::log;
+use usher_testkit::mint::{self, Key};
+use usher_testkit::upstream::{CASE, Seen, Upstream};
 
 const ISSUER: &str = "https://idp.example";
 

@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 use tokio_rustls::rustls::SupportedProtocolVersion;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::gate::{self, Gate};
-use usher_tests::tls::Authority;
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::gate::{self, Gate};
+use usher_testkit::tls::Authority;
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 const OTHER: &str = "spiffe://cluster.local/ns/shop/sa/other";

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::sync::watch;
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::crowd::{Crowd, Outcome, Protocol};
-use usher_tests::client::{Ask, http1, http2};
-use usher_tests::gate::{self, Door, Gate, Plan};
-use usher_tests::key_server::{KeyServer, Manner};
-use usher_tests::log;
-use usher_tests::mint::{self, Key};
-use usher_tests::upstream::Upstream;
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::crowd::{Crowd, Outcome, Protocol};
+use usher_testkit::client::{Ask, http1, http2};
+use usher_testkit::gate::{self, Door, Gate, Plan};
+use usher_testkit::key_server::{KeyServer, Manner};
+use usher_testkit::log;
+use usher_testkit::mint::{self, Key};
+use usher_testkit::upstream::Upstream;
 
 const ISSUER: &str = "http://idp.example";
 
@@ -257,7 +257,7 @@ fn while_held(
     gate: &Gate,
     go: &watch::Sender<bool>,
     asks: &[(&'static str, Ask)],
-    mut check: impl FnMut(&str, u16, Option<&usher_tests::upstream::Seen>),
+    mut check: impl FnMut(&str, u16, Option<&usher_testkit::upstream::Seen>),
 ) {
     let address = gate.door("usher").address();
     std::thread::scope(|scope| {

@@ -5,11 +5,11 @@
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::{Ask, Reply};
-use usher_tests::gate::{Door, Gate};
-use usher_tests::mint::{Key, jwks};
-use usher_tests::tls::{Authority, Identity, SERVER};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::{Ask, Reply};
+use usher_testkit::gate::{Door, Gate};
+use usher_testkit::mint::{Key, jwks};
+use usher_testkit::tls::{Authority, Identity, SERVER};
 
 const ISSUER: &str = "https://idp.example.com";
 const I1: &str = "test-issuer-1@istio.io";

@@ -6,13 +6,13 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::dashboard::Panel;
-use usher_tests::gate::{self, Gate};
-use usher_tests::key_server::{KeyServer, Manner};
-use usher_tests::mint::{self, Key};
-use usher_tests::prometheus::{self, Prometheus};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::dashboard::Panel;
+use usher_testkit::gate::{self, Gate};
+use usher_testkit::key_server::{KeyServer, Manner};
+use usher_testkit::mint::{self, Key};
+use usher_testkit::prometheus::{self, Prometheus};
 
 const ISSUER: &str = "https://idp.example";
 

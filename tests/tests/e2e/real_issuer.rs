@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::{Ask, Reply};
-use usher_tests::gate::{Door, Gate};
-use usher_tests::glewlwyd::{Glewlwyd, SCOPE};
-use usher_tests::log::wait;
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::{Ask, Reply};
+use usher_testkit::gate::{Door, Gate};
+use usher_testkit::glewlwyd::{Glewlwyd, SCOPE};
+use usher_testkit::log::wait;
 
 fn plugin(provider: &Glewlwyd, keys: &[Value]) -> Value {
     json!({

@@ -7,11 +7,11 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::{Ask, Reply};
-use usher_tests::gate::Gate;
-use usher_tests::mint::{self, Key};
-use usher_tests::{jwt_authn, log, secrets};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::{Ask, Reply};
+use usher_testkit::gate::Gate;
+use usher_testkit::mint::{self, Key};
+use usher_testkit::{jwt_authn, log, secrets};
 
 const ISSUER: &str = "https://idp.example";
 const CORS: [(&str, &str); 2] =

@@ -4,12 +4,12 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::gate::{self, Door, Gate};
-use usher_tests::key_server::{KeyServer, Manner};
-use usher_tests::log;
-use usher_tests::mint::{self, Key};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::gate::{self, Door, Gate};
+use usher_testkit::key_server::{KeyServer, Manner};
+use usher_testkit::log;
+use usher_testkit::mint::{self, Key};
 
 const ISSUER: &str = "https://idp.example";
 

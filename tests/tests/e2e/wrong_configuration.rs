@@ -3,10 +3,10 @@
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::gate::Gate;
-use usher_tests::mint::{self, Key};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::gate::Gate;
+use usher_testkit::mint::{self, Key};
 
 const ISSUER: &str = "https://idp.example";
 
@@ -85,7 +85,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
 
 static GATE: LazyLock<Gate> = LazyLock::new(|| {
     let plan = Gate::plan().door("good", Setup::plugin(good()));
-    let door = |plan: usher_tests::gate::Plan, Case(name, configuration, _): &Case| {
+    let door = |plan: usher_testkit::gate::Plan, Case(name, configuration, _): &Case| {
         let setup = configuration.as_deref().map_or_else(Setup::plugin_absent, Setup::plugin_text);
         plan.door(name, setup)
     };

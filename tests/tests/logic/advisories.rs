@@ -11,7 +11,7 @@ mod signatures;
 
 use std::sync::LazyLock;
 
-use usher_tests::mint::Key;
+use usher_testkit::mint::Key;
 
 /// The key of most rules here.
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));

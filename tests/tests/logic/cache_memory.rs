@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use serde_json::{Value, json};
 use usher_core::{WorkerState, decide, load};
-use usher_tests::mint::{self, Key};
+use usher_testkit::mint::{self, Key};
 
 /// The system's allocator, which counts what is held.
 struct Counting;

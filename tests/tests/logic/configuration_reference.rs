@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use usher_core::codec::problems::Known;
 use usher_core::config;
-use usher_tests::verdict::problems;
+use usher_testkit::verdict::problems;
 
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
 

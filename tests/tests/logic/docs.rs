@@ -327,7 +327,7 @@ fn configuration(document: &Value) -> Option<&Value> {
     if fields.iter().any(|field| !document[field].is_null()) {
         return Some(document);
     }
-    document.pointer(usher_tests::istio::plugin_config_at(document)?)
+    document.pointer(usher_testkit::istio::plugin_config_at(document)?)
 }
 
 /// Every pluginConfig in a YAML block of the documents. Those of the reference have a test of their own:
@@ -341,7 +341,7 @@ fn configurations_of_the_documents_are_accepted() {
             continue;
         }
         for block in blocks(&read(&file), "yaml") {
-            for document in usher_tests::istio::documents(&block) {
+            for document in usher_testkit::istio::documents(&block) {
                 if let Some(configuration) = configuration(&document) {
                     assert_accepted(&format!("{}:\n{block}", file.display()), configuration);
                     seen += 1;

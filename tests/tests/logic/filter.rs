@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher_tests::fake_host::{Proxy, SharedData, Stream};
-use usher_tests::mint::{self, Key};
-use usher_tests::verdict::{ISSUER, NOW};
+use usher_testkit::fake_host::{Proxy, SharedData, Stream};
+use usher_testkit::mint::{self, Key};
+use usher_testkit::verdict::{ISSUER, NOW};
 
 mod configurations;
 mod failures;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use usher_core::codec::problems::{Node, Problems};
 use usher_core::jwks::{KeySet, Origin, Published};
 use usher_core::load;
-use usher_tests::mint::{self, Key};
+use usher_testkit::mint::{self, Key};
 
 /// A key and where its private half stands.
 struct Entry {

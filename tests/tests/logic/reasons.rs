@@ -6,7 +6,7 @@ use usher_core::denial::{Denial, Malformed, phrase};
 use usher_core::policy::{Details, Responses};
 use usher_core::reply::{Reply, ReplyContext};
 use usher_core::request::bounds::Bound;
-use usher_tests::verdict::get;
+use usher_testkit::verdict::get;
 
 const REASONS: &str = include_str!("../../../docs/reasons.md");
 

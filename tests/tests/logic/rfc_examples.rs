@@ -11,7 +11,7 @@ use usher_core::crypto::{SignatureEngine as _, portable::Portable};
 use usher_core::denial::{Denial, Malformed};
 use usher_core::jwks::{KeySet, Origin, Published};
 use usher_core::policy::TokenLimits;
-use usher_tests::verdict::{Ask as _, Core, get, with};
+use usher_testkit::verdict::{Ask as _, Core, get, with};
 
 // RFC 7515 appendix A.1.1: the shared key.
 const A1_K: &str =

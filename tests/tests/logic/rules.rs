@@ -9,7 +9,7 @@ use usher_core::crypto::{Algorithm, Key as PublicKey};
 use usher_core::crypto::{EngineFailed, SignatureEngine, portable::Portable};
 use usher_core::decide::{Decision, WorkerState, decide};
 use usher_core::{Request, load};
-use usher_tests::mint::{self, Key};
+use usher_testkit::mint::{self, Key};
 
 const ISSUER: &str = "https://idp.example";
 const NOW: u64 = 1_794_000_000;

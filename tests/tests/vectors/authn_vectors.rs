@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use classes::{CLASSES, Facts, differences};
 use judge::{Judge, Place};
 use serde_json::Value;
-use usher_tests::compare;
+use usher_testkit::compare;
 use vectors::{Case, Upstream};
 
 #[test]

@@ -6,7 +6,7 @@ use usher_core::authorize::DryRun;
 use usher_core::path::normalize;
 use usher_core::request::{Connection, MetadataValue, Metadatum, Peer};
 use usher_core::{Compiled, Request, WorkerState, decide, load};
-use usher_tests::{spelling, vectors};
+use usher_testkit::{spelling, vectors};
 
 /// The clock of the vectors: every token of theirs is good until 2100.
 const NOW: u64 = 1_790_000_000;

@@ -10,8 +10,10 @@ use rand::rngs::StdRng;
 use ring::hmac;
 use serde_json::{Value, json};
 use usher_core::Request;
-use usher_tests::mint;
-use usher_tests::verdict::{Ask as _, Core, ISSUER, NOW, claim, claims, preflight, request, with};
+use usher_testkit::mint;
+use usher_testkit::verdict::{
+    Ask as _, Core, ISSUER, NOW, claim, claims, preflight, request, with,
+};
 
 const REQUESTS: usize = 100_000;
 

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use usher_core::path::normalize;
 use usher_core::policy::Normalization;
-use usher_tests::vectors;
+use usher_testkit::vectors;
 
 #[test]
 fn every_path_has_its_normal_form() {

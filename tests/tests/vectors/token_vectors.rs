@@ -14,7 +14,7 @@ use usher_core::crypto::portable::Portable;
 use usher_core::load::Loaded;
 use usher_core::remote::JwksCache;
 use usher_core::{compact, load};
-use usher_tests::vectors::{self, ELSEWHERE, Folders, OWN};
+use usher_testkit::vectors::{self, ELSEWHERE, Folders, OWN};
 
 /// What Usher says of a token: `ok`, a reason code, or `config` where the key set is refused.
 fn verdict(case: &Value) -> String {

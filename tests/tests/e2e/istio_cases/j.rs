@@ -1,8 +1,8 @@
 //! istio/istio tests/integration/security/jwt_test.go: what a RequestAuthentication does to requests.
 
 use serde_json::{Value, json};
-use usher_tests::client::Ask;
-use usher_tests::mint;
+use usher_testkit::client::Ask;
+use usher_testkit::mint;
 
 use super::{HELLO, I1, I2, RBAC, RSA, assert_answer, door};
 

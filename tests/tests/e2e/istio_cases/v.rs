@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use usher_core::decide::{WorkerState, decide};
 use usher_core::{Request, load};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::gate::Gate;
-use usher_tests::mint::{self, Key};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::gate::Gate;
+use usher_testkit::mint::{self, Key};
 
 use super::{EC, ED, HELLO, I1, RSA, assert_answer, door};
 

@@ -2,8 +2,8 @@
 
 use ring::hmac;
 use serde_json::{Value, json};
-use usher_tests::mint::{self, Key};
-use usher_tests::verdict::{Core, ISSUER, claims, rule, with};
+use usher_testkit::mint::{self, Key};
+use usher_testkit::verdict::{Core, ISSUER, claims, rule, with};
 
 use super::{ATTACKER, KEY};
 
@@ -107,7 +107,7 @@ fn an_unsigned_token_is_never_good() {
 // be known. Here a rule without keys does not load, and the binary brings none.
 #[test]
 fn there_is_no_built_in_or_fallback_key() {
-    use usher_tests::verdict::problems;
+    use usher_testkit::verdict::problems;
     for (what, jwks, problem) in [
         ("none given", Value::Null, "jwtRules[0]: missing field `jwks`: the issuer's keys"),
         (

@@ -1,8 +1,8 @@
 //! Claims and header members that are not what they seem.
 
 use serde_json::{Value, json};
-use usher_tests::mint;
-use usher_tests::verdict::{Ask as _, Core, ISSUER, NOW, claim, claims, get, rule, with};
+use usher_testkit::mint;
+use usher_testkit::verdict::{Ask as _, Core, ISSUER, NOW, claim, claims, get, rule, with};
 
 use super::KEY;
 

@@ -1,7 +1,7 @@
 //! What a configuration must not leave open in silence.
 
 use serde_json::{Value, json};
-use usher_tests::verdict::{Ask as _, Core, claims, get, problems, request, rule, with};
+use usher_testkit::verdict::{Ask as _, Core, claims, get, problems, request, rule, with};
 
 use super::KEY;
 

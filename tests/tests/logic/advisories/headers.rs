@@ -1,8 +1,8 @@
 //! Headers that a client writes: identities, conditions, and what is logged of them.
 
 use serde_json::{Value, json};
-use usher_tests::mint;
-use usher_tests::verdict::{Ask as _, Core, NOW, claim, claims, get, preflight, rule, with};
+use usher_testkit::mint;
+use usher_testkit::verdict::{Ask as _, Core, NOW, claim, claims, get, preflight, rule, with};
 
 use super::KEY;
 

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use usher_core::{Compiled, WorkerState, decide, load};
-use usher_tests::mint::Key;
-use usher_tests::verdict::{Ask as _, Core, NOW, claims, get, rule};
+use usher_testkit::mint::Key;
+use usher_testkit::verdict::{Ask as _, Core, NOW, claims, get, rule};
 
 use super::KEY;
 
@@ -156,7 +156,7 @@ fn another_spelling_of_a_token_is_another_token_or_none() {
 #[test]
 fn a_remembered_verdict_is_never_anothers() {
     use serde_json::{Value, json};
-    use usher_tests::verdict::with;
+    use usher_testkit::verdict::with;
     let policy = |configuration: Value| load::from_value(&configuration).unwrap().policy;
     let rule = rule(&KEY);
     let scoped = json!([{ "name": "p", "rules": [{
@@ -170,7 +170,7 @@ fn a_remembered_verdict_is_never_anothers() {
         ("another issuer", with(&rule, "issuer", "https://other.example"), "issuer_unknown"),
         (
             "another key",
-            with(&rule, "jwks", usher_tests::mint::jwks([&stranger])),
+            with(&rule, "jwks", usher_testkit::mint::jwks([&stranger])),
             "signature_invalid",
         ),
         ("another type", with(&rule, "types", json!(["at+jwt"])), "type_not_allowed"),

@@ -126,7 +126,7 @@ fn what_is_no_key_set_brings_no_key_and_is_asked_for_again() {
         Some((301, String::new())),
     ] {
         let (proxy, root) = proxy(&remote());
-        let before = usher_tests::fake_host::log_lines().len();
+        let before = usher_testkit::fake_host::log_lines().len();
         proxy.tick(root);
         proxy.respond(response.as_ref().map(|(status, body)| (*status, body.as_str())));
         assert_eq!(
@@ -135,7 +135,7 @@ fn what_is_no_key_set_brings_no_key_and_is_asked_for_again() {
             "{:?}",
             response.map(|(status, _)| status)
         );
-        let log = usher_tests::fake_host::log_lines().split_off(before).join("\n");
+        let log = usher_testkit::fake_host::log_lines().split_off(before).join("\n");
         assert!(log.contains("failed fetch 1 in a row"), "{log}");
         // What was asked meanwhile had no answer in time.
         while proxy.respond(None) {}
@@ -152,14 +152,14 @@ fn what_is_no_key_set_brings_no_key_and_is_asked_for_again() {
 fn a_set_without_a_key_withdraws_the_last_one() {
     let (proxy, root) = fetched(&[&KEY]);
     assert_eq!(status(&proxy, root, &KEY), Some(200));
-    let before = usher_tests::fake_host::log_lines().len();
+    let before = usher_testkit::fake_host::log_lines().len();
     while proxy.calls().is_empty() {
         proxy.pass(Duration::from_secs(1));
         proxy.tick(root);
     }
     proxy.respond(Some((200, r#"{"keys": []}"#)));
     assert_eq!(status(&proxy, root, &KEY), Some(401));
-    let log = usher_tests::fake_host::log_lines().split_off(before).join("\n");
+    let log = usher_testkit::fake_host::log_lines().split_off(before).join("\n");
     assert!(log.contains("the last one is withdrawn"), "{log}");
     assert_eq!(proxy.host.metric(&["jwks_keys"]), Some(0));
 }

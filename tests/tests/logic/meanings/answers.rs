@@ -1,8 +1,8 @@
 //! What a refused client is told, and when a claim matches a rule.
 
 use serde_json::{Value, json};
-use usher_tests::verdict::Ask as _;
-use usher_tests::verdict::{Core, NOW, claim, claims, get, rule, with};
+use usher_testkit::verdict::Ask as _;
+use usher_testkit::verdict::{Core, NOW, claim, claims, get, rule, with};
 
 use super::KEY;
 

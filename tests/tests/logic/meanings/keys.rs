@@ -6,8 +6,8 @@ use ring::hmac;
 use serde_json::{Value, json};
 use usher_core::codec::problems::{Node, Problems};
 use usher_core::jwks::{KeySet, Origin, Published};
-use usher_tests::mint::{self, Key};
-use usher_tests::verdict::{Core, ISSUER, claims, problems};
+use usher_testkit::mint::{self, Key};
+use usher_testkit::verdict::{Core, ISSUER, claims, problems};
 
 use super::KEY;
 

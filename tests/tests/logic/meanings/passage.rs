@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use usher_core::Request;
-use usher_tests::verdict::Ask as _;
-use usher_tests::verdict::{Core, NOW, claim, claims, get, preflight, request, rule, with};
+use usher_testkit::verdict::Ask as _;
+use usher_testkit::verdict::{Core, NOW, claim, claims, get, preflight, request, rule, with};
 
 use super::KEY;
 
@@ -393,7 +393,7 @@ fn a_dry_run_denies_nothing_and_says_what_would_have_been() {
         assert_eq!(fact, would.join(", "), "{what}");
         assert!(wet.decision.report.would_withhold.is_empty(), "{what}");
         // Filter state says what enforcement says, whatever the mode.
-        let facts = |verdict: &usher_tests::verdict::Verdict| {
+        let facts = |verdict: &usher_testkit::verdict::Verdict| {
             let mut facts = Vec::new();
             verdict.decision.facts(|name, value| {
                 if ["usher.decision", "usher.reason"].contains(&name) {

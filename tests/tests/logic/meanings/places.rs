@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use usher_core::Request;
-use usher_tests::verdict::Ask as _;
-use usher_tests::verdict::{Core, claims, get, request, rule, with};
+use usher_testkit::verdict::Ask as _;
+use usher_testkit::verdict::{Core, claims, get, request, rule, with};
 
 use super::KEY;
 

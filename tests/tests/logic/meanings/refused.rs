@@ -3,9 +3,11 @@
 
 use serde_json::{Value, json};
 use usher_core::{Decision, Request};
-use usher_tests::mint::Key;
-use usher_tests::verdict::Ask as _;
-use usher_tests::verdict::{Core, ISSUER, NOW, claim, claims, get, preflight, request, rule, with};
+use usher_testkit::mint::Key;
+use usher_testkit::verdict::Ask as _;
+use usher_testkit::verdict::{
+    Core, ISSUER, NOW, claim, claims, get, preflight, request, rule, with,
+};
 
 use super::KEY;
 

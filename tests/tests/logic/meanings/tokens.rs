@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use usher_tests::verdict::Ask as _;
-use usher_tests::verdict::{Core, NOW, claim, claims, get, rule, with};
+use usher_testkit::verdict::Ask as _;
+use usher_testkit::verdict::{Core, NOW, claim, claims, get, rule, with};
 
 use super::KEY;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use usher_core::{Decision, load};
-use usher_tests::verdict::{get, problems, rule};
+use usher_testkit::verdict::{get, problems, rule};
 
 use super::KEY;
 
@@ -86,7 +86,7 @@ fn null_is_absent() {
     let keyless = json!({ "jwtRules": [{ "issuer": "a", "jwks": null, "jwksUri": null }] });
     assert_eq!(problems(&keyless), ["jwtRules[0]: missing field `jwks`: the issuer's keys"]);
     let encoding = json!({ "jwtRules": [{
-        "issuer": "a", "jwks": usher_tests::mint::jwks([&*KEY]),
+        "issuer": "a", "jwks": usher_testkit::mint::jwks([&*KEY]),
         "outputPayloadToHeader": null, "outputPayloadEncoding": "json",
     }] });
     let expected = "jwtRules[0].outputPayloadEncoding: needs `outputPayloadToHeader` beside it";

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use usher_core::decide::{WorkerState, decide};
 use usher_core::load::Loaded;
 use usher_core::{Compiled, Request, load};
-use usher_tests::vectors;
+use usher_testkit::vectors;
 
 /// A moment of November 2026, when the answers were measured: after every `exp` of an expired token
 /// (2020), before every `nbf` of an early one (2096).

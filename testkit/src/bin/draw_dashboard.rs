@@ -8,14 +8,14 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use usher_tests::bootstrap::Setup;
-use usher_tests::client::Ask;
-use usher_tests::dashboard::Panel;
-use usher_tests::gate::Gate;
-use usher_tests::key_server::{KeyServer, Manner};
-use usher_tests::mint::{self, Key};
-use usher_tests::picture::{self, Recorded};
-use usher_tests::prometheus::{self, Prometheus, percent};
+use usher_testkit::bootstrap::Setup;
+use usher_testkit::client::Ask;
+use usher_testkit::dashboard::Panel;
+use usher_testkit::gate::Gate;
+use usher_testkit::key_server::{KeyServer, Manner};
+use usher_testkit::mint::{self, Key};
+use usher_testkit::picture::{self, Recorded};
+use usher_testkit::prometheus::{self, Prometheus, percent};
 
 const ISSUER: &str = "https://idp.example";
 

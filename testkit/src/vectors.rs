@@ -61,7 +61,7 @@ impl Default for Folders {
 
 impl Folders {
     fn with(shared: Option<OsString>) -> Self {
-        let own = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/vectors"));
+        let own = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors"));
         match shared {
             Some(folder) => Self {
                 own,

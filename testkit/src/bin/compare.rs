@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use usher_tests::compare;
+use usher_testkit::compare;
 
 fn main() -> ExitCode {
     let outcomes = compare::play();
