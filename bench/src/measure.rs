@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use tokio::runtime::Runtime;
 
-use crate::envoy::Envoy;
+use crate::envoy;
 use crate::load::{self, Connection};
 use crate::stats::{Spread, quantile};
 use crate::variants::{self, IDENTITY};
@@ -82,7 +82,7 @@ pub(crate) fn measure(
         .map(|t| ((t.variant.name.clone(), t.status, t.one_in, t.variant.emits), t.variant))
         .unzip();
     let (bootstrap, addresses) = variants::bootstrap(&variants)?;
-    let envoy = Envoy::start(binary, &bootstrap, directory, &addresses, 1)?;
+    let process = envoy::start(binary, &bootstrap, directory, &addresses, 1)?;
     let mut costs: Vec<Cost> = tracks
         .iter()
         .map(|(name, ..)| Cost { variant: name.clone(), cpu: Vec::new(), latency: Vec::new() })
@@ -107,9 +107,9 @@ pub(crate) fn measure(
             let index = (turn + round) % tracks.len();
             let ((_, status, one_in, _), address) = (&tracks[index], addresses[index]);
             let count = effort.requests / one_in;
-            let before = envoy.cpu()?;
+            let before = process.cpu()?;
             let times = runtime.block_on(load::run(address, &requests, count, *status))?;
-            let spent = envoy.cpu()?.saturating_sub(before);
+            let spent = process.cpu()?.saturating_sub(before);
             let cost = &mut costs[index];
             cost.cpu.push(micros(spent) / count as f64);
             cost.latency.extend(times.into_iter().map(micros));
@@ -117,7 +117,7 @@ pub(crate) fn measure(
     }
     for (cost, logged) in costs.iter_mut().zip(logged) {
         cost.latency.sort_by(f64::total_cmp);
-        let decisions = envoy.decisions(&cost.variant)?;
+        let decisions = envoy::decisions(&process, &cost.variant);
         let expected = if logged { cost.latency.len() } else { 0 };
         let right = decisions >= expected && logged == (decisions > 0);
         ensure!(right, "{}: {decisions} lines in the log, for {expected} requests", cost.variant);
@@ -207,14 +207,14 @@ pub(crate) fn footprint(
             [(WITHOUT, plain()), (MINIMAL, vec![empty.clone()]), (EMPTY, guarded())]
         {
             let (bootstrap, addresses) = variants::bootstrap(&variants)?;
-            let envoy = Envoy::start(binary, &bootstrap, directory, &addresses, 1)?;
-            times.push((micros(envoy.start) / 1000.0, micros(envoy.cpu()?) / 1000.0));
+            let process = envoy::start(binary, &bootstrap, directory, &addresses, 1)?;
+            times.push((micros(process.start_time()) / 1000.0, micros(process.cpu()?) / 1000.0));
             // One request, so that all that is made at the first one is there.
             runtime.block_on(load::run(addresses[0], &requests, 1, 200))?;
-            resident.entry(what).or_default().push(envoy.resident()? as f64);
+            resident.entry(what).or_default().push(process.resident()? as f64);
             if what == EMPTY {
                 runtime.block_on(load::run(addresses[0], &requests, TOKENS, 200))?;
-                let full = envoy.resident()? as f64;
+                let full = process.resident()? as f64;
                 resident.entry(FULL).or_default().push(full);
             }
         }
@@ -230,12 +230,12 @@ pub(crate) fn footprint(
         let mut sizes = Vec::new();
         for workers in [1, WORKERS] {
             let (bootstrap, addresses) = variants::bootstrap(&variants)?;
-            let envoy = Envoy::start(binary, &bootstrap, directory, &addresses, workers)?;
+            let process = envoy::start(binary, &bootstrap, directory, &addresses, workers)?;
             // The kernel deals out the connections: often enough, and each worker has seen each token.
             for _ in 0..5 * workers {
                 runtime.block_on(load::run(addresses[0], &requests, TOKENS, 200))?;
             }
-            sizes.push(envoy.resident()? as f64);
+            sizes.push(process.resident()? as f64);
         }
         worker.insert(what, (sizes[1] - sizes[0]) / (WORKERS - 1) as f64);
     }

@@ -1,10 +1,11 @@
-//! The ways to guard a service, as Envoy configurations: one listener each, in one Envoy.
+//! The variants that are measured, as Envoy configurations: one listener each, in one Envoy.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use usher_testkit::{config, jwt_authn, rbac};
 
 /// The header that a service reads the identity from.
 pub(crate) const IDENTITY: &str = "user-info";
@@ -16,7 +17,7 @@ pub(crate) struct Issuer {
     pub(crate) jwks: Value,
 }
 
-/// The rules that a way enforces: tokens of these issuers, and policies as Istio has them.
+/// The rules that a variant enforces: tokens of these issuers, and policies as Istio has them.
 #[derive(Clone)]
 pub(crate) struct Rules {
     pub(crate) issuers: Vec<Issuer>,
@@ -42,10 +43,17 @@ impl Variant {
     /// `jwt_authn` and `rbac` as istiod compiles them (docs/semantics.md, "How rules become
     /// providers"); `cache`: entries of jwt_authn's own cache, which istiod does not turn on.
     pub(crate) fn native(name: &str, rules: &Rules, cache: Option<u32>) -> Self {
-        let mut filters = vec![jwt_authn(rules, cache)];
-        if !rules.allow.is_empty() {
-            filters.push(rbac(rules));
+        let plugin = plugin(rules);
+        let mut jwt_authn = jwt_authn::filter(&plugin["jwtRules"]);
+        let providers = jwt_authn["typed_config"]["providers"].as_object_mut();
+        for (_, provider) in providers.into_iter().flatten() {
+            if let Some(size) = cache {
+                provider["jwt_cache_config"] = json!({ "jwt_cache_size": size });
+            }
         }
+        let mut filters = vec![jwt_authn];
+        let policies = plugin.get("authorizationPolicies").cloned().unwrap_or_else(|| json!([]));
+        filters.extend(rbac::filters(&policies, &[]));
         Self { name: name.to_owned(), emits: true, filters }
     }
 
@@ -69,25 +77,8 @@ impl Variant {
 }
 
 fn wasm(name: &str, vm: &str, module: &Path, configuration: &str) -> Value {
-    json!({
-        "name": vm,
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-            "config": {
-                "name": name,
-                "root_id": name,
-                "vm_config": {
-                    "vm_id": vm,
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": { "local": { "filename": module } },
-                },
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": configuration,
-                },
-            },
-        },
-    })
+    let fields = json!({ "configuration": config::string_value(configuration) });
+    json!({ "name": vm, "typed_config": config::wasm(name, vm, module, &fields) })
 }
 
 fn plugin(rules: &Rules) -> Value {
@@ -123,77 +114,7 @@ fn plugin(rules: &Rules) -> Value {
     plugin
 }
 
-fn jwt_authn(rules: &Rules, cache: Option<u32>) -> Value {
-    let name = |index: usize| json!({ "provider_name": format!("origins-{index}") });
-    let mut providers = json!({});
-    for (index, issuer) in rules.issuers.iter().enumerate() {
-        let mut provider = json!({
-            "issuer": issuer.name,
-            "local_jwks": { "inline_string": issuer.jwks.to_string() },
-            "payload_in_metadata": "payload",
-            "forward_payload_header": IDENTITY,
-            "normalize_payload_in_metadata": { "space_delimited_claims": ["permission", "scope"] },
-        });
-        if let Some(size) = cache {
-            provider["jwt_cache_config"] = json!({ "jwt_cache_size": size });
-        }
-        providers[format!("origins-{index}")] = provider;
-    }
-    let any = |list: Vec<Value>| json!({ "requires_any": { "requirements": list } });
-    let or_missing = |index| any(vec![name(index), json!({ "allow_missing": {} })]);
-    let count = rules.issuers.len();
-    let requires = if count == 1 {
-        or_missing(0)
-    } else {
-        let all: Vec<Value> = (0..count).map(or_missing).collect();
-        let mut list: Vec<Value> = (0..count).map(name).collect();
-        list.push(json!({ "requires_all": { "requirements": all } }));
-        any(list)
-    };
-    json!({
-        "name": "envoy.filters.http.jwt_authn",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
-            "providers": providers,
-            "rules": [{ "match": { "prefix": "/" }, "requires": requires }],
-            "bypass_cors_preflight": true,
-        },
-    })
-}
-
-fn rbac(rules: &Rules) -> Value {
-    let mut policies = json!({});
-    for (number, (path, group)) in rules.allow.iter().enumerate() {
-        let exact = json!({ "string_match": { "exact": group } });
-        let claim = json!({ "metadata": {
-            "filter": "envoy.filters.http.jwt_authn",
-            "path": [{ "key": "payload" }, { "key": "groups" }],
-            "value": { "or_match": {
-                "value_matchers": [exact, { "list_match": { "one_of": exact } }],
-            }},
-        }});
-        let permission = if path.is_empty() {
-            json!({ "any": true })
-        } else {
-            let path = json!({ "url_path": { "path": { "exact": path } } });
-            json!({ "and_rules": { "rules": [{ "or_rules": { "rules": [path] } }] } })
-        };
-        policies[format!("ns[bench]-policy[bench]-rule[{number}]")] = json!({
-            "permissions": [permission],
-            "principals": [{ "and_ids": { "ids": [{ "or_ids": { "ids": [claim] } }] } }],
-        });
-    }
-    json!({
-        "name": "envoy.filters.http.rbac",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
-            "rules": { "action": "ALLOW", "policies": policies },
-            "shadow_rules_stat_prefix": "istio_dry_run_allow_",
-        },
-    })
-}
-
-/// The whole configuration, and where each way listens.
+/// The whole configuration, and where each variant listens.
 pub(crate) fn bootstrap(variants: &[Variant]) -> Result<(Value, Vec<SocketAddr>)> {
     // Free ports, held until all are known.
     let held: Vec<TcpListener> =
@@ -205,17 +126,14 @@ pub(crate) fn bootstrap(variants: &[Variant]) -> Result<(Value, Vec<SocketAddr>)
         .zip(&addresses)
         .map(|(variant, address)| listener(variant, *address))
         .collect();
-    Ok((json!({ "static_resources": { "listeners": listeners } }), addresses))
+    let bootstrap = json!({
+        "admin": { "address": config::address(0) },
+        "static_resources": { "listeners": listeners },
+    });
+    Ok((bootstrap, addresses))
 }
 
 fn listener(variant: &Variant, address: SocketAddr) -> Value {
-    let mut filters = variant.filters.clone();
-    filters.push(json!({
-        "name": "envoy.filters.http.router",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-        },
-    }));
     // Envoy answers by itself: an upstream would only add its own noise.
     let answer = json!({ "status": 200, "body": { "inline_string": "hello" } });
     // For a look at what the service would see; not a part of what is measured.
@@ -227,23 +145,8 @@ fn listener(variant: &Variant, address: SocketAddr) -> Value {
         ],
     });
     let any = json!({ "match": { "prefix": "/" }, "direct_response": answer });
-    json!({
-        "name": variant.name,
-        "address": { "socket_address": { "address": "127.0.0.1", "port_value": address.port() } },
-        "filter_chains": [{ "filters": [{
-            "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": {
-                "@type": concat!(
-                    "type.googleapis.com/envoy.extensions.filters.network",
-                    ".http_connection_manager.v3.HttpConnectionManager",
-                ),
-                "stat_prefix": "bench",
-                "generate_request_id": false,
-                "route_config": {
-                    "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [shown, any] }],
-                },
-                "http_filters": filters,
-            },
-        }]}],
-    })
+    let routes = json!([shown, any]);
+    let fields = json!({ "generate_request_id": false });
+    let manager = config::connection_manager("bench", &variant.filters, &routes, &fields);
+    config::listener(&variant.name, &config::address(address.port()), &manager)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use usher_testkit::{es512, mint};
+use usher_testkit::mint::{self, Key};
 
 use crate::load::request;
 use crate::variants::{Issuer, Rules, Variant};
@@ -57,34 +57,9 @@ const USHER_PORTABLE: &str = "usher, cache off, portable engine";
 /// The group that every caller is in.
 const GROUP: &str = "developers";
 
-/// A signer for any algorithm.
-enum Signer {
-    JwksCache(mint::Key),
-    Es512(es512::Key),
-}
-
-impl Signer {
-    fn new(alg: &str) -> Self {
-        match alg {
-            "ES512" => Self::Es512(es512::Key::new()),
-            _ => Self::JwksCache(mint::Key::new(alg, "key-1")),
-        }
-    }
-
-    fn jwks(&self) -> Value {
-        let jwk = match self {
-            Self::JwksCache(key) => key.jwk(),
-            Self::Es512(key) => key.jwk("key-1"),
-        };
-        json!({ "keys": [jwk] })
-    }
-
-    fn token(&self, claims: &Value) -> String {
-        match self {
-            Self::JwksCache(key) => key.token(claims),
-            Self::Es512(key) => key.token("key-1", claims),
-        }
-    }
+/// A fresh key for this algorithm.
+fn key(alg: &str) -> Key {
+    Key::new(alg, "key-1")
 }
 
 /// What an identity provider writes, padded to about `size` bytes of token.
@@ -108,9 +83,9 @@ fn issuer(number: usize) -> String {
     format!("https://idp-{number}.example.com")
 }
 
-fn one_rule(signer: &Signer) -> Rules {
+fn one_rule(signer: &Key) -> Rules {
     Rules {
-        issuers: vec![Issuer { name: issuer(0), jwks: signer.jwks() }],
+        issuers: vec![Issuer { name: issuer(0), jwks: mint::jwks([signer]) }],
         allow: vec![(String::new(), GROUP.to_owned())],
     }
 }
@@ -130,7 +105,7 @@ fn same(path: &str, token: Option<&str>) -> Feed {
 }
 
 /// A fresh token each time, all through the run.
-fn fresh(signer: Signer) -> Feed {
+fn fresh(signer: Key) -> Feed {
     let mut number = 0;
     Box::new(move |count| {
         let requests = (0..count).map(|_| {
@@ -149,7 +124,7 @@ pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(Str
     let off = json!({ "tokenCache": { "entries": 0 } });
     let mut all = Vec::new();
 
-    let signer = Signer::new("RS256");
+    let signer = key("RS256");
     let rules = one_rule(&signer);
     let portable = json!({ "tokenCache": { "entries": 0 }, "signatureEngine": "portable" });
     all.push(Workload {
@@ -188,7 +163,7 @@ pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(Str
         ("EdDSA", None),
         ("ES512", None),
     ] {
-        let signer = Signer::new(alg);
+        let signer = key(alg);
         let rules = one_rule(&signer);
         // What no host checks takes long.
         let one_in = if ["PS256", "EdDSA"].contains(&alg) { 4 } else { 1 };
@@ -203,7 +178,7 @@ pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(Str
 
     all.push(log(module));
 
-    let signer = Signer::new("RS256");
+    let signer = key("RS256");
     let rules = one_rule(&signer);
     let quiet = json!({ "decisionLog": { "emit": "none" } });
     all.push(Workload {
@@ -216,7 +191,7 @@ pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(Str
             Track { status: 401, ..track(Variant::usher(QUIET, module, &rules, &quiet)) },
         ],
         feed: {
-            let signer = Signer::new("RS256");
+            let signer = key("RS256");
             fresh(signer)
         },
         compare: vec![compare(USHER, NATIVE, Some(1.0)), compare(QUIET, NATIVE, None)],
@@ -225,7 +200,7 @@ pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(Str
     all.push(issuers(module));
     all.push(policies(module));
 
-    let signer = Signer::new("RS256");
+    let signer = key("RS256");
     let rules = one_rule(&signer);
     let tokens = if quick { 3000 } else { 10_000 };
     all.push(Workload {
@@ -272,7 +247,7 @@ pub(crate) fn all(module: &Path, minimal: &Path, quick: bool) -> Result<Vec<(Str
 /// Usher against itself: what the decision log costs requests that are allowed.
 fn log(module: &Path) -> Workload {
     const ALL: &str = "usher, decision log all";
-    let signer = Signer::new("RS256");
+    let signer = key("RS256");
     let rules = one_rule(&signer);
     let emitting = |name: &str, emit: &str| {
         track(Variant::usher(name, module, &rules, &json!({ "decisionLog": { "emit": emit } })))
@@ -293,15 +268,15 @@ fn log(module: &Path) -> Workload {
 
 /// Usher against itself, with ever more issuers.
 fn issuers(module: &Path) -> Workload {
-    let signer = Signer::new("ES256");
+    let signer = key("ES256");
     // Each has a key of its own; making a thousand would take longer than measuring.
-    let other = Signer::new("ES256").jwks();
+    let other = mint::jwks([&key("ES256")]);
     let rules = |count: usize| Rules {
         issuers: (0..count)
             .map(|n| Issuer {
                 name: issuer(n),
                 jwks: if n == 0 {
-                    signer.jwks()
+                    mint::jwks([&signer])
                 } else {
                     let mut jwks = other.clone();
                     jwks["keys"][0]["kid"] = format!("key-{n}").into();
@@ -328,9 +303,9 @@ fn issuers(module: &Path) -> Workload {
 
 /// Usher against itself, with ever more rules.
 fn policies(module: &Path) -> Workload {
-    let signer = Signer::new("RS256");
+    let signer = key("RS256");
     let rules = |count: usize| Rules {
-        issuers: vec![Issuer { name: issuer(0), jwks: signer.jwks() }],
+        issuers: vec![Issuer { name: issuer(0), jwks: mint::jwks([&signer]) }],
         allow: (0..count).map(|n| (format!("/path-{n}"), GROUP.to_owned())).collect(),
     };
     let name = |count: usize| format!("usher, {count} rules");
@@ -355,7 +330,7 @@ fn policies(module: &Path) -> Workload {
 }
 
 /// Callers as services see them: few come often, many seldom.
-fn zipf(signer: &Signer, tokens: usize) -> Feed {
+fn zipf(signer: &Key, tokens: usize) -> Feed {
     let requests: Vec<Vec<u8>> =
         (0..tokens).map(|n| request("/", Some(&signer.token(&claims(&issuer(0), n, 0))))).collect();
     let mut total = 0.0;
@@ -382,7 +357,7 @@ fn zipf(signer: &Signer, tokens: usize) -> Feed {
 
 /// Distinct tokens of about `size` bytes, and the rules for them: for what a full cache takes.
 pub(crate) fn filling(size: usize, count: usize) -> Result<(Rules, Vec<Vec<u8>>)> {
-    let signer = Signer::new("RS256");
+    let signer = key("RS256");
     let tokens: Vec<String> =
         (0..count).map(|n| signer.token(&claims(&issuer(0), n, size))).collect();
     let first = tokens.first().context("a token")?;

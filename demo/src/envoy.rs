@@ -1,23 +1,18 @@
 //! Envoy: its configuration out of the template that users read, and its process.
 
-use std::fs::File;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
-use tokio::process::{Child, Command};
+use usher_envoy::{Options, Process};
 
-use crate::client::{self, Ask};
 use crate::policies;
 use crate::site::{Gate, Site};
 
 /// The plain Envoy configuration that the project ships.
 const TEMPLATE: &str = include_str!("../../envoy/envoy.yaml");
-
-/// How long Envoy may take to start; compiling the module takes most of it.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Where the one listener stands in the template, and in it the pluginConfig.
 const LISTENERS: &str = "/static_resources/listeners";
@@ -96,59 +91,33 @@ fn fill_in(gate: &Gate, module: &Path, more: &[(&str, String)]) -> anyhow::Resul
     Ok(text)
 }
 
-/// A running Envoy; it ends when this is dropped.
-pub struct Envoy {
-    process: Child,
+/// Starts `binary` with the gate's configuration and waits until it serves.
+///
+/// # Errors
+/// With the end of Envoy's log, where it does not.
+pub async fn start(binary: &Path, gate: &Gate) -> anyhow::Result<Process> {
+    let (binary, gate) = (binary.to_owned(), gate.clone());
+    // It blocks, and the service and the issuer run meanwhile.
+    let start = move || {
+        Process::start(&Options {
+            binary: &binary,
+            configuration: &gate.envoy_config(),
+            folder: &gate.folder,
+            arguments: &["--log-level", "warning"],
+        })
+    };
+    Ok(tokio::task::spawn_blocking(start).await??)
 }
 
-impl Envoy {
-    /// Starts `binary` with the gate's configuration and waits until it serves.
-    ///
-    /// # Errors
-    /// With the end of Envoy's log, where it does not.
-    pub async fn start(binary: &Path, gate: &Gate) -> anyhow::Result<Self> {
-        let log = gate.envoy_log();
-        let process = Command::new(binary)
-            .arg("--config-path")
-            .arg(gate.envoy_config())
-            .args(["--disable-hot-restart", "--log-level", "warning"])
-            .args(["--file-flush-interval-msec", "10"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log)?)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start `{}`", binary.display()))?;
-        let mut envoy = Self { process };
-        let ready = tokio::time::timeout(PATIENCE, envoy.ready(gate.admin_port())).await;
-        if !ready.unwrap_or(false) {
-            let log = std::fs::read_to_string(&log).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().rev().take(20).collect();
-            let end: Vec<&str> = lines.into_iter().rev().collect();
-            bail!("Envoy does not become ready; the end of its log:\n{}", end.join("\n"));
+/// Waits until Envoy ends by itself, which it should not.
+///
+/// # Errors
+/// The system does not tell its status.
+pub async fn ended(envoy: &mut Process) -> anyhow::Result<ExitStatus> {
+    loop {
+        if let Some(status) = envoy.has_ended()? {
+            return Ok(status);
         }
-        Ok(envoy)
-    }
-
-    async fn ready(&mut self, admin_port: u16) -> bool {
-        loop {
-            if let Ok(answer) = client::send(admin_port, &Ask::get("/ready")).await
-                && answer.status == 200
-            {
-                return true;
-            }
-            if !matches!(self.process.try_wait(), Ok(None)) {
-                return false;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// Waits until Envoy ends by itself, which it should not.
-    ///
-    /// # Errors
-    /// Its status cannot be had.
-    pub async fn ended(&mut self) -> anyhow::Result<std::process::ExitStatus> {
-        Ok(self.process.wait().await?)
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

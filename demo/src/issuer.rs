@@ -1,4 +1,7 @@
 //! An issuer: a name, a key, and the tokens that it signs. Its HTTP side is [`endpoint`].
+//!
+//! It issues tokens to the users of a story, as an identity provider does. Tests that need keys and tokens of any form, good
+//! or bad, have `usher_testkit::mint`.
 
 use std::path::Path;
 use std::sync::OnceLock;

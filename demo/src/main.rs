@@ -6,12 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use usher_demo::envoy::Envoy;
 use usher_demo::issuer::{Issuer, PASSWORD};
 use usher_demo::policies::{DOORS, Door};
 use usher_demo::site::{Hosts, Site};
 use usher_demo::story::Story;
-use usher_demo::{player, serve, story};
+use usher_demo::{envoy, player, serve, story};
 
 /// Plays Usher's main job: a token becomes a trusted identity.
 #[derive(Parser)]
@@ -115,17 +114,17 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<bool> {
     match command {
-        Command::Play { at, wasm, envoy, once } => {
+        Command::Play { at, wasm, envoy: binary, once } => {
             let site = at.site();
             let issuer = serve::serve(&site, &wasm).await?;
-            let mut envoy = Envoy::start(&envoy, &site.gate()).await?;
+            let mut process = envoy::start(&binary, &site.gate()).await?;
             let good = player::play(&site, &issuer).await?;
             if once {
                 return Ok(good);
             }
             print_invitation(&site);
             tokio::select! {
-                status = envoy.ended() => anyhow::bail!("Envoy ended: {}", status?),
+                status = envoy::ended(&mut process) => anyhow::bail!("Envoy ended: {}", status?),
                 stopped = tokio::signal::ctrl_c() => stopped?,
             }
             println!("stopped");

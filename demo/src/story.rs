@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::access_log;
 use crate::client::{self, Answer, Ask};
-use crate::envoy::{self, Envoy};
+use crate::envoy;
 use crate::issuer::exchange::Services;
 use crate::issuer::{Issuer, endpoint};
 use crate::serve::{configure, listen, listen_behind, make_folder};
@@ -173,7 +173,7 @@ pub async fn play(site: &Site, module: &Path, binary: &Path) -> anyhow::Result<b
     let mut envoys = Vec::new();
     for name in SERVICES {
         serve_service(site, name).await?;
-        envoys.push(Envoy::start(binary, &gate(site, name)?).await?);
+        envoys.push(envoy::start(binary, &gate(site, name)?).await?);
     }
     replay(&story).await
 }

@@ -1,11 +1,10 @@
 //! The Envoy configuration of a gate, as data.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::config::{self, WASM};
 use crate::stats::Tags;
 use crate::upstream::Upstream;
 
@@ -57,7 +56,7 @@ impl Site {
             self.publish_plugin(name, setup);
         }
         let listeners = doors.iter().flat_map(|(name, setup)| setup.listeners(name, self));
-        publish(&self.listeners(), listeners.collect());
+        config::publish_listeners(&self.listeners(), listeners.collect());
     }
 
     /// The file that listener `name` discovers its Usher's configuration in (ECDS), see
@@ -74,18 +73,8 @@ impl Site {
             "name": name,
             "typed_config": usher(setup.plugin_name(name), &self.module, plugin, setup),
         });
-        publish(&self.plugin(name), vec![resource]);
+        config::publish(&self.plugin(name), &[resource]);
     }
-}
-
-/// Moves a discovery response into place; Envoy does not watch for files that are written to.
-pub(crate) fn publish(file: &Path, resources: Vec<Value>) {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let version = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
-    let response = json!({ "version_info": version, "resources": resources });
-    let new = file.with_extension("new");
-    std::fs::write(&new, response.to_string()).unwrap();
-    std::fs::rename(&new, file).unwrap();
 }
 
 impl Setup {
@@ -96,11 +85,7 @@ impl Setup {
 
     /// An Usher with this text for a pluginConfig, whatever it is.
     pub fn plugin_text(configuration: &str) -> Self {
-        let configuration = json!({
-            "@type": "type.googleapis.com/google.protobuf.StringValue",
-            "value": configuration,
-        });
-        Self { plugin: Some(configuration), ..Self::default() }
+        Self { plugin: Some(config::string_value(configuration)), ..Self::default() }
     }
 
     /// An Usher with no pluginConfig at all.
@@ -264,41 +249,61 @@ impl Setup {
         let mut filters = self.ahead.clone();
         filters.extend(self.plugin.as_ref().map(|plugin| {
             if self.discovered {
-                json!({ "name": name, "config_discovery": discovery(&site.plugin(name)) })
+                config::discovered_filter(name, &site.plugin(name), &[WASM])
             } else {
                 let typed = usher(self.plugin_name(name), &site.module, plugin, self);
                 json!({ "name": "usher", "typed_config": typed })
             }
         }));
         filters.extend(self.behind.iter().cloned());
-        let mut manager =
-            connection_manager(name, &filters, self.accept_connect, &site.access_log());
+        let mut manager = self.connection_manager(name, &filters, &site.access_log());
         if let Some(Value::Object(fields)) = &self.manager {
             for (field, value) in fields {
                 manager["typed_config"][field] = value.clone();
             }
         }
-        let hosts = &mut manager["typed_config"]["route_config"]["virtual_hosts"];
-        let routes = hosts[0]["routes"].as_array_mut().unwrap();
-        routes.splice(0..0, self.routes.iter().cloned());
-        let mut chain = json!({ "filters": [manager] });
+        let address = self.port.map_or_else(|| config::address(0), everywhere);
+        let mut listener = config::listener(name, &address, &manager);
         if let Some(socket) = &self.transport_socket {
-            chain["transport_socket"] = socket.clone();
+            listener["filter_chains"][0]["transport_socket"] = socket.clone();
+            // The server name that a client asks for is known from the inspector alone, as in a sidecar.
+            listener["listener_filters"] = json!([tls_inspector()]);
         }
-        // The server name that a client asks for is known from the inspector alone, as in a sidecar.
-        let inspector = self.transport_socket.as_ref().map(|_| tls_inspector());
-        let mut listener = json!({
-            "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
-            "name": name,
-            "listener_filters": inspector.into_iter().collect::<Vec<_>>(),
-            "address": self.port.map_or_else(|| address(0), everywhere),
-            "filter_chains": [chain],
-        });
         if self.exact_balance {
             listener["connection_balance_config"] = json!({ "exact_balance": {} });
             listener["tcp_backlog_size"] = json!(4096);
         }
         listener
+    }
+
+    fn connection_manager(&self, name: &str, filters: &[Value], access_log: &Path) -> Value {
+        let connect =
+            json!({ "match": { "connect_matcher": {} }, "route": { "cluster": "service" } });
+        let any = json!({ "match": { "prefix": "/" }, "route": { "cluster": "service" } });
+        let routes: Vec<Value> = self.routes.iter().cloned().chain([any, connect]).collect();
+        let upgrades = self.accept_connect.then(|| json!({ "upgrade_type": "CONNECT" }));
+        let fields = json!({
+            "codec_type": "AUTO",
+            "http_protocol_options": { "enable_trailers": true },
+            "http2_protocol_options": { "allow_connect": true },
+            // Large enough for what the tests send; Envoy's own default is 60 KiB.
+            "max_request_headers_kb": 512,
+            "common_http_protocol_options": { "max_headers_count": 1000 },
+            "upgrade_configs": upgrades.into_iter().collect::<Vec<_>>(),
+            "access_log": [config::access_log(access_log, &json!({
+                "case": "%REQ(x-case)%",
+                "status": "%RESPONSE_CODE%",
+                "details": "%RESPONSE_CODE_DETAILS%",
+                "decision": "%FILTER_STATE(wasm.usher.decision:PLAIN)%",
+                "reason": "%FILTER_STATE(wasm.usher.reason:PLAIN)%",
+                "provider": "%FILTER_STATE(wasm.usher.provider:PLAIN)%",
+                "sub": "%FILTER_STATE(wasm.usher.sub:PLAIN)%",
+                "iss": "%FILTER_STATE(wasm.usher.iss:PLAIN)%",
+                "policy": "%FILTER_STATE(wasm.usher.policy:PLAIN)%",
+                "rule": "%FILTER_STATE(wasm.usher.rule:PLAIN)%",
+            }))],
+        });
+        config::connection_manager(name, filters, &json!(routes), &fields)
     }
 }
 
@@ -319,39 +324,26 @@ pub(crate) fn envoy(site: &Site, tags: Tags, doors: &[(String, Setup)]) -> Value
                 ),
             },
         }],
-        "admin": { "address": address(0) },
+        "admin": { "address": config::address(0) },
         "stats_config": tags.config(),
-        "dynamic_resources": { "lds_config": discovered_in(&site.listeners()) },
+        "dynamic_resources": { "lds_config": config::discovered_in(&site.listeners()) },
         "static_resources": { "clusters": clusters },
     })
 }
 
-/// The wasm filter's configuration. All listeners share one VM, as in a sidecar: what harms it
-/// harms all.
+/// The wasm filter's configuration. All listeners share one VM.
 fn usher(name: &str, module: &Path, configuration: &Value, setup: &Setup) -> Value {
-    let mut config = json!({
-        "name": name,
-        // Envoy's log lines name the root, not the plugin.
-        "root_id": name,
-        "vm_config": {
-            "vm_id": "usher",
-            "runtime": "envoy.wasm.runtime.v8",
-            "code": { "local": { "filename": module } },
-        },
-    });
+    let mut fields = json!({});
     if !configuration.is_null() {
-        config["configuration"] = configuration.clone();
+        fields["configuration"] = configuration.clone();
     }
     if let Some(policy) = setup.failure_policy {
-        config["failure_policy"] = json!(policy);
+        fields["failure_policy"] = json!(policy);
     }
     if let Some(allowed) = setup.stop_iteration {
-        config["allow_on_headers_stop_iteration"] = json!(allowed);
+        fields["allow_on_headers_stop_iteration"] = json!(allowed);
     }
-    json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-        "config": config,
-    })
+    config::wasm(name, "usher", module, &fields)
 }
 
 /// The internal listener behind the door `name`.
@@ -359,119 +351,22 @@ fn internal(name: &str) -> String {
     format!("{name}-internal")
 }
 
-fn discovery(file: &Path) -> Value {
-    json!({
-        "config_source": discovered_in(file),
-        "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
-    })
-}
-
-pub(crate) fn discovered_in(file: &Path) -> Value {
-    json!({ "path_config_source": { "path": file }, "resource_api_version": "V3" })
-}
-
-fn connection_manager(
-    name: &str,
-    filters: &[Value],
-    accept_connect: bool,
-    access_log: &Path,
-) -> Value {
-    let mut filters = filters.to_vec();
-    filters.push(json!({
-        "name": "envoy.filters.http.router",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-        },
-    }));
-    let upgrades = accept_connect.then(|| json!({ "upgrade_type": "CONNECT" }));
-    let connect = json!({ "match": { "connect_matcher": {} }, "route": { "cluster": "service" } });
-    let any = json!({ "match": { "prefix": "/" }, "route": { "cluster": "service" } });
-    json!({
-        "name": "envoy.filters.network.http_connection_manager",
-        "typed_config": {
-            "@type": concat!(
-                "type.googleapis.com/envoy.extensions.filters.network",
-                ".http_connection_manager.v3.HttpConnectionManager",
-            ),
-            "stat_prefix": name,
-            "codec_type": "AUTO",
-            "http_protocol_options": { "enable_trailers": true },
-            "http2_protocol_options": { "allow_connect": true },
-            // Large enough for what the tests send; Envoy's own default is 60 KiB.
-            "max_request_headers_kb": 512,
-            "common_http_protocol_options": { "max_headers_count": 1000 },
-            "upgrade_configs": upgrades.into_iter().collect::<Vec<_>>(),
-            "route_config": {
-                "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [any, connect] }],
-            },
-            "http_filters": filters,
-            "access_log": [{
-                "name": "envoy.access_loggers.file",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
-                    "path": access_log,
-                    "log_format": { "json_format": {
-                        "case": "%REQ(x-case)%",
-                        "status": "%RESPONSE_CODE%",
-                        "details": "%RESPONSE_CODE_DETAILS%",
-                        "decision": "%FILTER_STATE(wasm.usher.decision:PLAIN)%",
-                        "reason": "%FILTER_STATE(wasm.usher.reason:PLAIN)%",
-                        "provider": "%FILTER_STATE(wasm.usher.provider:PLAIN)%",
-                        "sub": "%FILTER_STATE(wasm.usher.sub:PLAIN)%",
-                        "iss": "%FILTER_STATE(wasm.usher.iss:PLAIN)%",
-                        "policy": "%FILTER_STATE(wasm.usher.policy:PLAIN)%",
-                        "rule": "%FILTER_STATE(wasm.usher.rule:PLAIN)%",
-                    }},
-                },
-            }],
-        },
-    })
-}
-
 /// The upstream, spoken to in the protocol that the client speaks.
 fn service() -> Value {
-    json!({
-        "name": "service",
-        "type": "STATIC",
-        // Envoy's own bounds of 1,024 stand for no test's.
-        "circuit_breakers": { "thresholds": [{
-            "max_connections": 100_000, "max_pending_requests": 100_000, "max_requests": 100_000,
-        }]},
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "use_downstream_protocol_config": {
-                    "http_protocol_options": { "enable_trailers": true },
-                    "http2_protocol_options": {},
-                },
-            },
+    let mut cluster = config::cluster("service", Upstream::shared().address);
+    // Envoy's own bounds of 1,024 are too low for some tests.
+    cluster["circuit_breakers"] = json!({ "thresholds": [{
+        "max_connections": 100_000, "max_pending_requests": 100_000, "max_requests": 100_000,
+    }]});
+    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    cluster["typed_extension_protocol_options"] = json!({ options: {
+        "@type": format!("type.googleapis.com/{options}"),
+        "use_downstream_protocol_config": {
+            "http_protocol_options": { "enable_trailers": true },
+            "http2_protocol_options": {},
         },
-        "load_assignment": {
-            "cluster_name": "service",
-            "endpoints": [{ "lb_endpoints": [{ "endpoint": {
-                "address": address(Upstream::shared().address.port()),
-            }}]}],
-        },
-    })
-}
-
-/// A cluster of one endpoint, in HTTP/1.1.
-pub(crate) fn cluster(name: &str, endpoint: SocketAddr) -> Value {
-    json!({
-        "name": name,
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "load_assignment": {
-            "cluster_name": name,
-            "endpoints": [{ "lb_endpoints": [{ "endpoint": {
-                "address": address(endpoint.port()),
-            }}]}],
-        },
-    })
-}
-
-fn address(port: u16) -> Value {
-    json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
+    }});
+    cluster
 }
 
 fn everywhere(port: u16) -> Value {

@@ -11,11 +11,13 @@ use std::process::{Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 
 use serde_json::Value;
+use usher_envoy::Process;
 
 use crate::bootstrap::{self, Setup, Site};
 use crate::client::{Ask, Reply, http1, http2};
-use crate::envoy::Envoy;
+use crate::config;
 use crate::log::{Entry, Log};
+use crate::process;
 use crate::secrets;
 use crate::skip;
 use crate::stats::{self, Series, Tags};
@@ -37,7 +39,7 @@ pub struct Plan {
 pub struct Gate {
     doors: HashMap<String, SocketAddr>,
     access_log: Log,
-    envoy: Envoy,
+    process: Process,
     site: Site,
     setups: Mutex<Vec<(String, Setup)>>,
 }
@@ -101,7 +103,7 @@ impl Gate {
 
     /// Envoy's own log.
     pub fn log(&self) -> Log {
-        Log::new(&self.envoy.log())
+        Log::new(&self.process.log())
     }
 
     /// Every request that this gate has answered and written down so far.
@@ -113,22 +115,32 @@ impl Gate {
     pub fn memory(&self) -> Memory {
         let heap: Value = serde_json::from_str(&self.admin("/memory")).unwrap();
         let allocated = heap["allocated"].as_str().and_then(|bytes| bytes.parse().ok());
-        Memory { resident: self.envoy.resident(), allocated: allocated.expect("bytes") }
+        Memory { resident: self.process.resident().unwrap(), allocated: allocated.expect("bytes") }
     }
 
-    /// GET of a path of Envoy's admin interface, such as `/stats?filter=wasm`.
+    /// GET of a path of Envoy's admin interface, such as `/config_dump`.
     pub fn admin(&self, path: &str) -> String {
-        self.envoy.admin(path)
+        self.process.get(path).unwrap()
     }
 
     /// Where the admin interface is.
     pub fn admin_address(&self) -> SocketAddr {
-        self.envoy.admin_address()
+        self.process.admin_address()
     }
 
     /// Sets the level of Envoy's `wasm` log, such as `debug`.
     pub fn log_wasm(&self, level: &str) {
-        self.envoy.admin_post(&format!("/logging?wasm={level}"));
+        self.process.post(&format!("/logging?wasm={level}")).unwrap();
+    }
+
+    /// Envoy's counters and gauges whose names match a regular expression.
+    pub fn stats(&self, filter: &str) -> Vec<(String, u64)> {
+        let text = self.admin(&format!("/stats?filter={filter}"));
+        let read = |line: &str| {
+            let (name, value) = line.rsplit_once(": ")?;
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        text.lines().filter_map(read).collect()
     }
 
     /// Usher's metrics, as Prometheus would read them now.
@@ -151,7 +163,7 @@ impl Plan {
 
     /// Adds a cluster of this one endpoint.
     pub fn cluster(self, name: &str, endpoint: SocketAddr) -> Self {
-        self.cluster_of(bootstrap::cluster(name, endpoint))
+        self.cluster_of(config::cluster(name, endpoint))
     }
 
     /// Adds a cluster, as it stands in Envoy's configuration.
@@ -205,11 +217,11 @@ impl Plan {
         let site = Site { module, directory: directory(), clusters, metadata };
         site.publish(&self.doors);
         let bootstrap = bootstrap::envoy(&site, self.tags, &self.doors);
-        let envoy = Envoy::start(&self.envoy, &bootstrap, site.directory.clone(), self.workers);
+        let process = process::start(&self.envoy, &bootstrap, &site.directory, self.workers);
         Gate {
-            doors: envoy.listeners(),
+            doors: process::listeners(&process),
             access_log: Log::new(&site.access_log()),
-            envoy,
+            process,
             site,
             setups: Mutex::new(self.doors),
         }

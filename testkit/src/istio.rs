@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Number, Value, json};
+
+use crate::{config, jwt_authn, rbac};
 
 /// A WasmPlugin or a TrafficExtension with a module.
 #[derive(Clone, Debug)]
@@ -119,28 +121,21 @@ impl Plugin {
             Some("FAIL_RELOAD") => "FAIL_RELOAD",
             Some(other) => panic!("no failStrategy {other}"),
         };
-        let mut config = json!({
-            "name": format!("{}.{}~istio-translated-wasmplugin", self.namespace, self.name),
+        let name = format!("{}.{}~istio-translated-wasmplugin", self.namespace, self.name);
+        let mut fields = json!({
             "root_id": self.module["pluginName"].as_str().unwrap_or_default(),
             "failure_policy": policy,
-            "vm_config": {
-                "runtime": "envoy.wasm.runtime.v8",
-                "code": { "local": { "filename": file } },
-            },
         });
         if let Some(text) = self.configuration() {
-            config["configuration"] = json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": text });
+            fields["configuration"] = config::string_value(&text);
         }
         json!({
             "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
             "name": self.resource(),
-            "typed_config": { "@type": WASM, "config": config },
+            "typed_config": config::wasm(&name, "", Path::new(file), &fields),
         })
     }
 }
-
-/// The type of Envoy's wasm filter.
-pub const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
 /// The plugins among manifests, in the order in which they stand in the chain.
 pub fn plugins(manifests: &[Value]) -> Vec<Plugin> {
@@ -154,13 +149,13 @@ pub fn plugins(manifests: &[Value]) -> Vec<Plugin> {
 pub fn inbound_chain(manifests: &[Value], discovery: impl Fn(&Plugin) -> Value) -> Vec<Value> {
     let plugins = plugins(manifests);
     let of = |phase| plugins.iter().filter(move |plugin| plugin.phase == phase).map(&discovery);
-    let rules: Vec<&Value> = kind(manifests, "RequestAuthentication")
-        .flat_map(|m| list(&m["spec"]["jwtRules"]))
+    let rules: Vec<Value> = kind(manifests, "RequestAuthentication")
+        .flat_map(|m| list(&m["spec"]["jwtRules"]).to_vec())
         .collect();
     let mut chain: Vec<Value> = of(Phase::Authn).collect();
-    chain.extend((!rules.is_empty()).then(|| jwt_authn(&rules)));
+    chain.extend((!rules.is_empty()).then(|| jwt_authn::filter(&Value::Array(rules))));
     chain.extend(of(Phase::Authz));
-    chain.extend(rbac(manifests));
+    chain.extend(rbac::filters(&policies(manifests), &["cluster.local"]));
     chain.extend(of(Phase::Stats));
     chain.extend(of(Phase::Unspecified));
     chain
@@ -174,86 +169,16 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// RequestAuthentication: any of its rules or no token.
-fn jwt_authn(rules: &[&Value]) -> Value {
-    let name = |index| format!("origins-{index}");
-    let providers = rules.iter().enumerate().map(|(index, rule)| {
-        let provider = json!({
-            "issuer": rule["issuer"],
-            "audiences": list(&rule["audiences"]),
-            "local_jwks": { "inline_string": rule["jwks"] },
-            "forward": rule["forwardOriginalToken"].as_bool().unwrap_or(false),
-            "payload_in_metadata": "payload",
-        });
-        (name(index), provider)
+/// The AuthorizationPolicies as `authorizationPolicies` of a pluginConfig.
+fn policies(manifests: &[Value]) -> Value {
+    let policies = kind(manifests, "AuthorizationPolicy").map(|manifest| {
+        let mut policy = manifest["spec"].clone();
+        for field in ["name", "namespace"] {
+            policy[field] = manifest["metadata"][field].as_str().unwrap_or_default().into();
+        }
+        policy
     });
-    let providers: Map<_, _> = providers.collect();
-    let mut any: Vec<Value> =
-        (0..rules.len()).map(|index| json!({ "provider_name": name(index) })).collect();
-    any.push(json!({ "allow_missing": {} }));
-    json!({
-        "name": "envoy.filters.http.jwt_authn",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
-            "providers": providers,
-            "rules": [{
-                "match": { "prefix": "/" },
-                "requires": { "requires_any": { "requirements": any } },
-            }],
-            "bypass_cors_preflight": true,
-        },
-    })
-}
-
-/// The AuthorizationPolicies with action ALLOW, of rules with one condition each.
-fn rbac(manifests: &[Value]) -> Option<Value> {
-    let mut policies = Map::new();
-    for policy in kind(manifests, "AuthorizationPolicy") {
-        let meta = &policy["metadata"];
-        let name = |field: &str| meta[field].as_str().unwrap_or_default();
-        assert!(policy["spec"]["action"].is_null(), "only ALLOW is translated here");
-        for (index, rule) in list(&policy["spec"]["rules"]).iter().enumerate() {
-            let key = format!("ns[{}]-policy[{}]-rule[{index}]", name("namespace"), name("name"));
-            let principal = principal(rule);
-            let policy = json!({ "permissions": [{ "any": true }], "principals": [principal] });
-            policies.insert(key, policy);
-        }
-    }
-    (!policies.is_empty()).then(|| {
-        json!({
-            "name": "envoy.filters.http.rbac",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
-                "rules": { "action": "ALLOW", "policies": policies },
-            },
-        })
-    })
-}
-
-fn principal(rule: &Value) -> Value {
-    let any = json!(["*"]);
-    if rule["from"][0]["source"]["requestPrincipals"] == any {
-        let some = json!({ "string_match": { "safe_regex": { "regex": ".+" } } });
-        let claim = |name| {
-            json!({ "metadata": {
-                "filter": "envoy.filters.http.jwt_authn",
-                "path": [{ "key": "payload" }, { "key": name }],
-                "value": some,
-            }})
-        };
-        return json!({ "and_ids": { "ids": [claim("iss"), claim("sub")] } });
-    }
-    let condition = &rule["when"][0];
-    let header = condition["key"].as_str().and_then(|key| key.strip_prefix("request.headers["));
-    match header.and_then(|rest| rest.strip_suffix(']')) {
-        Some(name) => json!({ "header": {
-            "name": name,
-            "string_match": { "exact": condition["values"][0] },
-        }}),
-        None => {
-            panic!("only requestPrincipals [*] and request.headers are translated here: {rule}")
-        }
-    }
+    Value::Array(policies.collect())
 }
 
 /// The routes of a VirtualService whose rules match headers exactly. Instead of going to a subset, a
@@ -310,7 +235,7 @@ pub fn outbound_cluster(manifests: &[Value], endpoint: SocketAddr, authorities: 
     let sans = list(&tls["subjectAltNames"])
         .iter()
         .map(|san| json!({ "san_type": "DNS", "matcher": { "exact": san } }));
-    let mut cluster = crate::bootstrap::cluster(&format!("outbound|{port}||{host}"), endpoint);
+    let mut cluster = config::cluster(&format!("outbound|{port}||{host}"), endpoint);
     cluster["transport_socket"] = json!({
         "name": "envoy.transport_sockets.tls",
         "typed_config": {

@@ -4,10 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
+/// The filter's name, under which it leaves what it verified in dynamic metadata.
+pub const NAME: &str = "envoy.filters.http.jwt_authn";
+
 /// The HTTP filter that these `jwtRules` become in a sidecar. Their `jwks` are JSON objects or text.
 ///
 /// # Panics
-/// When `rules` is no list of objects with `jwks`.
+/// When `rules` is not a list of objects with `jwks`.
 pub fn filter(rules: &Value) -> Value {
     let mut rules = rules.as_array().expect("a list of rules").clone();
     let issuer = |rule: &Value| rule["issuer"].as_str().unwrap_or_default().to_owned();
@@ -15,7 +18,7 @@ pub fn filter(rules: &Value) -> Value {
     rules.sort_by_key(issuer);
     let named = rules.iter().enumerate().map(|(index, rule)| (name(index), provider(rule)));
     json!({
-        "name": "envoy.filters.http.jwt_authn",
+        "name": NAME,
         "typed_config": {
             "@type": concat!(
                 "type.googleapis.com/envoy.extensions.filters",

@@ -1,10 +1,11 @@
-//! Keys and tokens, good and bad. Signed by ring: another implementation than the one that verifies.
+//! Keys and tokens, good and bad. Signed by ring, and ES512 by p521: other implementations than the one that verifies.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jwt_simple::prelude::{RS256KeyPair, RS256PublicKey};
-use ring::rand::SystemRandom;
+use p521::ecdsa::signature::Signer as _;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::rsa;
 use ring::signature::{self as sig, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
@@ -25,11 +26,12 @@ pub struct Key {
 enum Signer {
     Ec(Box<EcdsaKeyPair>),
     Ed(Box<Ed25519KeyPair>),
+    P521(Box<p521::ecdsa::SigningKey>),
     Rsa(Box<rsa::KeyPair>, &'static dyn sig::RsaEncoding),
 }
 
 impl Key {
-    /// A fresh key for `alg`: RS, PS (256, 384, 512), ES (256, 384) or EdDSA.
+    /// A fresh key for `alg`: RS, PS, ES (256, 384, 512 of each) or EdDSA.
     ///
     /// # Panics
     /// For any other algorithm.
@@ -37,6 +39,7 @@ impl Key {
         let (mut jwk, pkcs8, signer) = match alg {
             "ES256" => ec("P-256", &sig::ECDSA_P256_SHA256_FIXED_SIGNING),
             "ES384" => ec("P-384", &sig::ECDSA_P384_SHA384_FIXED_SIGNING),
+            "ES512" => p521(),
             "EdDSA" => ed(),
             "RS256" => rsa(&sig::RSA_PKCS1_SHA256),
             "RS384" => rsa(&sig::RSA_PKCS1_SHA384),
@@ -68,12 +71,12 @@ impl Key {
         self.jwk.clone()
     }
 
-    /// The public key in PEM: a `PUBLIC KEY` block. For keys of ES and EdDSA.
+    /// The public key in PEM: a `PUBLIC KEY` block. For keys of ES256, ES384 and EdDSA.
     pub fn public_pem(&self) -> String {
         self.pair().public_key_pem()
     }
 
-    /// A certificate that the key signed for itself, in PEM. For keys of ES and EdDSA.
+    /// A certificate that the key signed for itself, in PEM. For keys of ES256, ES384 and EdDSA.
     pub fn certificate_pem(&self) -> String {
         let params = rcgen::CertificateParams::new(["idp.example".to_owned()]).unwrap();
         params.self_signed(&self.pair()).unwrap().pem()
@@ -109,6 +112,10 @@ impl Signer {
         match self {
             Self::Ec(key) => key.sign(&random, text).unwrap().as_ref().to_vec(),
             Self::Ed(key) => key.sign(text).as_ref().to_vec(),
+            Self::P521(key) => {
+                let signature: p521::ecdsa::Signature = key.sign(text);
+                signature.to_bytes().to_vec()
+            }
             Self::Rsa(key, encoding) => {
                 let mut signature = vec![0; key.public().modulus_len()];
                 key.sign(*encoding, &random, text, &mut signature).unwrap();
@@ -143,6 +150,18 @@ fn ed() -> (Value, Vec<u8>, Signer) {
     let key = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
     let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key()) });
     (jwk, document.as_ref().to_vec(), Signer::Ed(Box::new(key)))
+}
+
+/// ring has no such keys. The PKCS #8 document is left out.
+fn p521() -> (Value, Vec<u8>, Signer) {
+    // 520 random bits: below the order of the curve, which has 521.
+    let mut scalar = [0; 66];
+    SystemRandom::new().fill(&mut scalar[1..]).unwrap();
+    let key = p521::ecdsa::SigningKey::from_slice(&scalar).unwrap();
+    let point = key.verifying_key().to_sec1_point(false);
+    let (x, y) = point.as_bytes()[1..].split_at(66);
+    let jwk = json!({ "kty": "EC", "crv": "P-521", "x": encode(x), "y": encode(y) });
+    (jwk, Vec::new(), Signer::P521(Box::new(key)))
 }
 
 fn rsa(encoding: &'static dyn sig::RsaEncoding) -> (Value, Vec<u8>, Signer) {

@@ -3,22 +3,23 @@
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use usher_envoy::Guarded;
 
 use crate::client::{Ask, http1};
-use crate::envoy::GUARD;
 use crate::gate::{self, Gate};
 use crate::skip;
 
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running Prometheus; stopped when this is dropped.
+/// A running Prometheus.
 pub struct Prometheus {
-    guard: Child,
+    /// Stops it when this is dropped.
+    _guard: Guarded,
     address: SocketAddr,
 }
 
@@ -46,24 +47,20 @@ impl Prometheus {
         // JSON is YAML.
         std::fs::write(at("prometheus.yml"), config.to_string()).unwrap();
         let address = free_address();
-        let mut guard = Command::new("sh")
-            .args(["-c", GUARD, "guard"])
-            .arg(binary)
+        let mut command = Guarded::command(binary);
+        command
             .arg(format!("--config.file={}", at("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", at("tsdb").display()))
             .arg(format!("--web.listen-address={address}"))
-            .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(File::create(at("prometheus.log")).unwrap())
-            .spawn()
-            .unwrap();
+            .stderr(File::create(at("prometheus.log")).unwrap());
+        let mut guard = Guarded::spawn(&mut command).unwrap();
         let start = Instant::now();
         loop {
             if get(address, "/-/ready").is_some_and(|(status, _)| status == 200) {
-                return Self { guard, address };
+                return Self { _guard: guard, address };
             }
-            if start.elapsed() > PATIENCE || guard.try_wait().unwrap().is_some() {
-                drop(guard.stdin.take());
+            if start.elapsed() > PATIENCE || guard.has_ended().unwrap().is_some() {
                 let log = std::fs::read_to_string(at("prometheus.log")).unwrap_or_default();
                 panic!("Prometheus does not become ready; its log:\n{log}");
             }
@@ -94,14 +91,6 @@ impl Prometheus {
         let alerts = data["alerts"].as_array().unwrap();
         let firing = alerts.iter().filter(|alert| alert["state"] == "firing");
         firing.map(|alert| alert["labels"]["alertname"].as_str().unwrap().to_owned()).collect()
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        // Closes the guard's standard input.
-        drop(self.guard.stdin.take());
-        let _ = self.guard.wait();
     }
 }
 

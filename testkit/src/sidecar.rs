@@ -10,19 +10,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
+use usher_envoy::Process;
 
-use crate::bootstrap::{discovered_in, publish};
-use crate::envoy::Envoy;
+use crate::config::{self, RBAC, WASM, address};
 use crate::gate::{directory, pinned_envoy};
-use crate::istio::{self, Plugin, WASM};
+use crate::istio::{self, Plugin};
 use crate::log::Log;
+use crate::process;
 
 /// The manifests that are about a workload.
 pub type Manifests = Vec<Value>;
 
 /// Running sidecars, by the workload's name. They end with the test process, however that ends.
 pub struct Sidecars {
-    envoy: Envoy,
+    process: Process,
     site: Site,
     addresses: HashMap<String, SocketAddr>,
     workloads: Mutex<BTreeMap<String, Manifests>>,
@@ -53,21 +54,12 @@ impl Sidecars {
         let bootstrap = json!({
             "node": { "id": "sidecar~127.0.0.1~web-1.shop~shop.svc.cluster.local", "cluster": "web.shop" },
             "admin": { "address": address(0) },
-            "dynamic_resources": { "lds_config": discovered_in(&site.listeners()) },
-            "static_resources": { "clusters": [{
-                "name": "inbound",
-                "type": "STATIC",
-                "load_assignment": {
-                    "cluster_name": "inbound",
-                    "endpoints": [{ "lb_endpoints": [{
-                        "endpoint": { "address": address(service.port()) },
-                    }]}],
-                },
-            }]},
+            "dynamic_resources": { "lds_config": config::discovered_in(&site.listeners()) },
+            "static_resources": { "clusters": [config::cluster("inbound", service)] },
         });
-        let envoy = Envoy::start(&pinned_envoy(), &bootstrap, site.directory.clone(), 1);
-        let addresses = envoy.listeners();
-        Self { envoy, site, addresses, workloads: Mutex::new(workloads) }
+        let process = process::start(&pinned_envoy(), &bootstrap, &site.directory, 1);
+        let addresses = process::listeners(&process);
+        Self { process, site, addresses, workloads: Mutex::new(workloads) }
     }
 
     /// Takes these manifests for a workload instead. Envoy does so on its own, a moment later.
@@ -90,7 +82,7 @@ impl Sidecars {
 
     /// Envoy's own log.
     pub fn log(&self) -> Log {
-        Log::new(&self.envoy.log())
+        Log::new(&self.process.log())
     }
 }
 
@@ -110,70 +102,48 @@ impl Site {
 
     fn publish_plugins(&self, workload: &str, manifests: &[Value]) {
         for plugin in istio::plugins(manifests) {
-            publish(&self.extension(workload, &plugin), vec![plugin.extension_config()]);
+            config::publish(&self.extension(workload, &plugin), &[plugin.extension_config()]);
         }
     }
 
     fn publish_listeners(&self, workloads: &BTreeMap<String, Manifests>) {
         let inbound =
             workloads.iter().map(|(workload, manifests)| self.inbound(workload, manifests));
-        publish(&self.listeners(), inbound.collect());
+        config::publish_listeners(&self.listeners(), inbound.collect());
     }
 
     /// The listener of a workload's inbound side.
     fn inbound(&self, workload: &str, manifests: &[Value]) -> Value {
-        let mut filters = istio::inbound_chain(manifests, |plugin| {
-            json!({
-                "name": plugin.resource(),
-                "config_discovery": {
-                    "config_source": discovered_in(&self.extension(workload, plugin)),
-                    "type_urls": [WASM, "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"],
-                },
-            })
+        let filters = istio::inbound_chain(manifests, |plugin| {
+            let file = self.extension(workload, plugin);
+            config::discovered_filter(&plugin.resource(), &file, &[WASM, RBAC])
         });
-        filters.push(json!({
-            "name": "envoy.filters.http.router",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-            },
-        }));
-        let manager = json!({
-            "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": {
-                "@type": concat!(
-                    "type.googleapis.com/envoy.extensions.filters.network",
-                    ".http_connection_manager.v3.HttpConnectionManager",
-                ),
-                "stat_prefix": "inbound_0.0.0.0_8080",
-                "server_name": "istio-envoy",
-                "use_remote_address": false,
-                "forward_client_cert_details": "APPEND_FORWARD",
-                "normalize_path": true,
-                "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
-                "upgrade_configs": [{ "upgrade_type": "websocket" }],
-                "access_log": self.access_logs(workload, manifests),
-                "route_config": {
-                    "name": "inbound|8080||",
-                    "validate_clusters": false,
-                    "virtual_hosts": [{
-                        "name": "inbound|http|8080",
-                        "domains": ["*"],
-                        "routes": [{
-                            "match": { "prefix": "/" },
-                            "route": { "cluster": "inbound", "timeout": "0s" },
-                        }],
+        let fields = json!({
+            "server_name": "istio-envoy",
+            "use_remote_address": false,
+            "forward_client_cert_details": "APPEND_FORWARD",
+            "normalize_path": true,
+            "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+            "upgrade_configs": [{ "upgrade_type": "websocket" }],
+            "access_log": self.access_logs(workload, manifests),
+            "route_config": {
+                "name": "inbound|8080||",
+                "validate_clusters": false,
+                "virtual_hosts": [{
+                    "name": "inbound|http|8080",
+                    "domains": ["*"],
+                    "routes": [{
+                        "match": { "prefix": "/" },
+                        "route": { "cluster": "inbound", "timeout": "0s" },
                     }],
-                },
-                "http_filters": filters,
+                }],
             },
         });
-        json!({
-            "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
-            "name": workload,
-            "address": address(0),
-            "traffic_direction": "INBOUND",
-            "filter_chains": [{ "filters": [manager] }],
-        })
+        let manager =
+            config::connection_manager("inbound_0.0.0.0_8080", &filters, &json!([]), &fields);
+        let mut listener = config::listener(workload, &address(0), &manager);
+        listener["traffic_direction"] = json!("INBOUND");
+        listener
     }
 
     /// The providers that Telemetry resources name for a server's access log, out of the mesh's
@@ -211,16 +181,5 @@ fn access_log(provider: &Value, tags: &[(&String, &str)], file: &Path) -> Value 
     for (name, expression) in tags {
         labels[name.as_str()] = json!(format!("%CEL({expression})%"));
     }
-    json!({
-        "name": "envoy.access_loggers.file",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
-            "path": file,
-            "log_format": { "json_format": labels },
-        },
-    })
-}
-
-fn address(port: u16) -> Value {
-    json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
+    config::access_log(file, &labels)
 }

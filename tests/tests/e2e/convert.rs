@@ -11,6 +11,7 @@ use usher_testkit::client::{Ask, Reply};
 use usher_testkit::gate::{self, Gate};
 use usher_testkit::mint::{Key, claims, jwks, with};
 use usher_testkit::tls::{Authority, SERVER};
+use usher_testkit::{jwt_authn, rbac};
 
 const CORP: &str = "https://idp.example.com/auth";
 const OTHER: &str = "https://other.example.com/";
@@ -161,157 +162,17 @@ fn converted(scenario: &Scenario) -> Value {
     plugin["spec"]["pluginConfig"].clone()
 }
 
-/// What istiod makes of the rules (docs/semantics.md, "How several rules combine").
-fn jwt_authn(rules: &Value) -> Value {
-    let mut rules = rules.as_array().unwrap().clone();
-    rules.sort_by_key(|rule| rule["issuer"].as_str().unwrap().to_owned());
-    let mut providers = json!({});
-    for (index, rule) in rules.iter().enumerate() {
-        let mut provider = json!({
-            "issuer": rule["issuer"],
-            "local_jwks": { "inline_string": rule["jwks"] },
-            "forward": rule["forwardOriginalToken"].as_bool().unwrap_or(false),
-            "payload_in_metadata": "payload",
-        });
-        for (from, to) in
-            [("audiences", "audiences"), ("outputPayloadToHeader", "forward_payload_header")]
-        {
-            if !rule[from].is_null() {
-                provider[to] = rule[from].clone();
-            }
-        }
-        for output in rule["outputClaimToHeaders"].as_array().into_iter().flatten() {
-            provider["claim_to_headers"] =
-                json!([{ "header_name": output["header"], "claim_name": output["claim"] }]);
-        }
-        providers[format!("origins-{index}")] = provider;
-    }
-    let name = |index| json!({ "provider_name": format!("origins-{index}") });
-    let any = |list: Vec<Value>| json!({ "requires_any": { "requirements": list } });
-    let or_missing = |index| any(vec![name(index), json!({ "allow_missing": {} })]);
-    let requires = match rules.len() {
-        1 => or_missing(0),
-        count => {
-            let mut list: Vec<Value> = (0..count).map(name).collect();
-            let all: Vec<Value> = (0..count).map(or_missing).collect();
-            list.push(json!({ "requires_all": { "requirements": all } }));
-            any(list)
-        }
-    };
-    json!({
-        "name": "envoy.filters.http.jwt_authn",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
-            "providers": providers,
-            "rules": [{ "match": { "prefix": "/" }, "requires": requires }],
-            "bypass_cors_preflight": true,
-        },
-    })
-}
-
-/// What istiod makes of the policies of one action (docs/semantics.md, "AuthorizationPolicy"), as far as
-/// the scenarios go.
-fn rbac(policies: &[(&str, Value)], action: &str) -> Option<Value> {
-    let mut compiled = json!({});
-    let of_action = |spec: &Value| spec["action"].as_str().unwrap_or("ALLOW") == action;
-    let chosen: Vec<_> = policies.iter().filter(|(_, spec)| of_action(spec)).collect();
-    if chosen.is_empty() {
-        return None;
-    }
-    for (name, spec) in chosen {
-        for (index, rule) in spec["rules"].as_array().into_iter().flatten().enumerate() {
-            let mut ids = vec![json!({ "any": true })];
-            ids.extend(alternatives(&rule["from"], "source", source, "or_ids", "ids"));
-            let conditions = rule["when"].as_array().into_iter().flatten();
-            ids.extend(conditions.map(|condition| {
-                assert_eq!(condition["key"], "request.auth.claims[groups]");
-                claim("groups", &condition["values"][0])
-            }));
-            let mut rules = vec![json!({ "any": true })];
-            rules.extend(alternatives(&rule["to"], "operation", operation, "or_rules", "rules"));
-            compiled[format!("ns[shop]-policy[{name}]-rule[{index}]")] = json!({
-                "permissions": [{ "and_rules": { "rules": rules } }],
-                "principals": [{ "and_ids": { "ids": ids } }],
-            });
-        }
-    }
-    Some(json!({
-        "name": "envoy.filters.http.rbac",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
-            "rules": { "action": action, "policies": compiled },
-        },
-    }))
-}
-
-fn alternatives(
-    list: &Value,
-    field: &str,
-    compile: fn(&str, &Value) -> Value,
-    or: &str,
-    inner: &str,
-) -> Option<Value> {
-    let list = list.as_array()?;
-    let and = or.replace("or_", "and_");
-    let one = |entry: &Value| {
-        let fields = entry[field].as_object().unwrap();
-        let all: Vec<Value> = fields.iter().map(|(name, values)| compile(name, values)).collect();
-        json!({ &and: { inner: all } })
-    };
-    Some(json!({ or: { inner: list.iter().map(one).collect::<Vec<_>>() } }))
-}
-
-fn source(name: &str, values: &Value) -> Value {
-    let any = || {
-        let part = |name: &str| metadata(name, &json!({ "string_match": regex(".+") }));
-        json!({ "and_ids": { "ids": [part("iss"), part("sub")] } })
-    };
-    match (name, values[0].as_str().unwrap()) {
-        ("requestPrincipals", "*") => any(),
-        ("notRequestPrincipals", "*") => json!({ "not_id": any() }),
-        ("principals", value) => {
-            let name = match value.strip_prefix('*') {
-                Some(suffix) => regex(&format!("spiffe://.*{suffix}")),
-                None => json!({ "exact": format!("spiffe://{value}") }),
-            };
-            json!({ "authenticated": { "principal_name": name } })
-        }
-        other => panic!("no such source here: {other:?}"),
-    }
-}
-
-fn regex(text: &str) -> Value {
-    json!({ "safe_regex": { "regex": text } })
-}
-
-fn metadata(claim: &str, value: &Value) -> Value {
-    json!({ "metadata": {
-        "filter": "envoy.filters.http.jwt_authn",
-        "path": [{ "key": "payload" }, { "key": claim }],
-        "value": value,
-    }})
-}
-
-/// A string, or a list that holds it.
-fn claim(name: &str, value: &Value) -> Value {
-    let text = json!({ "string_match": { "exact": value } });
-    let list = json!({ "list_match": { "one_of": text } });
-    json!({ "or_ids": { "ids": [metadata(name, &text), metadata(name, &list)] } })
-}
-
-fn operation(name: &str, values: &Value) -> Value {
-    let value = values[0].as_str().unwrap();
-    let text = match value.strip_suffix('*') {
-        Some(prefix) => json!({ "prefix": prefix }),
-        None => json!({ "exact": value }),
-    };
-    let path = json!({ "url_path": { "path": text } });
-    match name {
-        "paths" => path,
-        "notPaths" => json!({ "not_rule": path }),
-        "methods" => json!({ "header": { "name": ":method", "string_match": text } }),
-        other => panic!("no such operation here: {other}"),
-    }
+/// What istiod makes of the same manifests.
+fn native(scenario: &Scenario) -> Setup {
+    let policies = scenario.policies.iter().map(|(name, spec)| {
+        let mut policy = spec.clone();
+        policy["name"] = json!(name);
+        policy["namespace"] = json!("shop");
+        policy
+    });
+    let native = Setup::open().ahead(jwt_authn::filter(&scenario.rules));
+    let filters = rbac::filters(&Value::Array(policies.collect()), &["cluster.local"]);
+    filters.into_iter().fold(native, Setup::ahead)
 }
 
 /// Tokens and what they are.
@@ -359,12 +220,7 @@ fn converted_plugins_do_what_istios_own_filters_do() {
     let scenarios = scenarios();
     let mut plan = Gate::plan();
     for scenario in &scenarios {
-        let mut native = Setup::open().ahead(jwt_authn(&scenario.rules));
-        for action in ["DENY", "ALLOW"] {
-            if let Some(filter) = rbac(&scenario.policies, action) {
-                native = native.ahead(filter);
-            }
-        }
+        let native = native(scenario);
         let plugin = Setup::plugin(converted(scenario));
         plan = plan
             .door(&format!("native-{}", scenario.name), native.tls(authority.downstream(false)))

@@ -1,10 +1,8 @@
 //! The demo as `make run` and `make story` play it: every example comes out as expected.
 
-use usher_demo::client::{self, Ask};
-use usher_demo::envoy::Envoy;
 use usher_demo::site::Site;
 use usher_demo::table::{self, Row};
-use usher_demo::{issuer, player, serve, story};
+use usher_demo::{envoy, issuer, player, serve, story};
 use usher_testkit::gate::{module, pinned_envoy, root};
 use usher_testkit::ports::free_row;
 use usher_testkit::secrets;
@@ -29,12 +27,11 @@ fn every_example_of_the_demo_comes_out_as_expected() {
     let site = site("demo", 9);
     let good = run(async {
         let issuer = serve::serve(&site, &module()).await?;
-        let _envoy = Envoy::start(&pinned_envoy(), &site.gate()).await?;
+        let process = envoy::start(&pinned_envoy(), &site.gate()).await?;
         let good = player::play(&site, &issuer).await?;
-        let admin = site.gate().admin_port();
-        let metrics = client::send(admin, &Ask::get("/stats/prometheus")).await?;
-        assert_as_documented(&metrics.body, &site.issuer());
-        assert_metrics(&stats::series(&metrics.body), &table::rows(&issuer)?, &site.issuer());
+        let metrics = process.get("/stats/prometheus")?;
+        assert_as_documented(&metrics, &site.issuer());
+        assert_metrics(&stats::series(&metrics), &table::rows(&issuer)?, &site.issuer());
         Ok(good)
     });
     assert!(good, "see what was printed");

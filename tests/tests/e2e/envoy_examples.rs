@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use usher_demo::client::{Answer, Ask, send};
-use usher_demo::envoy::Envoy;
+use usher_demo::envoy;
 use usher_demo::issuer::{Issuer, Wish};
 use usher_demo::site::Gate;
 use usher_demo::{serve, service};
+use usher_envoy::Process;
 use usher_testkit::gate::{module, pinned_envoy};
 use usher_testkit::ports::free_row;
 use usher_testkit::tls::Authority;
@@ -52,12 +53,12 @@ impl Place {
     }
 
     /// Envoy with the example, its port that many behind the first.
-    async fn envoy(&self, file: &str, offset: u16) -> Envoy {
+    async fn envoy(&self, file: &str, offset: u16) -> Process {
         let folder = self.folder.join(format!("envoy-{offset}"));
         std::fs::create_dir_all(&folder).unwrap();
         let gate = Gate::local(self.port + offset, &folder);
         std::fs::write(gate.envoy_config(), self.example(file)).unwrap();
-        Envoy::start(&pinned_envoy(), &gate).await.unwrap_or_else(|error| panic!("{error:#}"))
+        envoy::start(&pinned_envoy(), &gate).await.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     fn token(&self, user: &str) -> String {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
 use usher_testkit::client::Ask;
 use usher_testkit::gate::{Gate, root};
+use usher_testkit::jwt_authn;
 use usher_testkit::mint::{self, Key};
 use usher_testkit::tls::{Authority, SERVER};
 
@@ -19,7 +20,7 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
         .door("open", Setup::open())
         .door("tls", Setup::open().tls(AUTHORITY.downstream(true)))
         .door("connect", Setup::open().accept_connect())
-        .door("native", Setup::open().ahead(jwt_authn()))
+        .door("native", Setup::open().ahead(jwt_authn::filter(&native_rules())))
         .start()
 });
 
@@ -28,22 +29,9 @@ static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     algorithms.iter().map(|alg| Key::new(alg, alg)).collect()
 });
 
-/// Envoy's own filter, to try our tokens on.
-fn jwt_authn() -> Value {
-    json!({
-        "name": "envoy.filters.http.jwt_authn",
-        "typed_config": {
-            "@type": concat!(
-                "type.googleapis.com/envoy.extensions.filters.http",
-                ".jwt_authn.v3.JwtAuthentication",
-            ),
-            "providers": { "idp": {
-                "issuer": "idp",
-                "local_jwks": { "inline_string": mint::jwks(&*KEYS).to_string() },
-            }},
-            "rules": [{ "match": { "prefix": "/" }, "requires": { "provider_name": "idp" } }],
-        },
-    })
+/// Of Envoy's own filter, to try our tokens on.
+fn native_rules() -> Value {
+    json!([{ "issuer": "idp", "jwks": mint::jwks(&*KEYS) }])
 }
 
 #[test]

@@ -95,8 +95,8 @@ fn assert_sound(gate: &Gate) {
 
 /// How many requests the door `usher` has under way.
 fn active(gate: &Gate) -> usize {
-    let stats = gate.admin("/stats?filter=^http.usher.downstream_rq_active$");
-    stats.trim().rsplit_once(": ").map_or(0, |(_, count)| count.parse().unwrap())
+    let stats = gate.stats("^http.usher.downstream_rq_active$");
+    stats.first().map_or(0, |(_, count)| usize::try_from(*count).unwrap())
 }
 
 #[track_caller]

@@ -245,9 +245,8 @@ fn a_server_that_fails_takes_no_key_away() {
 
 /// How many of Envoy's workers had more than a few connections.
 fn busy_workers(gate: &Gate) -> usize {
-    let stats = gate.admin("/stats?filter=^listener.127.*worker_.*downstream_cx_total");
-    let counts = stats.lines().filter_map(|line| line.rsplit_once(": ")?.1.parse::<usize>().ok());
-    counts.filter(|count| *count > 5).count()
+    let stats = gate.stats("^listener.127.*worker_.*downstream_cx_total");
+    stats.iter().filter(|(_, count)| *count > 5).count()
 }
 
 /// Every worker has requests for the new key all the time, and all workers together ask as one.
