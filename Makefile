@@ -192,7 +192,7 @@ test-packages: | $(PREPARED) ## install the programs that some tests run, where 
 
 .PHONY: test-cargo
 test-cargo: $(E2E) ## unit, command-line and end-to-end tests (not the containers)
-	rm -rf target/gates
+	rm -rf target/envoys
 	$(RUN_ENV) cargo test $(LOCKED) --workspace
 	cargo test $(LOCKED) --workspace --test e2e -- logged:: --ignored --nocapture
 

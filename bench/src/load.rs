@@ -46,7 +46,7 @@ pub(crate) async fn run(
                     return Ok::<_, anyhow::Error>(times);
                 }
                 let begin = Instant::now();
-                let (got, _) = connection.ask(&requests[number % requests.len()]).await?;
+                let (got, _) = connection.send(&requests[number % requests.len()]).await?;
                 times.push(begin.elapsed());
                 ensure!(got == status, "expected status {status}, found {got}");
             }
@@ -73,7 +73,7 @@ impl Connection {
     }
 
     /// Sends a request; the status and the head of the response.
-    pub(crate) async fn ask(&mut self, request: &[u8]) -> Result<(u16, String)> {
+    pub(crate) async fn send(&mut self, request: &[u8]) -> Result<(u16, String)> {
         self.stream.write_all(request).await?;
         loop {
             if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {

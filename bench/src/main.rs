@@ -77,7 +77,7 @@ fn machine(effort: Effort) -> Value {
     let load = load.split(' ').next().unwrap_or_default();
     let Effort { rounds, requests } = effort;
     let words = format!(
-        "{cores} cores of {model}; {rounds} rounds of {requests} requests for each way; load average at \
+        "{cores} cores of {model}; {rounds} rounds of {requests} requests for each variant; load average at \
          the end {load}."
     );
     json!({ "words": words, "cores": cores, "model": model, "load": load })

@@ -1,5 +1,5 @@
-//! Rounds: in each, every way gets the same requests, one way after the other, and each round begins with
-//! another way. What disturbs the machine disturbs all of a round, so ratios are taken within rounds.
+//! Rounds: in each, each variant gets the same requests, one variant after the other, and each round begins
+//! with another one. What disturbs the machine disturbs all of a round, so ratios are taken within rounds.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,11 +22,11 @@ const WARM_UP: usize = 3;
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) rounds: usize,
-    /// For each way and round.
+    /// For each variant and round.
     pub(crate) requests: usize,
 }
 
-/// What a way cost.
+/// What a variant cost.
 pub(crate) struct Cost {
     pub(crate) variant: String,
     /// CPU microseconds of the Envoy process for a request, round by round.
@@ -58,7 +58,7 @@ impl Cost {
 }
 
 impl Outcome {
-    /// What a way costs above the empty chain, round by round.
+    /// What a variant costs above the empty chain, round by round.
     pub(crate) fn above_empty(&self, variant: &str) -> Result<Vec<f64>> {
         let empty = self.costs.first().context("the empty chain")?;
         let cost =
@@ -135,7 +135,7 @@ pub(crate) fn measure(
     Ok(outcome)
 }
 
-/// A way that lets a token pass must have handed its payload to the service; one without a filter, or
+/// A variant that lets a token pass must have handed its payload to the service; one without a filter, or
 /// without a token, must have handed over nothing.
 async fn check_identity(
     address: SocketAddr,
@@ -144,7 +144,7 @@ async fn check_identity(
     emits: bool,
 ) -> Result<()> {
     let text = String::from_utf8_lossy(request).replace("\r\n\r\n", "\r\nx-show: 1\r\n\r\n");
-    let (got, head) = Connection::open(address).await?.ask(text.as_bytes()).await?;
+    let (got, head) = Connection::open(address).await?.send(text.as_bytes()).await?;
     ensure!(got == status, "expected status {status}, found {got}");
     let token = text.split_once("Bearer ").and_then(|(_, rest)| rest.split("\r\n").next());
     let payload = token.and_then(|token| token.split('.').nth(1));

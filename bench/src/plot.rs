@@ -1,4 +1,4 @@
-//! Bars for the CPU cost of each way, as SVG.
+//! Bars for the CPU cost of each variant, as SVG.
 
 use std::path::Path;
 
@@ -45,7 +45,7 @@ fn bars(file: &Path, title: &str, rows: &[(String, Spread)]) -> Result<()> {
     Ok(())
 }
 
-/// `cpu.svg`: what each way costs above the empty chain, all workloads but those of a way that would
+/// `cpu.svg`: what each variant costs above the empty chain, all workloads but those of a variant that would
 /// dwarf the rest.
 pub(crate) fn all(directory: &Path, outcomes: &[Outcome]) -> Result<()> {
     for outcome in outcomes {

@@ -16,7 +16,7 @@ pub(crate) fn json(outcomes: &[Outcome], footprint: &Footprint, machine: &Value)
         for cost in &outcome.costs {
             let above = outcome.above_empty(&cost.variant)?;
             variants.push(json!({
-                "way": cost.variant,
+                "variant": cost.variant,
                 "cpuMicroseconds": spread(Spread::of(&cost.cpu)),
                 "cpuMicrosecondsAboveEmpty": spread(Spread::of(&above)),
                 "rounds": cost.cpu,
@@ -29,7 +29,7 @@ pub(crate) fn json(outcomes: &[Outcome], footprint: &Footprint, machine: &Value)
         }
         let ratios = outcome.ratios.iter().map(|ratio| {
             json!({
-                "way": ratio.variant,
+                "variant": ratio.variant,
                 "to": ratio.to,
                 "goal": ratio.goal,
                 "ratio": spread(ratio.spread),
@@ -38,7 +38,7 @@ pub(crate) fn json(outcomes: &[Outcome], footprint: &Footprint, machine: &Value)
         works.push(json!({
             "name": outcome.name,
             "about": outcome.about,
-            "ways": variants,
+            "variants": variants,
             "ratios": ratios.collect::<Vec<_>>(),
         }));
     }
@@ -69,11 +69,11 @@ pub(crate) fn markdown(
     let mut text = String::from("# Usher beside Envoy's native filters\n\n");
     writeln!(text, "{}\n", machine["words"].as_str().unwrap_or_default())?;
     text.push_str(
-        "## Ratios\n\nCost of a way above the empty filter chain, as a part of another's: ",
+        "## Ratios\n\nCost of a variant above the empty filter chain, as a part of another's: ",
     );
     text.push_str("median of the rounds, and quartiles.\n\n");
     text.push_str(
-        "| work | way | against | ratio | quartiles | goal |\n|---|---|---|---|---|---|\n",
+        "| work | variant | against | ratio | quartiles | goal |\n|---|---|---|---|---|---|\n",
     );
     for outcome in outcomes {
         for ratio in &outcome.ratios {
@@ -112,7 +112,7 @@ pub(crate) fn markdown(
     for outcome in outcomes {
         writeln!(text, "\n### {}\n\n{}\n", outcome.name, outcome.about)?;
         text.push_str(
-            "| way | CPU µs a request | above empty | quartiles | p50 µs | p90 | p99 |\n",
+            "| variant | CPU µs a request | above empty | quartiles | p50 µs | p90 | p99 |\n",
         );
         text.push_str("|---|---|---|---|---|---|---|\n");
         for cost in &outcome.costs {

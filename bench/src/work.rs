@@ -1,4 +1,4 @@
-//! The workloads: which tokens come, and which ways are measured with them.
+//! The workloads: which tokens come, and which variants are measured with them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,17 +27,17 @@ pub(crate) struct Workload {
     pub(crate) compare: Vec<Compare>,
 }
 
-/// A way, and what is to be expected of it.
+/// A variant, and what is to be expected of it.
 pub(crate) struct Track {
     pub(crate) variant: Variant,
     pub(crate) status: u16,
-    /// Of a round's requests, one in so many: slow ways need fewer.
+    /// Of a round's requests, one in so many: slow variants need fewer.
     pub(crate) one_in: usize,
     /// Whether each request writes a line to Envoy's log.
     pub(crate) logged: bool,
 }
 
-/// The cost of a way above the empty chain, as a part of another's.
+/// The cost of a variant above the empty chain, as a part of another's.
 pub(crate) struct Compare {
     pub(crate) variant: String,
     pub(crate) to: String,

@@ -6,24 +6,28 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use crate::client::{self, Answer, Ask};
-use crate::site::Gate;
+use crate::client::{self, Answer, Request};
+use crate::site::Sidecar;
 
 /// How long a line may take to the disk.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Sends a request to a gate, under a name that no other has, and gives the answer and its reason.
+/// Sends a request to a sidecar, under a name that no other has, and gives the answer and its reason.
 ///
 /// # Errors
-/// The gate does not answer, or its log does not tell.
-pub async fn send(gate: &Gate, ask: &Ask, name: &str) -> anyhow::Result<(Answer, String)> {
+/// The sidecar does not answer, or its log does not tell.
+pub async fn send(
+    sidecar: &Sidecar,
+    request: &Request,
+    name: &str,
+) -> anyhow::Result<(Answer, String)> {
     // Of this run alone: the log may hold earlier ones.
     let id = format!("demo-{}-{name}", std::process::id());
-    let ask = ask.clone().header("x-request-id", &id);
-    let answer = client::send_to(&gate.host, gate.port, &ask)
+    let request = request.clone().header("x-request-id", &id);
+    let answer = client::send_to(&sidecar.host, sidecar.port, &request)
         .await
-        .with_context(|| format!("no answer from {}:{}", gate.host, gate.port))?;
-    let reason = reason(&gate.access_log(), &id).await?;
+        .with_context(|| format!("no answer from {}:{}", sidecar.host, sidecar.port))?;
+    let reason = reason(&sidecar.access_log(), &id).await?;
     Ok((answer, reason))
 }
 

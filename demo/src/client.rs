@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// A request to be sent.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct Request {
     /// Path and query.
     pub path: String,
     /// Header lines.
@@ -34,7 +34,7 @@ pub struct Answer {
     pub body: String,
 }
 
-impl Ask {
+impl Request {
     /// A GET.
     pub fn get(path: &str) -> Self {
         Self { path: path.to_owned(), headers: Vec::new(), form: None }
@@ -80,25 +80,25 @@ pub fn claims(token: &str) -> Value {
 ///
 /// # Errors
 /// No connection, or no HTTP response.
-pub async fn send(port: u16, ask: &Ask) -> anyhow::Result<Answer> {
-    send_to(&Ipv4Addr::LOCALHOST.to_string(), port, ask).await
+pub async fn send(port: u16, request: &Request) -> anyhow::Result<Answer> {
+    send_to(&Ipv4Addr::LOCALHOST.to_string(), port, request).await
 }
 
 /// Sends a request to a port of a host.
 ///
 /// # Errors
 /// No connection, or no HTTP response.
-pub async fn send_to(host: &str, port: u16, ask: &Ask) -> anyhow::Result<Answer> {
-    let method = if ask.form.is_some() { "POST" } else { "GET" };
-    let uri = format!("http://{host}:{port}{}", ask.path);
-    let mut request = hyper::Request::builder().method(method).uri(uri);
-    for (name, value) in &ask.headers {
-        request = request.header(name, value);
+pub async fn send_to(host: &str, port: u16, request: &Request) -> anyhow::Result<Answer> {
+    let method = if request.form.is_some() { "POST" } else { "GET" };
+    let uri = format!("http://{host}:{port}{}", request.path);
+    let mut builder = hyper::Request::builder().method(method).uri(uri);
+    for (name, value) in &request.headers {
+        builder = builder.header(name, value);
     }
-    let body = Full::new(Bytes::from(ask.form.clone().unwrap_or_default()));
+    let body = Full::new(Bytes::from(request.form.clone().unwrap_or_default()));
     // A connection for each request: an Envoy that was restarted meanwhile answers too.
     let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
-    let response = client.request(request.body(body)?).await?;
+    let response = client.request(builder.body(body)?).await?;
     let (head, body) = response.into_parts();
     let challenge = head.headers.get("www-authenticate");
     let challenge = challenge.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());

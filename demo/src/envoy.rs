@@ -9,7 +9,7 @@ use serde_json::Value;
 use usher_envoy::{Options, Process};
 
 use crate::policies;
-use crate::site::{Gate, Site};
+use crate::site::{Sidecar, Site};
 
 /// The plain Envoy configuration that the project ships.
 const TEMPLATE: &str = include_str!("../../envoy/envoy.yaml");
@@ -23,31 +23,31 @@ const PLUGIN: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typ
 const ROOT_ID: &str =
     "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/root_id";
 
-/// The template with everything filled in, the gate of the main job, and beside it a listener for each
-/// door of the guides' policies.
+/// The template with everything filled in, the sidecar of the main job, and beside it a listener for each
+/// listener of the guides' policies.
 ///
 /// # Errors
 /// The template is not what is expected here.
 pub fn configuration(site: &Site, module: &Path, jwks: &Value) -> anyhow::Result<String> {
-    let gate = site.gate();
+    let sidecar = site.sidecar();
     let issuer = [("${ISSUER}", site.issuer()), ("${JWKS}", jwks.to_string())];
-    let mut whole: Value = serde_yaml_ng::from_str(&fill_in(&gate, module, &issuer)?)?;
+    let mut whole: Value = serde_yaml_ng::from_str(&fill_in(&sidecar, module, &issuer)?)?;
     let listeners = whole.pointer_mut(LISTENERS).and_then(Value::as_array_mut);
     let listeners = listeners.context("`envoy.yaml` has no listeners")?;
     let main = listeners.first().context("`envoy.yaml` has no listener")?.clone();
-    for door in policies::DOORS {
-        let mut listener = main.clone();
-        let plugin = listener.pointer(PLUGIN).and_then(Value::as_str);
+    for listener in policies::LISTENERS {
+        let mut copy = main.clone();
+        let plugin = copy.pointer(PLUGIN).and_then(Value::as_str);
         let mut plugin: Value = serde_json::from_str(plugin.context("no pluginConfig")?)?;
         if let Some(fields) = plugin.as_object_mut() {
-            fields.insert("authorizationPolicies".to_owned(), door.policies()?.into());
+            fields.insert("authorizationPolicies".to_owned(), listener.policies()?.into());
         }
-        set(&mut listener, PLUGIN, serde_json::to_string_pretty(&plugin)?.into())?;
-        set(&mut listener, PORT, gate.port.saturating_add(door.offset).into())?;
-        let name = format!("policies-{}", door.offset);
-        set(&mut listener, ROOT_ID, name.as_str().into())?;
-        set(&mut listener, "/name", name.into())?;
-        listeners.push(listener);
+        set(&mut copy, PLUGIN, serde_json::to_string_pretty(&plugin)?.into())?;
+        set(&mut copy, PORT, sidecar.port.saturating_add(listener.offset).into())?;
+        let name = format!("policies-{}", listener.offset);
+        set(&mut copy, ROOT_ID, name.as_str().into())?;
+        set(&mut copy, "/name", name.into())?;
+        listeners.push(copy);
     }
     // JSON is YAML too.
     Ok(serde_json::to_string_pretty(&whole)?)
@@ -57,9 +57,13 @@ pub fn configuration(site: &Site, module: &Path, jwks: &Value) -> anyhow::Result
 ///
 /// # Errors
 /// The template is not what is expected here.
-pub fn configuration_with(gate: &Gate, module: &Path, plugin: &Value) -> anyhow::Result<String> {
+pub fn configuration_with(
+    sidecar: &Sidecar,
+    module: &Path,
+    plugin: &Value,
+) -> anyhow::Result<String> {
     let nobody = [("${ISSUER}", String::new()), ("${JWKS}", "{}".to_owned())];
-    let mut whole: Value = serde_yaml_ng::from_str(&fill_in(gate, module, &nobody)?)?;
+    let mut whole: Value = serde_yaml_ng::from_str(&fill_in(sidecar, module, &nobody)?)?;
     let place = format!("{LISTENERS}/0{PLUGIN}");
     set(&mut whole, &place, serde_json::to_string_pretty(plugin)?.into())?;
     Ok(serde_json::to_string_pretty(&whole)?)
@@ -70,13 +74,13 @@ fn set(tree: &mut Value, place: &str, value: Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn fill_in(gate: &Gate, module: &Path, more: &[(&str, String)]) -> anyhow::Result<String> {
+fn fill_in(sidecar: &Sidecar, module: &Path, more: &[(&str, String)]) -> anyhow::Result<String> {
     let values = [
-        ("${ACCESS_LOG}", gate.access_log().display().to_string()),
-        ("${ADMIN_PORT}", gate.admin_port().to_string()),
-        ("${BIND}", gate.bind.to_string()),
-        ("${PORT}", gate.port.to_string()),
-        ("${SERVICE_PORT}", gate.service_port().to_string()),
+        ("${ACCESS_LOG}", sidecar.access_log().display().to_string()),
+        ("${ADMIN_PORT}", sidecar.admin_port().to_string()),
+        ("${BIND}", sidecar.bind.to_string()),
+        ("${PORT}", sidecar.port.to_string()),
+        ("${SERVICE_PORT}", sidecar.service_port().to_string()),
         ("${USHER_WASM}", module.display().to_string()),
     ];
     // The comment at the top speaks of the places; it is for readers of the template.
@@ -91,18 +95,18 @@ fn fill_in(gate: &Gate, module: &Path, more: &[(&str, String)]) -> anyhow::Resul
     Ok(text)
 }
 
-/// Starts `binary` with the gate's configuration and waits until it serves.
+/// Starts `binary` with the sidecar's configuration and waits until it serves.
 ///
 /// # Errors
 /// With the end of Envoy's log, where it does not.
-pub async fn start(binary: &Path, gate: &Gate) -> anyhow::Result<Process> {
-    let (binary, gate) = (binary.to_owned(), gate.clone());
+pub async fn start(binary: &Path, sidecar: &Sidecar) -> anyhow::Result<Process> {
+    let (binary, sidecar) = (binary.to_owned(), sidecar.clone());
     // It blocks, and the service and the issuer run meanwhile.
     let start = move || {
         Process::start(&Options {
             binary: &binary,
-            configuration: &gate.envoy_config(),
-            folder: &gate.folder,
+            configuration: &sidecar.envoy_config(),
+            folder: &sidecar.folder,
             arguments: &["--log-level", "warning"],
         })
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use usher_demo::issuer::{Issuer, PASSWORD};
-use usher_demo::policies::{DOORS, Door};
+use usher_demo::policies::{LISTENERS, Listener};
 use usher_demo::site::{Hosts, Site};
 use usher_demo::story::Story;
 use usher_demo::{envoy, player, serve, story};
@@ -79,7 +79,7 @@ enum Command {
 
 #[derive(Args)]
 struct At {
-    /// Envoy's port; issuer, service, Envoy's admin interface and the policies' doors take the next eight
+    /// Envoy's port; issuer, service, Envoy's admin interface and the policies' listeners take the next eight
     #[arg(long, default_value_t = 10000)]
     port: u16,
     /// Where Envoy and the issuer listen
@@ -117,7 +117,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Play { at, wasm, envoy: binary, once } => {
             let site = at.site();
             let issuer = serve::serve(&site, &wasm).await?;
-            let mut process = envoy::start(&binary, &site.gate()).await?;
+            let mut process = envoy::start(&binary, &site.sidecar()).await?;
             let good = player::play(&site, &issuer).await?;
             if once {
                 return Ok(good);
@@ -175,8 +175,10 @@ async fn serve_story(site: Site, part: &str, wasm: &Path) -> anyhow::Result<()> 
 
 fn print_invitation(site: &Site) {
     let (port, issuer) = (site.port, site.issuer());
-    let door = |door: &Door| format!("  :{}  {}", port.saturating_add(door.offset), door.name);
-    let doors: Vec<String> = DOORS.iter().map(door).collect();
+    let listener = |listener: &Listener| {
+        format!("  :{}  {}", port.saturating_add(listener.offset), listener.name)
+    };
+    let listeners: Vec<String> = LISTENERS.iter().map(listener).collect();
     println!(
         "
 Serving on http://127.0.0.1:{port} until Ctrl-C. Try it:
@@ -192,10 +194,10 @@ The doors with the policies of demo/policies:
 Each request and its reason:  {} (Envoy's access log)
 The decision log, refusals:   {} (among Envoy's own lines)
 Envoy's configuration:        {}",
-        doors.join("\n"),
-        site.gate().access_log().display(),
-        site.gate().envoy_log().display(),
-        site.gate().envoy_config().display(),
+        listeners.join("\n"),
+        site.sidecar().access_log().display(),
+        site.sidecar().envoy_log().display(),
+        site.sidecar().envoy_config().display(),
     );
 }
 

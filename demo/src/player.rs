@@ -1,8 +1,8 @@
-//! Plays the examples through a running gate and prints them as a table.
+//! Plays the examples through a running sidecar and prints them as a table.
 
 use crate::access_log;
 use crate::issuer::Issuer;
-use crate::site::{Gate, Site};
+use crate::site::{Sidecar, Site};
 use crate::table::{self, Row};
 
 /// What became of an example.
@@ -16,16 +16,17 @@ struct Outcome<'r> {
 /// Sends every example, prints what came back, and answers whether all came out as expected.
 ///
 /// # Errors
-/// The gate does not answer, or its access log does not tell.
+/// The sidecar does not answer, or its access log does not tell.
 pub async fn play(site: &Site, issuer: &Issuer) -> anyhow::Result<bool> {
     let rows = table::rows(issuer)?;
     println!("{}", line("sent", "status", "the service saw", "reason"));
     println!("{}", line(&"-".repeat(48), "------", &"-".repeat(52), &"-".repeat(22)));
     let mut wrong = Vec::new();
     for (number, row) in rows.iter().enumerate() {
-        let gate = site.gate();
-        let gate = Gate { port: gate.port.saturating_add(row.door), ..gate };
-        let (answer, reason) = access_log::send(&gate, &row.ask, &number.to_string()).await?;
+        let sidecar = site.sidecar();
+        let sidecar = Sidecar { port: sidecar.port.saturating_add(row.listener), ..sidecar };
+        let (answer, reason) =
+            access_log::send(&sidecar, &row.request, &number.to_string()).await?;
         let outcome = Outcome { row, status: answer.status, reason, saw: (row.saw)(&answer) };
         println!("{}", outcome.line());
         wrong.extend(outcome.problem());

@@ -5,7 +5,7 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 /// A listener that enforces the policies of one file.
-pub struct Door {
+pub struct Listener {
     /// How many ports behind the main listener's.
     pub offset: u16,
     /// What its policies say, as the examples call it.
@@ -14,34 +14,37 @@ pub struct Door {
 }
 
 /// Whoever has a token.
-pub const ANYONE: Door = Door {
+pub const ANYONE: Listener = Listener {
     offset: 4,
     name: "requestPrincipals `*`",
     manifests: include_str!("../policies/anyone.yaml"),
 };
 /// Members of a group.
-pub const GROUP: Door =
-    Door { offset: 5, name: "group2 only", manifests: include_str!("../policies/group.yaml") };
+pub const GROUP: Listener =
+    Listener { offset: 5, name: "group2 only", manifests: include_str!("../policies/group.yaml") };
 /// No one without a token, but for the probe.
-pub const HEALTH_CHECK: Door = Door {
+pub const HEALTH_CHECK: Listener = Listener {
     offset: 6,
     name: "notPaths /health_check",
     manifests: include_str!("../policies/health-check.yaml"),
 };
 /// DENY before ALLOW.
-pub const DENY_AND_ALLOW: Door = Door {
+pub const DENY_AND_ALLOW: Listener = Listener {
     offset: 7,
     name: "DENY and ALLOW",
     manifests: include_str!("../policies/deny-and-allow.yaml"),
 };
 /// ALLOW nothing.
-pub const NOTHING: Door =
-    Door { offset: 8, name: "ALLOW nothing", manifests: include_str!("../policies/nothing.yaml") };
+pub const NOTHING: Listener = Listener {
+    offset: 8,
+    name: "ALLOW nothing",
+    manifests: include_str!("../policies/nothing.yaml"),
+};
 
-/// Every door.
-pub const DOORS: [Door; 5] = [ANYONE, GROUP, HEALTH_CHECK, DENY_AND_ALLOW, NOTHING];
+/// Every listener.
+pub const LISTENERS: [Listener; 5] = [ANYONE, GROUP, HEALTH_CHECK, DENY_AND_ALLOW, NOTHING];
 
-impl Door {
+impl Listener {
     /// The entries of `authorizationPolicies`: each spec as it is, with its name and namespace.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 use crate::issuer::{Issuer, endpoint};
-use crate::site::{Gate, Site};
+use crate::site::{Sidecar, Site};
 use crate::{envoy, service};
 
 /// Starts service and issuer, and writes the configuration for an Envoy before them. They serve as long
@@ -18,38 +18,38 @@ use crate::{envoy, service};
 /// # Errors
 /// A port is taken, or a file cannot be written.
 pub async fn serve(site: &Site, module: &Path) -> anyhow::Result<Arc<Issuer>> {
-    let gate = site.gate();
-    make_folder(&gate.folder)?;
+    let sidecar = site.sidecar();
+    make_folder(&sidecar.folder)?;
     let issuer = Arc::new(Issuer::open(&site.issuer(), &site.issuer_key())?);
     listen(site.bind, site.issuer_port(), endpoint::router(Arc::clone(&issuer), None)).await?;
     let configuration = envoy::configuration(site, module, &issuer.jwks())?;
-    stand(&gate, service::router(), &configuration).await?;
+    stand(&sidecar, service::router(), &configuration).await?;
     Ok(issuer)
 }
 
-/// Starts a service behind a gate, and writes the gate's configuration.
-async fn stand(gate: &Gate, service: Router, configuration: &str) -> anyhow::Result<()> {
-    listen_behind(gate, service).await?;
-    configure(gate, configuration)
+/// Starts a service behind a sidecar, and writes the sidecar's configuration.
+async fn stand(sidecar: &Sidecar, service: Router, configuration: &str) -> anyhow::Result<()> {
+    listen_behind(sidecar, service).await?;
+    configure(sidecar, configuration)
 }
 
-/// Starts a service where the gate's Envoy alone finds it.
+/// Starts a service where the sidecar's Envoy alone finds it.
 ///
 /// # Errors
 /// The port is taken.
-pub async fn listen_behind(gate: &Gate, service: Router) -> anyhow::Result<()> {
-    listen(Ipv4Addr::LOCALHOST.into(), gate.service_port(), service).await
+pub async fn listen_behind(sidecar: &Sidecar, service: Router) -> anyhow::Result<()> {
+    listen(Ipv4Addr::LOCALHOST.into(), sidecar.service_port(), service).await
 }
 
-/// Writes the configuration for a gate's Envoy.
+/// Writes the configuration for a sidecar's Envoy.
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn configure(gate: &Gate, configuration: &str) -> anyhow::Result<()> {
-    make_folder(&gate.folder)?;
+pub fn configure(sidecar: &Sidecar, configuration: &str) -> anyhow::Result<()> {
+    make_folder(&sidecar.folder)?;
     // Before the configuration: who waits for that finds the log too.
-    open_to_envoy(&gate.access_log())?;
-    let file = gate.envoy_config();
+    open_to_envoy(&sidecar.access_log())?;
+    let file = sidecar.envoy_config();
     std::fs::write(&file, configuration)
         .with_context(|| format!("cannot write `{}`", file.display()))
 }

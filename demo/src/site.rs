@@ -13,10 +13,10 @@ pub enum Hosts {
     Named,
 }
 
-/// The ports and the folder of a running demo. The issuer has the port behind the first gate's.
+/// The ports and the folder of a running demo. The issuer has the port behind the first sidecar's.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// The first gate's port; all others follow it.
+    /// The first sidecar's port; all others follow it.
     pub port: u16,
     /// Where Envoy and the issuer listen. Services listen on loopback alone: nothing passes Envoy.
     pub bind: IpAddr,
@@ -28,7 +28,7 @@ pub struct Site {
 
 /// One service and the Envoy before it.
 #[derive(Clone, Debug)]
-pub struct Gate {
+pub struct Sidecar {
     /// Envoy's port; the service has the next but one, Envoy's admin interface the one behind that.
     pub port: u16,
     /// Where Envoy listens.
@@ -73,21 +73,21 @@ impl Site {
         self.folder.join("issuer.pem")
     }
 
-    /// The gate of the main job.
-    pub fn gate(&self) -> Gate {
+    /// The sidecar of the main job.
+    pub fn sidecar(&self) -> Sidecar {
         let host = self.host("gate");
-        Gate { port: self.port, bind: self.bind, host, folder: self.folder.clone() }
+        Sidecar { port: self.port, bind: self.bind, host, folder: self.folder.clone() }
     }
 
-    /// The gate of a service beside it: ten ports further on for each.
-    pub fn side_gate(&self, name: &str, number: u16) -> Gate {
+    /// The sidecar of a service beside it: ten ports further on for each.
+    pub fn service_sidecar(&self, name: &str, number: u16) -> Sidecar {
         let port = self.port.saturating_add(number.saturating_mul(10));
-        Gate { port, bind: self.bind, host: self.host(name), folder: self.folder.join(name) }
+        Sidecar { port, bind: self.bind, host: self.host(name), folder: self.folder.join(name) }
     }
 }
 
-impl Gate {
-    /// A gate on loopback.
+impl Sidecar {
+    /// A sidecar on loopback.
     pub fn local(port: u16, folder: &Path) -> Self {
         let host = Ipv4Addr::LOCALHOST;
         Self { port, bind: host.into(), host: host.to_string(), folder: folder.to_owned() }

@@ -10,12 +10,12 @@ use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 
 use crate::access_log;
-use crate::client::{self, Answer, Ask};
+use crate::client::{self, Answer, Request};
 use crate::envoy;
 use crate::issuer::exchange::Services;
 use crate::issuer::{Issuer, endpoint};
 use crate::serve::{configure, listen, listen_behind, make_folder};
-use crate::site::{Gate, Site};
+use crate::site::{Sidecar, Site};
 
 mod matrix;
 mod services;
@@ -32,7 +32,7 @@ pub const PULL_FUNDS: &str = "pullfunds";
 /// A service account that the issuer lets exchange nothing.
 const LUNCH_MENU: &str = "system:serviceaccount:lunch-menu:default";
 
-/// The services, each behind a gate of its own.
+/// The services, each behind a sidecar of its own.
 pub const SERVICES: [&str; 4] = ["hello-world", "write-checks", "check-funds", "pull-funds"];
 
 /// Who takes part.
@@ -60,7 +60,7 @@ impl Story {
         Ok(Self { site, issuer: Arc::new(issuer), cluster: Arc::new(cluster) })
     }
 
-    /// Starts the issuer, writes the configurations of the gates, and leaves write-checks its token.
+    /// Starts the issuer, writes the configurations of the sidecars, and leaves write-checks its token.
     ///
     /// # Errors
     /// A port is taken, or a file cannot be written.
@@ -69,9 +69,9 @@ impl Story {
         self.leave_pod_token()?;
         let jwks = issuer.jwks();
         for name in SERVICES {
-            let gate = gate(site, name)?;
+            let sidecar = sidecar(site, name)?;
             let plugin = plugin_config(name, issuer.name(), &jwks);
-            configure(&gate, &envoy::configuration_with(&gate, module, &plugin)?)?;
+            configure(&sidecar, &envoy::configuration_with(&sidecar, module, &plugin)?)?;
         }
         let known = Services {
             cluster: Arc::clone(cluster),
@@ -97,7 +97,7 @@ impl Story {
     }
 }
 
-/// Starts a service behind its gate. The issuer was started before.
+/// Starts a service behind its sidecar. The issuer was started before.
 ///
 /// # Errors
 /// There is no such service, or its port is taken.
@@ -109,17 +109,17 @@ pub async fn serve_service(site: &Site, name: &str) -> anyhow::Result<()> {
         "pull-funds" => services::pull_funds(),
         _ => bail!("no service `{name}`"),
     };
-    listen_behind(&gate(site, name)?, service).await
+    listen_behind(&sidecar(site, name)?, service).await
 }
 
-/// The gate of a service.
+/// The sidecar of a service.
 ///
 /// # Errors
 /// There is no such service.
-pub fn gate(site: &Site, name: &str) -> anyhow::Result<Gate> {
+pub fn sidecar(site: &Site, name: &str) -> anyhow::Result<Sidecar> {
     let found = SERVICES.into_iter().zip(1..).find(|(known, _)| *known == name);
     let (name, number) = found.with_context(|| format!("no service `{name}`"))?;
-    Ok(site.side_gate(name, number))
+    Ok(site.service_sidecar(name, number))
 }
 
 /// How long a pod's token is good, in seconds.
@@ -130,7 +130,7 @@ fn pod_token(cluster: &Issuer, issuer: &Issuer, account: &str) -> anyhow::Result
     cluster.mint(account, issuer.name(), POD_TOKEN_LIFETIME, Map::new())
 }
 
-/// What each gate asks for.
+/// What each sidecar asks for.
 fn plugin_config(service: &str, issuer: &str, jwks: &Value) -> Value {
     let rule = |audience: &str| {
         json!({
@@ -173,7 +173,7 @@ pub async fn play(site: &Site, module: &Path, binary: &Path) -> anyhow::Result<b
     let mut envoys = Vec::new();
     for name in SERVICES {
         serve_service(site, name).await?;
-        envoys.push(envoy::start(binary, &gate(site, name)?).await?);
+        envoys.push(envoy::start(binary, &sidecar(site, name)?).await?);
     }
     replay(&story).await
 }
@@ -198,9 +198,9 @@ pub async fn replay(story: &Story) -> anyhow::Result<bool> {
     ];
     let granted = ask_issuer(site, &fields).await?;
     let user_token = text(&granted.json(), "access_token");
-    let ask = Ask::get("/write-check").bearer(&user_token);
-    let gate = gate(site, "write-checks")?;
-    let (answer, reason) = access_log::send(&gate, &ask, "write-check").await?;
+    let request = Request::get("/write-check").bearer(&user_token);
+    let sidecar = sidecar(site, "write-checks")?;
+    let (answer, reason) = access_log::send(&sidecar, &request, "write-check").await?;
     let told = answer.json();
     println!("{}\n", serde_json::to_string_pretty(&shortened(&told))?);
     steps.expect("write-checks answers", (answer.status, reason.as_str()), (200, "allowed"));
@@ -248,8 +248,8 @@ pub async fn replay(story: &Story) -> anyhow::Result<bool> {
 
 /// A token request.
 async fn ask_issuer(site: &Site, fields: &[(&str, &str)]) -> anyhow::Result<Answer> {
-    let ask = Ask::post("/token", fields)?;
-    client::send_to(&site.issuer_host(), site.issuer_port(), &ask).await
+    let request = Request::post("/token", fields)?;
+    client::send_to(&site.issuer_host(), site.issuer_port(), &request).await
 }
 
 /// What was expected and did not come.

@@ -4,18 +4,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Ask};
+use crate::client::{Answer, Request};
 use crate::issuer::{AUDIENCE, Issuer, Wish};
-use crate::policies::{ANYONE, DENY_AND_ALLOW, Door, GROUP, HEALTH_CHECK, NOTHING};
+use crate::policies::{ANYONE, DENY_AND_ALLOW, GROUP, HEALTH_CHECK, Listener, NOTHING};
 
 /// One example.
 pub struct Row {
     /// What is sent, in words.
     pub sent: &'static str,
     /// The request.
-    pub ask: Ask,
+    pub request: Request,
     /// How many ports behind the main listener's it goes to.
-    pub door: u16,
+    pub listener: u16,
     /// The status that must come back.
     pub status: u16,
     /// The reason code that the access log must name.
@@ -27,7 +27,7 @@ pub struct Row {
 /// What an answer shows of the service, or what is wrong with it.
 type Saw = fn(&Answer) -> Result<String, String>;
 
-/// A key that no gate knows signs for this one.
+/// A key that no sidecar knows signs for this one.
 const STRANGER: &str = "https://stranger.example.com";
 
 /// The identity that a client would like to have.
@@ -46,56 +46,57 @@ pub fn rows(issuer: &Issuer) -> anyhow::Result<Vec<Row>> {
     let elsewhere = issuer.token(&Wish { audience: "another-service", ..Wish::of("mmosley") })?;
     let stranger = Issuer::new(STRANGER)?.token(&Wish::of("mmosley"))?;
     let forged = forged_user_info();
-    let who = Ask::get("/who-am-i");
-    let refused = |sent, ask, reason, saw| Row { sent, ask, door: 0, status: 401, reason, saw };
+    let who = Request::get("/who-am-i");
+    let refused =
+        |sent, request, reason, saw| Row { sent, request, listener: 0, status: 401, reason, saw };
     let main = vec![
         Row {
             sent: "mmosley's token",
-            ask: who.clone().bearer(&good),
-            door: 0,
+            request: who.clone().bearer(&good),
+            listener: 0,
             status: 200,
             reason: "allowed",
             saw: |answer| caller(answer, "mmosley"),
         },
         Row {
             sent: "jjackson's token, in lower case `bearer`",
-            ask: who.clone().header("authorization", &format!("bearer {jackson}")),
-            door: 0,
+            request: who.clone().header("authorization", &format!("bearer {jackson}")),
+            listener: 0,
             status: 200,
             reason: "allowed",
             saw: |answer| caller(answer, "jjackson"),
         },
         Row {
             sent: "mmosley's token, `User-Info` forged",
-            ask: who.clone().bearer(&good).header("User-Info", &forged),
-            door: 0,
+            request: who.clone().bearer(&good).header("User-Info", &forged),
+            listener: 0,
             status: 200,
             reason: "allowed",
             saw: |answer| caller(answer, "mmosley"),
         },
         Row {
             sent: "the same in the spelling `User_Info`, twice",
-            ask: Ask::get("/headers")
+            request: Request::get("/headers")
                 .bearer(&good)
                 .header("User_Info", &forged)
                 .header("User_Info", &forged),
-            door: 0,
+            listener: 0,
             status: 200,
             reason: "allowed",
             saw: one_user_info,
         },
         Row {
             sent: "mmosley's token, /headers asks what arrived",
-            ask: Ask::get("/headers?a=1").bearer(&good),
-            door: 0,
+            request: Request::get("/headers?a=1").bearer(&good),
+            listener: 0,
             status: 200,
             reason: "allowed",
             saw: no_token,
         },
         Row {
             sent: "the token as `?access_token=`",
-            ask: Ask::get(&format!("/headers?access_token={good}&a=1")),
-            door: 0,
+            request: Request::get(&format!("/headers?access_token={good}&a=1")),
+            listener: 0,
             status: 200,
             reason: "allowed",
             saw: no_token,
@@ -133,7 +134,7 @@ pub fn rows(issuer: &Issuer) -> anyhow::Result<Vec<Row>> {
         ),
         refused(
             "two different tokens",
-            Ask::get(&format!("/who-am-i?access_token={jackson}")).bearer(&good),
+            Request::get(&format!("/who-am-i?access_token={jackson}")).bearer(&good),
             "token_ambiguous",
             |a| told(a, "Found multiple Jwt tokens"),
         ),
@@ -144,21 +145,21 @@ pub fn rows(issuer: &Issuer) -> anyhow::Result<Vec<Row>> {
 /// The guides' policies: who gets in where.
 fn policy_rows(mosley: &str, jackson: &str) -> Vec<Row> {
     let get = |path: &str, token: Option<&str>| match token {
-        Some(token) => Ask::get(path).bearer(token),
-        None => Ask::get(path),
+        Some(token) => Request::get(path).bearer(token),
+        None => Request::get(path),
     };
-    let allowed = |sent, door: &Door, ask, saw| Row {
+    let allowed = |sent, listener: &Listener, request, saw| Row {
         sent,
-        ask,
-        door: door.offset,
+        request,
+        listener: listener.offset,
         status: 200,
         reason: "allowed",
         saw,
     };
-    let denied = |sent, door: &Door, ask, reason| Row {
+    let denied = |sent, listener: &Listener, request, reason| Row {
         sent,
-        ask,
-        door: door.offset,
+        request,
+        listener: listener.offset,
         status: 403,
         reason,
         saw: |answer| match answer.body.as_str() {
@@ -285,20 +286,20 @@ fn told(answer: &Answer, cause: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policies::DOORS;
+    use crate::policies::LISTENERS;
 
-    /// The demo tells which port a door has by the name that its rows begin with.
+    /// The demo tells which port a listener has by the name that its rows begin with.
     #[test]
-    fn a_door_is_called_as_its_rows_are() {
+    fn a_listener_is_called_as_its_rows_are() {
         let rows = rows(&Issuer::new(STRANGER).unwrap()).unwrap();
-        for door in DOORS {
-            let of_it = |row: &&Row| row.door == door.offset;
-            let called = |row: &&Row| row.sent.starts_with(&format!("{}: ", door.name));
+        for listener in LISTENERS {
+            let of_it = |row: &&Row| row.listener == listener.offset;
+            let called = |row: &&Row| row.sent.starts_with(&format!("{}: ", listener.name));
             let (has, named) = (
                 rows.iter().filter(of_it).count(),
                 rows.iter().filter(of_it).filter(called).count(),
             );
-            assert!(has > 0 && has == named, "{}: {named} of {has} rows", door.name);
+            assert!(has > 0 && has == named, "{}: {named} of {has} rows", listener.name);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The Envoy configuration of a gate, as data.
+//! The listeners of an Envoy of the tests and its whole configuration, as data.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub struct Setup {
     manager: Option<Value>,
 }
 
-/// Where a gate's files are.
+/// An Envoy's files.
 pub(crate) struct Site {
     /// The built filter.
     pub(crate) module: PathBuf,
@@ -51,11 +51,11 @@ impl Site {
     }
 
     /// Puts everything where Envoy discovers it.
-    pub(crate) fn publish(&self, doors: &[(String, Setup)]) {
-        for (name, setup) in doors.iter().filter(|(_, setup)| setup.discovered) {
+    pub(crate) fn publish(&self, listeners: &[(String, Setup)]) {
+        for (name, setup) in listeners.iter().filter(|(_, setup)| setup.discovered) {
             self.publish_plugin(name, setup);
         }
-        let listeners = doors.iter().flat_map(|(name, setup)| setup.listeners(name, self));
+        let listeners = listeners.iter().flat_map(|(name, setup)| setup.listeners(name, self));
         config::publish_listeners(&self.listeners(), listeners.collect());
     }
 
@@ -166,13 +166,13 @@ impl Setup {
         self
     }
 
-    /// Gives the plugin this name and root id instead of its door's.
+    /// Gives the plugin this name and root id instead of its listener's.
     pub fn called(mut self, name: &str) -> Self {
         self.called = Some(name.to_owned());
         self
     }
 
-    /// Puts a hop before it, as a waypoint has one: the door is the hop's, which ends TLS, has these
+    /// Puts a hop before it, as a waypoint has one: the listener is the hop's, which ends TLS, has these
     /// HTTP filters, and passes requests on to an internal listener in the same Envoy, where Usher is.
     pub fn behind_a_hop(mut self, filters: Vec<Value>) -> Self {
         self.hop = Some(filters);
@@ -308,13 +308,13 @@ impl Setup {
 }
 
 /// The whole configuration.
-pub(crate) fn envoy(site: &Site, tags: Tags, doors: &[(String, Setup)]) -> Value {
+pub(crate) fn envoy(site: &Site, tags: Tags, listeners: &[(String, Setup)]) -> Value {
     let clusters = std::iter::once(service()).chain(site.clusters.clone());
-    let inside = doors.iter().filter_map(|(name, setup)| setup.clusters(name));
+    let inside = listeners.iter().filter_map(|(name, setup)| setup.clusters(name));
     let clusters: Vec<Value> = clusters.chain(inside).collect();
     json!({
         // Envoy takes discovered resources only with a name of its own.
-        "node": { "id": "gate", "cluster": "usher-tests", "metadata": site.metadata },
+        "node": { "id": "envoy", "cluster": "usher-tests", "metadata": site.metadata },
         "bootstrap_extensions": [{
             "name": "envoy.bootstrap.internal_listener",
             "typed_config": {
@@ -346,7 +346,7 @@ fn usher(name: &str, module: &Path, configuration: &Value, setup: &Setup) -> Val
     config::wasm(name, "usher", module, &fields)
 }
 
-/// The internal listener behind the door `name`.
+/// The internal listener behind the listener `name`.
 fn internal(name: &str) -> String {
     format!("{name}-internal")
 }

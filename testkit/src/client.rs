@@ -14,7 +14,7 @@ pub mod http2;
 
 /// A request to be made.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct Request {
     pub(crate) method: String,
     pub(crate) path: Vec<u8>,
     pub(crate) authority: String,
@@ -38,7 +38,7 @@ pub struct Reply {
     pub seen: Option<Seen>,
 }
 
-impl Ask {
+impl Request {
     /// A GET of `path`, given as it is to stand in the request line.
     pub fn get(path: impl AsRef<[u8]>) -> Self {
         Self::new("GET", path)

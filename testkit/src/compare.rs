@@ -9,8 +9,8 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::bootstrap::Setup;
-use crate::client::{Ask, Reply};
-use crate::gate::Gate;
+use crate::client::{Reply, Request};
+use crate::envoy::Envoy;
 use crate::jwt_authn;
 use crate::mint::{self, Key};
 
@@ -28,7 +28,7 @@ pub struct Case {
     /// What is sent, in words.
     pub title: &'static str,
     rules: Rules,
-    ask: fn(&Tokens) -> Ask,
+    request: fn(&Tokens) -> Request,
     native: &'static str,
     usher: &'static str,
 }
@@ -42,7 +42,7 @@ pub struct Outcome {
     usher: String,
 }
 
-/// Which `jwtRules` both gates have.
+/// Which `jwtRules` both listeners have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rules {
     /// One issuer, tokens in the default places.
@@ -81,22 +81,24 @@ pub fn play() -> Vec<Outcome> {
     let key = Key::new("ES256", "corp");
     let stranger = Key::new("ES256", "corp");
     let tokens = Tokens::new(&key, &stranger);
-    let plan = Rules::ALL.iter().fold(Gate::plan(), |plan, rules| {
+    let builder = Rules::ALL.iter().fold(Envoy::builder(), |builder, rules| {
         let rules_of = rules.json(&key);
         let usher = Setup::plugin(json!({ "jwtRules": rules_of, "missingToken": "allow" }));
         let native = Setup::open().ahead(jwt_authn::filter(&rules_of));
-        plan.door(&rules.door("native"), native).door(&rules.door("usher"), usher)
+        builder
+            .listener(&rules.listener("native"), native)
+            .listener(&rules.listener("usher"), usher)
     });
-    let gate = plan.start();
-    let answer = |case: &Case, gate_name: &str| {
-        let ask = (case.ask)(&tokens);
-        tokens.words(&gate.door(&case.rules.door(gate_name)).http1(&ask), &ask)
+    let envoy = builder.start();
+    let answer = |case: &Case, side: &str| {
+        let request = (case.request)(&tokens);
+        tokens.words(&envoy.listener(&case.rules.listener(side)).http1(&request), &request)
     };
     CASES
         .iter()
         .map(|case| Outcome {
             case,
-            sent: tokens.named_in(&request_line(&(case.ask)(&tokens))),
+            sent: tokens.named_in(&request_line(&(case.request)(&tokens))),
             native: answer(case, "native"),
             usher: answer(case, "usher"),
         })
@@ -129,13 +131,13 @@ impl fmt::Display for Outcome {
 impl Rules {
     const ALL: [Self; 3] = [Self::Corp, Self::CorpAndPartner, Self::Web];
 
-    fn door(self, gate: &str) -> String {
+    fn listener(self, side: &str) -> String {
         let rules = match self {
             Self::Corp => "corp",
             Self::CorpAndPartner => "corp-and-partner",
             Self::Web => "web",
         };
-        format!("{gate}-{rules}")
+        format!("{side}-{rules}")
     }
 
     fn json(self, key: &Key) -> Value {
@@ -221,14 +223,14 @@ impl Tokens {
     }
 
     /// What is telling of an answer: status, then what the service saw, or what the client was told.
-    fn words(&self, reply: &Reply, ask: &Ask) -> String {
+    fn words(&self, reply: &Reply, request: &Request) -> String {
         let Some(seen) = &reply.seen else {
             let challenge = reply.header("www-authenticate").unwrap_or_default();
             let repeats =
                 if challenge.contains('?') { ", challenge repeats the query" } else { "" };
             return self.named_in(&format!("{} `{}`{repeats}", reply.status, reply.text()));
         };
-        let path = if ask.path == seen.path.as_bytes() {
+        let path = if request.path == seen.path.as_bytes() {
             String::new()
         } else {
             format!(" {}", seen.path)
@@ -251,10 +253,10 @@ impl Tokens {
 }
 
 /// The request as it is sent, on one line.
-fn request_line(ask: &Ask) -> String {
-    let path = String::from_utf8_lossy(&ask.path);
-    let mut text = format!("{} {path}", ask.method);
-    for (kind, lines) in [("", &ask.lines), ("trailer ", &ask.trailers)] {
+fn request_line(request: &Request) -> String {
+    let path = String::from_utf8_lossy(&request.path);
+    let mut text = format!("{} {path}", request.method);
+    for (kind, lines) in [("", &request.lines), ("trailer ", &request.trailers)] {
         for (name, value) in lines {
             let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
             text.push_str(&format!(", {kind}{name}: {value}"));

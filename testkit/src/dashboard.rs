@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::gate;
+use crate::paths;
 
 /// One panel.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ impl Panel {
     /// When the file is not a dashboard.
     pub fn all(interval: &str) -> Vec<Self> {
         let text =
-            std::fs::read_to_string(gate::root().join("observability/dashboard.json")).unwrap();
+            std::fs::read_to_string(paths::root().join("observability/dashboard.json")).unwrap();
         let dashboard: Value = serde_json::from_str(&text).unwrap();
         let panels = dashboard["panels"].as_array().unwrap();
         panels.iter().map(|panel| Self::read(panel, interval)).collect()

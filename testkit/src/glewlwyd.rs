@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::{Value, json};
 
-use crate::client::{Ask, Reply, http1};
+use crate::client::{Reply, Request, http1};
 use crate::secrets;
 use crate::skip;
 
@@ -92,11 +92,11 @@ impl Glewlwyd {
 
     /// An access token for mmosley.
     pub fn token(&self) -> String {
-        let ask = Ask::new("POST", "/api/oidc/token")
+        let request = Request::new("POST", "/api/oidc/token")
             .header("authorization", format!("Basic {}", STANDARD.encode("shop:secret1234")))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(format!("grant_type=password&username=mmosley&password=start1234&scope={SCOPE}"));
-        let reply = self.send(&ask);
+        let reply = self.send(&request);
         self.expect(&reply, 200);
         let answer: Value = serde_json::from_slice(&reply.body).unwrap();
         let token = answer["access_token"].as_str().unwrap().to_owned();
@@ -113,7 +113,7 @@ impl Glewlwyd {
     }
 
     fn document(&self, path: &str) -> Value {
-        let reply = self.send(&Ask::get(path));
+        let reply = self.send(&Request::get(path));
         self.expect(&reply, 200);
         serde_json::from_slice(&reply.body).unwrap()
     }
@@ -134,15 +134,15 @@ impl Glewlwyd {
     }
 
     fn admin(&self, method: &str, path: &str, body: &Value) -> Reply {
-        let ask = Ask::new(method, path)
+        let request = Request::new(method, path)
             .header("content-type", "application/json")
             .header("cookie", &self.worker_state)
             .body(body.to_string());
-        self.send(&ask)
+        self.send(&request)
     }
 
-    fn send(&self, ask: &Ask) -> Reply {
-        http1::exchange(http1::connect(self.address), "glewlwyd", ask)
+    fn send(&self, request: &Request) -> Reply {
+        http1::exchange(http1::connect(self.address), "glewlwyd", request)
     }
 
     #[track_caller]

@@ -52,7 +52,7 @@ pub fn documents(text: &str) -> Vec<Value> {
 /// When there is no such file, or it is no YAML.
 #[track_caller]
 pub fn read(file: impl AsRef<Path>) -> Vec<Value> {
-    let path = crate::gate::root().join(file);
+    let path = crate::paths::root().join(file);
     let text = std::fs::read_to_string(&path);
     documents(&text.unwrap_or_else(|e| panic!("{}: {e}", path.display())))
 }

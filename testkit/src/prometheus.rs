@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes gates.
+//! A real Prometheus that scrapes Envoys.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use usher_envoy::Guarded;
 
-use crate::client::{Ask, http1};
-use crate::gate::{self, Gate};
+use crate::client::{Request, http1};
+use crate::envoy::Envoy;
+use crate::paths;
 use crate::skip;
 
 /// How long it may take to start.
@@ -24,14 +25,14 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes `gates` every second, and evaluates the rules in `rules` as often. Its files lie beside those
-    /// of the first gate.
+    /// Scrapes `envoys` every second, and evaluates the rules in `rules` as often. Its files are beside those
+    /// of the first Envoy.
     ///
     /// # Panics
     /// With its log, when it does not become ready.
-    pub fn start(binary: &Path, gates: &[&Gate], rules: Option<&str>) -> Self {
-        let at = |name: &str| gates[0].directory().join(name);
-        let targets: Vec<String> = gates.iter().map(|g| g.admin_address().to_string()).collect();
+    pub fn start(binary: &Path, envoys: &[&Envoy], rules: Option<&str>) -> Self {
+        let at = |name: &str| envoys[0].directory().join(name);
+        let targets: Vec<String> = envoys.iter().map(|g| g.admin_address().to_string()).collect();
         let mut config = json!({
             "global": { "scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s" },
             "scrape_configs": [{
@@ -107,7 +108,7 @@ pub fn percent(text: &str) -> String {
 /// `target`. Where they are absent, the caller's test is skipped, see [`skip`](crate::skip()).
 pub fn binaries() -> Option<PathBuf> {
     let folder = std::env::var_os("PROMETHEUS")
-        .map_or_else(|| gate::root().join("target/prometheus/bin"), PathBuf::from);
+        .map_or_else(|| paths::root().join("target/prometheus/bin"), PathBuf::from);
     if ["prometheus", "promtool"].iter().all(|name| folder.join(name).is_file()) {
         return Some(folder);
     }
@@ -121,6 +122,6 @@ fn free_address() -> SocketAddr {
 
 fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let stream = TcpStream::connect(address).ok()?;
-    let reply = http1::exchange(stream, "prometheus", &Ask::get(path));
+    let reply = http1::exchange(stream, "prometheus", &Request::get(path));
     Some((reply.status, reply.text()))
 }

@@ -1,6 +1,6 @@
 //! What no log may hold: the payload and the signature of each token that a test mints or sends.
 //!
-//! Each module of tests leaves its own in `target/gates/<module>.secrets`, one token a line; when all are
+//! Each module of tests leaves its own in `target/envoys/<module>.secrets`, one token a line; when all are
 //! done, `tests/tests/e2e/logged.rs` looks for them in every byte that was logged.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::{gate, mint};
+use crate::{mint, paths};
 
 /// A piece of so many characters is known for a token's. Shorter ones may stand in a log by chance.
 const PIECE: usize = 16;
@@ -41,7 +41,7 @@ fn record<'t>(parts: impl Iterator<Item = &'t str>) {
     let line = parts.join(" ");
     // A test that has failed with this lock held has failed anyway.
     let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let module = gate::tests_module();
+    let module = paths::tests_module();
     let known = known.entry(module.clone()).or_insert_with(|| {
         std::fs::create_dir_all(folder()).unwrap();
         let path = folder().join(format!("{module}.secrets"));
@@ -56,15 +56,15 @@ fn record<'t>(parts: impl Iterator<Item = &'t str>) {
 
 /// Adds to the log `name` of this module of tests, for what keeps none itself.
 pub fn log(name: &str, bytes: &[u8]) {
-    let directory = folder().join(format!("{}-programs", gate::tests_module()));
+    let directory = folder().join(format!("{}-programs", paths::tests_module()));
     std::fs::create_dir_all(&directory).unwrap();
     let path = directory.join(format!("{name}.log"));
     File::options().append(true).create(true).open(path).unwrap().write_all(bytes).unwrap();
 }
 
-/// Where gates leave their logs, and tests their secrets.
+/// Where Envoys leave their logs, and tests their secrets.
 pub fn folder() -> PathBuf {
-    gate::root().join("target/gates")
+    paths::root().join("target/envoys")
 }
 
 /// Whether a piece is a token's alone: a signature of zeros has one character, and so have other texts.
@@ -105,7 +105,7 @@ impl Secrets {
     }
 }
 
-/// Every log below `folder`: those of Envoys, of their requests, and of whatever else was run.
+/// Every log below `folder`: those of Envoys, of their requests, and of other programs that were run.
 pub fn logs(folder: &Path) -> Vec<PathBuf> {
     let mut logs = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

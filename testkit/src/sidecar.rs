@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use usher_envoy::Process;
 
 use crate::config::{self, RBAC, WASM, address};
-use crate::gate::{directory, pinned_envoy};
 use crate::istio::{self, Plugin};
 use crate::log::Log;
+use crate::paths::{directory, pinned_envoy};
 use crate::process;
 
 /// The manifests that are about a workload.

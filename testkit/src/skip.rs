@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::gate::root;
+use crate::paths::root;
 
 /// Says that `what` is not tested here, and why, by `tools/skip`: in the output of `cargo test`, and in the
 /// summary of `make test`. What the print macros write, the test runner keeps to itself when a test passes.

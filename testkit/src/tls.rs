@@ -16,7 +16,7 @@ use tokio_rustls::rustls::{
     StreamOwned, SupportedProtocolVersion,
 };
 
-use crate::client::{Ask, Reply, http1};
+use crate::client::{Reply, Request, http1};
 
 /// The server's DNS names: this one, and any below it.
 pub const SERVER: &str = "gate.example";
@@ -41,12 +41,17 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Sends `ask` on a fresh connection. Answers whether its session was resumed, too.
-    pub(crate) fn exchange(&self, address: SocketAddr, case: &str, ask: &Ask) -> (Reply, bool) {
+    /// Sends `request` on a fresh connection. Answers whether its session was resumed, too.
+    pub(crate) fn exchange(
+        &self,
+        address: SocketAddr,
+        case: &str,
+        request: &Request,
+    ) -> (Reply, bool) {
         let server = ServerName::try_from(SERVER).unwrap();
         let connection = ClientConnection::new(Arc::clone(&self.config), server).unwrap();
         let mut stream = StreamOwned::new(connection, http1::connect(address));
-        let reply = http1::exchange(&mut stream, case, ask);
+        let reply = http1::exchange(&mut stream, case, request);
         let resumed = stream.conn.handshake_kind() == Some(HandshakeKind::Resumed);
         (reply, resumed)
     }
@@ -170,17 +175,17 @@ impl Authority {
         })
     }
 
-    /// Sends `ask` over TLS as `identity` to the server name `sni`: [`SERVER`], or one label below.
+    /// Sends `request` over TLS as `identity` to the server name `sni`: [`SERVER`], or one label below.
     pub(crate) fn exchange(
         &self,
         address: SocketAddr,
         identity: Option<&Identity>,
         sni: &str,
         case: &str,
-        ask: &Ask,
+        request: &Request,
     ) -> Reply {
         let name = ServerName::try_from(sni.to_owned()).unwrap();
-        http1::exchange(self.wrap(http1::connect(address), identity, name), case, ask)
+        http1::exchange(self.wrap(http1::connect(address), identity, name), case, request)
     }
 
     /// A client of this authority's servers, with this certificate of whichever authority.

@@ -1,4 +1,4 @@
-//! The service behind the gate: it answers every request with `hello` and records what arrived.
+//! The service behind the Envoy: it answers every request with `hello` and records what arrived.
 //!
 //! Requests are told apart by their `x-case` header, which the clients of this harness set and
 //! Usher has no business with.

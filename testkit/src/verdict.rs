@@ -52,7 +52,7 @@ impl Core {
     }
 
     /// Decides a request at [`NOW`].
-    pub fn ask(&self, request: &Request) -> Verdict {
+    pub fn decide(&self, request: &Request) -> Verdict {
         self.ask_at(request, NOW)
     }
 
@@ -66,7 +66,7 @@ impl Core {
 
     /// Decides a GET of `/` with a bearer token, if one is given.
     pub fn bearer(&self, token: &str) -> Verdict {
-        self.ask(&get("/").bearer(token))
+        self.decide(&get("/").bearer(token))
     }
 
     /// The reason code for a bearer token.
@@ -166,7 +166,7 @@ pub fn get(path: &str) -> Request {
 }
 
 /// What a test adds to a request.
-pub trait Ask {
+pub trait RequestBuilder {
     /// A header line more.
     #[must_use]
     fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self;
@@ -176,7 +176,7 @@ pub trait Ask {
     fn bearer(self, token: &str) -> Self;
 }
 
-impl Ask for Request {
+impl RequestBuilder for Request {
     fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers.push((name.into(), value.as_ref().into()));
         self

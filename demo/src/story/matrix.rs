@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::services::WriteChecks;
-use super::{PULL_FUNDS, Steps, Story, gate, text};
+use super::{PULL_FUNDS, Steps, Story, sidecar, text};
 use crate::access_log;
-use crate::client::Ask;
+use crate::client::Request;
 use crate::issuer::{AUDIENCE, Wish, exchange};
 
 /// A service, and what of it is asked.
@@ -42,9 +42,9 @@ pub(super) async fn play(
         let mut cells = String::new();
         for (service, path) in PATHS {
             let name = format!("{token_name}-{service}").replace(' ', "-");
-            let ask = Ask::get(path).bearer(token);
+            let request = Request::get(path).bearer(token);
             let (answer, reason) =
-                access_log::send(&gate(&story.site, service)?, &ask, &name).await?;
+                access_log::send(&sidecar(&story.site, service)?, &request, &name).await?;
             cells.push_str(&format!("{:<22}", format!("{} {reason}", answer.status)));
             let expected = expected(token_name, service, *home);
             let what = format!("{token_name} at {service}");

@@ -1,4 +1,4 @@
-//! The three services of the story. None of them verifies a token: their gates do.
+//! The three services of the story. None of them verifies a token: their sidecars do.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use axum::response::Json;
 use axum::routing::{MethodRouter, get};
 use serde_json::{Value, json};
 
-use super::{CHECK_FUNDS, PULL_FUNDS, ask_issuer, gate};
-use crate::client::{self, Answer, Ask};
+use super::{CHECK_FUNDS, PULL_FUNDS, ask_issuer, sidecar};
+use crate::client::{self, Answer, Request};
 use crate::issuer::exchange;
 use crate::service::user_info;
 use crate::site::Site;
@@ -89,10 +89,10 @@ impl WriteChecks {
     }
 
     async fn write(&self, headers: &HeaderMap) -> anyhow::Result<Value> {
-        // The gate forwards it: nobody else could ask for an exchange.
+        // The sidecar forwards it: nobody else could ask for an exchange.
         let line = headers.get("authorization").and_then(|value| value.to_str().ok());
         let user_jwt = line.and_then(|l| l.split_once(' ')).map(|(_, token)| token);
-        let user_jwt = user_jwt.ok_or_else(|| anyhow::anyhow!("the gate forwarded no token"))?;
+        let user_jwt = user_jwt.ok_or_else(|| anyhow::anyhow!("the sidecar forwarded no token"))?;
 
         let impersonated = self
             .token(&[
@@ -141,10 +141,10 @@ impl WriteChecks {
         }
     }
 
-    /// Calls a service, whose path is its name, at its gate.
+    /// Calls a service, whose path is its name, at its sidecar.
     async fn call(&self, service: &str, token: &str) -> anyhow::Result<Answer> {
-        let gate = gate(&self.site, service)?;
-        let ask = Ask::get(&format!("/{service}")).bearer(token);
-        client::send_to(&gate.host, gate.port, &ask).await
+        let sidecar = sidecar(&self.site, service)?;
+        let request = Request::get(&format!("/{service}")).bearer(token);
+        client::send_to(&sidecar.host, sidecar.port, &request).await
     }
 }

@@ -1,7 +1,7 @@
 //! Draws the panels of the Grafana dashboard from a run that a real Prometheus has recorded:
 //! `make dashboard-picture` makes docs/dashboard.png of what this writes.
 //!
-//! A gate in a real Envoy gets some minutes of traffic, good and bad; Prometheus scrapes it; the panels' own
+//! A real Envoy gets some minutes of traffic, good and bad; Prometheus scrapes it; the panels' own
 //! expressions are asked for the whole time.
 
 use std::path::Path;
@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
+use usher_testkit::client::Request;
 use usher_testkit::dashboard::Panel;
-use usher_testkit::gate::Gate;
+use usher_testkit::envoy::Envoy;
 use usher_testkit::key_server::{KeyServer, Manner};
 use usher_testkit::mint::{self, Key};
 use usher_testkit::picture::{self, Recorded};
@@ -79,14 +79,14 @@ fn record() -> Vec<Recorded> {
     });
     let mut dry = configuration.clone();
     dry["mode"] = json!("dryRun");
-    let gate = Gate::plan()
-        .door("shop.usher", Setup::plugin(configuration))
-        .door("shop.usher-canary", Setup::plugin(dry))
+    let envoy = Envoy::builder()
+        .listener("shop.usher", Setup::plugin(configuration))
+        .listener("shop.usher-canary", Setup::plugin(dry))
         .cluster("idp", keys.server.address)
         .start();
-    let prometheus = Prometheus::start(&binaries.join("prometheus"), &[&gate], None);
+    let prometheus = Prometheus::start(&binaries.join("prometheus"), &[&envoy], None);
     let from = now();
-    traffic(&gate, &keys);
+    traffic(&envoy, &keys);
     let to = from + SECONDS;
     Panel::all(INTERVAL)
         .into_iter()
@@ -105,7 +105,7 @@ fn record() -> Vec<Recorded> {
         .collect()
 }
 
-fn traffic(gate: &Gate, keys: &Keys) {
+fn traffic(envoy: &Envoy, keys: &Keys) {
     let claims = mint::claims(ISSUER, "mmosley");
     let of = |key: &Key, n: u64| key.token(&mint::with(&claims, "sub", format!("user-{n}")));
     let expired = keys.old.token(&mint::with(&claims, "exp", mint::now() - 600));
@@ -116,25 +116,25 @@ fn traffic(gate: &Gate, keys: &Keys) {
     let mut round = 0;
     while start.elapsed() < Duration::from_secs(SECONDS) {
         let second = start.elapsed().as_secs();
-        let bearer = |token: &str| Ask::get("/cart").bearer(token);
-        let mut asks = Vec::new();
+        let bearer = |token: &str| Request::get("/cart").bearer(token);
+        let mut requests = Vec::new();
         for n in 0..20 {
             // The old key fades out. 61 has no divisor of SECONDS.
             let fading = (round * 20 + n) * 61 % SECONDS >= second;
-            asks.push(bearer(if fading { &retired } else { &current }));
+            requests.push(bearer(if fading { &retired } else { &current }));
         }
-        asks.push(bearer(&partner));
-        asks.push(Ask::new("POST", "/cart").bearer(&current));
+        requests.push(bearer(&partner));
+        requests.push(Request::new("POST", "/cart").bearer(&current));
         if round % 3 == 0 {
-            asks.push(Ask::get("/"));
-            asks.push(Ask::get("/admin").bearer(&current));
+            requests.push(Request::get("/"));
+            requests.push(Request::get("/admin").bearer(&current));
         }
         if (20..50).contains(&second) {
-            asks.extend((0..4).map(|_| bearer(&expired)));
-            asks.push(Ask::get("/internal").bearer(&current));
+            requests.extend((0..4).map(|_| bearer(&expired)));
+            requests.push(Request::get("/internal").bearer(&current));
         }
         if (60..80).contains(&second) {
-            asks.extend((0..3).map(|_| bearer(&unknown)));
+            requests.extend((0..3).map(|_| bearer(&unknown)));
         }
         if (90..140).contains(&second) {
             keys.server.becomes(Manner::Down);
@@ -143,12 +143,12 @@ fn traffic(gate: &Gate, keys: &Keys) {
         }
         if (150..170).contains(&second) {
             let forged = |name: &str| bearer(&current).header(name, "forged");
-            asks.extend(["User_Info", "user-info"].map(forged));
+            requests.extend(["User_Info", "user-info"].map(forged));
             // More callers than the cache has room for.
-            asks.extend((0..3).map(|n| bearer(&of(&keys.new, (round + n) % 30))));
+            requests.extend((0..3).map(|n| bearer(&of(&keys.new, (round + n) % 30))));
         }
-        gate.door("shop.usher").series(&asks);
-        gate.door("shop.usher-canary").series(&[bearer(&current), Ask::get("/")]);
+        envoy.listener("shop.usher").series(&requests);
+        envoy.listener("shop.usher-canary").series(&[bearer(&current), Request::get("/")]);
         round = u64::try_from(start.elapsed().as_millis()).unwrap() / PACE + 1;
         let next = Duration::from_millis(round * PACE);
         std::thread::sleep(next.saturating_sub(start.elapsed()));

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::{http1, http2};
-use hyper::{Request, Response, body::Incoming};
+use hyper::{Response, body::Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{Ask, Reply};
+use super::{Reply, Request};
 use crate::RUNTIME;
 use crate::client::http1::encode;
 use crate::secrets;
@@ -38,24 +38,24 @@ pub struct Crowd {
 const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Crowd {
-    /// Sends `asks` (without body) all at once.
+    /// Sends `requests` (without body) all at once.
     ///
     /// # Panics
     /// Where a connection cannot be made.
-    pub fn send(address: SocketAddr, protocol: Protocol, asks: &[Ask]) -> Self {
+    pub fn send(address: SocketAddr, protocol: Protocol, requests: &[Request]) -> Self {
         let mut crowd = Self { members: Vec::new(), connections: JoinSet::new() };
         let size = match protocol {
             Protocol::Http1 => 1,
             Protocol::Http2(size) => size,
         };
         RUNTIME.block_on(async {
-            for asks in asks.chunks(size) {
+            for requests in requests.chunks(size) {
                 let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
                 match protocol {
                     Protocol::Http1 => {
                         let (mut sender, connection) = http1::handshake(stream).await.unwrap();
                         crowd.connections.spawn(async { drop(connection.await) });
-                        let request = request(&asks[0], Some("close"));
+                        let request = encoded(&requests[0], Some("close"));
                         crowd.members.push(tokio::spawn(async move {
                             outcome(sender.send_request(request).await).await
                         }));
@@ -64,8 +64,8 @@ impl Crowd {
                         let (sender, connection) =
                             http2::handshake(TokioExecutor::new(), stream).await.unwrap();
                         crowd.connections.spawn(async { drop(connection.await) });
-                        for ask in asks {
-                            let (mut sender, request) = (sender.clone(), request(ask, None));
+                        for request in requests {
+                            let (mut sender, request) = (sender.clone(), encoded(request, None));
                             crowd.members.push(tokio::spawn(async move {
                                 outcome(sender.send_request(request).await).await
                             }));
@@ -117,23 +117,23 @@ async fn outcome(response: hyper::Result<Response<Incoming>>) -> Outcome {
     Ok((status, Instant::now()))
 }
 
-fn request(ask: &Ask, connection: Option<&str>) -> Request<Empty<Bytes>> {
-    let case = Ask::case();
-    secrets::sent(&encode(&case, ask));
-    let path = str::from_utf8(&ask.path).unwrap();
+fn encoded(request: &Request, connection: Option<&str>) -> hyper::Request<Empty<Bytes>> {
+    let case = Request::case();
+    secrets::sent(&encode(&case, request));
+    let path = str::from_utf8(&request.path).unwrap();
     let (uri, host) = match connection {
-        Some(_) => (path.to_owned(), Some(ask.authority.as_str())),
-        None => (format!("http://{}{path}", ask.authority), None),
+        Some(_) => (path.to_owned(), Some(request.authority.as_str())),
+        None => (format!("http://{}{path}", request.authority), None),
     };
-    let mut request = Request::builder().method(ask.method.as_str()).uri(uri);
+    let mut builder = hyper::Request::builder().method(request.method.as_str()).uri(uri);
     for (name, value) in
         host.map(|host| ("host", host)).into_iter().chain(connection.map(|c| ("connection", c)))
     {
-        request = request.header(name, value);
+        builder = builder.header(name, value);
     }
     let (name, value) = Reply::header_line(&case);
-    for (name, value) in ask.lines.iter().chain([&(name, value)]) {
-        request = request.header(name.as_slice(), value.as_slice());
+    for (name, value) in request.lines.iter().chain([&(name, value)]) {
+        builder = builder.header(name.as_slice(), value.as_slice());
     }
-    request.body(Empty::new()).unwrap()
+    builder.body(Empty::new()).unwrap()
 }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::{Ask, Reply};
+use super::{Reply, Request};
 use crate::secrets;
 
 /// A stream to write a request to and to read its response from.
@@ -33,10 +33,10 @@ pub fn connect_from(source: IpAddr, address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends `ask` under the name `case` on a fresh connection that is closed afterwards.
-pub fn exchange(stream: impl Wire, case: &str, ask: &Ask) -> Reply {
-    let ask = ask.clone().header("connection", "close");
-    Connection::new(stream).exchange(case, &ask)
+/// Sends `request` under the name `case` on a fresh connection that is closed afterwards.
+pub fn exchange(stream: impl Wire, case: &str, request: &Request) -> Reply {
+    let request = request.clone().header("connection", "close");
+    Connection::new(stream).exchange(case, &request)
 }
 
 /// Sends `bytes` as they are and reads one response.
@@ -56,9 +56,9 @@ impl<S: Wire> Connection<S> {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// Sends `ask` under the name `case`, and leaves the connection open.
-    pub fn exchange(&mut self, case: &str, ask: &Ask) -> Reply {
-        self.raw(case, &encode(case, ask), ask.method == "HEAD")
+    /// Sends `request` under the name `case`, and leaves the connection open.
+    pub fn exchange(&mut self, case: &str, request: &Request) -> Reply {
+        self.raw(case, &encode(case, request), request.method == "HEAD")
     }
 
     /// Sends `bytes` and reads one response. `bodiless`: the response to a HEAD.
@@ -81,28 +81,28 @@ impl<S: Wire> Connection<S> {
 }
 
 /// The bytes of a request.
-pub(crate) fn encode(case: &str, ask: &Ask) -> Vec<u8> {
+pub(crate) fn encode(case: &str, request: &Request) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| bytes.extend_from_slice(part));
-    put(&[ask.method.as_bytes(), b" ", &ask.path, b" HTTP/1.1\r\nhost: "]);
-    put(&[ask.authority.as_bytes(), b"\r\n"]);
-    for (name, value) in ask.lines.iter().chain([&Reply::header_line(case)]) {
+    put(&[request.method.as_bytes(), b" ", &request.path, b" HTTP/1.1\r\nhost: "]);
+    put(&[request.authority.as_bytes(), b"\r\n"]);
+    for (name, value) in request.lines.iter().chain([&Reply::header_line(case)]) {
         put(&[name, b": ", value, b"\r\n"]);
     }
-    if !ask.trailers.is_empty() {
+    if !request.trailers.is_empty() {
         put(&[b"transfer-encoding: chunked\r\n\r\n"]);
-        if !ask.body.is_empty() {
-            put(&[format!("{:x}\r\n", ask.body.len()).as_bytes(), &ask.body, b"\r\n"]);
+        if !request.body.is_empty() {
+            put(&[format!("{:x}\r\n", request.body.len()).as_bytes(), &request.body, b"\r\n"]);
         }
         put(&[b"0\r\n"]);
-        for (name, value) in &ask.trailers {
+        for (name, value) in &request.trailers {
             put(&[name, b": ", value, b"\r\n"]);
         }
         put(&[b"\r\n"]);
-    } else if ask.body.is_empty() {
+    } else if request.body.is_empty() {
         put(&[b"\r\n"]);
     } else {
-        put(&[format!("content-length: {}\r\n\r\n", ask.body.len()).as_bytes(), &ask.body]);
+        put(&[format!("content-length: {}\r\n\r\n", request.body.len()).as_bytes(), &request.body]);
     }
     bytes
 }

@@ -6,10 +6,11 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::{self, Gate};
+use usher_testkit::client::Request;
+use usher_testkit::envoy::Envoy;
 use usher_testkit::log;
 use usher_testkit::mint::{self, Key};
+use usher_testkit::paths;
 use usher_testkit::secrets;
 
 const ISSUER: &str = "https://idp.example";
@@ -32,7 +33,7 @@ fn labels(document: &Value) -> &Value {
 
 /// Those of the documentation and of the shipped manifests, and where they stand.
 fn formats() -> Vec<(&'static str, Value)> {
-    let read = |path: &str| std::fs::read_to_string(gate::root().join(path)).unwrap();
+    let read = |path: &str| std::fs::read_to_string(paths::root().join(path)).unwrap();
     let guide = read("docs/observability.md");
     let start = guide.find("meshConfig:\n  extensionProviders:").expect("the guide's provider");
     let snippet = guide[start..].split("\n---\n").next().unwrap();
@@ -60,7 +61,7 @@ fn as_text(labels: &Value) -> String {
     format!("{}\n", fields.collect::<Vec<_>>().join("|"))
 }
 
-fn door(name: &str, log_format: Value) -> Setup {
+fn listener(name: &str, log_format: Value) -> Setup {
     let key = &*KEY;
     let configuration = json!({
         "jwtRules": [{ "issuer": ISSUER, "name": "corp", "jwks": mint::jwks([key]) }],
@@ -81,7 +82,7 @@ fn door(name: &str, log_format: Value) -> Setup {
     Setup::plugin(configuration).manager(json!({ "access_log": [log] }))
 }
 
-/// The lines of a door's log, each by the names of the format.
+/// The lines of a listener's log, each by the names of the format.
 fn entries(name: &str, text: bool) -> Vec<Value> {
     let read = std::fs::read_to_string(DIRECTORY.join(format!("{name}.log")));
     let log = read.unwrap_or_default();
@@ -101,21 +102,22 @@ fn entries(name: &str, text: bool) -> Vec<Value> {
 #[test]
 fn the_documented_formats_tell_of_each_decision() {
     let formats = formats();
-    let mut plan = Gate::plan();
+    let mut builder = Envoy::builder();
     for (name, labels) in &formats {
         let text = json!({ "text_format_source": { "inline_string": as_text(labels) } });
-        plan = plan.door(name, door(name, json!({ "json_format": labels })));
-        plan = plan.door(&format!("{name}-text"), door(&format!("{name}-text"), text));
+        builder = builder.listener(name, listener(name, json!({ "json_format": labels })));
+        builder =
+            builder.listener(&format!("{name}-text"), listener(&format!("{name}-text"), text));
     }
-    let gate = plan.start();
+    let envoy = builder.start();
     let claims = mint::claims(ISSUER, "mmosley");
     let good = KEY.token(&claims);
     let expired = KEY.token(&mint::with(&claims, "exp", mint::now() - 600));
-    let asks = [
-        Ask::get("/").bearer(&good),
-        Ask::get("/admin?q=1").bearer(&good),
-        Ask::get("/").bearer(&expired),
-        Ask::get("/"),
+    let requests = [
+        Request::get("/").bearer(&good),
+        Request::get("/admin?q=1").bearer(&good),
+        Request::get("/").bearer(&expired),
+        Request::get("/"),
     ];
     let expected = [
         json!({ "status": "200", "details": "via_upstream", "decision": "allow", "reason": "allowed",
@@ -133,11 +135,11 @@ fn the_documented_formats_tell_of_each_decision() {
     for (name, labels) in &formats {
         for text in [false, true] {
             let name = if text { format!("{name}-text") } else { (*name).to_owned() };
-            for ask in &asks {
-                gate.door(&name).http1(ask);
+            for request in &requests {
+                envoy.listener(&name).http1(request);
             }
             let found =
-                log::wait(|| Some(entries(&name, text)).filter(|all| all.len() == asks.len()));
+                log::wait(|| Some(entries(&name, text)).filter(|all| all.len() == requests.len()));
             let found = found.unwrap_or_else(|| panic!("{name}: {:?}", entries(&name, text)));
             for (entry, expected) in found.iter().zip(&expected) {
                 let entry = entry.as_object().unwrap();

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use serde_json::json;
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::Gate;
+use usher_testkit::client::Request;
+use usher_testkit::envoy::Envoy;
 use usher_testkit::mint::{self, Key};
 
 const ISSUER: &str = "https://idp.example";
@@ -14,7 +14,7 @@ static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
 /// Whoever attacks has this one.
 static ATTACKER: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "attacker"));
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
     let rules = json!([{
         "issuer": ISSUER,
         "jwks": mint::jwks([&*KEY]),
@@ -22,13 +22,13 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
     }]);
     let exempt = json!([{ "paths": ["/healthz"] }]);
     let plain = json!({ "jwtRules": rules, "exempt": exempt });
-    Gate::plan().door("gate", Setup::plugin(plain)).start()
+    Envoy::builder().listener("main", Setup::plugin(plain)).start()
 });
 
 // CVE-2023-27487, CVE-2024-45806: Envoy itself writes and trusts some of these headers.
 #[test]
 fn no_header_makes_a_request_exempt_or_a_caller() {
-    let gate = GATE.door("gate");
+    let envoy = ENVOY.listener("main");
     for (name, value) in [
         ("x-envoy-original-path", "/healthz"),
         ("x-original-url", "/healthz"),
@@ -39,13 +39,13 @@ fn no_header_makes_a_request_exempt_or_a_caller() {
         ("x-forwarded-client-cert", "By=spiffe://a;URI=spiffe://cluster.local/ns/shop/sa/admin"),
         ("x-envoy-peer-metadata", "AAAA"),
     ] {
-        for reply in gate.both(&Ask::get("/").header(name, value)) {
-            gate.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
+        for reply in envoy.both(&Request::get("/").header(name, value)) {
+            envoy.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
         }
     }
     for target in ["/x?/healthz", "/x?a=/healthz", "/healthz/../x", "/healthz%2f..%2fx"] {
-        for reply in gate.both(&Ask::get(target)) {
-            gate.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
+        for reply in envoy.both(&Request::get(target)) {
+            envoy.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
         }
     }
 }
@@ -54,10 +54,10 @@ fn no_header_makes_a_request_exempt_or_a_caller() {
 // check signatures for it (`verify_signature`), so the telling ones go through Envoy too.
 #[test]
 fn forged_tokens_are_refused_by_the_module_too() {
-    let gate = GATE.door("gate");
+    let envoy = ENVOY.listener("main");
     let claims = mint::claims(ISSUER, "mmosley");
     let good = KEY.token(&claims);
-    for reply in gate.both(&Ask::get("/").bearer(&good)) {
+    for reply in envoy.both(&Request::get("/").bearer(&good)) {
         assert_eq!(reply.passed().header("x-user"), Some("mmosley"), "{reply}");
     }
     let signed = good.rsplit_once('.').unwrap().0;
@@ -97,8 +97,8 @@ fn forged_tokens_are_refused_by_the_module_too() {
         ),
     ] {
         println!("{what}");
-        for reply in gate.both(&Ask::get("/").bearer(&token)) {
-            gate.assert_denied(&reply, 401, body, code);
+        for reply in envoy.both(&Request::get("/").bearer(&token)) {
+            envoy.assert_denied(&reply, 401, body, code);
         }
     }
 }
@@ -106,16 +106,16 @@ fn forged_tokens_are_refused_by_the_module_too() {
 // CVE-2024-45808: what Envoy's own log holds of it is one line.
 #[test]
 fn a_client_writes_no_line_of_its_own_into_envoys_log() {
-    let gate = GATE.door("gate");
+    let envoy = ENVOY.listener("main");
     let forged = "forged-log-line";
     let token = KEY.token(&mint::claims("https://else.example\n\rusher: ", forged));
-    let ask = Ask::get(format!("/a%0a{forged}\"?q={forged}-query"))
+    let request = Request::get(format!("/a%0a{forged}\"?q={forged}-query"))
         .header("x-request-id", format!("\"{forged}-id\""))
         .bearer(&token);
-    for reply in gate.both(&ask) {
-        gate.assert_denied(&reply, 401, "Jwt issuer is not configured", "issuer_unknown");
+    for reply in envoy.both(&request) {
+        envoy.assert_denied(&reply, 401, "Jwt issuer is not configured", "issuer_unknown");
     }
-    let log = GATE.log().text();
+    let log = ENVOY.log().text();
     assert!(!log.contains(&format!("{forged}-query")), "the query stays out of the log");
     for line in log.lines().filter(|line| line.contains(forged)) {
         let object = line.find('{').map(|at| &line[at..]).unwrap_or(line);

@@ -12,8 +12,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use usher_core::path::normalize;
 use usher_core::policy::Normalization;
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, Reply, http1};
-use usher_testkit::gate::Gate;
+use usher_testkit::client::{Reply, Request, http1};
+use usher_testkit::envoy::Envoy;
 use usher_testkit::log::wait;
 use usher_testkit::ports::free_row;
 use usher_testkit::tls::{Authority, Identity};
@@ -45,27 +45,28 @@ fn a_sample_is_decided_as_istio_and_envoy_do() {
     assert!(scenarios.len() >= 100, "a sample of {}", scenarios.len());
 
     let authority = Authority::new();
-    let mut plan = Gate::plan();
+    let mut builder = Envoy::builder();
     for scenario in &scenarios {
         for (port, tls) in scenario.ports() {
             let setup = setup(scenario, &jwks, port);
             let tls = tls.then(|| authority.downstream_named(false, &NAMES, &addresses()));
             let setup = tls.into_iter().fold(setup, Setup::tls);
-            plan = plan.door(&format!("{}:{port}", scenario.id), setup);
+            builder = builder.listener(&format!("{}:{port}", scenario.id), setup);
         }
     }
-    let gate = plan.start();
+    let envoy = builder.start();
 
     let mut clients = Clients { authority, certificates: HashMap::new() };
     let mut answers = Vec::new();
     for scenario in &scenarios {
         for request in scenario.requests() {
-            let door = format!("{}:{}", scenario.id, request["destination_port"]);
-            answers.push((scenario, request, clients.send(&gate, &door, request)));
+            let listener = format!("{}:{}", scenario.id, request["destination_port"]);
+            answers.push((scenario, request, clients.send(&envoy, &listener, request)));
         }
     }
-    let log =
-        wait(|| Some(gate.access_log().entries()).filter(|entries| entries.len() >= answers.len()));
+    let log = wait(|| {
+        Some(envoy.access_log().entries()).filter(|entries| entries.len() >= answers.len())
+    });
     let entries = log.expect("an entry for every request").into_iter();
     let entries: HashMap<_, _> =
         entries.filter_map(|entry| Some((entry.case.clone()?, entry))).collect();
@@ -216,33 +217,34 @@ struct Clients {
 }
 
 impl Clients {
-    fn send(&mut self, gate: &Gate, door: &str, request: &Value) -> Reply {
-        let text = |field: &str| request[field].as_str().unwrap();
+    fn send(&mut self, envoy: &Envoy, listener: &str, case: &Value) -> Reply {
+        let text = |field: &str| case[field].as_str().unwrap();
         let ip = |field: &str| -> IpAddr { text(field).parse().unwrap() };
-        let mut ask = Ask::new(text("method"), text("path")).authority(text("authority"));
-        for line in request["headers"].as_array().unwrap() {
-            ask = ask.header(line[0].as_str().unwrap(), line[1].as_str().unwrap());
+        let mut request = Request::new(text("method"), text("path")).authority(text("authority"));
+        for line in case["headers"].as_array().unwrap() {
+            request = request.header(line[0].as_str().unwrap(), line[1].as_str().unwrap());
         }
-        for (filter, keys) in request["metadata"].as_object().unwrap() {
+        for (filter, keys) in case["metadata"].as_object().unwrap() {
             for (key, value) in keys.as_object().unwrap() {
                 let known = METADATA.iter().position(|(f, k)| f == filter && k == key);
                 let index = known.unwrap_or_else(|| panic!("metadata {filter} {key}"));
-                ask = ask.header(format!("x-metadata-{index}"), STANDARD.encode(protobuf(value)));
+                request =
+                    request.header(format!("x-metadata-{index}"), STANDARD.encode(protobuf(value)));
             }
         }
-        let door = gate.door(door);
-        let address = (ip("destination_ip"), door.address().port()).into();
+        let listener = envoy.listener(listener);
+        let address = (ip("destination_ip"), listener.address().port()).into();
         let stream = http1::connect_from(ip("source_ip"), address);
-        if request["tls"] != true {
-            return door.on(&mut http1::Connection::new(stream), &ask);
+        if case["tls"] != true {
+            return listener.on(&mut http1::Connection::new(stream), &request);
         }
         let server = match text("sni") {
             "" => ServerName::IpAddress(ip("destination_ip").into()),
             name => ServerName::try_from(name.to_owned()).unwrap(),
         };
-        let identity = self.identity(&request["peer"]).map(|name| &self.certificates[&name]);
+        let identity = self.identity(&case["peer"]).map(|name| &self.certificates[&name]);
         let stream = self.authority.wrap(stream, identity, server);
-        door.on(&mut http1::Connection::new(stream), &ask)
+        listener.on(&mut http1::Connection::new(stream), &request)
     }
 
     /// The name of the certificate for a peer, made at first sight.

@@ -3,12 +3,13 @@
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher_core::request::Request;
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::{Door, Gate};
+use usher_testkit::client::Request;
+use usher_testkit::envoy::{Envoy, Listener};
 use usher_testkit::mint::{self, Key};
-use usher_testkit::verdict::{Ask as _, Core, ISSUER, NOW, get, preflight, request, rule, with};
+use usher_testkit::verdict::{
+    Core, ISSUER, NOW, RequestBuilder as _, get, preflight, request, rule, with,
+};
 
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
 
@@ -54,9 +55,9 @@ fn the_whole_request_is_refused_whatever_its_way() {
         ),
         ("a preflight", preflight(1_024), preflight(1_025), ("denied_by_rule", 403)),
     ] {
-        assert_eq!(core.ask(&most).outcome(), otherwise, "{what}: the last one counts");
-        assert_eq!(core.ask(&more).outcome(), COMPLEX, "{what}");
-        let forged = core.ask(&more.header("x_user", "forged"));
+        assert_eq!(core.decide(&most).outcome(), otherwise, "{what}: the last one counts");
+        assert_eq!(core.decide(&more).outcome(), COMPLEX, "{what}");
+        let forged = core.decide(&more.header("x_user", "forged"));
         assert_eq!(forged.outcome(), COMPLEX, "{what}");
         assert_eq!(forged.edited().lines("x_user").count(), 0, "{what}: scrubbed first");
     }
@@ -70,13 +71,13 @@ fn what_nothing_reads_has_no_bound() {
     let cookies = "a=1; ".repeat(5_000);
     let mut lines = get(&query("/", 3_000)).header("cookie", cookies);
     lines.headers.extend(std::iter::repeat_n((b"x".to_vec(), b"1".to_vec()), 5_000));
-    assert_eq!(core.ask(&lines).outcome(), ("allowed", 200));
+    assert_eq!(core.decide(&lines).outcome(), ("allowed", 200));
 
     let header = with(&rule(&KEY), "fromHeaders", json!([{ "name": "x-token" }]));
     let header = with(&header, "forwardOriginalToken", true);
     let core = Core::new(&json!({ "jwtRules": [header], "missingToken": "allow" }));
-    assert_eq!(core.ask(&get(&query("/", 3_000))).outcome(), ("allowed", 200), "not the query");
-    assert_eq!(core.ask(&lines).outcome(), COMPLEX, "header lines");
+    assert_eq!(core.decide(&get(&query("/", 3_000))).outcome(), ("allowed", 200), "not the query");
+    assert_eq!(core.decide(&lines).outcome(), COMPLEX, "header lines");
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn each_kind_of_attribute_has_its_bound() {
     let protocols = with(&rule(&KEY), "fromWebSocketProtocol", json!({ "prefix": "bearer." }));
     let protocols = json!({ "jwtRules": [protocols], "missingToken": "allow" });
     let protocol = |n: usize| get("/").header("sec-websocket-protocol", "chat,".repeat(n - 1));
-    type Make<'m> = &'m dyn Fn(usize) -> Request;
+    type Make<'m> = &'m dyn Fn(usize) -> usher_core::Request;
     for (what, configuration, make, most) in [
         ("query parameters", when("request.query[a]"), &parameters as Make<'_>, 1_024),
         ("cookies", cookies, &cookie, 512),
@@ -129,8 +130,8 @@ fn each_kind_of_attribute_has_its_bound() {
         ("a name of the peer", when("source.namespace"), &long, 4_096),
     ] {
         let core = Core::new(&configuration);
-        assert_eq!(core.ask(&make(most)).outcome(), ("allowed", 200), "{what}: {most}");
-        assert_eq!(core.ask(&make(most + 1)).outcome(), COMPLEX, "{what}: {most} and one");
+        assert_eq!(core.decide(&make(most)).outcome(), ("allowed", 200), "{what}: {most}");
+        assert_eq!(core.decide(&make(most + 1)).outcome(), COMPLEX, "{what}: {most} and one");
     }
 }
 
@@ -147,7 +148,7 @@ fn a_path_keeps_to_its_bounds_after_normalisation_too() {
     let core = Core::new(&policy("/files/{rest=**}"));
     for (part, most) in [("/a", 255), ("\\a", 255), ("%2fa", 255), ("%5Ca", 255), ("|", 2_700)] {
         let path = |n: usize| format!("/files{}", part.repeat(n));
-        let outcome = |n: usize| core.ask(&get(&path(n))).outcome();
+        let outcome = |n: usize| core.decide(&get(&path(n))).outcome();
         assert_ne!(outcome(most), COMPLEX, "{part}");
         assert_eq!(outcome(if part == "|" { 2_732 } else { most + 1 }), COMPLEX, "{part}");
     }
@@ -156,10 +157,10 @@ fn a_path_keeps_to_its_bounds_after_normalisation_too() {
 #[test]
 fn a_dry_run_tells_of_the_bound_and_judges_all_that_is_there() {
     let dry = Core::new(&with(&configuration(), "mode", "dryRun"));
-    let ask = request("GET", &query("/", 3_000));
-    let verdict = dry.ask(&ask);
+    let request = request("GET", &query("/", 3_000));
+    let verdict = dry.decide(&request);
     assert_eq!(verdict.outcome(), ("request_too_complex", 200));
-    let line: Value = serde_json::from_str(&dry.log_line(&ask, &verdict)).unwrap();
+    let line: Value = serde_json::from_str(&dry.log_line(&request, &verdict)).unwrap();
     assert_eq!(line["reason"], json!("request_too_complex"));
     assert_eq!(line["enforced"], json!(false));
     let judgement = verdict.decision.report.judgement.as_ref().expect("the policies were asked");
@@ -170,7 +171,7 @@ fn a_dry_run_tells_of_the_bound_and_judges_all_that_is_there() {
     );
 }
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
     let configuration = |mode: &str| {
         let rule = json!({
             "issuer": ISSUER,
@@ -181,34 +182,37 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
         });
         Setup::plugin(json!({ "jwtRules": [rule], "missingToken": "allow", "mode": mode }))
     };
-    Gate::plan().door("gate", configuration("enforce")).door("dry", configuration("dryRun")).start()
+    Envoy::builder()
+        .listener("main", configuration("enforce"))
+        .listener("dry", configuration("dryRun"))
+        .start()
 });
 
-fn gate() -> Door<'static> {
-    GATE.door("gate")
+fn listener() -> Listener<'static> {
+    ENVOY.listener("main")
 }
 
 #[test]
 fn the_wire_says_so_too() {
-    let cookies = |n: usize| Ask::get("/").header("cookie", "a=1; ".repeat(n - 1));
+    let cookies = |n: usize| Request::get("/").header("cookie", "a=1; ".repeat(n - 1));
     for (most, more) in [
-        (Ask::get(query("/", 1_024)), Ask::get(query("/", 1_025))),
+        (Request::get(query("/", 1_024)), Request::get(query("/", 1_025))),
         (cookies(512), cookies(513)),
         (cookies(512), cookies(10_000)),
     ] {
-        for reply in gate().both(&most.header("x_user", "forged")) {
+        for reply in listener().both(&most.header("x_user", "forged")) {
             assert_eq!(reply.passed().header("x_user"), None, "{reply}");
         }
-        for reply in gate().both(&more) {
-            gate().assert_denied(&reply, 400, "Bad Request", "request_too_complex");
+        for reply in listener().both(&more) {
+            listener().assert_denied(&reply, 400, "Bad Request", "request_too_complex");
         }
-        for reply in GATE.door("dry").both(&more) {
+        for reply in ENVOY.listener("dry").both(&more) {
             reply.passed();
         }
     }
-    let grpc =
-        Ask::new("POST", query("/shop.Cart/Add", 1_025)).header("content-type", "application/grpc");
-    let reply = gate().http2(&grpc);
-    gate().assert_denied(&reply, 200, "", "request_too_complex");
+    let grpc = Request::new("POST", query("/shop.Cart/Add", 1_025))
+        .header("content-type", "application/grpc");
+    let reply = listener().http2(&grpc);
+    listener().assert_denied(&reply, 200, "", "request_too_complex");
     assert_eq!(reply.header("grpc-status"), Some("13"), "{reply}");
 }

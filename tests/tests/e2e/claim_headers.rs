@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::Gate;
+use usher_testkit::client::Request;
+use usher_testkit::envoy::Envoy;
 use usher_testkit::mint::{self, Key};
 use usher_testkit::stats;
 
@@ -13,7 +13,7 @@ const ISSUER: &str = "https://idp.example";
 
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
 
-/// The headers of the door `usher`: claim, format, encoding.
+/// The headers of the listener `usher`: claim, format, encoding.
 const HEADERS: [(&str, &str, Option<&str>, Option<&str>); 10] = [
     ("x-plain", "v", None, None),
     ("x-raw", "v", None, Some("raw")),
@@ -27,7 +27,7 @@ const HEADERS: [(&str, &str, Option<&str>, Option<&str>); 10] = [
     ("x-scope", "scope", None, None),
 ];
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
     let headers: Vec<Value> = HEADERS
         .iter()
         .map(|(header, claim, format, encoding)| {
@@ -54,19 +54,19 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
             { "when": [{ "key": "request.headers[x-plain]", "values": ["root"] }] },
         ]},
     ]);
-    Gate::plan()
-        .door(
+    Envoy::builder()
+        .listener(
             "usher",
             Setup::plugin(json!({
                 "jwtRules": [rule(json!({ "outputClaimToHeaders": headers }))],
                 "authorizationPolicies": deny,
             })),
         )
-        .door(
+        .listener(
             "names",
             Setup::plugin(json!({ "jwtRules": [rule(json!({ "outputClaimToHeaders": named }))] })),
         )
-        .door(
+        .listener(
             "required",
             Setup::plugin(json!({ "jwtRules": [rule(json!({ "requiredClaims": required }))] })),
         )
@@ -80,7 +80,7 @@ fn token(claims: &[(&str, Value)]) -> String {
 
 #[test]
 fn the_service_reads_what_was_signed() {
-    let door = GATE.door("usher");
+    let listener = ENVOY.listener("usher");
     for (value, expected) in [
         (
             json!("admin "),
@@ -131,7 +131,7 @@ fn the_service_reads_what_was_signed() {
         (json!(["", ""]), json!({ "x-json": ["[\"\",\"\"]"] })),
         (json!(""), json!({})),
     ] {
-        for reply in door.both(&Ask::get("/").bearer(&token(&[("v", value.clone())]))) {
+        for reply in listener.both(&Request::get("/").bearer(&token(&[("v", value.clone())]))) {
             let seen = reply.passed();
             for (header, claim, ..) in HEADERS.iter().filter(|(_, claim, ..)| *claim == "v") {
                 let found: Vec<_> =
@@ -148,8 +148,9 @@ fn the_service_reads_what_was_signed() {
 
 #[test]
 fn a_list_of_words_is_a_list_where_a_list_is_asked_for() {
-    for reply in
-        GATE.door("usher").both(&Ask::get("/").bearer(&token(&[("scope", json!("read wri,te "))])))
+    for reply in ENVOY
+        .listener("usher")
+        .both(&Request::get("/").bearer(&token(&[("scope", json!("read wri,te "))])))
     {
         let seen = reply.passed();
         assert_eq!(seen.header("x-words"), Some("read,wri%2Cte"), "{reply}");
@@ -160,7 +161,7 @@ fn a_list_of_words_is_a_list_where_a_list_is_asked_for() {
 /// The rules see the claim as it was signed, and the header as the service sees it.
 #[test]
 fn a_rule_and_the_service_see_one_value() {
-    let door = GATE.door("usher");
+    let listener = ENVOY.listener("usher");
     for (value, denied, header) in [
         ("admin", true, None),
         ("admin ", false, Some("admin%20")),
@@ -168,7 +169,7 @@ fn a_rule_and_the_service_see_one_value() {
         ("root", true, None),
         ("root ", false, Some("root%20")),
     ] {
-        for reply in door.both(&Ask::get("/").bearer(&token(&[("v", json!(value))]))) {
+        for reply in listener.both(&Request::get("/").bearer(&token(&[("v", json!(value))]))) {
             assert_eq!(reply.status, if denied { 403 } else { 200 }, "{value:?}: {reply}");
             let seen = reply.seen.as_ref().and_then(|seen| seen.header("x-plain"));
             assert_eq!(seen, header, "{value:?}: {reply}");
@@ -178,12 +179,12 @@ fn a_rule_and_the_service_see_one_value() {
 
 #[test]
 fn what_raw_cannot_write_is_counted() {
-    let gate = Gate::with(json!({ "jwtRules": [{
+    let envoy = Envoy::with(json!({ "jwtRules": [{
         "issuer": ISSUER, "jwks": mint::jwks([&*KEY]),
         "outputClaimToHeaders": [{ "header": "X-User", "claim": "v", "encoding": "raw" }],
     }]}))
     .start();
-    let door = gate.door("usher");
+    let listener = envoy.listener("usher");
     let name = "usher_identity_headers_withheld_total";
     for (value, header, count) in [
         ("Z\u{fc}rich", Some("Z\u{fc}rich"), 0.0),
@@ -192,10 +193,11 @@ fn what_raw_cannot_write_is_counted() {
         ("\u{2003}admin", None, 3.0),
         ("admin", Some("admin"), 3.0),
     ] {
-        let ask = Ask::get("/").bearer(&token(&[("v", json!(value))])).header("x-user", "root");
-        let reply = door.http1(&ask);
+        let request =
+            Request::get("/").bearer(&token(&[("v", json!(value))])).header("x-user", "root");
+        let reply = listener.http1(&request);
         assert_eq!(reply.passed().header("x-user"), header, "{value:?}: {reply}");
-        assert_eq!(stats::sum(&gate.metrics(), name, &[("header", "x-user")]), count, "{value:?}");
+        assert_eq!(stats::sum(&envoy.metrics(), name, &[("header", "x-user")]), count, "{value:?}");
     }
 }
 
@@ -210,7 +212,7 @@ fn a_claim_has_one_spelling() {
         (vec![nested.clone(), literal.clone(), url], [Some("user"), Some("admin"), Some("editor")]),
         (vec![("realm_access", json!("x")), literal.clone()], [None, Some("admin"), None]),
     ] {
-        for reply in GATE.door("names").both(&Ask::get("/").bearer(&token(&claims))) {
+        for reply in ENVOY.listener("names").both(&Request::get("/").bearer(&token(&claims))) {
             let seen = reply.passed();
             for (header, expected) in [
                 ("x-dotted", dotted),
@@ -228,7 +230,7 @@ fn a_claim_has_one_spelling() {
         (vec![nested, literal.clone()], 401),
         (vec![literal], 401),
     ] {
-        for reply in GATE.door("required").both(&Ask::get("/").bearer(&token(&claims))) {
+        for reply in ENVOY.listener("required").both(&Request::get("/").bearer(&token(&claims))) {
             assert_eq!(reply.status, status, "{claims:?}: {reply}");
         }
     }

@@ -7,9 +7,10 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, Reply};
-use usher_testkit::gate::{self, Gate};
+use usher_testkit::client::{Reply, Request};
+use usher_testkit::envoy::Envoy;
 use usher_testkit::mint::{Key, claims, jwks, with};
+use usher_testkit::paths;
 use usher_testkit::tls::{Authority, SERVER};
 use usher_testkit::{jwt_authn, rbac};
 
@@ -27,7 +28,7 @@ struct Run {
 }
 
 fn usher(arguments: &[&str], stdin: &str) -> Run {
-    let mut child = Command::new(gate::command())
+    let mut child = Command::new(paths::command())
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -218,23 +219,23 @@ fn expected(native: String) -> String {
 fn converted_plugins_do_what_istios_own_filters_do() {
     let authority = Authority::new();
     let scenarios = scenarios();
-    let mut plan = Gate::plan();
+    let mut builder = Envoy::builder();
     for scenario in &scenarios {
         let native = native(scenario);
         let plugin = Setup::plugin(converted(scenario));
-        plan = plan
-            .door(&format!("native-{}", scenario.name), native.tls(authority.downstream(false)))
-            .door(&format!("usher-{}", scenario.name), plugin.tls(authority.downstream(false)));
+        builder = builder
+            .listener(&format!("native-{}", scenario.name), native.tls(authority.downstream(false)))
+            .listener(&format!("usher-{}", scenario.name), plugin.tls(authority.downstream(false)));
     }
-    let gate = plan.start();
+    let envoy = builder.start();
     let client = |account: &str| {
         authority.client(&[&format!("spiffe://cluster.local/ns/shop/sa/{account}")], &[])
     };
     let peers = [None, Some(client("web")), Some(client("teller"))];
     let mut passed = 0;
     for scenario in &scenarios {
-        let door = |kind: &str| gate.door(&format!("{kind}-{}", scenario.name));
-        let (native, plugin) = (door("native"), door("usher"));
+        let listener = |kind: &str| envoy.listener(&format!("{kind}-{}", scenario.name));
+        let (native, plugin) = (listener("native"), listener("usher"));
         for (token_is, token) in tokens() {
             for (method, path) in [
                 ("GET", "/orders?a=1"),
@@ -245,13 +246,13 @@ fn converted_plugins_do_what_istios_own_filters_do() {
                 // Only those policies ask who calls.
                 let callers = if scenario.name == "callers" { peers.len() } else { 1 };
                 for peer in peers.iter().take(callers) {
-                    let mut ask =
-                        Ask::new(method, path).authority(SERVER).header("user-info", "forged");
+                    let mut request =
+                        Request::new(method, path).authority(SERVER).header("user-info", "forged");
                     if let Some(token) = &token {
-                        ask = ask.bearer(token);
+                        request = request.bearer(token);
                     }
-                    let send = |door: &usher_testkit::gate::Door<'_>| {
-                        outcome(&door.tls(&authority, peer.as_ref(), SERVER, &ask))
+                    let send = |listener: &usher_testkit::envoy::Listener<'_>| {
+                        outcome(&listener.tls(&authority, peer.as_ref(), SERVER, &request))
                     };
                     let (was, is) = (send(&native), send(&plugin));
                     passed += u32::from(was.starts_with("200"));

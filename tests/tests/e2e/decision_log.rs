@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::Gate;
+use usher_testkit::client::Request;
+use usher_testkit::envoy::Envoy;
 use usher_testkit::log;
 use usher_testkit::mint::{self, Key};
 use usher_testkit::stats;
@@ -13,8 +13,8 @@ use usher_testkit::stats;
 const ISSUER: &str = "https://idp.example";
 
 /// The decision log's lines of a plugin so far.
-fn lines(gate: &Gate, plugin: &str) -> Vec<Value> {
-    let text = gate.log().text();
+fn lines(envoy: &Envoy, plugin: &str) -> Vec<Value> {
+    let text = envoy.log().text();
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
     let of_plugin = format!(" wasm log {plugin} ");
     let objects = complete.lines().filter(|line| line.contains(&of_plugin));
@@ -45,34 +45,34 @@ fn a_flood_is_told_and_counted_but_does_not_fill_the_log() {
         })
     };
     let five = || Setup::plugin(configuration(json!(5)));
-    let gate = Gate::plan()
-        .door("missing", five())
-        .door("denied", five())
-        .door("watched", five())
-        .door("planned", five())
-        .door("default", Setup::plugin(configuration(Value::Null)))
-        .door("none", Setup::plugin(configuration(json!(0))))
-        .door("unlimited", Setup::plugin(configuration(json!("unlimited"))))
+    let envoy = Envoy::builder()
+        .listener("missing", five())
+        .listener("denied", five())
+        .listener("watched", five())
+        .listener("planned", five())
+        .listener("default", Setup::plugin(configuration(Value::Null)))
+        .listener("none", Setup::plugin(configuration(json!(0))))
+        .listener("unlimited", Setup::plugin(configuration(json!("unlimited"))))
         .start();
     let token = key.token(&mint::claims(ISSUER, "mmosley"));
-    let good = |path: &str| Ask::get(path).bearer(&token);
-    for (plugin, ask, each_second, status) in [
-        ("missing", Ask::get("/"), 6, 401),
+    let good = |path: &str| Request::get(path).bearer(&token);
+    for (plugin, request, each_second, status) in [
+        ("missing", Request::get("/"), 6, 401),
         ("denied", good("/admin"), 6, 403),
         ("watched", good("/watched"), 5, 200),
         ("planned", good("/planned"), 5, 200),
-        ("default", Ask::get("/"), 51, 401),
-        ("none", Ask::get("/"), 1, 401),
-        ("unlimited", Ask::get("/"), FLOOD, 401),
+        ("default", Request::get("/"), 51, 401),
+        ("none", Request::get("/"), 1, 401),
+        ("unlimited", Request::get("/"), FLOOD, 401),
     ] {
-        let door = gate.door(plugin);
-        let flood = vec![ask; FLOOD];
-        let statuses: Vec<u16> = door.series(&flood).iter().map(|reply| reply.status).collect();
+        let listener = envoy.listener(plugin);
+        let flood = vec![request; FLOOD];
+        let statuses: Vec<u16> = listener.series(&flood).iter().map(|reply| reply.status).collect();
         assert_eq!(statuses, vec![status; FLOOD], "{plugin}");
         // Other kinds have their line in the middle of it, and what is let through tells what was left out.
-        door.series([&good("/debug"), &good("/").header("x-request-id", "last")]);
-        log::wait(|| lines(&gate, plugin).into_iter().find(|line| line["request_id"] == "last"));
-        let lines = lines(&gate, plugin);
+        listener.series([&good("/debug"), &good("/").header("x-request-id", "last")]);
+        log::wait(|| lines(&envoy, plugin).into_iter().find(|line| line["request_id"] == "last"));
+        let lines = lines(&envoy, plugin);
         let debug = lines.iter().filter(|line| line["policy"] == "no-debug").count();
         assert_eq!(debug, 1, "{plugin}: the first of another policy");
         let of_flood: Vec<&Value> = lines
@@ -86,7 +86,7 @@ fn a_flood_is_told_and_counted_but_does_not_fill_the_log() {
         assert!(seconds.values().all(|n| *n <= each_second), "{plugin}: {seconds:?}");
         let left_out = FLOOD - of_flood.len();
         let told: u64 = lines.iter().filter_map(|line| line["suppressed"].as_u64()).sum();
-        let series = gate.metrics();
+        let series = envoy.metrics();
         let counted =
             stats::sum(&series, "usher_decision_log_suppressed_total", &[("plugin", plugin)]);
         assert_eq!((told, counted), (left_out as u64, left_out as f64), "{plugin}: {seconds:?}");

@@ -3,7 +3,7 @@
 use usher_demo::site::Site;
 use usher_demo::table::{self, Row};
 use usher_demo::{envoy, issuer, player, serve, story};
-use usher_testkit::gate::{module, pinned_envoy, root};
+use usher_testkit::paths::{module, pinned_envoy, root};
 use usher_testkit::ports::free_row;
 use usher_testkit::secrets;
 use usher_testkit::stats::{self, Series};
@@ -11,7 +11,7 @@ use usher_testkit::stats::{self, Series};
 /// A demo on ports that are free now, in a folder of its own.
 fn site(name: &str, ports: u16) -> Site {
     issuer::WITNESS.get_or_init(|| secrets::token);
-    let folder = root().join("target/gates").join(name);
+    let folder = root().join("target/envoys").join(name);
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     Site::local(free_row(ports), &folder.canonicalize().unwrap())
@@ -27,7 +27,7 @@ fn every_example_of_the_demo_comes_out_as_expected() {
     let site = site("demo", 9);
     let good = run(async {
         let issuer = serve::serve(&site, &module()).await?;
-        let process = envoy::start(&pinned_envoy(), &site.gate()).await?;
+        let process = envoy::start(&pinned_envoy(), &site.sidecar()).await?;
         let good = player::play(&site, &issuer).await?;
         let metrics = process.get("/stats/prometheus")?;
         assert_as_documented(&metrics, &site.issuer());

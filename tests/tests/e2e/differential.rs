@@ -14,8 +14,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use usher_core::path::normalize;
 use usher_core::policy::Normalization;
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, Reply, http1};
-use usher_testkit::gate::{Door, Gate};
+use usher_testkit::client::{Reply, Request, http1};
+use usher_testkit::envoy::{Envoy, Listener};
 use usher_testkit::mint::{Key, jwks};
 use usher_testkit::spelling;
 use usher_testkit::tls::{Authority, Identity};
@@ -122,7 +122,7 @@ impl World {
 
     fn compare(&self, configurations: &[Value], dice: &mut Dice, tally: &mut Tally) {
         let keys = jwks([&self.key]);
-        let mut plan = Gate::plan();
+        let mut builder = Envoy::builder();
         for (number, configuration) in configurations.iter().enumerate() {
             let mut config = configuration.clone();
             let rules = ISSUERS.map(|issuer| json!({"issuer": issuer, "jwks": keys}));
@@ -139,53 +139,53 @@ impl World {
             for (name, setup) in [("native", native), ("usher", usher)] {
                 let tls =
                     self.authority.downstream_named(false, &SERVERS, &[[127, 0, 0, 1].into()]);
-                plan = plan.door(&format!("{name}-{number}-tls"), setup.clone().tls(tls));
-                plan = plan.door(&format!("{name}-{number}"), setup);
+                builder = builder.listener(&format!("{name}-{number}-tls"), setup.clone().tls(tls));
+                builder = builder.listener(&format!("{name}-{number}"), setup);
             }
         }
-        let gate = plan.start();
+        let envoy = builder.start();
         for (number, configuration) in configurations.iter().enumerate() {
             for _ in 0..CONNECTIONS {
                 let caller = dice.roll(&caller());
                 let suffix = if caller["tls"] == true { "-tls" } else { "" };
-                let doors =
-                    ["native", "usher"].map(|n| gate.door(&format!("{n}-{number}{suffix}")));
-                let mut lines = doors.map(|door| Line::open(self, door, &caller));
+                let listeners =
+                    ["native", "usher"].map(|n| envoy.listener(&format!("{n}-{number}{suffix}")));
+                let mut lines = listeners.map(|listener| Line::open(self, listener, &caller));
                 for _ in 0..REQUESTS {
-                    let request = dice.roll(&request());
-                    let ask = self.ask(&request);
-                    let replies = lines.each_mut().map(|line| line.send(self, &caller, &ask));
-                    tally.judge(configuration, &caller, &request, &replies);
+                    let case = dice.roll(&request());
+                    let request = self.request(&case);
+                    let replies = lines.each_mut().map(|line| line.send(self, &caller, &request));
+                    tally.judge(configuration, &caller, &case, &replies);
                 }
             }
         }
     }
 
-    fn ask(&self, request: &Value) -> Ask {
-        let text = |field: &str| request[field].as_str().unwrap();
-        let mut ask = Ask::new(text("method"), text("path")).authority(text("host"));
-        for line in request["headers"].as_array().unwrap() {
-            ask = ask.header(line[0].as_str().unwrap(), line[1].as_str().unwrap());
+    fn request(&self, case: &Value) -> Request {
+        let text = |field: &str| case[field].as_str().unwrap();
+        let mut request = Request::new(text("method"), text("path")).authority(text("host"));
+        for line in case["headers"].as_array().unwrap() {
+            request = request.header(line[0].as_str().unwrap(), line[1].as_str().unwrap());
         }
-        match &request["claims"] {
-            Value::Null => ask,
-            claims => ask.bearer(&self.key.token(claims)),
+        match &case["claims"] {
+            Value::Null => request,
+            claims => request.bearer(&self.key.token(claims)),
         }
     }
 }
 
-/// A kept-alive connection to a door.
+/// A kept-alive connection to a listener.
 struct Line<'g> {
-    door: Door<'g>,
+    listener: Listener<'g>,
     connection: http1::Connection<Box<dyn http1::Wire>>,
 }
 
 impl<'g> Line<'g> {
-    fn open(world: &World, door: Door<'g>, caller: &Value) -> Self {
+    fn open(world: &World, listener: Listener<'g>, caller: &Value) -> Self {
         let source: IpAddr = caller["source"].as_str().unwrap().parse().unwrap();
-        let stream = http1::connect_from(source, door.address());
+        let stream = http1::connect_from(source, listener.address());
         if caller["tls"] != true {
-            return Self { door, connection: http1::Connection::new(Box::new(stream)) };
+            return Self { listener, connection: http1::Connection::new(Box::new(stream)) };
         }
         let server = match caller["sni"].as_str() {
             Some(name) => ServerName::try_from(name.to_owned()).unwrap(),
@@ -193,13 +193,13 @@ impl<'g> Line<'g> {
         };
         let peer = caller["peer"].as_u64().map(|peer| &world.peers[usize::try_from(peer).unwrap()]);
         let stream = world.authority.wrap(stream, peer, server);
-        Self { door, connection: http1::Connection::new(Box::new(stream)) }
+        Self { listener, connection: http1::Connection::new(Box::new(stream)) }
     }
 
-    fn send(&mut self, world: &World, caller: &Value, ask: &Ask) -> Reply {
-        let reply = self.door.on(&mut self.connection, ask);
+    fn send(&mut self, world: &World, caller: &Value, request: &Request) -> Reply {
+        let reply = self.listener.on(&mut self.connection, request);
         if reply.headers.iter().any(|(name, value)| name == "connection" && value == b"close") {
-            *self = Self::open(world, self.door, caller);
+            *self = Self::open(world, self.listener, caller);
         }
         reply
     }

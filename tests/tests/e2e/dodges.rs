@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, Reply};
-use usher_testkit::gate::{Door, Gate};
+use usher_testkit::client::{Reply, Request};
+use usher_testkit::envoy::{Envoy, Listener};
 use usher_testkit::mint::{Key, jwks};
 use usher_testkit::upstream::CASE;
 
@@ -27,8 +27,8 @@ fn operation(field: &str, values: &[&str]) -> Value {
 
 /// Denied, by DENY's rule or by ALLOW's `not`.
 #[track_caller]
-fn assert_refused(door: &Door<'_>, reply: &Reply, what: &str) {
-    let reason = door.entry(reply).reason;
+fn assert_refused(listener: &Listener<'_>, reply: &Reply, what: &str) {
+    let reason = listener.entry(reply).reason;
     let refused = ["denied_by_rule", "no_rule_matched"];
     assert!(reason.as_deref().is_some_and(|r| refused.contains(&r)), "{what}: {reply}");
     assert_eq!((reply.status, reply.text().as_str()), (403, BODY), "{what}: {reply}");
@@ -38,7 +38,7 @@ fn assert_refused(door: &Door<'_>, reply: &Reply, what: &str) {
 #[test]
 fn what_refuses_is_not_dodged_by_a_spelling() {
     let header = |field: &str| json!({"when": [{"key": "request.headers[x-debug]", field: ["*"]}]});
-    let doors = [
+    let listeners = [
         ("deny paths", policy("DENY", operation("paths", &["/admin/{**}"]))),
         ("allow notPaths", policy("ALLOW", operation("notPaths", &["/admin/{**}"]))),
         ("deny hosts", policy("DENY", operation("hosts", &["a.example"]))),
@@ -46,29 +46,29 @@ fn what_refuses_is_not_dodged_by_a_spelling() {
         ("deny header", policy("DENY", header("values"))),
         ("allow not header", policy("ALLOW", header("notValues"))),
     ];
-    let mut plan = Gate::plan();
-    for (name, config) in &doors {
-        plan = plan.door(name, Setup::plugin(config.clone()));
+    let mut builder = Envoy::builder();
+    for (name, config) in &listeners {
+        builder = builder.listener(name, Setup::plugin(config.clone()));
     }
     // Beside them what istiod makes of the policies, which docs/differences.md tells of.
-    for (name, config) in &doors {
+    for (name, config) in &listeners {
         let mut config = config.clone();
         config["authorizationPolicies"][0]["namespace"] = "shop".into();
         config["trustDomains"] = json!(["cluster.local"]);
         let filters = native::filters(&config, &["i"], r#"{"keys":[]}"#);
         let rbac = filters.into_iter().skip(1).fold(Setup::open(), Setup::ahead);
-        plan = plan.door(&format!("native {name}"), rbac);
+        builder = builder.listener(&format!("native {name}"), rbac);
     }
-    let gate = plan.start();
-    let host = |authority: &str| Ask::get("/").authority(authority);
-    for (doors, asks) in [
+    let envoy = builder.start();
+    let host = |authority: &str| Request::get("/").authority(authority);
+    for (listeners, requests) in [
         (
             ["deny paths", "allow notPaths"],
             [
-                Ask::get("/admin/x"),
-                Ask::get("/admin/x["),
-                Ask::get("/admin/x]"),
-                Ask::get("/admin/[/y"),
+                Request::get("/admin/x"),
+                Request::get("/admin/x["),
+                Request::get("/admin/x]"),
+                Request::get("/admin/[/y"),
             ],
         ),
         (
@@ -76,50 +76,63 @@ fn what_refuses_is_not_dodged_by_a_spelling() {
             [host("a.example"), host("A.Example."), host("a.example:80"), host("a.example.:8080")],
         ),
     ] {
-        for name in doors {
-            let door = gate.door(name);
-            for ask in &asks {
-                assert_refused(&door, &door.http1(ask), &format!("{name}: {ask:?}"));
+        for name in listeners {
+            let listener = envoy.listener(name);
+            for request in &requests {
+                assert_refused(
+                    &listener,
+                    &listener.http1(request),
+                    &format!("{name}: {request:?}"),
+                );
             }
-            let native = gate.door(&format!("native {name}"));
-            let statuses: Vec<u16> = asks.iter().map(|ask| native.http1(ask).status).collect();
+            let native = envoy.listener(&format!("native {name}"));
+            let statuses: Vec<u16> =
+                requests.iter().map(|request| native.http1(request).status).collect();
             assert_eq!(statuses, [403, 200, 200, 200], "native {name}");
         }
     }
     for name in ["native deny header", "native allow not header"] {
-        let of = |header| gate.door(name).http1(&Ask::get("/").header(header, "1")).status;
+        let of = |header| envoy.listener(name).http1(&Request::get("/").header(header, "1")).status;
         assert_eq!(["X-Debug", "X_Debug"].map(of), [403, 200], "{name}");
     }
     for name in ["deny hosts", "allow notHosts"] {
-        let door = gate.door(name);
+        let listener = envoy.listener(name);
         for authority in ["a.example.", "a.example:80"] {
-            assert_refused(&door, &door.http2(&host(authority)), &format!("{name}: {authority}"));
+            assert_refused(
+                &listener,
+                &listener.http2(&host(authority)),
+                &format!("{name}: {authority}"),
+            );
         }
         for (first, second) in [("a.example", "b"), ("b", "a.example"), ("b", "a.example.:80")] {
-            let reply = door.http1(&host(first).header("Host", second));
-            assert_refused(&door, &reply, &format!("{name}: two Host lines, {first} and {second}"));
+            let reply = listener.http1(&host(first).header("Host", second));
+            assert_refused(
+                &listener,
+                &reply,
+                &format!("{name}: two Host lines, {first} and {second}"),
+            );
         }
         for other in ["b", "a.example.b", "xa.example"] {
-            assert_eq!(door.http1(&host(other)).status, 200, "{name}: {other}");
+            assert_eq!(listener.http1(&host(other)).status, 200, "{name}: {other}");
         }
     }
     for name in ["deny header", "allow not header"] {
-        let door = gate.door(name);
+        let listener = envoy.listener(name);
         for spelling in ["X-Debug", "X_Debug", "x_debug"] {
-            for reply in door.both(&Ask::get("/").header(spelling.to_lowercase(), "1")) {
-                assert_refused(&door, &reply, &format!("{name}: {spelling}"));
+            for reply in listener.both(&Request::get("/").header(spelling.to_lowercase(), "1")) {
+                assert_refused(&listener, &reply, &format!("{name}: {spelling}"));
             }
-            let reply = door.http1(&Ask::get("/").header(spelling, "1"));
-            assert_refused(&door, &reply, &format!("{name}: {spelling}"));
+            let reply = listener.http1(&Request::get("/").header(spelling, "1"));
+            assert_refused(&listener, &reply, &format!("{name}: {spelling}"));
         }
-        assert_eq!(door.http1(&Ask::get("/").header("xdebug", "1")).status, 200, "{name}");
+        assert_eq!(listener.http1(&Request::get("/").header("xdebug", "1")).status, 200, "{name}");
     }
 }
 
 #[test]
 fn what_lets_in_stays_to_the_letter() {
     let header = |field: &str| json!({"when": [{"key": "request.headers[x-pass]", field: ["1"]}]});
-    let doors = [
+    let listeners = [
         ("allow paths", policy("ALLOW", operation("paths", &["/open/{**}"]))),
         ("deny notPaths", policy("DENY", operation("notPaths", &["/open/{**}"]))),
         ("allow hosts", policy("ALLOW", operation("hosts", &["a.example"]))),
@@ -127,32 +140,37 @@ fn what_lets_in_stays_to_the_letter() {
         ("allow header", policy("ALLOW", header("values"))),
         ("deny not header", policy("DENY", header("notValues"))),
     ];
-    let mut plan = Gate::plan();
-    for (name, config) in &doors {
-        plan = plan.door(name, Setup::plugin(config.clone()));
+    let mut builder = Envoy::builder();
+    for (name, config) in &listeners {
+        builder = builder.listener(name, Setup::plugin(config.clone()));
     }
-    let gate = plan.start();
-    let ask = |path: &str| Ask::get(path).authority("a.example").header("x-pass", "1");
-    let other = |authority: &str| Ask::get("/open/x").authority(authority).header("x-pass", "1");
-    let underscore = Ask::get("/open/x").authority("a.example").header("x_pass", "1");
+    let envoy = builder.start();
+    let request = |path: &str| Request::get(path).authority("a.example").header("x-pass", "1");
+    let other =
+        |authority: &str| Request::get("/open/x").authority(authority).header("x-pass", "1");
+    let underscore = Request::get("/open/x").authority("a.example").header("x_pass", "1");
     for (names, refused) in [
-        (["allow paths", "deny notPaths"], [ask("/open/x["), ask("/open/]")]),
+        (["allow paths", "deny notPaths"], [request("/open/x["), request("/open/]")]),
         (["allow hosts", "deny notHosts"], [other("a.example."), other("a.example:80")]),
         (["allow header", "deny not header"], [underscore.clone(), underscore]),
     ] {
         for name in names {
-            let door = gate.door(name);
-            assert_eq!(door.http1(&ask("/open/x")).status, 200, "{name}: the letter");
-            for ask in &refused {
-                assert_refused(&door, &door.http1(ask), &format!("{name}: {ask:?}"));
+            let listener = envoy.listener(name);
+            assert_eq!(listener.http1(&request("/open/x")).status, 200, "{name}: the letter");
+            for request in &refused {
+                assert_refused(
+                    &listener,
+                    &listener.http1(request),
+                    &format!("{name}: {request:?}"),
+                );
             }
         }
     }
 }
 
 /// A GET over HTTP/2, its path of any bytes, with the fields written out (RFC 7541 section 6.2.2).
-fn http2(door: &Door<'_>, path: &[u8]) -> Reply {
-    let case = Ask::case();
+fn http2(listener: &Listener<'_>, path: &[u8]) -> Reply {
+    let case = Request::case();
     let mut block = Vec::new();
     for (name, value) in [
         (":method", &b"GET"[..]),
@@ -172,7 +190,7 @@ fn http2(door: &Door<'_>, path: &[u8]) -> Reply {
     // HEADERS with END_STREAM and END_HEADERS, on stream 1 (RFC 9113 section 6.2).
     let head = [length[1], length[2], length[3], 1, 5, 0, 0, 0, 1];
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let mut stream = TcpStream::connect(door.address()).unwrap();
+    let mut stream = TcpStream::connect(listener.address()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.write_all(&[&preface[..], &settings, &head, &block].concat()).unwrap();
     // A frame of the stream that ends it, before the access log is asked.
@@ -184,7 +202,7 @@ fn http2(door: &Door<'_>, path: &[u8]) -> Reply {
         got.extend_from_slice(&buffer[..count]);
     }
     let mut reply = Reply { case, status: 0, headers: Vec::new(), body: Vec::new(), seen: None };
-    reply.status = door.entry(&reply).status;
+    reply.status = listener.entry(&reply).status;
     reply
 }
 
@@ -202,16 +220,16 @@ fn ends_stream(mut frames: &[u8]) -> bool {
 
 #[test]
 fn a_path_that_is_not_utf_8_is_refused() {
-    let mut plan = Gate::plan();
+    let mut builder = Envoy::builder();
     for (name, normalization) in [("base", "BASE"), ("none", "NONE"), ("slashes", "MERGE_SLASHES")]
     {
         let mut config = policy("DENY", operation("paths", &["/admin/{**}"]));
         config["pathNormalization"] = normalization.into();
-        plan = plan.door(name, Setup::plugin(config));
+        builder = builder.listener(name, Setup::plugin(config));
     }
-    let gate = plan.start();
+    let envoy = builder.start();
     for name in ["base", "none", "slashes"] {
-        let door = gate.door(name);
+        let listener = envoy.listener(name);
         for (path, decision, reason) in [
             (&b"/admin/x\xff"[..], "deny", "path_unsafe"),
             (b"/x\xff", "deny", "path_unsafe"),
@@ -222,8 +240,8 @@ fn a_path_that_is_not_utf_8_is_refused() {
             (b"/x?q=\xff", "allow", "allowed"),
             (b"/\xc3\xa9", "allow", "allowed"),
         ] {
-            let reply = http2(&door, path);
-            let entry = door.entry(&reply);
+            let reply = http2(&listener, path);
+            let entry = listener.entry(&reply);
             let found = (entry.decision.as_deref(), entry.reason.as_deref());
             let what = format!("{name}: {}", path.escape_ascii());
             assert_eq!(found, (Some(decision), Some(reason)), "{what}");
@@ -255,49 +273,49 @@ fn a_tenant_that_is_said_twice_lets_nobody_in() {
         "when": [{"key": TENANT, "valuesFrom": ["path.t"]}],
     });
     let header = from(TENANT, &["request.headers[x-tenant]"]);
-    let doors = [
+    let listeners = [
         ("allow header", config("ALLOW", header.clone())),
         ("deny header", config("DENY", header)),
         ("allow query", config("ALLOW", from(TENANT, &["request.query[t]"]))),
         ("allow all", config("ALLOW", within)),
         ("allow path", config("ALLOW", path)),
     ];
-    let mut plan = Gate::plan();
-    for (name, config) in &doors {
-        plan = plan.door(name, Setup::plugin(config.clone()));
+    let mut builder = Envoy::builder();
+    for (name, config) in &listeners {
+        builder = builder.listener(name, Setup::plugin(config.clone()));
     }
-    let gate = plan.start();
+    let envoy = builder.start();
     let token =
         key.token(&json!({"iss": "i", "sub": "s", "exp": EXP, "tenant": ["mine", "other"]}));
-    let ask = |path: &str, tenants: &[&str]| {
-        let ask = Ask::get(path).bearer(&token);
-        tenants.iter().fold(ask, |ask, tenant| ask.header("X-Tenant", tenant))
+    let request = |path: &str, tenants: &[&str]| {
+        let request = Request::get(path).bearer(&token);
+        tenants.iter().fold(request, |request, tenant| request.header("X-Tenant", tenant))
     };
-    for (name, ask, status) in [
-        ("allow header", ask("/", &["mine"]), 200),
-        ("allow header", ask("/", &["victim", "mine"]), 403),
-        ("allow header", ask("/", &["mine", "victim"]), 403),
-        ("allow header", ask("/", &["mine", "other"]), 403),
-        ("allow header", ask("/", &["mine", "mine"]), 200),
-        ("allow header", ask("/", &["mine,victim"]), 403),
-        ("allow header", ask("/", &[]), 403),
-        ("deny header", ask("/", &["victim"]), 200),
-        ("deny header", ask("/", &["mine"]), 403),
-        ("deny header", ask("/", &["victim", "mine"]), 403),
-        ("deny header", ask("/", &["victim", "strange"]), 403),
-        ("deny header", Ask::get("/").bearer(&token).header("X_Tenant", "mine"), 403),
-        ("allow query", ask("/?t=mine", &[]), 200),
-        ("allow query", ask("/?t=victim&t=mine", &[]), 403),
-        ("allow query", ask("/?t=mine&t=mine", &[]), 200),
-        ("allow all", ask("/?t=mine&t=other", &[]), 200),
-        ("allow all", ask("/?t=mine&t=victim", &[]), 403),
-        ("allow all", ask("/", &[]), 403),
-        ("allow path", ask("/mine/x", &[]), 200),
+    for (name, request, status) in [
+        ("allow header", request("/", &["mine"]), 200),
+        ("allow header", request("/", &["victim", "mine"]), 403),
+        ("allow header", request("/", &["mine", "victim"]), 403),
+        ("allow header", request("/", &["mine", "other"]), 403),
+        ("allow header", request("/", &["mine", "mine"]), 200),
+        ("allow header", request("/", &["mine,victim"]), 403),
+        ("allow header", request("/", &[]), 403),
+        ("deny header", request("/", &["victim"]), 200),
+        ("deny header", request("/", &["mine"]), 403),
+        ("deny header", request("/", &["victim", "mine"]), 403),
+        ("deny header", request("/", &["victim", "strange"]), 403),
+        ("deny header", Request::get("/").bearer(&token).header("X_Tenant", "mine"), 403),
+        ("allow query", request("/?t=mine", &[]), 200),
+        ("allow query", request("/?t=victim&t=mine", &[]), 403),
+        ("allow query", request("/?t=mine&t=mine", &[]), 200),
+        ("allow all", request("/?t=mine&t=other", &[]), 200),
+        ("allow all", request("/?t=mine&t=victim", &[]), 403),
+        ("allow all", request("/", &[]), 403),
+        ("allow path", request("/mine/x", &[]), 200),
         // What another operation would have captured.
-        ("allow path", ask("/victim/mine", &[]), 403),
+        ("allow path", request("/victim/mine", &[]), 403),
     ] {
-        for reply in gate.door(name).both(&ask) {
-            assert_eq!(reply.status, status, "{name}: {ask:?}\n{reply}");
+        for reply in envoy.listener(name).both(&request) {
+            assert_eq!(reply.status, status, "{name}: {request:?}\n{reply}");
         }
     }
 }

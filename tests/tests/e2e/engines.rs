@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use usher_core::load;
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, Reply};
-use usher_testkit::gate::Gate;
+use usher_testkit::client::{Reply, Request};
+use usher_testkit::envoy::Envoy;
 use usher_testkit::mint::{self, Key};
 use usher_testkit::vectors;
 
@@ -24,9 +24,9 @@ struct Signed {
     token: String,
 }
 
-/// One gate for both tests; a door for each engine, and nothing cached.
+/// One Envoy for both tests; a listener for each engine, and nothing cached.
 struct Engines {
-    gate: Gate,
+    envoy: Envoy,
     tokens: Vec<Signed>,
 }
 
@@ -42,22 +42,25 @@ static ENGINES: LazyLock<Engines> = LazyLock::new(|| {
         "jwtRules": [{ "issuer": ISSUER, "jwks": { "keys": keys } }],
         "decisionLog": { "emit": "none" },
     });
-    Engines { gate: gate(&config), tokens }
+    Engines { envoy: envoy(&config), tokens }
 });
 
-fn gate(config: &Value) -> Gate {
-    let door = |engine: &str| {
+fn envoy(config: &Value) -> Envoy {
+    let listener = |engine: &str| {
         let mut config = config.clone();
         config["signatureEngine"] = engine.into();
         config["tokenCache"] = json!({ "entries": 0 });
         Setup::plugin(config)
     };
-    Gate::plan().door("auto", door("auto")).door("portable", door("portable")).start()
+    Envoy::builder()
+        .listener("auto", listener("auto"))
+        .listener("portable", listener("portable"))
+        .start()
 }
 
-/// What both engines answer to `asks`, in their order.
-fn both(gate: &Gate, asks: &[Ask]) -> [Vec<Reply>; 2] {
-    ["auto", "portable"].map(|door| gate.door(door).series(asks))
+/// What both engines answer to `requests`, in their order.
+fn both(envoy: &Envoy, requests: &[Request]) -> [Vec<Reply>; 2] {
+    ["auto", "portable"].map(|listener| envoy.listener(listener).series(requests))
 }
 
 fn told(reply: &Reply) -> (u16, String) {
@@ -66,13 +69,13 @@ fn told(reply: &Reply) -> (u16, String) {
 
 #[test]
 fn envoy_passes_the_test_and_the_log_says_so() {
-    let gate = &ENGINES.gate;
+    let envoy = &ENGINES.envoy;
     let all = format!("{} by the host", BY_THE_HOST.join(", "));
-    gate.log().line_with(&["wasm log auto", &all]);
-    gate.log().line_with(&["wasm log portable", "all by the module itself, as configured"]);
-    let asks: Vec<Ask> =
-        ENGINES.tokens.iter().map(|signed| Ask::get("/").bearer(&signed.token)).collect();
-    for replies in both(gate, &asks) {
+    envoy.log().line_with(&["wasm log auto", &all]);
+    envoy.log().line_with(&["wasm log portable", "all by the module itself, as configured"]);
+    let requests: Vec<Request> =
+        ENGINES.tokens.iter().map(|signed| Request::get("/").bearer(&signed.token)).collect();
+    for replies in both(envoy, &requests) {
         for (reply, signed) in replies.iter().zip(&ENGINES.tokens) {
             assert_eq!(reply.status, 200, "{}: {reply}", signed.alg);
         }
@@ -92,8 +95,9 @@ fn mutated_signatures_are_refused_alike() {
         let good = URL_SAFE_NO_PAD.decode(signature).unwrap();
         let mutants: Vec<Vec<u8>> = (0..share).map(|number| random.mutant(&good, number)).collect();
         let token = |mutant: &Vec<u8>| format!("{text}.{}", URL_SAFE_NO_PAD.encode(mutant));
-        let asks: Vec<Ask> = mutants.iter().map(|m| Ask::get("/").bearer(&token(m))).collect();
-        let [auto, portable] = both(&ENGINES.gate, &asks);
+        let requests: Vec<Request> =
+            mutants.iter().map(|m| Request::get("/").bearer(&token(m))).collect();
+        let [auto, portable] = both(&ENGINES.envoy, &requests);
         for ((mutant, auto), portable) in mutants.iter().zip(&auto).zip(&portable) {
             for (engine, reply) in [("auto", auto), ("portable", portable)] {
                 let (status, body) = told(reply);
@@ -163,7 +167,7 @@ impl Random {
 fn public_vectors_are_judged_alike() {
     let vectors = vectors::tokens();
     let mut sets: HashMap<String, String> = HashMap::new();
-    let (mut rules, mut asks, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rules, mut requests, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     let (mut no_config, mut no_header) = (0, 0);
     for case in &vectors.cases {
         let token = case["token"].as_str().unwrap();
@@ -200,7 +204,7 @@ fn public_vectors_are_judged_alike() {
             no_config += 1;
             continue;
         }
-        asks.push(Ask::get("/").header(&header, token));
+        requests.push(Request::get("/").header(&header, token));
         ids.push(case["id"].as_str().unwrap().to_owned());
     }
     let config = json!({
@@ -208,7 +212,7 @@ fn public_vectors_are_judged_alike() {
         "decisionLog": { "emit": "none" },
         "limits": { "signatureChecks": 200 },
     });
-    let [auto, portable] = both(&gate(&config), &asks);
+    let [auto, portable] = both(&envoy(&config), &requests);
     let mut passed = 0;
     let mut wrong = Vec::new();
     for ((id, auto), portable) in ids.iter().zip(&auto).zip(&portable) {

@@ -4,13 +4,13 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use usher_demo::client::{Answer, Ask, send};
+use usher_demo::client::{Answer, Request, send};
 use usher_demo::envoy;
 use usher_demo::issuer::{Issuer, Wish};
-use usher_demo::site::Gate;
+use usher_demo::site::Sidecar;
 use usher_demo::{serve, service};
 use usher_envoy::Process;
-use usher_testkit::gate::{module, pinned_envoy};
+use usher_testkit::paths::{module, pinned_envoy};
 use usher_testkit::ports::free_row;
 use usher_testkit::tls::Authority;
 
@@ -23,7 +23,7 @@ struct Place {
 
 impl Place {
     async fn new(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/gates").join(name);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/envoys").join(name);
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(folder.join("ecds")).unwrap();
         let folder = folder.canonicalize().unwrap();
@@ -56,17 +56,17 @@ impl Place {
     async fn envoy(&self, file: &str, offset: u16) -> Process {
         let folder = self.folder.join(format!("envoy-{offset}"));
         std::fs::create_dir_all(&folder).unwrap();
-        let gate = Gate::local(self.port + offset, &folder);
-        std::fs::write(gate.envoy_config(), self.example(file)).unwrap();
-        envoy::start(&pinned_envoy(), &gate).await.unwrap_or_else(|error| panic!("{error:#}"))
+        let sidecar = Sidecar::local(self.port + offset, &folder);
+        std::fs::write(sidecar.envoy_config(), self.example(file)).unwrap();
+        envoy::start(&pinned_envoy(), &sidecar).await.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     fn token(&self, user: &str) -> String {
         self.issuer.token(&Wish::of(user)).unwrap()
     }
 
-    async fn ask(&self, offset: u16, ask: Ask) -> Answer {
-        send(self.port + offset, &ask).await.unwrap()
+    async fn request(&self, offset: u16, request: Request) -> Answer {
+        send(self.port + offset, &request).await.unwrap()
     }
 }
 
@@ -75,15 +75,15 @@ async fn the_gateway() {
     let place = Place::new("example-gateway").await;
     let _envoy = place.envoy("gateway.yaml", 0).await;
     let token = place.token("mmosley");
-    let good = place.ask(0, Ask::get("/orders/who-am-i").bearer(&token)).await;
+    let good = place.request(0, Request::get("/orders/who-am-i").bearer(&token)).await;
     assert_eq!(good.status, 200, "{good:?}");
-    let seen = Ask::get("/headers").bearer(&token).header("X_Remote_User", "root");
-    let seen = place.ask(0, seen).await.json();
+    let seen = Request::get("/headers").bearer(&token).header("X_Remote_User", "root");
+    let seen = place.request(0, seen).await.json();
     assert_eq!(seen["headers"]["x-user"], "mmosley");
     assert_eq!(seen["headers"].get("x_remote_user"), None, "{seen}");
-    let refused = place.ask(0, Ask::get("/orders/1")).await;
+    let refused = place.request(0, Request::get("/orders/1")).await;
     assert_eq!((refused.status, refused.json()["status"].clone()), (401, 401.into()));
-    assert_eq!(place.ask(0, Ask::get("/health_check")).await.status, 200);
+    assert_eq!(place.request(0, Request::get("/health_check")).await.status, 200);
 }
 
 #[tokio::test]
@@ -96,16 +96,16 @@ async fn two_sidecars() {
     let _server = place.envoy("sidecar-server.yaml", 0).await;
     let client = place.envoy("sidecar-client.yaml", 10).await;
     let token = place.token("jjackson");
-    let good = place.ask(10, Ask::get("/who-am-i").bearer(&token)).await;
+    let good = place.request(10, Request::get("/who-am-i").bearer(&token)).await;
     assert_eq!((good.status, good.json()["name"].clone()), (200, "jjackson".into()));
-    let nobody = place.ask(10, Ask::get("/who-am-i")).await;
+    let nobody = place.request(10, Request::get("/who-am-i")).await;
     assert_eq!((nobody.status, nobody.body.as_str()), (403, "RBAC: access denied"));
 
     // The same token from another workload.
     drop(client);
     authority.client(&["spiffe://cluster.local/ns/shop/sa/other"], &[]).write(&place.folder, "web");
     let _other = place.envoy("sidecar-client.yaml", 10).await;
-    let other = place.ask(10, Ask::get("/who-am-i").bearer(&token)).await;
+    let other = place.request(10, Request::get("/who-am-i").bearer(&token)).await;
     assert_eq!((other.status, other.body.as_str()), (403, "RBAC: access denied"));
 }
 
@@ -116,14 +116,14 @@ async fn a_configuration_in_a_file_of_its_own() {
     std::fs::write(&plugin, place.example("ecds/usher.yaml")).unwrap();
     let _envoy = place.envoy("ecds/envoy.yaml", 0).await;
     let token = place.token("mmosley");
-    let ask = || Ask::get("/who-am-i").bearer(&token);
-    assert_eq!(place.ask(0, ask()).await.status, 200);
+    let request = || Request::get("/who-am-i").bearer(&token);
+    assert_eq!(place.request(0, request()).await.status, 200);
 
     let next = place.example("ecds/usher.yaml").replace("kubernetes", "another-service");
     std::fs::write(plugin.with_extension("next"), next).unwrap();
     std::fs::rename(plugin.with_extension("next"), &plugin).unwrap();
     for _ in 0..600 {
-        if place.ask(0, ask()).await.status == 401 {
+        if place.request(0, request()).await.status == 401 {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,7 +1,7 @@
 //! A token gets the same decision for the same reason from `usher explain`, from the core and in Envoy:
 //! every token of the public suites.
 //!
-//! Each rule reads a header of its own, so that one configuration holds hundreds of rules and one door
+//! Each rule reads a header of its own, so that one configuration holds hundreds of rules and one listener
 //! takes all their tokens. Through Envoy goes what a header line can hold, at the present time; at the
 //! time that its suite means, `usher explain` answers for each.
 
@@ -12,10 +12,11 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use usher_core::decide::{WorkerState, decide};
 use usher_core::load::Loaded;
-use usher_core::{Compiled, Request, load};
+use usher_core::{Compiled, load};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::{self, Gate};
+use usher_testkit::client::Request;
+use usher_testkit::envoy::Envoy;
+use usher_testkit::paths;
 use usher_testkit::{mint, vectors};
 
 /// Rules in one configuration.
@@ -27,18 +28,18 @@ struct Case {
     token: String,
     /// The time that its suite means.
     now: u64,
-    door: usize,
+    listener: usize,
     header: String,
 }
 
 /// A status and a reason.
 type Verdict = (u16, String);
 
-/// The cases, and a pluginConfig for each door; rules that no configuration may hold are left out and
+/// The cases, and a pluginConfig for each listener; rules that no configuration may hold are left out and
 /// counted.
 struct Suite {
     cases: Vec<Case>,
-    doors: Vec<Value>,
+    listeners: Vec<Value>,
     refused: usize,
     /// Of how many cases at least a test must hear.
     most: usize,
@@ -48,12 +49,12 @@ impl Suite {
     fn read() -> Self {
         let tokens = vectors::tokens();
         let most = tokens.most();
-        let mut suite = Self { cases: Vec::new(), doors: Vec::new(), refused: 0, most };
+        let mut suite = Self { cases: Vec::new(), listeners: Vec::new(), refused: 0, most };
         let mut places: HashMap<String, Option<(usize, String)>> = HashMap::new();
         for case in &tokens.cases {
             let rule = rule(case);
             let place = places.entry(rule.to_string()).or_insert_with(|| suite.add(rule));
-            let Some((door, header)) = place else {
+            let Some((listener, header)) = place else {
                 suite.refused += 1;
                 continue;
             };
@@ -61,27 +62,27 @@ impl Suite {
                 id: case["id"].as_str().unwrap().to_owned(),
                 token: case["token"].as_str().unwrap().to_owned(),
                 now: case["now"].as_u64().unwrap(),
-                door: *door,
+                listener: *listener,
                 header: header.clone(),
             });
         }
         suite
     }
 
-    /// Puts a rule behind a door, with a header of its own; `None` where the rule is invalid.
+    /// Puts a rule behind a listener, with a header of its own; `None` where the rule is invalid.
     fn add(&mut self, mut rule: Value) -> Option<(usize, String)> {
         load::from_value(&json!({ "jwtRules": [rule] })).ok()?;
-        let last = self.doors.last().and_then(|door| door["jwtRules"].as_array());
+        let last = self.listeners.last().and_then(|listener| listener["jwtRules"].as_array());
         if last.is_none_or(|rules| rules.len() == RULES) {
             // One set has 200 keys without `kid`.
-            self.doors.push(json!({ "jwtRules": [], "limits": { "signatureChecks": 200 } }));
+            self.listeners.push(json!({ "jwtRules": [], "limits": { "signatureChecks": 200 } }));
         }
-        let door = self.doors.len() - 1;
-        let rules = self.doors[door]["jwtRules"].as_array_mut().unwrap();
+        let listener = self.listeners.len() - 1;
+        let rules = self.listeners[listener]["jwtRules"].as_array_mut().unwrap();
         let header = format!("x-token-{}", rules.len());
         rule["fromHeaders"] = json!([{ "name": header }]);
         rules.push(rule);
-        Some((door, header))
+        Some((listener, header))
     }
 }
 
@@ -117,9 +118,9 @@ impl Case {
             (":authority", "service.example"),
             (self.header.as_str(), self.token.as_str()),
         ];
-        let request = Request {
+        let request = usher_core::Request {
             headers: lines.map(|(name, value)| (name.into(), value.into())).into(),
-            ..Request::default()
+            ..usher_core::Request::default()
         };
         let decision = decide(policy, &request, usher_core::time::UnixSeconds(now), worker_state);
         (decision.status(), decision.reason().to_owned())
@@ -132,22 +133,23 @@ impl Case {
 }
 
 fn policies(suite: &Suite) -> Vec<Compiled> {
-    let read = |door: &Value| {
-        let Loaded { policy, .. } = load::from_value(door).expect("each rule by itself is valid");
+    let read = |listener: &Value| {
+        let Loaded { policy, .. } =
+            load::from_value(listener).expect("each rule by itself is valid");
         policy
     };
-    suite.doors.iter().map(read).collect()
+    suite.listeners.iter().map(read).collect()
 }
 
-/// What `usher explain` says of these cases, which share a door, at a time.
-fn explained(door: &Value, cases: &[&Case], now: u64) -> Vec<Verdict> {
+/// What `usher explain` says of these cases, which share a listener, at a time.
+fn explained(listener: &Value, cases: &[&Case], now: u64) -> Vec<Verdict> {
     let mut config = tempfile::NamedTempFile::new().unwrap();
-    config.write_all(door.to_string().as_bytes()).unwrap();
+    config.write_all(listener.to_string().as_bytes()).unwrap();
     let mut requests = tempfile::NamedTempFile::new().unwrap();
     for case in cases {
         writeln!(requests, "{}", case.line()).unwrap();
     }
-    let output = Command::new(gate::command())
+    let output = Command::new(paths::command())
         .args(["explain", "--format", "json", "--now", &now.to_string(), "--config"])
         .arg(config.path())
         .arg("--requests")
@@ -176,13 +178,13 @@ fn explain_says_what_the_core_decides() {
     let mut worker_state = WorkerState::portable();
     let mut together: BTreeMap<(usize, u64), Vec<&Case>> = BTreeMap::new();
     for case in &suite.cases {
-        together.entry((case.door, case.now)).or_default().push(case);
+        together.entry((case.listener, case.now)).or_default().push(case);
     }
     let mut differing = Vec::new();
-    for ((door, now), cases) in &together {
-        let explained = explained(&suite.doors[*door], cases, *now);
+    for ((listener, now), cases) in &together {
+        let explained = explained(&suite.listeners[*listener], cases, *now);
         for (case, explained) in cases.iter().zip(explained) {
-            let decided = case.core(&policies[*door], *now, &mut worker_state);
+            let decided = case.core(&policies[*listener], *now, &mut worker_state);
             if decided != explained {
                 differing.push(format!("{}: core {decided:?}, explain {explained:?}", case.id));
             }
@@ -197,25 +199,26 @@ fn explain_says_what_the_core_decides() {
 fn envoy_decides_as_explain_says() {
     let suite = Suite::read();
     let policies = policies(&suite);
-    let name = |door: usize| format!("door-{door}");
-    let numbered = suite.doors.iter().enumerate();
-    let gate = numbered
-        .fold(Gate::plan(), |plan, (door, config)| {
-            plan.door(&name(door), Setup::plugin(config.clone()))
+    let name = |listener: usize| format!("listener-{listener}");
+    let numbered = suite.listeners.iter().enumerate();
+    let envoy = numbered
+        .fold(Envoy::builder(), |builder, (listener, config)| {
+            builder.listener(&name(listener), Setup::plugin(config.clone()))
         })
         .start();
     let mut worker_state = WorkerState::portable();
     let (mut differing, mut sent, mut timeless) = (Vec::new(), 0, 0);
-    for (door, policy) in policies.iter().enumerate() {
-        let here = suite.cases.iter().filter(|case| case.door == door && case.fits_a_header());
+    for (listener, policy) in policies.iter().enumerate() {
+        let here =
+            suite.cases.iter().filter(|case| case.listener == listener && case.fits_a_header());
         let cases: Vec<&Case> = here.collect();
         let now = u64::try_from(mint::now()).unwrap();
-        let asks: Vec<Ask> =
-            cases.iter().map(|case| Ask::get("/").header(&case.header, &case.token)).collect();
-        let replies = gate.door(&name(door)).series(&asks);
-        let explained = explained(&suite.doors[door], &cases, now);
-        gate.door(&name(door)).entry(replies.last().expect("a door has cases"));
-        let entries: HashMap<String, String> = gate
+        let requests: Vec<Request> =
+            cases.iter().map(|case| Request::get("/").header(&case.header, &case.token)).collect();
+        let replies = envoy.listener(&name(listener)).series(&requests);
+        let explained = explained(&suite.listeners[listener], &cases, now);
+        envoy.listener(&name(listener)).entry(replies.last().expect("a listener has cases"));
+        let entries: HashMap<String, String> = envoy
             .access_log()
             .entries()
             .into_iter()

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::Gate;
+use usher_testkit::client::Request;
+use usher_testkit::envoy::Envoy;
 use usher_testkit::mint::{self, Key};
 
 #[test]
@@ -16,24 +16,24 @@ fn facts_are_set_unless_the_configuration_says_otherwise() {
         }
         Setup::plugin(config)
     };
-    let gate = Gate::plan()
-        .door("default", setup(&[]))
-        .door("on", setup(&[("filterState", true)]))
-        .door("off", setup(&[("filterState", false)]))
+    let envoy = Envoy::builder()
+        .listener("default", setup(&[]))
+        .listener("on", setup(&[("filterState", true)]))
+        .listener("off", setup(&[("filterState", false)]))
         .start();
     let token = key.token(&mint::claims(issuer, "mmosley"));
     for (name, shown) in [("default", true), ("on", true), ("off", false)] {
-        let door = gate.door(name);
+        let listener = envoy.listener(name);
         let told = |text: &str| shown.then(|| text.to_owned());
-        let reply = door.http1(&Ask::get("/").bearer(&token));
+        let reply = listener.http1(&Request::get("/").bearer(&token));
         reply.passed();
-        let entry = door.entry(&reply);
+        let entry = listener.entry(&reply);
         assert_eq!(entry.decision, told("allow"), "{name}");
         assert_eq!(entry.reason, told("allowed"), "{name}");
         assert_eq!(entry.sub, told("mmosley"), "{name}");
-        let reply = door.http1(&Ask::get("/"));
+        let reply = listener.http1(&Request::get("/"));
         assert_eq!(reply.status, 401, "{name}: {reply}");
-        let entry = door.entry(&reply);
+        let entry = listener.entry(&reply);
         assert_eq!(entry.details.as_deref(), Some("usher_denied{token_missing}"), "{name}");
         assert_eq!(entry.reason, told("token_missing"), "{name}");
     }

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use usher_testkit::gate::{self, module, pinned_envoy, root};
+use usher_testkit::paths::{self, module, pinned_envoy, root};
 use usher_testkit::ports::free_row;
 use usher_testkit::skip;
 
@@ -88,7 +88,7 @@ fn the_page_on_a_plain_envoy_is_true() {
     let shell = Command::new("sh")
         .args(["-euc", &script])
         .current_dir(folder.path())
-        .env("PATH", format!("{}:{path}", gate::command().parent().unwrap().display()))
+        .env("PATH", format!("{}:{path}", paths::command().parent().unwrap().display()))
         .env("USHER_WASM", module())
         .env("ENVOY", pinned_envoy())
         .env("TEMPLATE", root().join("envoy/envoy.yaml"))

@@ -7,20 +7,21 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::{Gate, root};
+use usher_testkit::client::Request;
+use usher_testkit::envoy::Envoy;
 use usher_testkit::jwt_authn;
 use usher_testkit::mint::{self, Key};
+use usher_testkit::paths::root;
 use usher_testkit::tls::{Authority, SERVER};
 
 static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
-    Gate::plan()
-        .door("open", Setup::open())
-        .door("tls", Setup::open().tls(AUTHORITY.downstream(true)))
-        .door("connect", Setup::open().accept_connect())
-        .door("native", Setup::open().ahead(jwt_authn::filter(&native_rules())))
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
+    Envoy::builder()
+        .listener("open", Setup::open())
+        .listener("tls", Setup::open().tls(AUTHORITY.downstream(true)))
+        .listener("connect", Setup::open().accept_connect())
+        .listener("native", Setup::open().ahead(jwt_authn::filter(&native_rules())))
         .start()
 });
 
@@ -36,47 +37,47 @@ fn native_rules() -> Value {
 
 #[test]
 fn our_tokens_are_good_to_another_verifier() {
-    let door = GATE.door("native");
+    let listener = ENVOY.listener("native");
     for key in KEYS.iter() {
         let token = key.token(&mint::claims("idp", "mmosley"));
-        let reply = door.http1(&Ask::get("/").bearer(&token));
+        let reply = listener.http1(&Request::get("/").bearer(&token));
         assert_eq!(reply.status, 200, "{}: {reply}", key.alg);
-        let reply = door.http1(&Ask::get("/").bearer(&format!("{token}AAAA")));
+        let reply = listener.http1(&Request::get("/").bearer(&format!("{token}AAAA")));
         assert_eq!(reply.status, 401, "{}: {reply}", key.alg);
     }
     let expired = mint::with(&mint::claims("idp", "mmosley"), "exp", mint::now() - 90);
-    let reply = door.http1(&Ask::get("/").bearer(&KEYS[0].token(&expired)));
+    let reply = listener.http1(&Request::get("/").bearer(&KEYS[0].token(&expired)));
     assert_eq!((reply.status, reply.text().as_str()), (401, "Jwt is expired"));
 }
 
 #[test]
 fn header_bytes_arrive_as_sent() {
-    let ask = Ask::get("/p?q=%41")
+    let request = Request::get("/p?q=%41")
         .header("X-Bytes", b"\xff\xfe caf\xe9")
         .header("x-twice", "one")
         .header("x-twice", "two")
         .header("user_info", "underscore")
         .header("user.info", "dot")
         .header("user!info", "bang");
-    for reply in GATE.door("open").both(&ask) {
+    for reply in ENVOY.listener("open").both(&request) {
         let seen = reply.passed();
         assert_eq!((seen.method.as_str(), seen.path.as_str()), ("GET", "/p?q=%41"));
         assert_eq!(seen.values("x-bytes"), [b"\xff\xfe caf\xe9"]);
         assert_eq!(seen.values("x-twice"), [b"one", b"two"]);
         assert_eq!(seen.folding_to("user-info").len(), 3, "{seen:#?}");
         assert_eq!(reply.text(), "hello");
-        assert_eq!(GATE.door("open").entry(&reply).details.as_deref(), Some("via_upstream"));
+        assert_eq!(ENVOY.listener("open").entry(&reply).details.as_deref(), Some("via_upstream"));
     }
 }
 
 #[test]
 fn body_and_trailers_arrive_as_sent() {
-    let ask = Ask::new("POST", "/")
+    let request = Request::new("POST", "/")
         .body("body")
         .trailer("X-Sum", "1")
         .trailer("x-sum", b"\xe9")
         .trailer("user_info", "t");
-    for reply in GATE.door("open").both(&ask) {
+    for reply in ENVOY.listener("open").both(&request) {
         let seen = reply.passed();
         assert_eq!(seen.body, b"body");
         let sums: Vec<_> = seen.trailers.iter().filter(|(name, _)| name == "x-sum").collect();
@@ -87,7 +88,7 @@ fn body_and_trailers_arrive_as_sent() {
 
 #[test]
 fn both_protocols_reach_the_service_as_themselves() {
-    let [one, two] = GATE.door("open").both(&Ask::get("/"));
+    let [one, two] = ENVOY.listener("open").both(&Request::get("/"));
     assert_eq!(format!("{:?}", one.passed().version), "HTTP/1.1");
     assert_eq!(format!("{:?}", two.passed().version), "HTTP/2.0");
 }
@@ -96,14 +97,14 @@ fn both_protocols_reach_the_service_as_themselves() {
 fn client_certificates_are_asked_for() {
     let client = AUTHORITY.client(&["spiffe://cluster.local/ns/shop/sa/web"], &[]);
     for sni in [SERVER.to_owned(), format!("shop.{SERVER}")] {
-        let reply = GATE.door("tls").tls(&AUTHORITY, Some(&client), &sni, &Ask::get("/"));
+        let reply = ENVOY.listener("tls").tls(&AUTHORITY, Some(&client), &sni, &Request::get("/"));
         assert_eq!(reply.passed().path, "/");
     }
 }
 
 #[test]
 fn connect_has_no_path() {
-    let reply = GATE.door("connect").raw(
+    let reply = ENVOY.listener("connect").raw(
         b"CONNECT service.example:443 HTTP/1.1\r\nhost: service.example:443\r\nx-case: {case}\r\n\r\n",
     );
     assert_eq!((reply.passed().method.as_str(), reply.passed().path.as_str()), ("CONNECT", ""));

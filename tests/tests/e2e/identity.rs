@@ -4,15 +4,15 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, Reply};
-use usher_testkit::gate::{Door, Gate};
+use usher_testkit::client::{Reply, Request};
+use usher_testkit::envoy::{Envoy, Listener};
 use usher_testkit::mint::{self, Key};
 
 const ISSUER: &str = "https://idp.example";
 
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
     let rules = json!([{
         "issuer": ISSUER,
         "jwks": mint::jwks([&*KEY]),
@@ -30,19 +30,19 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
         rules
     };
     let exempt = json!([{ "paths": ["/healthz"] }]);
-    Gate::plan()
-        .door("strict", Setup::plugin(json!({ "jwtRules": rules, "exempt": exempt })))
-        .door("lenient", Setup::plugin(json!({ "jwtRules": rules, "missingToken": "allow" })))
-        .door("forwarding", Setup::plugin(json!({ "jwtRules": forwarding })))
+    Envoy::builder()
+        .listener("strict", Setup::plugin(json!({ "jwtRules": rules, "exempt": exempt })))
+        .listener("lenient", Setup::plugin(json!({ "jwtRules": rules, "missingToken": "allow" })))
+        .listener("forwarding", Setup::plugin(json!({ "jwtRules": forwarding })))
         .start()
 });
 
-fn strict() -> Door<'static> {
-    GATE.door("strict")
+fn strict() -> Listener<'static> {
+    ENVOY.listener("strict")
 }
 
-fn lenient() -> Door<'static> {
-    GATE.door("lenient")
+fn lenient() -> Listener<'static> {
+    ENVOY.listener("lenient")
 }
 
 fn mmosley() -> Value {
@@ -64,8 +64,8 @@ fn spellings() -> Vec<String> {
 const LEGITIMATE: [&str; 6] =
     ["userinfo", "user--info", "user-info-", "x-user-info", "user-infos", "user-agent"];
 
-fn with_legitimate(ask: Ask) -> Ask {
-    LEGITIMATE.iter().fold(ask, |ask, name| ask.header(name, "kept"))
+fn with_legitimate(request: Request) -> Request {
+    LEGITIMATE.iter().fold(request, |request, name| request.header(name, "kept"))
 }
 
 #[track_caller]
@@ -78,7 +78,7 @@ fn assert_legitimate_kept(reply: &Reply) {
 #[test]
 fn the_service_sees_the_verified_identity_and_no_token() {
     let token = KEY.token(&mmosley());
-    for reply in strict().both(&Ask::get("/").bearer(&token)) {
+    for reply in strict().both(&Request::get("/").bearer(&token)) {
         let seen = reply.passed();
         assert_eq!(seen.header("user-info"), Some(mint::payload(&token)));
         assert_eq!(seen.header("x-user"), Some("mmosley"));
@@ -94,8 +94,8 @@ fn the_service_sees_the_verified_identity_and_no_token() {
 fn each_forged_spelling_gives_way_to_ours() {
     let token = KEY.token(&mmosley());
     for name in spellings() {
-        let ask = with_legitimate(Ask::get("/").bearer(&token).header(&name, "forged"));
-        for reply in strict().both(&ask) {
+        let request = with_legitimate(Request::get("/").bearer(&token).header(&name, "forged"));
+        for reply in strict().both(&request) {
             let seen = reply.passed();
             let ours = ("user-info", mint::payload(&token).as_bytes());
             assert_eq!(seen.folding_to("user-info"), [ours], "{name}: {reply}");
@@ -107,13 +107,13 @@ fn each_forged_spelling_gives_way_to_ours() {
 #[test]
 fn all_forged_spellings_at_once_and_repeated_give_way_to_ours() {
     let token = KEY.token(&mmosley());
-    let mut ask = Ask::get("/");
+    let mut request = Request::get("/");
     for (index, name) in spellings().iter().cycle().take(60).enumerate() {
         // The token stands amid them, so that no position is special.
-        ask = if index == 30 { ask.bearer(&token) } else { ask };
-        ask = ask.header(name, format!("forged-{index}")).header("x_user", "forged");
+        request = if index == 30 { request.bearer(&token) } else { request };
+        request = request.header(name, format!("forged-{index}")).header("x_user", "forged");
     }
-    for reply in strict().both(&with_legitimate(ask)) {
+    for reply in strict().both(&with_legitimate(request)) {
         let seen = reply.passed();
         let ours = ("user-info", mint::payload(&token).as_bytes());
         assert_eq!(seen.folding_to("user-info"), [ours], "{reply}");
@@ -126,9 +126,9 @@ fn all_forged_spellings_at_once_and_repeated_give_way_to_ours() {
 fn forged_values_of_any_bytes_are_removed() {
     let token = KEY.token(&mmosley());
     for value in [b"".as_slice(), b"\xff\xfe", b"a, b", b"\xc3\xa9"] {
-        let ask =
-            Ask::get("/").bearer(&token).header("User_Info", value).header("User-Info", value);
-        for reply in strict().both(&ask) {
+        let request =
+            Request::get("/").bearer(&token).header("User_Info", value).header("User-Info", value);
+        for reply in strict().both(&request) {
             let ours = ("user-info", mint::payload(&token).as_bytes());
             assert_eq!(reply.passed().folding_to("user-info"), [ours], "{reply}");
         }
@@ -138,9 +138,11 @@ fn forged_values_of_any_bytes_are_removed() {
 #[test]
 fn a_claim_that_is_absent_leaves_no_header_for_the_client_to_fill() {
     let claims = mint::with(&mint::claims(ISSUER, "x"), "sub", Value::Null);
-    let ask =
-        Ask::get("/").bearer(&KEY.token(&claims)).header("X-User", "root").header("x_level", "9");
-    for reply in strict().both(&ask) {
+    let request = Request::get("/")
+        .bearer(&KEY.token(&claims))
+        .header("X-User", "root")
+        .header("x_level", "9");
+    for reply in strict().both(&request) {
         assert_eq!(reply.passed().folding_to("x-user"), [], "{reply}");
         assert_eq!(reply.passed().folding_to("x-level"), [], "{reply}");
     }
@@ -149,7 +151,7 @@ fn a_claim_that_is_absent_leaves_no_header_for_the_client_to_fill() {
 #[test]
 fn without_a_token_the_service_sees_no_identity() {
     for name in spellings() {
-        for reply in lenient().both(&with_legitimate(Ask::get("/").header(&name, "forged"))) {
+        for reply in lenient().both(&with_legitimate(Request::get("/").header(&name, "forged"))) {
             assert_eq!(reply.passed().folding_to("user-info"), [], "{name}: {reply}");
             assert_legitimate_kept(&reply);
         }
@@ -158,13 +160,15 @@ fn without_a_token_the_service_sees_no_identity() {
 
 #[test]
 fn a_forged_identity_is_no_reason_to_pass() {
-    for reply in strict().both(&Ask::get("/").header("User-Info", "forged")) {
+    for reply in strict().both(&Request::get("/").header("User-Info", "forged")) {
         strict().assert_denied(&reply, 401, "Jwt is missing", "token_missing");
     }
     let expired = KEY.token(&mint::with(&mmosley(), "exp", mint::now() - 600));
-    for door in [strict(), lenient()] {
-        for reply in door.both(&Ask::get("/").header("User-Info", "forged").bearer(&expired)) {
-            door.assert_denied(&reply, 401, "Jwt is expired", "token_expired");
+    for listener in [strict(), lenient()] {
+        for reply in
+            listener.both(&Request::get("/").header("User-Info", "forged").bearer(&expired))
+        {
+            listener.assert_denied(&reply, 401, "Jwt is expired", "token_expired");
         }
     }
 }
@@ -173,8 +177,9 @@ fn a_forged_identity_is_no_reason_to_pass() {
 fn exempt_requests_are_scrubbed_too() {
     let token = KEY.token(&mmosley());
     for name in spellings() {
-        let ask = with_legitimate(Ask::get("/healthz").header(&name, "forged").bearer(&token));
-        for reply in strict().both(&ask) {
+        let request =
+            with_legitimate(Request::get("/healthz").header(&name, "forged").bearer(&token));
+        for reply in strict().both(&request) {
             let seen = reply.passed();
             assert_eq!(seen.folding_to("user-info"), [], "{name}: {reply}");
             assert_eq!(seen.header("authorization"), None, "the unread token is withheld");
@@ -185,12 +190,12 @@ fn exempt_requests_are_scrubbed_too() {
 
 #[test]
 fn preflights_are_scrubbed_too() {
-    let ask = Ask::new("OPTIONS", "/")
+    let request = Request::new("OPTIONS", "/")
         .header("origin", "https://app.example")
         .header("access-control-request-method", "GET")
         .header("user_info", "forged")
         .header("User-Info", "forged");
-    for reply in strict().both(&ask) {
+    for reply in strict().both(&request) {
         assert_eq!(reply.passed().folding_to("user-info"), [], "{reply}");
         assert_eq!(reply.passed().header("origin"), Some("https://app.example"));
     }
@@ -200,17 +205,17 @@ fn preflights_are_scrubbed_too() {
 fn forged_trailers_are_removed_in_every_spelling() {
     let token = KEY.token(&mmosley());
     let ours = ("user-info", mint::payload(&token).as_bytes());
-    let anonymous = Ask::new("POST", "/").body("body").trailer("x-sum", "1");
+    let anonymous = Request::new("POST", "/").body("body").trailer("x-sum", "1");
     for name in spellings() {
-        let ask = anonymous
+        let request = anonymous
             .clone()
             .trailer(&name, "forged")
             .trailer(&name, b"\xff")
             .trailer("x-end", "2");
-        for (door, ask, expected) in
-            [(strict(), ask.clone().bearer(&token), vec![ours]), (lenient(), ask, vec![])]
+        for (listener, request, expected) in
+            [(strict(), request.clone().bearer(&token), vec![ours]), (lenient(), request, vec![])]
         {
-            for reply in door.both(&ask) {
+            for reply in listener.both(&request) {
                 let seen = reply.passed();
                 assert_eq!(seen.folding_to("user-info"), expected, "{name}: {reply}");
                 let kept =
@@ -224,8 +229,9 @@ fn forged_trailers_are_removed_in_every_spelling() {
 
 #[test]
 fn trailers_of_exempt_requests_are_scrubbed_too() {
-    let ask = Ask::new("POST", "/healthz").trailer("user_info", "forged").trailer("x-sum", "1");
-    for reply in strict().both(&ask) {
+    let request =
+        Request::new("POST", "/healthz").trailer("user_info", "forged").trailer("x-sum", "1");
+    for reply in strict().both(&request) {
         assert_eq!(reply.passed().folding_to("user-info"), [], "{reply}");
         assert_eq!(reply.passed().trailers.len(), 1, "{reply}");
     }
@@ -234,7 +240,7 @@ fn trailers_of_exempt_requests_are_scrubbed_too() {
 #[test]
 fn the_original_token_is_forwarded_where_the_rule_says_so() {
     let token = KEY.token(&mmosley());
-    for reply in GATE.door("forwarding").both(&Ask::get("/").bearer(&token)) {
+    for reply in ENVOY.listener("forwarding").both(&Request::get("/").bearer(&token)) {
         let bearer = format!("Bearer {token}");
         assert_eq!(reply.passed().header("authorization"), Some(bearer.as_str()));
         assert_eq!(reply.passed().header("user-info"), Some(mint::payload(&token)));
@@ -251,7 +257,7 @@ fn a_token_is_cut_out_of_the_query_and_nothing_else() {
         ("/p?b=%41&access_token=TOKEN&a=+&&c", "/p?b=%41&a=+&&c"),
         ("/p?access_token=TOKEN&access_token=TOKEN", "/p"),
     ] {
-        for reply in strict().both(&Ask::get(sent.replace("TOKEN", &token))) {
+        for reply in strict().both(&Request::get(sent.replace("TOKEN", &token))) {
             assert_eq!(reply.passed().path, seen, "{sent}");
             assert_eq!(reply.passed().header("user-info"), Some(mint::payload(&token)));
         }
@@ -260,11 +266,11 @@ fn a_token_is_cut_out_of_the_query_and_nothing_else() {
 
 #[test]
 fn requests_on_one_connection_do_not_share_an_identity() {
-    let mmosley = Ask::get("/").bearer(&KEY.token(&mmosley()));
-    let jjackson = Ask::get("/").bearer(&KEY.token(&mint::claims(ISSUER, "jjackson")));
-    let nobody = Ask::get("/");
+    let mmosley = Request::get("/").bearer(&KEY.token(&mmosley()));
+    let jjackson = Request::get("/").bearer(&KEY.token(&mint::claims(ISSUER, "jjackson")));
+    let nobody = Request::get("/");
     let expired = KEY.token(&mint::with(&mint::claims(ISSUER, "x"), "exp", 0));
-    let refused = Ask::get("/").bearer(&expired);
+    let refused = Request::get("/").bearer(&expired);
     let turn = [
         (&mmosley, 200, Some("mmosley")),
         (&nobody, 200, None),
@@ -273,7 +279,7 @@ fn requests_on_one_connection_do_not_share_an_identity() {
         (&nobody, 200, None),
     ];
     let turns: Vec<_> = turn.iter().cycle().take(25).collect();
-    let replies = lenient().series(turns.iter().map(|(ask, ..)| *ask));
+    let replies = lenient().series(turns.iter().map(|(request, ..)| *request));
     for ((_, status, user), reply) in turns.iter().zip(replies) {
         assert_eq!(reply.status, *status, "{reply}");
         let seen = reply.seen.as_ref();

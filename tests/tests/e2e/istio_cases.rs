@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use usher_testkit::bootstrap::Setup;
 use usher_testkit::client::Reply;
-use usher_testkit::gate::{Door, Gate};
+use usher_testkit::envoy::{Envoy, Listener};
 use usher_testkit::mint::Key;
 
 const I1: &str = "test-issuer-1@istio.io";
@@ -23,21 +23,32 @@ static RSA: LazyLock<Key> = LazyLock::new(|| Key::new("RS256", "rsa"));
 static EC: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "ec"));
 static ED: LazyLock<Key> = LazyLock::new(|| Key::new("EdDSA", "ed"));
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
-    let doors = j::doors().into_iter().chain(v::doors());
-    doors.fold(Gate::plan(), |plan, (name, config)| plan.door(name, Setup::plugin(config))).start()
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
+    let listeners = j::listeners().into_iter().chain(v::listeners());
+    listeners
+        .fold(Envoy::builder(), |builder, (name, config)| {
+            builder.listener(name, Setup::plugin(config))
+        })
+        .start()
 });
 
-fn door(name: &str) -> Door<'static> {
-    GATE.door(name)
+fn listener(name: &str) -> Listener<'static> {
+    ENVOY.listener(name)
 }
 
 /// Status, body, and the reason in the access log.
 #[track_caller]
-fn assert_answer(id: &str, door: Door<'_>, reply: &Reply, status: u16, body: &str, reason: &str) {
+fn assert_answer(
+    id: &str,
+    listener: Listener<'_>,
+    reply: &Reply,
+    status: u16,
+    body: &str,
+    reason: &str,
+) {
     assert_eq!((reply.status, reply.text().as_str()), (status, body), "{id}: {reply}");
     assert_eq!(reply.seen.is_some(), status == 200, "{id}: {reply}");
-    assert_eq!(door.entry(reply).reason.as_deref(), Some(reason), "{id}: {reply}");
+    assert_eq!(listener.entry(reply).reason.as_deref(), Some(reason), "{id}: {reply}");
 }
 
 const HELLO: &str = "hello";

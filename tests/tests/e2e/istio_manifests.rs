@@ -9,9 +9,10 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 use usher_core::load;
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::{Gate, oldest_envoy};
+use usher_testkit::client::Request;
+use usher_testkit::envoy::Envoy;
 use usher_testkit::mint::{self, Key};
+use usher_testkit::paths::oldest_envoy;
 use usher_testkit::{istio, skip};
 
 const OVERLAYS: [&str; 4] = ["gateway", "mesh", "namespace", "workload"];
@@ -265,7 +266,7 @@ fn example(name: &str) -> Setup {
     Setup::plugin_text(&text).routes(routes.flat_map(istio::routes).collect())
 }
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
     let names = [
         "canary",
         "claim-routing",
@@ -274,7 +275,10 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
         "hello-world",
         "several-issuers",
     ];
-    names.iter().fold(Gate::plan(), |plan, name| plan.door(name, example(name))).start()
+    names
+        .iter()
+        .fold(Envoy::builder(), |builder, name| builder.listener(name, example(name)))
+        .start()
 });
 
 /// A token of the examples' issuer, with more claims.
@@ -302,8 +306,8 @@ fn examples_let_in_and_refuse_as_they_say() {
     let own = of("https://auth.example.com", "https://api.example.com");
     let auth0 = of("https://example.eu.auth0.com/", "https://api.example.com");
     let no_slash = of("https://example.eu.auth0.com", "https://api.example.com");
-    let get = Ask::get;
-    let post = |path| Ask::new("POST", path);
+    let get = Request::get;
+    let post = |path| Request::new("POST", path);
     let rows = [
         ("hello-world", "a token", get("/").bearer(&anybody), 200, "allowed"),
         ("hello-world", "none", get("/"), 401, "token_missing"),
@@ -333,10 +337,10 @@ fn examples_let_in_and_refuse_as_they_say() {
         ("canary", "would pass", get("/admin").bearer(&admin), 200, "allowed"),
         ("canary", "refused by the other", get("/admin"), 403, "no_rule_matched"),
     ];
-    for (name, sent, ask, status, reason) in rows {
-        let door = GATE.door(name);
-        let reply = door.http1(&ask.header("User_Info", "forged"));
-        let entry = door.entry(&reply);
+    for (name, sent, request, status, reason) in rows {
+        let listener = ENVOY.listener(name);
+        let reply = listener.http1(&request.header("User_Info", "forged"));
+        let entry = listener.entry(&reply);
         let found = (reply.status, entry.reason.as_deref());
         assert_eq!(found, (status, Some(reason)), "{name}, {sent}: {reply}");
         if let Some(seen) = &reply.seen {
@@ -349,14 +353,14 @@ fn examples_let_in_and_refuse_as_they_say() {
 /// The log tells what the policy on trial would have done.
 #[test]
 fn a_canary_is_heard_and_refuses_nobody() {
-    let door = GATE.door("canary");
+    let listener = ENVOY.listener("canary");
     for (groups, verdict) in [(READERS, "deny"), (ADMINS, "allow")] {
-        let ask = Ask::get("/admin").bearer(&token(json!({ "groups": [groups] })));
-        let reply = door.http1(&ask.header("x-request-id", groups));
+        let request = Request::get("/admin").bearer(&token(json!({ "groups": [groups] })));
+        let reply = listener.http1(&request.header("x-request-id", groups));
         assert_eq!(reply.status, 200, "{reply}");
         let id = format!("\"request_id\":\"{groups}\"");
         let verdict = format!("\"dry_run_deny\":\"{verdict}\"");
-        GATE.log().line_with(&["\"decision\":\"allow\"", &id, &verdict]);
+        ENVOY.log().line_with(&["\"decision\":\"allow\"", &id, &verdict]);
     }
 }
 
@@ -364,7 +368,8 @@ fn a_canary_is_heard_and_refuses_nobody() {
 fn several_issuers_are_told_apart() {
     for issuer in ["https://auth.example.com", "https://example.eu.auth0.com/"] {
         let claims = mint::with(&mint::claims(issuer, "x"), "aud", "https://api.example.com");
-        let reply = GATE.door("several-issuers").http1(&Ask::get("/").bearer(&KEY.token(&claims)));
+        let reply =
+            ENVOY.listener("several-issuers").http1(&Request::get("/").bearer(&KEY.token(&claims)));
         assert_eq!(reply.passed().header("x-issuer"), Some(issuer), "{reply}");
     }
 }
@@ -372,29 +377,33 @@ fn several_issuers_are_told_apart() {
 /// Envoy has chosen a route before the first filter runs; that a filter changed headers makes it choose anew.
 #[test]
 fn the_route_is_chosen_anew_by_an_emitted_claim() {
-    assert_routed(&GATE);
+    assert_routed(&ENVOY);
 }
 
 #[test]
 fn so_it_is_in_the_oldest_envoy() {
-    if let Some(envoy) = oldest_envoy() {
+    if let Some(binary) = oldest_envoy() {
         let routing = example("claim-routing");
-        assert_routed(&Gate::plan().envoy(&envoy).door("claim-routing", routing).start());
+        assert_routed(&Envoy::builder().binary(&binary).listener("claim-routing", routing).start());
     }
 }
 
-fn assert_routed(gate: &Gate) {
-    let door = gate.door("claim-routing");
+fn assert_routed(envoy: &Envoy) {
+    let listener = envoy.listener("claim-routing");
     let tester = token(json!({ "role": "tester" }));
     let user = token(json!({ "role": "user" }));
     let cases = [
-        ("a tester", Ask::get("/").bearer(&tester), "v2"),
-        ("a user", Ask::get("/").bearer(&user), "v1"),
-        ("a user who says tester", Ask::get("/").bearer(&user).header("x-role", "tester"), "v1"),
-        ("in another spelling", Ask::get("/").bearer(&user).header("X_Role", "tester"), "v1"),
+        ("a tester", Request::get("/").bearer(&tester), "v2"),
+        ("a user", Request::get("/").bearer(&user), "v1"),
+        (
+            "a user who says tester",
+            Request::get("/").bearer(&user).header("x-role", "tester"),
+            "v1",
+        ),
+        ("in another spelling", Request::get("/").bearer(&user).header("X_Role", "tester"), "v1"),
     ];
-    for (sent, ask, version) in cases {
-        for reply in door.both(&ask) {
+    for (sent, request, version) in cases {
+        for reply in listener.both(&request) {
             assert_eq!(reply.passed().header("x-routed-to"), Some(version), "{sent}: {reply}");
         }
     }

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, Reply};
-use usher_testkit::gate::Gate;
+use usher_testkit::client::{Reply, Request};
+use usher_testkit::envoy::Envoy;
 use usher_testkit::istio::{self, Plugin};
 use usher_testkit::key_server::{KeyServer, Manner};
 use usher_testkit::mint::{self, Key};
@@ -13,11 +13,11 @@ use usher_testkit::tls::Authority;
 /// The provider's name in the example.
 const HOST: &str = "idp.example.com";
 
-/// A gate with the example, whose keys are at a server with a certificate for `name` that `signer` signed, while
+/// An Envoy with the example, whose keys are at a server with a certificate for `name` that `signer` signed, while
 /// the proxy trusts `trusted`.
 struct Case {
     server: KeyServer,
-    gate: Gate,
+    envoy: Envoy,
     token: String,
     _folder: tempfile::TempDir,
 }
@@ -35,24 +35,24 @@ impl Case {
         let plugin = manifests.iter().find_map(Plugin::of).unwrap();
         let cluster =
             istio::outbound_cluster(&manifests, server.address, &folder.path().join("ca.pem"));
-        let gate = Gate::plan()
+        let envoy = Envoy::builder()
             .cluster_of(cluster)
-            .door("example", Setup::plugin_text(&plugin.configuration().unwrap()))
+            .listener("example", Setup::plugin_text(&plugin.configuration().unwrap()))
             .start();
         let mut claims = mint::claims("https://idp.example.com", "mmosley");
         claims["aud"] = json!("kubernetes");
-        Self { server, gate, token: key.token(&claims), _folder: folder }
+        Self { server, envoy, token: key.token(&claims), _folder: folder }
     }
 
-    fn send(&self, ask: &Ask) -> (u16, Option<String>, Reply) {
-        let door = self.gate.door("example");
-        let reply = door.http1(ask);
-        (reply.status, door.entry(&reply).reason, reply)
+    fn send(&self, request: &Request) -> (u16, Option<String>, Reply) {
+        let listener = self.envoy.listener("example");
+        let reply = listener.http1(request);
+        (reply.status, listener.entry(&reply).reason, reply)
     }
 
     #[track_caller]
-    fn assert(&self, ask: &Ask, status: u16, reason: &str) -> Reply {
-        let (found, why, reply) = self.send(ask);
+    fn assert(&self, request: &Request, status: u16, reason: &str) -> Reply {
+        let (found, why, reply) = self.send(request);
         assert_eq!((found, why.as_deref()), (status, Some(reason)), "{reply}");
         reply
     }
@@ -62,15 +62,15 @@ impl Case {
 fn keys_come_from_a_provider_with_a_private_authority() {
     let authority = Authority::new();
     let case = Case::start(&authority, &authority, HOST);
-    let reply = case.assert(&Ask::get("/").bearer(&case.token), 200, "allowed");
+    let reply = case.assert(&Request::get("/").bearer(&case.token), 200, "allowed");
     let seen = reply.passed();
     assert_eq!(seen.header("authorization"), None);
     let user: Value =
         serde_json::from_slice(&mint::decode(seen.header("user-info").unwrap())).unwrap();
     assert_eq!(user["sub"], "mmosley");
-    case.assert(&Ask::get("/"), 401, "token_missing");
+    case.assert(&Request::get("/"), 401, "token_missing");
     let other = Key::new("ES256", "fetched").token(&mint::claims("https://idp.example.com", "x"));
-    case.assert(&Ask::get("/").bearer(&other), 401, "signature_invalid");
+    case.assert(&Request::get("/").bearer(&other), 401, "signature_invalid");
     assert_eq!(case.server.paths(), ["/keys"]);
     assert_eq!(case.server.names(), [Some(HOST.to_owned())]);
 }
@@ -83,8 +83,8 @@ fn keys_of_a_server_that_is_not_trusted_are_not_taken() {
         [("another authority", &stranger, HOST), ("another name", &authority, "other.example.com")]
     {
         let case = Case::start(&authority, signer, name);
-        case.assert(&Ask::get("/").bearer(&case.token), 503, "keys_unavailable");
-        case.assert(&Ask::get("/"), 401, "token_missing");
+        case.assert(&Request::get("/").bearer(&case.token), 503, "keys_unavailable");
+        case.assert(&Request::get("/"), 401, "token_missing");
         assert_eq!(case.server.paths(), [""; 0], "{what}");
     }
 }

@@ -9,13 +9,13 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use usher_demo::client::{self, Answer, Ask};
+use usher_demo::client::{self, Answer, Request};
 use usher_demo::issuer::{Issuer, Wish};
-use usher_demo::site::Gate;
+use usher_demo::site::Sidecar;
 use usher_demo::{access_log, policies, service, table};
-use usher_testkit::gate::module;
 use usher_testkit::istio;
 use usher_testkit::log;
+use usher_testkit::paths::module;
 use usher_testkit::sidecar::{Manifests, Sidecars};
 
 const ISSUER: &str = "https://idp.example.com";
@@ -68,11 +68,11 @@ static MESH: LazyLock<Sidecars> = LazyLock::new(|| {
         beside_native().into_iter().map(|case| (case.what.to_owned(), case.manifests)).collect();
     workloads.extend(wrong().map(|(what, manifests, _)| (what.to_owned(), manifests)));
     workloads.insert(workload(0), shipped(&KEYS));
-    for door in policies::DOORS {
+    for listener in policies::LISTENERS {
         let mut manifests = shipped(&KEYS);
         let configuration = &mut manifests[0]["spec"]["pluginConfig"];
-        configuration["authorizationPolicies"] = door.policies().unwrap().into();
-        workloads.insert(workload(door.offset), manifests);
+        configuration["authorizationPolicies"] = listener.policies().unwrap().into();
+        workloads.insert(workload(listener.offset), manifests);
     }
     workloads.insert("one withholds".to_owned(), two(false));
     workloads.insert("one forwards".to_owned(), two(true));
@@ -82,8 +82,8 @@ static MESH: LazyLock<Sidecars> = LazyLock::new(|| {
     Sidecars::start(workloads, &mesh_config, *SERVICE)
 });
 
-fn send(workload: &str, ask: &Ask) -> Answer {
-    RUNTIME.block_on(client::send(MESH.port(workload), ask)).unwrap()
+fn send(workload: &str, request: &Request) -> Answer {
+    RUNTIME.block_on(client::send(MESH.port(workload), request)).unwrap()
 }
 
 fn token() -> String {
@@ -99,18 +99,18 @@ fn bad_token() -> String {
 
 /// The workload that a row of the demo's table is sent to: the one with the shipped manifests, or one with
 /// the guides' policies beside.
-fn workload(door: u16) -> String {
-    if door == 0 { "shipped".to_owned() } else { format!("policies-{door}") }
+fn workload(listener: u16) -> String {
+    if listener == 0 { "shipped".to_owned() } else { format!("policies-{listener}") }
 }
 
 #[test]
 fn the_table_of_make_run_comes_out_the_same() {
     let mut wrong = Vec::new();
     for (number, row) in table::rows(&KEYS).unwrap().into_iter().enumerate() {
-        let name = workload(row.door);
-        let gate = Gate::local(MESH.port(&name), &MESH.folder(&name));
+        let name = workload(row.listener);
+        let sidecar = Sidecar::local(MESH.port(&name), &MESH.folder(&name));
         let name = number.to_string();
-        let sending = access_log::send(&gate, &row.ask, &name);
+        let sending = access_log::send(&sidecar, &row.request, &name);
         let (answer, reason) = RUNTIME.block_on(sending).unwrap();
         if (answer.status, reason.as_str()) != (row.status, row.reason) {
             wrong.push(format!("{}: {} {reason}", row.sent, answer.status));
@@ -157,7 +157,7 @@ fn authorization_policy(rule: Value) -> Value {
 struct Beside {
     what: &'static str,
     manifests: Manifests,
-    ask: Ask,
+    request: Request,
     status: u16,
     /// The body, if it is a refusal.
     told: Option<&'static str>,
@@ -176,17 +176,18 @@ fn beside_native() -> Vec<Beside> {
     };
     let emitting = json!({ "outputClaimToHeaders": [{ "header": "X-User", "claim": "sub" }] });
     let forwarding = json!({ "forwardOriginalToken": true });
-    let good = Ask::get("/who-am-i").bearer(&token());
-    let bad = Ask::get("/who-am-i").bearer(&bad_token());
-    let forged = Ask::get("/who-am-i").header("x-user", "mmosley");
+    let good = Request::get("/who-am-i").bearer(&token());
+    let bad = Request::get("/who-am-i").bearer(&bad_token());
+    let forged = Request::get("/who-am-i").header("x-user", "mmosley");
     let refused = (401, Some("Jwt verification fails"));
     let plain = json!({});
     let native = request_authentication;
     let mut cases = Vec::new();
-    let mut case = |what, phase, rule: &Value, natives: Vec<Value>, ask: &Ask, (status, told)| {
-        let manifests = std::iter::once(plugin(phase, rule.clone())).chain(natives).collect();
-        cases.push(Beside { what, manifests, ask: ask.clone(), status, told });
-    };
+    let mut case =
+        |what, phase, rule: &Value, natives: Vec<Value>, request: &Request, (status, told)| {
+            let manifests = std::iter::once(plugin(phase, rule.clone())).chain(natives).collect();
+            cases.push(Beside { what, manifests, request: request.clone(), status, told });
+        };
     // An AuthorizationPolicy reads the header that Usher sets, and no other.
     let mmosley = || vec![of_user("mmosley")];
     case("header, AUTHN", "AUTHN", &emitting, mmosley(), &good, PASSES);
@@ -208,8 +209,8 @@ fn beside_native() -> Vec<Beside> {
 
 #[test]
 fn native_policies_stand_beside_it() {
-    for Beside { what, ask, status, told, .. } in beside_native() {
-        let answer = send(what, &ask);
+    for Beside { what, request, status, told, .. } in beside_native() {
+        let answer = send(what, &request);
         assert_eq!(answer.status, status, "{what}: {}", answer.body);
         match told {
             Some(body) => assert_eq!(answer.body, body, "{what}"),
@@ -229,10 +230,10 @@ fn two(forward: bool) -> Manifests {
 
 #[test]
 fn two_of_them_need_a_forwarded_token() {
-    let ask = Ask::get("/who-am-i").bearer(&token());
-    let refused = send("one withholds", &ask);
+    let request = Request::get("/who-am-i").bearer(&token());
+    let refused = send("one withholds", &request);
     assert_eq!((refused.status, refused.body.as_str()), (401, "Jwt is missing"));
-    let answer = send("one forwards", &ask);
+    let answer = send("one forwards", &request);
     assert_eq!(answer.json()["name"], "mmosley", "{}", answer.body);
 }
 
@@ -246,8 +247,8 @@ fn dry_run(phase: &str) -> Manifests {
 /// A dry run withholds no token, good or bad: what stands behind it decides as without it.
 #[test]
 fn a_dry_run_changes_nothing_for_request_authentication() {
-    let good = Ask::get("/who-am-i").bearer(&token());
-    let bad = Ask::get("/headers").bearer(&bad_token());
+    let good = Request::get("/who-am-i").bearer(&token());
+    let bad = Request::get("/headers").bearer(&bad_token());
     for workload in ["dry run in AUTHN", "dry run in AUTHZ"] {
         let answer = send(workload, &good);
         assert_eq!(answer.json()["name"], "mmosley", "{workload}: {}", answer.body);
@@ -275,8 +276,8 @@ fn wrong() -> [(&'static str, Manifests, &'static str); 2] {
 #[test]
 fn a_wrong_configuration_refuses_everything_and_says_why() {
     for (what, _, hint) in wrong() {
-        for ask in [Ask::get("/").bearer(&token()), Ask::get("/")] {
-            assert_eq!(send(what, &ask).status, 503, "{what}");
+        for request in [Request::get("/").bearer(&token()), Request::get("/")] {
+            assert_eq!(send(what, &request).status, 503, "{what}");
         }
         MESH.log().line_with(&["wasm log", hint]);
     }
@@ -299,10 +300,10 @@ impl Drop for Stop<'_> {
 
 #[test]
 fn a_changed_manifest_is_taken_up_without_a_failed_request() {
-    let ask = Ask::get("/headers").bearer(&token());
+    let request = Request::get("/headers").bearer(&token());
     let in_force = |number: usize| {
         let name = format!("x-version-{number}");
-        let seen = || send("changing", &ask).json()["headers"].get(&name).map(|_| ());
+        let seen = || send("changing", &request).json()["headers"].get(&name).map(|_| ());
         log::wait(seen).unwrap_or_else(|| panic!("version {number} is not in force"));
     };
     in_force(0);
@@ -311,9 +312,9 @@ fn a_changed_manifest_is_taken_up_without_a_failed_request() {
         let _stop = Stop(&done);
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                let answer = send("changing", &ask);
+                let answer = send("changing", &request);
                 assert_eq!(answer.status, 200, "{}", answer.body);
-                let refused = send("changing", &Ask::get("/headers"));
+                let refused = send("changing", &Request::get("/headers"));
                 assert_eq!(refused.status, 401, "{}", refused.body);
                 sent.fetch_add(2, Ordering::Relaxed);
             }

@@ -1,8 +1,8 @@
 //! The built module, and programs around it: a real Envoy with Usher in it, above all. `make e2e` runs it,
 //! `make e2e T=remote_keys` a part of it.
 //!
-//! A module starts its gates by itself and shares none with another; the harness keeps them apart, by the
-//! modules' names in `target/gates`, and by ports that it gives out once.
+//! A module starts its Envoys by itself and shares none with another; the harness keeps them apart, by the
+//! modules' names in `target/envoys`, and by ports that it gives out once.
 
 mod access_log;
 mod advisories;

@@ -2,8 +2,8 @@
 //! is told.
 
 use serde_json::{Value, json};
-use usher_testkit::client::Ask;
-use usher_testkit::gate::Gate;
+use usher_testkit::client::Request;
+use usher_testkit::envoy::Envoy;
 use usher_testkit::key_server::{KeyServer, Manner};
 use usher_testkit::log;
 use usher_testkit::mint::{self, Key};
@@ -17,8 +17,8 @@ fn unnamed(keys: &[Key]) -> Value {
     json!({ "keys": keys.collect::<Vec<_>>() })
 }
 
-fn bearer(key: &Key) -> Ask {
-    Ask::get("/").bearer(&key.token(&mint::claims(ISSUER, "mmosley")))
+fn bearer(key: &Key) -> Request {
+    Request::get("/").bearer(&key.token(&mint::claims(ISSUER, "mmosley")))
 }
 
 #[test]
@@ -29,38 +29,38 @@ fn a_token_of_a_key_beyond_the_budget_is_refused_at_once() {
         "issuer": ISSUER, "name": "corp", "jwksUri": "http://keys.example/jwks", "jwksCluster": "keys",
     });
     let start = |configuration: Value| {
-        Gate::with(configuration).cluster("keys", server.address).workers(1).start()
+        Envoy::with(configuration).cluster("keys", server.address).workers(1).start()
     };
-    let gate = start(json!({ "jwtRules": [rule] }));
-    let door = gate.door("usher");
-    let there = log::wait(|| (door.http1(&bearer(&keys[0])).status == 200).then_some(()));
+    let envoy = start(json!({ "jwtRules": [rule] }));
+    let listener = envoy.listener("usher");
+    let there = log::wait(|| (listener.http1(&bearer(&keys[0])).status == 200).then_some(()));
     assert!(there.is_some(), "the keys are there");
-    for reply in door.both(&bearer(&keys[31])) {
+    for reply in listener.both(&bearer(&keys[31])) {
         reply.passed();
     }
     let asked = server.asked();
     // The server answers no more: whoever waited for it would do so for 5 s, and get 503 or another reason.
     server.becomes(Manner::Silent);
     for key in [&keys[32], &keys[39], &Key::new("ES256", "of nobody")] {
-        for reply in door.both(&bearer(key)) {
-            door.assert_denied(&reply, 401, UNKNOWN, "key_unknown");
+        for reply in listener.both(&bearer(key)) {
+            listener.assert_denied(&reply, 401, UNKNOWN, "key_unknown");
         }
     }
     std::thread::sleep(std::time::Duration::from_millis(1_500));
     assert_eq!(server.asked(), asked, "nothing is fetched for it");
-    gate.log().line_with(&["[warning]", "`corp`: 40 keys for ES256 fit one token", "only 32"]);
+    envoy.log().line_with(&["[warning]", "`corp`: 40 keys for ES256 fit one token", "only 32"]);
     let untried = log::wait(|| {
-        let metrics = gate.metrics();
+        let metrics = envoy.metrics();
         metrics.iter().find(|series| series.name == "usher_jwks_keys_untried").map(|s| s.value)
     });
     assert_eq!(untried, Some(8.0));
 
     server.becomes(Manner::keys(&unnamed(&keys)));
-    let gate = start(json!({ "jwtRules": [rule], "limits": { "signatureChecks": 40 } }));
-    let door = gate.door("usher");
-    let there = log::wait(|| (door.http1(&bearer(&keys[39])).status == 200).then_some(()));
+    let envoy = start(json!({ "jwtRules": [rule], "limits": { "signatureChecks": 40 } }));
+    let listener = envoy.listener("usher");
+    let there = log::wait(|| (listener.http1(&bearer(&keys[39])).status == 200).then_some(()));
     assert!(there.is_some(), "with a larger budget it is taken");
-    assert!(!gate.log().text().contains("fit one token"), "nothing to tell");
+    assert!(!envoy.log().text().contains("fit one token"), "nothing to tell");
 }
 
 #[test]
@@ -76,24 +76,25 @@ fn a_published_key_of_a_server_is_skipped() {
     let rule = json!({
         "issuer": ISSUER, "jwksUri": "http://keys.example/jwks", "jwksCluster": "keys",
     });
-    let gate = Gate::with(json!({ "jwtRules": [rule] })).cluster("keys", server.address).start();
-    gate.door("usher").http1(&bearer(&good)).passed();
-    gate.log().line_with(&["[warning]", "key `rfc` is skipped: its private half is published"]);
+    let envoy = Envoy::with(json!({ "jwtRules": [rule] })).cluster("keys", server.address).start();
+    envoy.listener("usher").http1(&bearer(&good)).passed();
+    envoy.log().line_with(&["[warning]", "key `rfc` is skipped: its private half is published"]);
 }
 
 #[test]
 fn a_header_that_begins_with_white_space_is_no_token() {
     let key = Key::new("ES256", "one");
     let rule = json!({ "issuer": ISSUER, "jwks": mint::jwks([&key]) });
-    let gate = Gate::with(json!({ "jwtRules": [rule], "decisionLog": { "emit": "all" } })).start();
-    let door = gate.door("usher");
+    let envoy =
+        Envoy::with(json!({ "jwtRules": [rule], "decisionLog": { "emit": "all" } })).start();
+    let listener = envoy.listener("usher");
     let payload = mint::claims(ISSUER, "mmosley").to_string();
     for (space, status) in [("", 200), (" ", 401), ("\n", 401), ("\t", 401), ("\r\n", 401)] {
         let header = format!("{space}{}", json!({ "alg": "ES256", "kid": "one" }));
         let token = key.sign_text(&header, &payload);
-        for reply in door.both(&Ask::get("/").bearer(&token)) {
+        for reply in listener.both(&Request::get("/").bearer(&token)) {
             assert_eq!(reply.status, status, "{space:?}: {reply}");
         }
-        assert!(!gate.log().text().contains(&token), "{space:?}: a token in the log");
+        assert!(!envoy.log().text().contains(&token), "{space:?}: a token in the log");
     }
 }

@@ -6,8 +6,8 @@ use jwt_simple::prelude::*;
 use serde_json::{Value, json};
 use usher_core::load;
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::Gate;
+use usher_testkit::client::Request;
+use usher_testkit::envoy::Envoy;
 use usher_testkit::mint;
 
 const ISSUER: &str = "https://idp.example";
@@ -46,11 +46,11 @@ fn config(keys: &[Value]) -> Value {
 #[test]
 fn every_parameter_set_verifies_and_notices_tampering() {
     let keys: Vec<Value> = SIGNED.iter().map(|signed| signed.jwk.clone()).collect();
-    let gate = Gate::plan().door("usher", Setup::plugin(config(&keys))).start();
-    let door = gate.door("usher");
+    let envoy = Envoy::builder().listener("usher", Setup::plugin(config(&keys))).start();
+    let listener = envoy.listener("usher");
     for signed in SIGNED.iter() {
         assert_eq!(signed.jwk["kty"], "AKP");
-        let reply = door.http1(&Ask::get("/").bearer(&signed.token));
+        let reply = listener.http1(&Request::get("/").bearer(&signed.token));
         assert_eq!(reply.status, 200, "{}: {reply}", signed.alg);
         let (text, signature) = signed.token.rsplit_once('.').unwrap();
         let mut bytes = mint::decode(signature);
@@ -59,8 +59,8 @@ fn every_parameter_set_verifies_and_notices_tampering() {
         let forged = format!("{text}.{}", mint::encode(&bytes));
         let short = format!("{text}.{}", mint::encode(&bytes[1..]));
         for token in [forged, short] {
-            let reply = door.http1(&Ask::get("/").bearer(&token));
-            door.assert_denied(&reply, 401, "Jwt verification fails", "signature_invalid");
+            let reply = listener.http1(&Request::get("/").bearer(&token));
+            listener.assert_denied(&reply, 401, "Jwt verification fails", "signature_invalid");
         }
     }
 }

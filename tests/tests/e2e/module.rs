@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use usher_testkit::{gate, skip};
+use usher_testkit::{paths, skip};
 use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
 /// The size that a module may have, in bytes: each worker thread of each Envoy holds a copy. One that `SMALL=0`
@@ -39,7 +39,7 @@ fn the_module_is_small() {
 
 #[test]
 fn no_reader_of_a_configuration_is_large() {
-    let path = gate::module().with_extension("named.wasm");
+    let path = paths::module().with_extension("named.wasm");
     let Ok(named) = std::fs::read(&path) else {
         skip("usher.named.wasm", &format!("no {}: `make wasm` makes it", path.display()));
         return;
@@ -156,7 +156,7 @@ fn every_callback_of_the_filter_is_exported() {
     }
 }
 
-/// `fn on_...` of the filter's front door, each with the export that calls it.
+/// `fn on_...` of the filter's front listener, each with the export that calls it.
 fn callbacks(file: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     {
@@ -247,7 +247,7 @@ fn imports(module: &[u8]) -> BTreeSet<(String, String)> {
 }
 
 fn module() -> Vec<u8> {
-    std::fs::read(gate::module()).unwrap()
+    std::fs::read(paths::module()).unwrap()
 }
 
 fn root() -> PathBuf {

@@ -1,20 +1,20 @@
 //! Whatever a request holds, it gets a decision, and the next request does too.
 //!
-//! All doors share one VM: a trap in any test would be seen in every other.
+//! All listeners share one VM: a trap in any test would be seen in every other.
 
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, Reply};
-use usher_testkit::gate::{Door, Gate};
+use usher_testkit::client::{Reply, Request};
+use usher_testkit::envoy::{Envoy, Listener};
 use usher_testkit::mint::{self, Key};
 
 const ISSUER: &str = "https://idp.example";
 
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
     let configuration = json!({ "jwtRules": [{
         "issuer": ISSUER,
         "jwks": mint::jwks([&*KEY]),
@@ -27,34 +27,34 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
         "fromHeaders": [{ "name": "x-token", "prefix": "T " }],
         "fromParams": ["t"],
     }]});
-    Gate::plan()
-        .door("gate", Setup::plugin(configuration.clone()))
-        .door("elsewhere", Setup::plugin(cookies))
-        .door("connect", Setup::plugin(configuration).accept_connect())
+    Envoy::builder()
+        .listener("main", Setup::plugin(configuration.clone()))
+        .listener("elsewhere", Setup::plugin(cookies))
+        .listener("connect", Setup::plugin(configuration).accept_connect())
         .start()
 });
 
-fn gate() -> Door<'static> {
-    GATE.door("gate")
+fn listener() -> Listener<'static> {
+    ENVOY.listener("main")
 }
 
 fn claims() -> Value {
     mint::claims(ISSUER, "mmosley")
 }
 
-/// Asserts that the gate is as it was: good tokens pass, others do not, and Envoy complains of nothing.
+/// Asserts that Envoy is as it was: good tokens pass, others do not, and Envoy complains of nothing.
 #[track_caller]
 fn assert_up() {
-    for name in ["gate", "connect"] {
-        let door = GATE.door(name);
-        for reply in door.both(&Ask::get("/").bearer(&KEY.token(&claims()))) {
+    for name in ["main", "connect"] {
+        let listener = ENVOY.listener(name);
+        for reply in listener.both(&Request::get("/").bearer(&KEY.token(&claims()))) {
             assert_eq!(reply.passed().header("x-user"), Some("mmosley"), "{reply}");
         }
-        for reply in door.both(&Ask::get("/")) {
-            door.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
+        for reply in listener.both(&Request::get("/")) {
+            listener.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
         }
     }
-    let log = GATE.log().text();
+    let log = ENVOY.log().text();
     for bad in ["RuntimeError", "panicked", "proxy_on", "wasm trap", "Wasm VM"] {
         assert!(!log.contains(bad), "{bad} in Envoy's log:\n{log}");
     }
@@ -62,7 +62,7 @@ fn assert_up() {
 
 #[track_caller]
 fn assert_missing(reply: &Reply) {
-    gate().assert_denied(reply, 401, "Jwt is missing", "token_missing");
+    listener().assert_denied(reply, 401, "Jwt is missing", "token_missing");
 }
 
 const FORM: &str =
@@ -74,20 +74,20 @@ fn header_values_that_are_not_utf_8() {
     let odd = [b"\xff".as_slice(), b"\xc3", b"\xed\xa0\x80", b"caf\xe9", b"\x80\x81\x82"];
     for value in odd {
         for name in ["x-odd", "cookie", "user-agent", "content-type", "origin", "x-user"] {
-            let ask = Ask::get("/").header(name, value);
-            for reply in gate().both(&ask) {
+            let request = Request::get("/").header(name, value);
+            for reply in listener().both(&request) {
                 assert_missing(&reply);
             }
-            for reply in gate().both(&ask.bearer(&token)) {
+            for reply in listener().both(&request.bearer(&token)) {
                 assert_eq!(reply.passed().header("x-user"), Some("mmosley"));
             }
         }
-        for reply in gate().both(&Ask::get("/").header("authorization", value)) {
+        for reply in listener().both(&Request::get("/").header("authorization", value)) {
             assert_missing(&reply);
         }
         let bearer = [b"Bearer ", value].concat();
-        for reply in gate().both(&Ask::get("/").header("authorization", bearer)) {
-            gate().assert_denied(&reply, 401, FORM, "token_malformed");
+        for reply in listener().both(&Request::get("/").header("authorization", bearer)) {
+            listener().assert_denied(&reply, 401, FORM, "token_malformed");
         }
     }
     assert_up();
@@ -97,16 +97,17 @@ fn header_values_that_are_not_utf_8() {
 fn two_values_of_one_header() {
     let token = KEY.token(&claims());
     for name in ["x-twice", "cookie", "content-type", "accept", "x-forwarded-for", "x-user"] {
-        let ask = Ask::get("/").header(name, "one").header(name, "two").header(name, b"\xff");
-        for reply in gate().both(&ask) {
+        let request =
+            Request::get("/").header(name, "one").header(name, "two").header(name, b"\xff");
+        for reply in listener().both(&request) {
             assert_missing(&reply);
         }
-        for reply in gate().both(&ask.bearer(&token)) {
+        for reply in listener().both(&request.bearer(&token)) {
             assert_eq!(reply.passed().header("x-user"), Some("mmosley"), "{name}: {reply}");
         }
     }
-    let twice = Ask::get("/").header("x-twice", "one").header("x-twice", "two").bearer(&token);
-    for reply in gate().both(&twice) {
+    let twice = Request::get("/").header("x-twice", "one").header("x-twice", "two").bearer(&token);
+    for reply in listener().both(&twice) {
         assert_eq!(reply.passed().values("x-twice"), [b"one", b"two"], "{reply}");
     }
     assert_up();
@@ -115,23 +116,24 @@ fn two_values_of_one_header() {
 #[test]
 fn credentials_without_a_token() {
     for value in ["", " ", "B", "Basic", "Basic dXNlcjpwdw==", "Negotiate", "Token abc"] {
-        for reply in gate().both(&Ask::get("/").header("authorization", value)) {
+        for reply in listener().both(&Request::get("/").header("authorization", value)) {
             assert_missing(&reply);
         }
     }
     for value in ["Bearer ..", "Bearer .", "Bearer a.b.", "bearer x", "Bearer a b c", "Bearer \""] {
-        for reply in gate().both(&Ask::get("/").header("authorization", value)) {
-            gate().assert_denied(&reply, 401, FORM, "token_malformed");
+        for reply in listener().both(&Request::get("/").header("authorization", value)) {
+            listener().assert_denied(&reply, 401, FORM, "token_malformed");
         }
     }
     for query in ["access_token=%ff%fe", "access_token=%", "access_token=%2", "access_token=a%00b"]
     {
-        for reply in gate().both(&Ask::get(format!("/?{query}"))) {
-            gate().assert_denied(&reply, 401, FORM, "token_malformed");
+        for reply in listener().both(&Request::get(format!("/?{query}"))) {
+            listener().assert_denied(&reply, 401, FORM, "token_malformed");
         }
     }
     for path in ["/?", "/?&&&", "/?=", "/?=access_token", "/?%", "/?a?access_token=x&", "/#"] {
-        for reply in gate().both(&Ask::get(path)).iter().filter(|reply| reply.status != 400) {
+        for reply in listener().both(&Request::get(path)).iter().filter(|reply| reply.status != 400)
+        {
             assert_missing(reply);
         }
     }
@@ -153,13 +155,15 @@ fn tokens_of_any_size() {
     };
     let fits = padded(16384);
     assert!(fits.len() > 16380, "{}", fits.len());
-    for reply in gate().both(&Ask::get("/").bearer(&fits)) {
+    for reply in listener().both(&Request::get("/").bearer(&fits)) {
         assert_eq!(reply.passed().header("x-user"), Some("mmosley"));
     }
     for token in [padded(16400), padded(60 << 10), "x".repeat(60 << 10), ".".repeat(60 << 10)] {
-        for ask in [Ask::get("/").bearer(&token), Ask::get(format!("/?access_token={token}"))] {
-            for reply in gate().both(&ask) {
-                gate().assert_denied(&reply, 401, "Jwt is too large", "token_too_large");
+        for request in
+            [Request::get("/").bearer(&token), Request::get(format!("/?access_token={token}"))]
+        {
+            for reply in listener().both(&request) {
+                listener().assert_denied(&reply, 401, "Jwt is too large", "token_too_large");
             }
         }
     }
@@ -182,9 +186,9 @@ fn payloads_that_strain_a_parser() {
         "{\"a\":\"\u{0}\"}".to_owned(),
     ] {
         let token = KEY.sign_text(&header, &payload);
-        for reply in gate().both(&Ask::get("/").bearer(&token)) {
+        for reply in listener().both(&Request::get("/").bearer(&token)) {
             let body = if payload.is_empty() { FORM } else { "Jwt payload is an invalid JSON" };
-            gate().assert_denied(&reply, 401, body, "token_malformed");
+            listener().assert_denied(&reply, 401, body, "token_malformed");
         }
     }
     // Numbers that no machine type holds are numbers nevertheless.
@@ -194,7 +198,7 @@ fn payloads_that_strain_a_parser() {
         now + 600,
         "9".repeat(2000)
     );
-    for reply in gate().both(&Ask::get("/").bearer(&KEY.sign_text(&header, &huge))) {
+    for reply in listener().both(&Request::get("/").bearer(&KEY.sign_text(&header, &huge))) {
         assert_eq!(reply.passed().header("x-user"), Some("mmosley"));
     }
     assert_up();
@@ -203,19 +207,19 @@ fn payloads_that_strain_a_parser() {
 #[test]
 fn headers_of_any_size_and_number() {
     let token = KEY.token(&claims());
-    let large = Ask::get("/").header("x-large", "x".repeat(60 << 10));
-    let many = (0..900).fold(Ask::get("/"), |ask, n| ask.header(format!("x-{n}"), "x"));
-    let cookies = Ask::get("/").header("cookie", "a=b;".repeat(10_000));
-    let query = Ask::get(format!("/?{}", "a=b&".repeat(10_000)));
+    let large = Request::get("/").header("x-large", "x".repeat(60 << 10));
+    let many = (0..900).fold(Request::get("/"), |request, n| request.header(format!("x-{n}"), "x"));
+    let cookies = Request::get("/").header("cookie", "a=b;".repeat(10_000));
+    let query = Request::get(format!("/?{}", "a=b&".repeat(10_000)));
     // The places of tokens are in the query, so that it has a bound.
-    for reply in gate().both(&query) {
-        gate().assert_denied(&reply, 400, "Bad Request", "request_too_complex");
+    for reply in listener().both(&query) {
+        listener().assert_denied(&reply, 400, "Bad Request", "request_too_complex");
     }
-    for ask in [large, many, cookies] {
-        for reply in gate().both(&ask) {
+    for request in [large, many, cookies] {
+        for reply in listener().both(&request) {
             assert_missing(&reply);
         }
-        for reply in gate().both(&ask.bearer(&token)) {
+        for reply in listener().both(&request.bearer(&token)) {
             assert_eq!(reply.passed().header("x-user"), Some("mmosley"));
         }
     }
@@ -226,22 +230,22 @@ fn headers_of_any_size_and_number() {
 fn odd_paths() {
     let token = KEY.token(&claims());
     for path in ["//?//", "/;", "/.", "/a;b=c", "/%", "/%zz", "/{}|^"] {
-        assert_missing(&gate().http1(&Ask::get(path)));
+        assert_missing(&listener().http1(&Request::get(path)));
     }
     for path in ["/%00", "/a%00b?q"] {
-        for reply in gate().both(&Ask::get(path).bearer(&token)) {
-            gate().assert_denied(&reply, 400, "Bad Request", "path_unsafe");
+        for reply in listener().both(&Request::get(path).bearer(&token)) {
+            listener().assert_denied(&reply, 400, "Bad Request", "path_unsafe");
         }
     }
     let long = format!("/{}", "a/../".repeat(10_000));
-    for reply in gate().both(&Ask::get(&long).bearer(&token)) {
+    for reply in listener().both(&Request::get(&long).bearer(&token)) {
         assert_eq!(reply.passed().path, "/");
     }
     // Envoy lets these through to filters or refuses them itself; either way there is an answer.
     for path in
         [b"/\xff\xfe".as_slice(), b"/\xc3\xa9", b"http://other.example/p", b"relative", b"/a b"]
     {
-        let reply = gate().http1(&Ask::get(path));
+        let reply = listener().http1(&Request::get(path));
         assert!([400, 401, 404].contains(&reply.status), "{reply}");
         assert_eq!(reply.seen, None);
     }
@@ -250,55 +254,58 @@ fn odd_paths() {
 
 #[test]
 fn a_request_without_a_path() {
-    let door = GATE.door("connect");
+    let listener = ENVOY.listener("connect");
     let head =
         "CONNECT service.example:443 HTTP/1.1\r\nhost: service.example:443\r\nx-case: {case}\r\n";
-    let reply = door.raw(format!("{head}\r\n").as_bytes());
-    door.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
+    let reply = listener.raw(format!("{head}\r\n").as_bytes());
+    listener.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
     let bearer = format!("authorization: Bearer {}\r\n", KEY.token(&claims()));
-    let reply = door.raw(format!("{head}{bearer}\r\n").as_bytes());
+    let reply = listener.raw(format!("{head}{bearer}\r\n").as_bytes());
     assert_eq!(reply.passed().header("x-user"), Some("mmosley"));
     assert_up();
 }
 
 #[test]
 fn tokens_in_odd_places() {
-    let door = GATE.door("elsewhere");
+    let listener = ENVOY.listener("elsewhere");
     let token = KEY.token(&claims());
     for cookie in ["", ";", "=", "auth-token", ";;=;auth-tokenx=1", "\"", "AUTH-TOKEN=x"] {
-        for reply in
-            door.both(&Ask::get("/").header("cookie", cookie).header("cookie", b"\xff=\xfe"))
+        for reply in listener
+            .both(&Request::get("/").header("cookie", cookie).header("cookie", b"\xff=\xfe"))
         {
-            door.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
+            listener.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
         }
     }
-    for (ask, cookies) in [
-        (Ask::get("/").header("cookie", format!("a=1; auth-token={token}; b=2")), Some("a=1; b=2")),
-        (Ask::get("/").header("cookie", format!("auth-token={token}")), None),
-        (Ask::get("/").header("x-token", format!("T {token}")), None),
-        (Ask::get(format!("/?t={token}")), None),
+    for (request, cookies) in [
+        (
+            Request::get("/").header("cookie", format!("a=1; auth-token={token}; b=2")),
+            Some("a=1; b=2"),
+        ),
+        (Request::get("/").header("cookie", format!("auth-token={token}")), None),
+        (Request::get("/").header("x-token", format!("T {token}")), None),
+        (Request::get(format!("/?t={token}")), None),
     ] {
-        for reply in door.both(&ask) {
+        for reply in listener.both(&request) {
             let seen = reply.passed();
             assert_eq!(seen.header("cookie"), cookies, "{reply}");
             assert!(!format!("{seen:?}").contains(&token), "{reply}");
         }
     }
     // Where a rule names its places, the default ones are not read.
-    for reply in door.both(&Ask::get(format!("/?access_token={token}")).bearer(&token)) {
-        door.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
+    for reply in listener.both(&Request::get(format!("/?access_token={token}")).bearer(&token)) {
+        listener.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
     }
     assert_up();
 }
 
 #[test]
 fn bodies_and_trailers_of_refused_requests() {
-    for ask in [
-        Ask::new("POST", "/").body("x".repeat(300_000)),
-        Ask::new("POST", "/").body("x").trailer("x-user", "forged").trailer("x", b"\xff"),
-        Ask::new("POST", "/").trailer("x-user", "forged"),
+    for request in [
+        Request::new("POST", "/").body("x".repeat(300_000)),
+        Request::new("POST", "/").body("x").trailer("x-user", "forged").trailer("x", b"\xff"),
+        Request::new("POST", "/").trailer("x-user", "forged"),
     ] {
-        for reply in gate().both(&ask) {
+        for reply in listener().both(&request) {
             assert_missing(&reply);
         }
     }
@@ -313,9 +320,9 @@ fn many_requests_at_once() {
             let token = &token;
             scope.spawn(move || {
                 for _ in 0..25 {
-                    let good = gate().http1(&Ask::get("/").bearer(token));
+                    let good = listener().http1(&Request::get("/").bearer(token));
                     assert_eq!(good.passed().header("x-user"), Some("mmosley"), "{thread}");
-                    assert_eq!(gate().http2(&Ask::get("/")).status, 401);
+                    assert_eq!(listener().http2(&Request::get("/")).status, 401);
                 }
             });
         }

@@ -6,10 +6,11 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, Reply};
-use usher_testkit::gate::{self, Door, Gate};
+use usher_testkit::client::{Reply, Request};
+use usher_testkit::envoy::{Envoy, Listener};
 use usher_testkit::log;
 use usher_testkit::mint::{self, Key};
+use usher_testkit::paths;
 use usher_testkit::stats::{self, Series, Tags};
 use usher_testkit::tls::{Authority, SERVER};
 
@@ -48,10 +49,10 @@ fn with(edit: impl FnOnce(&mut Value)) -> Setup {
     Setup::plugin(configuration)
 }
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
-    Gate::plan()
-        .door("denied", with(|_| {}))
-        .door(
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
+    Envoy::builder()
+        .listener("denied", with(|_| {}))
+        .listener(
             "all",
             with(|c| {
                 // Its tests send many refusals, and look for the line of each.
@@ -60,19 +61,19 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
                 });
             }),
         )
-        .door("none", with(|c| c["decisionLog"] = json!({ "emit": "none" })))
-        .door("tenth", with(|c| c["decisionLog"] = json!({ "emit": "all", "sample": 0.1 })))
-        .door(
+        .listener("none", with(|c| c["decisionLog"] = json!({ "emit": "none" })))
+        .listener("tenth", with(|c| c["decisionLog"] = json!({ "emit": "all", "sample": 0.1 })))
+        .listener(
             "hashed",
             with(|c| {
                 c["decisionLog"] =
                     json!({ "emit": "all", "hash": true, "hashKey": "0123456789abcdef" });
             }),
         )
-        .door("random", with(|c| c["decisionLog"] = json!({ "emit": "all", "hash": true })))
-        .door("dry", with(|c| c["mode"] = json!("dryRun")))
-        .door("tls", with(|_| {}).tls(AUTHORITY.downstream(true)))
-        .door("broken", Setup::plugin(json!({ "jwtRule": [] })))
+        .listener("random", with(|c| c["decisionLog"] = json!({ "emit": "all", "hash": true })))
+        .listener("dry", with(|c| c["mode"] = json!("dryRun")))
+        .listener("tls", with(|_| {}).tls(AUTHORITY.downstream(true)))
+        .listener("broken", Setup::plugin(json!({ "jwtRule": [] })))
         .start()
 });
 
@@ -81,13 +82,13 @@ fn claims() -> Value {
 }
 
 /// The decision log's lines of a plugin so far, each read and held against the schema.
-fn lines(gate: &Gate, plugin: &str) -> Vec<(String, Value)> {
+fn lines(envoy: &Envoy, plugin: &str) -> Vec<(String, Value)> {
     static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
-        let path = gate::root().join("docs/decision-log.schema.json");
+        let path = paths::root().join("docs/decision-log.schema.json");
         let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         jsonschema::validator_for(&schema).unwrap()
     });
-    let text = gate.log().text();
+    let text = envoy.log().text();
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
     let of_plugin = format!(" wasm log {plugin} ");
     let lines = complete.lines().filter(|line| line.contains(&of_plugin) && line.contains(": {"));
@@ -107,19 +108,19 @@ fn lines(gate: &Gate, plugin: &str) -> Vec<(String, Value)> {
 }
 
 /// The level and the line of the request with this id.
-fn line(gate: &Gate, plugin: &str, id: &str) -> Option<(String, Value)> {
-    lines(gate, plugin).into_iter().find(|(_, line)| line["request_id"] == id)
+fn line(envoy: &Envoy, plugin: &str, id: &str) -> Option<(String, Value)> {
+    lines(envoy, plugin).into_iter().find(|(_, line)| line["request_id"] == id)
 }
 
 #[track_caller]
 fn expect_line(plugin: &str, id: &str) -> (String, Value) {
-    log::wait(|| line(&GATE, plugin, id)).unwrap_or_else(|| panic!("no line of {plugin} for {id}"))
+    log::wait(|| line(&ENVOY, plugin, id)).unwrap_or_else(|| panic!("no line of {plugin} for {id}"))
 }
 
 /// Sends a request with an id of its own.
-fn send(door: &Door<'_>, ask: &Ask) -> String {
+fn send(listener: &Listener<'_>, request: &Request) -> String {
     let id = format!("id-{}", mint::encode(rand()));
-    door.http1(&ask.clone().header("x-request-id", &id));
+    listener.http1(&request.clone().header("x-request-id", &id));
     id
 }
 
@@ -131,11 +132,11 @@ fn rand() -> [u8; 12] {
 
 #[test]
 fn a_refusal_is_told_in_full() {
-    let door = GATE.door("denied");
+    let listener = ENVOY.listener("denied");
     let token = KEY.token(&mint::with(&claims(), "act", json!({ "sub": "cron" })));
-    let ask = Ask::get("/admin/x?q=query-secret").bearer(&token);
-    let ask = ask.header("x_user", "forged").header("traceparent", "00-0af7-b7ad-01");
-    let id = send(&door, &ask);
+    let request = Request::get("/admin/x?q=query-secret").bearer(&token);
+    let request = request.header("x_user", "forged").header("traceparent", "00-0af7-b7ad-01");
+    let id = send(&listener, &request);
     let (level, mut line) = expect_line("denied", &id);
     assert_eq!(level, "warning");
     assert!(line["time"].take().as_i64().is_some_and(|time| (mint::now() - time).abs() < 600));
@@ -155,44 +156,44 @@ fn a_refusal_is_told_in_full() {
 fn each_decision_has_its_line() {
     let good = KEY.token(&claims());
     let expired = KEY.token(&mint::with(&claims(), "exp", mint::now() - 600));
-    for (plugin, ask, expected) in [
+    for (plugin, request, expected) in [
         (
             "denied",
-            Ask::get("/").bearer(&expired),
+            Request::get("/").bearer(&expired),
             json!({ "decision": "deny", "reason": "token_expired", "status": 401, "provider": ISSUER, "kid": KEY.kid }),
         ),
         (
             "denied",
-            Ask::get("/"),
+            Request::get("/"),
             json!({ "decision": "deny", "reason": "no_rule_matched", "nearest_rule": "ns[default]-policy[staff]-rule[0]" }),
         ),
         (
             "all",
-            Ask::get("/").bearer(&good),
+            Request::get("/").bearer(&good),
             json!({ "decision": "allow", "reason": "allowed", "status": 200, "policy": "staff", "rule": 0 }),
         ),
         (
             "denied",
-            Ask::get("/planned").bearer(&good),
+            Request::get("/planned").bearer(&good),
             json!({ "decision": "allow", "dry_run_deny": "deny" }),
         ),
         (
             "denied",
-            Ask::get("/watched").bearer(&good),
+            Request::get("/watched").bearer(&good),
             json!({ "decision": "allow", "audit": true }),
         ),
         (
             "dry",
-            Ask::get("/").bearer(&expired),
+            Request::get("/").bearer(&expired),
             json!({ "decision": "deny", "enforced": false, "status": 200, "reason": "token_expired" }),
         ),
         (
             "broken",
-            Ask::get("/").bearer(&good),
+            Request::get("/").bearer(&good),
             json!({ "decision": "deny", "status": 503, "reason": "config_invalid", "generation": 0 }),
         ),
     ] {
-        let id = send(&GATE.door(plugin), &ask);
+        let id = send(&ENVOY.listener(plugin), &request);
         let (level, line) = expect_line(plugin, &id);
         for (name, value) in expected.as_object().unwrap() {
             assert_eq!(&line[name], value, "{name} of {line}");
@@ -206,18 +207,18 @@ fn each_decision_has_its_line() {
 #[test]
 fn what_is_not_wanted_is_not_written() {
     let good = KEY.token(&claims());
-    let allowed = send(&GATE.door("denied"), &Ask::get("/").bearer(&good));
-    let silent = send(&GATE.door("none"), &Ask::get("/"));
-    let last = send(&GATE.door("denied"), &Ask::get("/"));
+    let allowed = send(&ENVOY.listener("denied"), &Request::get("/").bearer(&good));
+    let silent = send(&ENVOY.listener("none"), &Request::get("/"));
+    let last = send(&ENVOY.listener("denied"), &Request::get("/"));
     expect_line("denied", &last);
-    assert_eq!(line(&GATE, "denied", &allowed), None);
-    assert_eq!(line(&GATE, "none", &silent), None);
+    assert_eq!(line(&ENVOY, "denied", &allowed), None);
+    assert_eq!(line(&ENVOY, "none", &silent), None);
     for _ in 0..40 {
-        send(&GATE.door("tenth"), &Ask::get("/").bearer(&good));
+        send(&ENVOY.listener("tenth"), &Request::get("/").bearer(&good));
     }
-    let last = send(&GATE.door("tenth"), &Ask::get("/"));
+    let last = send(&ENVOY.listener("tenth"), &Request::get("/"));
     expect_line("tenth", &last);
-    let allowed = lines(&GATE, "tenth").iter().filter(|(_, l)| l["decision"] == "allow").count();
+    let allowed = lines(&ENVOY, "tenth").iter().filter(|(_, l)| l["decision"] == "allow").count();
     assert!((3..=5).contains(&allowed), "{allowed} of 40");
 }
 
@@ -225,7 +226,7 @@ fn what_is_not_wanted_is_not_written() {
 fn claims_can_be_hashed() {
     let token = KEY.token(&claims());
     let sub = |plugin: &str| {
-        let id = send(&GATE.door(plugin), &Ask::get("/").bearer(&token));
+        let id = send(&ENVOY.listener(plugin), &Request::get("/").bearer(&token));
         expect_line(plugin, &id).1["claims"]["sub"].as_str().unwrap().to_owned()
     };
     // printf mmosley | openssl dgst -sha256 -hmac 0123456789abcdef
@@ -239,8 +240,8 @@ fn claims_can_be_hashed() {
 fn the_peer_is_named() {
     let client = AUTHORITY.client(&["spiffe://cluster.local/ns/shop/sa/web"], &[]);
     let id = format!("id-{}", mint::encode(rand()));
-    let ask = Ask::get("/").header("x-request-id", &id);
-    GATE.door("tls").tls(&AUTHORITY, Some(&client), SERVER, &ask);
+    let request = Request::get("/").header("x-request-id", &id);
+    ENVOY.listener("tls").tls(&AUTHORITY, Some(&client), SERVER, &request);
     let (_, line) = expect_line("tls", &id);
     assert_eq!(line["peer"], "spiffe://cluster.local/ns/shop/sa/web");
 }
@@ -248,7 +249,7 @@ fn the_peer_is_named() {
 /// Whatever bytes come in, each line is one JSON object, and no line is begun by a request.
 #[test]
 fn any_bytes_give_one_object_a_line() {
-    let door = GATE.door("all");
+    let listener = ENVOY.listener("all");
     let nasty: Vec<Vec<u8>> = vec![
         b"\"".to_vec(),
         b"\\\"},{\"decision\":\"allow\"".to_vec(),
@@ -262,7 +263,7 @@ fn any_bytes_give_one_object_a_line() {
     ];
     // Envoy itself refuses some with 400, which never reach the filter.
     let decided = |reply: &Reply| [200, 401, 403].contains(&reply.status);
-    let before = lines(&GATE, "all").len();
+    let before = lines(&ENVOY, "all").len();
     let mut sent = 0;
     for bytes in &nasty {
         let path = [b"/p/", bytes.as_slice()].concat();
@@ -271,39 +272,39 @@ fn any_bytes_give_one_object_a_line() {
         let named =
             mint::with(&mint::with(&claims(), "sub", &*text), "n", json!([&*text, 1.5, null]));
         let token = KEY.token(&named);
-        for ask in [
-            Ask::get(&path),
-            Ask::get(format!("/{encoded}")),
-            Ask::get("/").header("x-request-id", bytes).header("traceparent", bytes),
-            Ask::get("/").header("x_user", bytes).header("authorization", bytes),
-            Ask::get("/").bearer(&token),
-            Ask::get(format!("/;{token}?t={token}")),
+        for request in [
+            Request::get(&path),
+            Request::get(format!("/{encoded}")),
+            Request::get("/").header("x-request-id", bytes).header("traceparent", bytes),
+            Request::get("/").header("x_user", bytes).header("authorization", bytes),
+            Request::get("/").bearer(&token),
+            Request::get(format!("/;{token}?t={token}")),
         ] {
-            let reply = door.http1(&ask);
+            let reply = listener.http1(&request);
             sent += usize::from(decided(&reply));
         }
         let host = b"GET / HTTP/1.1\r\nx-case: {case}\r\nconnection: close\r\nhost: ";
         let raw = [host.as_slice(), bytes, b"\r\n\r\n"].concat();
         if !bytes.iter().any(|byte| byte.is_ascii_control()) {
-            let reply = door.raw(&raw);
+            let reply = listener.raw(&raw);
             sent += usize::from(decided(&reply));
         }
     }
     assert!(sent > 30, "{sent} requests reached the filter");
-    let all = log::wait(|| Some(lines(&GATE, "all")).filter(|lines| lines.len() >= before + sent));
-    assert!(all.is_some(), "{} lines, {sent} requests", lines(&GATE, "all").len() - before);
-    for line in GATE.log().text().lines() {
+    let all = log::wait(|| Some(lines(&ENVOY, "all")).filter(|lines| lines.len() >= before + sent));
+    assert!(all.is_some(), "{} lines, {sent} requests", lines(&ENVOY, "all").len() - before);
+    for line in ENVOY.log().text().lines() {
         assert!(line.starts_with('['), "begun by a request: {line}");
     }
 }
 
 #[test]
 fn filter_state_is_printable() {
-    let door = GATE.door("denied");
+    let listener = ENVOY.listener("denied");
     let sub = "a\"b\\c\n\u{e9} d";
     let token = KEY.token(&mint::with(&claims(), "sub", sub));
-    for reply in door.both(&Ask::get("/open").bearer(&token)) {
-        let entry = door.entry(&reply);
+    for reply in listener.both(&Request::get("/open").bearer(&token)) {
+        let entry = listener.entry(&reply);
         assert_eq!(entry.sub.as_deref(), Some("a%22b%5Cc%0A%C3%A9 d"), "{reply}");
         assert_eq!((entry.policy.as_deref(), entry.rule.as_deref()), (Some("staff"), Some("1")));
     }
@@ -313,24 +314,24 @@ fn filter_state_is_printable() {
 #[test]
 fn metrics_have_clean_names_and_labels() {
     for tags in [Tags::Envoy, Tags::Istio] {
-        let gate = Gate::plan()
-            .door("shop.usher", with(|_| {}))
-            .door("dry", with(|c| c["mode"] = json!("dryRun")))
-            .door("broken", Setup::plugin(json!({ "jwtRule": [] })))
+        let envoy = Envoy::builder()
+            .listener("shop.usher", with(|_| {}))
+            .listener("dry", with(|c| c["mode"] = json!("dryRun")))
+            .listener("broken", Setup::plugin(json!({ "jwtRule": [] })))
             .tags(tags)
             .start();
-        let door = gate.door("shop.usher");
+        let listener = envoy.listener("shop.usher");
         let token = KEY.token(&claims());
         let stranger = Key::new("ES256", "another").token(&claims());
         for _ in 0..3 {
-            door.http1(&Ask::get("/").bearer(&token));
+            listener.http1(&Request::get("/").bearer(&token));
         }
-        door.http1(&Ask::get("/admin").bearer(&token).header("X_User", "forged"));
-        door.http1(&Ask::get("/planned").bearer(&token));
-        door.http1(&Ask::get("/").bearer(&stranger));
-        gate.door("dry").http1(&Ask::get("/"));
-        gate.door("broken").http1(&Ask::get("/"));
-        let series = gate.metrics();
+        listener.http1(&Request::get("/admin").bearer(&token).header("X_User", "forged"));
+        listener.http1(&Request::get("/planned").bearer(&token));
+        listener.http1(&Request::get("/").bearer(&stranger));
+        envoy.listener("dry").http1(&Request::get("/"));
+        envoy.listener("broken").http1(&Request::get("/"));
+        let series = envoy.metrics();
         let count = |name: &str, labels: &[(&str, &str)]| stats::sum(&series, name, labels);
         let decisions = |labels: &[(&str, &str)]| count("usher_decisions_total", labels);
         let provider = "https://idp.cache%2Eexample";
@@ -427,15 +428,15 @@ fn assert_known(series: &Series) {
 
 #[test]
 fn a_new_configuration_is_counted_and_hashed() {
-    let gate = Gate::plan().door("g", with(|_| {}).discovered()).start();
-    let value = |name: &str| stats::sum(&gate.metrics(), name, &[("plugin", "g")]);
+    let envoy = Envoy::builder().listener("g", with(|_| {}).discovered()).start();
+    let value = |name: &str| stats::sum(&envoy.metrics(), name, &[("plugin", "g")]);
     let first = value("usher_config_hash");
     assert_eq!(value("usher_config_generation"), 1.0);
-    gate.reconfigure("g", with(|c| c["decisionLog"] = json!({ "emit": "all" })).discovered());
+    envoy.reconfigure("g", with(|c| c["decisionLog"] = json!({ "emit": "all" })).discovered());
     let second = log::wait(|| Some(value("usher_config_hash")).filter(|hash| *hash != first));
     assert!(second.is_some(), "the hash is another's");
     assert_eq!(value("usher_config_generation"), 2.0);
-    gate.reconfigure("g", Setup::plugin(json!({ "jwtRule": [] })).discovered());
+    envoy.reconfigure("g", Setup::plugin(json!({ "jwtRule": [] })).discovered());
     let valid = log::wait(|| Some(value("usher_config_valid")).filter(|valid| *valid == 0.0));
     assert!(valid.is_some(), "not valid");
     assert_eq!(value("usher_config_generation"), 2.0, "that was not put in force");
@@ -443,24 +444,25 @@ fn a_new_configuration_is_counted_and_hashed() {
 
 #[test]
 fn the_steps_are_told_at_debug_and_no_secret() {
-    let gate = Gate::plan().door("d", with(|_| {})).start();
-    let door = gate.door("d");
+    let envoy = Envoy::builder().listener("d", with(|_| {})).start();
+    let listener = envoy.listener("d");
     let token = KEY.token(&claims());
     let quiet = format!("id-{}", mint::encode(rand()));
-    door.http1(&Ask::get("/").bearer(&token).header("x-request-id", &quiet));
-    gate.log_wasm("debug");
+    listener.http1(&Request::get("/").bearer(&token).header("x-request-id", &quiet));
+    envoy.log_wasm("debug");
     // The module asks for the level once a second.
     let id = log::wait(|| {
         let id = format!("id-{}", mint::encode(rand()));
-        let ask = Ask::get("/admin?q=query-secret").bearer(&token).header("x_user", "forged-value");
-        door.http1(&ask.header("x-request-id", &id));
-        gate.log().text().contains(&format!("usher: {id}: ")).then_some(id)
+        let request =
+            Request::get("/admin?q=query-secret").bearer(&token).header("x_user", "forged-value");
+        listener.http1(&request.header("x-request-id", &id));
+        envoy.log().text().contains(&format!("usher: {id}: ")).then_some(id)
     });
     let id = id.expect("the steps are told");
     for step in ["scrub: removed `x_user`", "token: ", "denied: "] {
-        gate.log().line_with(&["[debug]", &format!("usher: {id}: {step}")]);
+        envoy.log().line_with(&["[debug]", &format!("usher: {id}: {step}")]);
     }
-    let text = gate.log().text();
+    let text = envoy.log().text();
     assert!(!text.contains(&format!("usher: {quiet}")), "told before the level was set");
     let signature = token.rsplit_once('.').unwrap().1;
     for secret in [mint::payload(&token), signature, "query-secret", "forged-value", mint::PRIVATE]
@@ -472,7 +474,7 @@ fn the_steps_are_told_at_debug_and_no_secret() {
 #[test]
 fn a_configuration_introduces_itself() {
     let version = env!("CARGO_PKG_VERSION");
-    let line = GATE.log().line_with(&[
+    let line = ENVOY.log().line_with(&[
         "[warning]",
         "wasm log denied ",
         &format!("usher: {version}, configuration "),
@@ -485,13 +487,13 @@ fn a_configuration_introduces_itself() {
     ] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    GATE.log().line_with(&["wasm log dry ", "mode dryRun"]);
+    ENVOY.log().line_with(&["wasm log dry ", "mode dryRun"]);
 }
 
 /// What the documentation tells operators to paste has all that there is.
 #[test]
 fn the_documentation_names_every_metric_label_and_field() {
-    let read = |path: &str| std::fs::read_to_string(gate::root().join(Path::new(path))).unwrap();
+    let read = |path: &str| std::fs::read_to_string(paths::root().join(Path::new(path))).unwrap();
     let guide = read("docs/observability.md");
     for family in usher_core::observe::metrics::family::ALL {
         let labels: String =

@@ -7,10 +7,11 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, http1};
-use usher_testkit::gate::{self, Door, Gate, Plan};
+use usher_testkit::client::{Request, http1};
+use usher_testkit::envoy::{Builder, Envoy, Listener};
 use usher_testkit::log;
 use usher_testkit::mint::{self, Key};
+use usher_testkit::paths;
 use usher_testkit::upstream::{CASE, Seen, Upstream};
 
 const ISSUER: &str = "https://idp.example";
@@ -37,76 +38,78 @@ fn setup(configuration: Value) -> Setup {
     Setup::plugin(configuration).called("usher").discovered()
 }
 
-fn ask() -> Ask {
-    Ask::get("/").bearer(&KEY.token(&mint::claims(ISSUER, "mmosley")))
+fn request() -> Request {
+    Request::get("/").bearer(&KEY.token(&mint::claims(ISSUER, "mmosley")))
 }
 
-fn is_judged_by(door: Door<'_>, version: &str) -> bool {
-    let seen = door.http1(&ask()).seen;
+fn is_judged_by(listener: Listener<'_>, version: &str) -> bool {
+    let seen = listener.http1(&request()).seen;
     let name = format!("x-version-{version}");
     seen.is_some_and(|seen| seen.header(&name) == Some("mmosley"))
 }
 
 #[track_caller]
-fn await_version(door: Door<'_>, version: &str) {
-    let arrived = log::wait(|| is_judged_by(door, version).then_some(()));
+fn await_version(listener: Listener<'_>, version: &str) {
+    let arrived = log::wait(|| is_judged_by(listener, version).then_some(()));
     assert!(arrived.is_some(), "version {version} is not in force");
 }
 
 /// Asserts that decisions are and stay those of `version`.
 #[track_caller]
-fn assert_version(door: Door<'_>, version: &str) {
+fn assert_version(listener: Listener<'_>, version: &str) {
     for _ in 0..20 {
-        assert!(is_judged_by(door, version), "version {version} is not in force");
+        assert!(is_judged_by(listener, version), "version {version} is not in force");
     }
 }
 
 #[track_caller]
-fn await_refused(door: Door<'_>) {
-    let refused = log::wait(|| Some(door.http1(&ask())).filter(|reply| reply.status == 503));
+fn await_refused(listener: Listener<'_>) {
+    let refused =
+        log::wait(|| Some(listener.http1(&request())).filter(|reply| reply.status == 503));
     let reply = refused.expect("the wrong configuration is in force");
-    door.assert_denied(&reply, 503, "Service Unavailable", "config_invalid");
+    listener.assert_denied(&reply, 503, "Service Unavailable", "config_invalid");
 }
 
-fn envoys() -> Vec<std::path::PathBuf> {
-    [Some(gate::pinned_envoy()), gate::oldest_envoy()].into_iter().flatten().collect()
+fn binaries() -> Vec<std::path::PathBuf> {
+    [Some(paths::pinned_envoy()), paths::oldest_envoy()].into_iter().flatten().collect()
 }
 
-fn plan(envoy: &Path) -> Plan {
-    Gate::plan().envoy(envoy).workers(2)
+fn builder(binary: &Path) -> Builder {
+    Envoy::builder().binary(binary).workers(2)
 }
 
 #[test]
 fn a_filter_that_is_wrong_from_its_first_start_refuses() {
     let pairs = [(None, None), (Some("a"), None), (None, Some("b")), (Some("a"), Some("b"))];
-    let of = |door: &str, number: usize| {
+    let of = |listener: &str, number: usize| {
         let (a, b) = pairs[number];
-        let configuration = if door == "good" { good("a", a) } else { wrong(b) };
+        let configuration = if listener == "good" { good("a", a) } else { wrong(b) };
         setup(configuration).called(&format!("usher-{number}"))
     };
-    for envoy in envoys() {
+    for binary in binaries() {
         // Envoy starts them in this order.
         for order in [["good", "wrong"], ["wrong", "good"]] {
-            let mut plan = plan(&envoy);
+            let mut builder = builder(&binary);
             for number in 0..pairs.len() {
-                for door in order {
-                    plan = plan.door(&format!("{door}-{number}"), of(door, number));
+                for listener in order {
+                    builder =
+                        builder.listener(&format!("{listener}-{number}"), of(listener, number));
                 }
             }
-            let gate = plan.start();
+            let envoy = builder.start();
             for (number, pair) in pairs.iter().enumerate() {
-                let door = |door: &str| gate.door(&format!("{door}-{number}"));
+                let listener = |listener: &str| envoy.listener(&format!("{listener}-{number}"));
                 println!("{order:?} {pair:?}");
-                await_version(door("good"), "a");
-                await_refused(door("wrong"));
+                await_version(listener("good"), "a");
+                await_refused(listener("wrong"));
                 // A later start finds more in the process than the first did.
                 let unreadable = Setup::plugin_text("no JSON").discovered();
                 let name = format!("usher-{number}");
-                gate.reconfigure(&format!("wrong-{number}"), unreadable.called(&name));
+                envoy.reconfigure(&format!("wrong-{number}"), unreadable.called(&name));
                 let log = format!("wasm log {name} ");
-                gate.log().line_with(&["[warning]", &log, "expected JSON"]);
-                await_refused(door("wrong"));
-                assert_version(door("good"), "a");
+                envoy.log().line_with(&["[warning]", &log, "expected JSON"]);
+                await_refused(listener("wrong"));
+                assert_version(listener("good"), "a");
             }
         }
     }
@@ -114,72 +117,74 @@ fn a_filter_that_is_wrong_from_its_first_start_refuses() {
 
 #[test]
 fn a_filter_that_is_wrong_later_keeps_its_own_or_nothing() {
-    for envoy in envoys() {
-        let gate = plan(&envoy)
-            .door("one", setup(good("one", Some("one"))))
-            .door("two", setup(good("two", Some("two"))))
-            .door("bare", setup(good("bare", None)))
+    for binary in binaries() {
+        let envoy = builder(&binary)
+            .listener("one", setup(good("one", Some("one"))))
+            .listener("two", setup(good("two", Some("two"))))
+            .listener("bare", setup(good("bare", None)))
             .start();
-        let doors = ["one", "two", "bare"].map(|name| gate.door(name));
-        for (door, version) in doors.into_iter().zip(["one", "two", "bare"]) {
-            await_version(door, version);
+        let listeners = ["one", "two", "bare"].map(|name| envoy.listener(name));
+        for (listener, version) in listeners.into_iter().zip(["one", "two", "bare"]) {
+            await_version(listener, version);
         }
-        gate.reconfigure("one", setup(wrong(Some("one"))));
-        gate.log().line_with(&["[warning]", "2 problems: the last good configuration stays"]);
-        assert_version(doors[0], "one");
-        gate.reconfigure("bare", setup(wrong(None)));
+        envoy.reconfigure("one", setup(wrong(Some("one"))));
+        envoy.log().line_with(&["[warning]", "2 problems: the last good configuration stays"]);
+        assert_version(listeners[0], "one");
+        envoy.reconfigure("bare", setup(wrong(None)));
         let line = "2 problems: every request is refused: without `instance` no last good";
-        gate.log().line_with(&["[warning]", line]);
-        await_refused(doors[2]);
+        envoy.log().line_with(&["[warning]", line]);
+        await_refused(listeners[2]);
         // Neither is what cannot be read anybody's.
-        gate.reconfigure("two", Setup::plugin_text("no JSON").called("usher").discovered());
-        await_refused(doors[1]);
-        gate.reconfigure("two", setup(wrong(Some("two"))));
-        await_version(doors[1], "two");
-        assert_version(doors[0], "one");
-        gate.reconfigure("bare", setup(good("again", None)));
-        await_version(doors[2], "again");
+        envoy.reconfigure("two", Setup::plugin_text("no JSON").called("usher").discovered());
+        await_refused(listeners[1]);
+        envoy.reconfigure("two", setup(wrong(Some("two"))));
+        await_version(listeners[1], "two");
+        assert_version(listeners[0], "one");
+        envoy.reconfigure("bare", setup(good("again", None)));
+        await_version(listeners[2], "again");
     }
 }
 
 #[test]
 fn an_ordinary_update_goes_on() {
-    update(good_of_instance, |plan| plan);
+    update(good_of_instance, |builder| builder);
 }
 
 #[test]
 fn in_istio_the_name_suffices() {
     let istio = json!({ "ISTIO_VERSION": "1.31.0" });
-    update(|version| (good(version, None), wrong(None)), |plan| plan.metadata(istio.clone()));
-    for envoy in envoys() {
-        let gate =
-            plan(&envoy).metadata(istio.clone()).door("usher", setup(good("one", None))).start();
-        let door = gate.door("usher");
-        await_version(door, "one");
-        gate.reconfigure("usher", Setup::plugin_text("no JSON").called("usher").discovered());
-        gate.log().line_with(&["[warning]", "1 problems: the last good configuration stays"]);
-        assert_version(door, "one");
+    update(|version| (good(version, None), wrong(None)), |builder| builder.metadata(istio.clone()));
+    for binary in binaries() {
+        let envoy = builder(&binary)
+            .metadata(istio.clone())
+            .listener("usher", setup(good("one", None)))
+            .start();
+        let listener = envoy.listener("usher");
+        await_version(listener, "one");
+        envoy.reconfigure("usher", Setup::plugin_text("no JSON").called("usher").discovered());
+        envoy.log().line_with(&["[warning]", "1 problems: the last good configuration stays"]);
+        assert_version(listener, "one");
     }
 }
 
 fn good_of_instance(version: &str) -> (Value, Value) {
-    (good(version, Some("gate")), wrong(Some("gate")))
+    (good(version, Some("main")), wrong(Some("main")))
 }
 
 /// Three good configurations and a wrong one, while a request of the first is under way.
-fn update(texts: impl Fn(&str) -> (Value, Value), with: impl Fn(Plan) -> Plan) {
-    for envoy in envoys() {
-        let gate = with(plan(&envoy)).door("usher", setup(texts("one").0)).start();
-        let door = gate.door("usher");
-        await_version(door, "one");
-        let mut held = Held::begin(door);
+fn update(texts: impl Fn(&str) -> (Value, Value), with: impl Fn(Builder) -> Builder) {
+    for binary in binaries() {
+        let envoy = with(builder(&binary)).listener("usher", setup(texts("one").0)).start();
+        let listener = envoy.listener("usher");
+        await_version(listener, "one");
+        let mut held = Held::begin(listener);
         for version in ["two", "three"] {
-            gate.reconfigure("usher", setup(texts(version).0));
-            await_version(door, version);
+            envoy.reconfigure("usher", setup(texts(version).0));
+            await_version(listener, version);
         }
-        gate.reconfigure("usher", setup(texts("three").1));
-        gate.log().line_with(&["[warning]", "2 problems: the last good configuration stays"]);
-        assert_version(door, "three");
+        envoy.reconfigure("usher", setup(texts("three").1));
+        envoy.log().line_with(&["[warning]", "2 problems: the last good configuration stays"]);
+        assert_version(listener, "three");
         assert_eq!(held.end().header("x-version-one"), Some("mmosley"));
     }
 }
@@ -191,9 +196,9 @@ struct Held {
 }
 
 impl Held {
-    fn begin(door: Door<'_>) -> Self {
-        let (case, token) = (Ask::case(), KEY.token(&mint::claims(ISSUER, "mmosley")));
-        let mut stream = http1::connect(door.address());
+    fn begin(listener: Listener<'_>) -> Self {
+        let (case, token) = (Request::case(), KEY.token(&mint::claims(ISSUER, "mmosley")));
+        let mut stream = http1::connect(listener.address());
         let head = format!(
             "POST / HTTP/1.1\r\nhost: service.example\r\nauthorization: Bearer {token}\r\n\
              {CASE}: {case}\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbo"

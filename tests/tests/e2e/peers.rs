@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use tokio_rustls::rustls::SupportedProtocolVersion;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::{self, Gate};
+use usher_testkit::client::Request;
+use usher_testkit::envoy::Envoy;
+use usher_testkit::paths;
 use usher_testkit::tls::Authority;
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
@@ -83,8 +84,8 @@ fn http_state(key: &str, format: &str) -> Value {
 }
 
 /// Which paths somebody gets in by.
-fn allowed(send: impl Fn(&Ask) -> u16) -> [bool; 8] {
-    PATHS.map(|path| match send(&Ask::get(path)) {
+fn allowed(send: impl Fn(&Request) -> u16) -> [bool; 8] {
+    PATHS.map(|path| match send(&Request::get(path)) {
         200 => true,
         403 => false,
         status => panic!("{path}: {status}"),
@@ -93,17 +94,17 @@ fn allowed(send: impl Fn(&Ask) -> u16) -> [bool; 8] {
 
 #[test]
 fn without_tls_the_peer_stands_in_filter_state() {
-    behind_no_tls(&gate::pinned_envoy());
+    behind_no_tls(&paths::pinned_envoy());
 }
 
 #[test]
 fn in_the_oldest_envoy_too() {
-    if let Some(envoy) = gate::oldest_envoy() {
-        behind_no_tls(&envoy);
+    if let Some(binary) = paths::oldest_envoy() {
+        behind_no_tls(&binary);
     }
 }
 
-fn behind_no_tls(envoy: &std::path::Path) {
+fn behind_no_tls(binary: &std::path::Path) {
     let key = json!({ "peerIdentity": { "filterState": "usher.peer" } });
     let connection = json!({ "peerIdentity": "connection" });
     let both = format!("{WEB},{OTHER}");
@@ -118,14 +119,15 @@ fn behind_no_tls(envoy: &std::path::Path) {
         ("own-key-alone", key, PRINCIPAL, WEB, AS_NOBODY),
         ("connection", connection, PRINCIPAL, WEB, AS_NOBODY),
     ];
-    let mut plan =
-        Gate::plan().envoy(envoy).door("absent", Setup::plugin(configuration(&json!({}))));
+    let mut builder = Envoy::builder()
+        .binary(binary)
+        .listener("absent", Setup::plugin(configuration(&json!({}))));
     for (name, more, key, value, _) in &rows {
         let setup = Setup::plugin(configuration(more)).ahead(http_state(key, value));
-        plan = plan.door(name, setup);
+        builder = builder.listener(name, setup);
     }
-    let gate = plan.start();
-    let by = |name: &str| allowed(|ask| gate.door(name).http1(ask).status);
+    let envoy = builder.start();
+    let by = |name: &str| allowed(|request| envoy.listener(name).http1(request).status);
     assert_eq!(by("absent"), AS_NOBODY, "absent");
     for (name, _, _, value, expected) in &rows {
         assert_eq!(by(name), *expected, "{name}: {value}");
@@ -152,12 +154,12 @@ fn with_tls_the_certificate_is_the_peer_whatever_filter_state_says() {
     let setup = |more: &Value| {
         Setup::plugin(configuration(more)).ahead(http_state(PRINCIPAL, WEB)).tls(tls.clone())
     };
-    let gate = Gate::plan()
-        .door("auto", setup(&json!({})))
-        .door("key", setup(&json!({ "peerIdentity": { "filterState": PRINCIPAL } })))
+    let envoy = Envoy::builder()
+        .listener("auto", setup(&json!({})))
+        .listener("key", setup(&json!({ "peerIdentity": { "filterState": PRINCIPAL } })))
         .start();
     let (web, other) = (OURS.client(&[WEB], &[]), OURS.client(&[OTHER], &[]));
-    for (door, identity, expected, what) in [
+    for (listener, identity, expected, what) in [
         ("auto", Some(&web), AS_WEB, "its own"),
         ("auto", Some(&other), AS_OTHER, "another certificate"),
         ("auto", None, AS_NOBODY, "no certificate"),
@@ -166,8 +168,8 @@ fn with_tls_the_certificate_is_the_peer_whatever_filter_state_says() {
     ] {
         for (version, protocol) in VERSIONS {
             let caller = OURS.caller(identity, protocol);
-            let by = allowed(|ask| gate.door(door).tls_as(&caller, ask).0.status);
-            assert_eq!(by, expected, "{door}: {what}, {version}");
+            let by = allowed(|request| envoy.listener(listener).tls_as(&caller, request).0.status);
+            assert_eq!(by, expected, "{listener}: {what}, {version}");
         }
     }
 }
@@ -177,14 +179,14 @@ fn a_resumed_session_is_decided_as_a_fresh_one() {
     let validated = json!({ "requireValidatedPeer": true });
     let plain = Setup::plugin(configuration(&json!({})));
     let required = Setup::plugin(configuration(&validated));
-    let gate = Gate::plan()
-        .door("trusted", plain.clone().tls(OURS.downstream(false)))
-        .door("any", plain.tls(accepting_untrusted()))
-        .door("trusted-required", required.clone().tls(OURS.downstream(false)))
-        .door("any-required", required.tls(accepting_untrusted()))
+    let envoy = Envoy::builder()
+        .listener("trusted", plain.clone().tls(OURS.downstream(false)))
+        .listener("any", plain.tls(accepting_untrusted()))
+        .listener("trusted-required", required.clone().tls(OURS.downstream(false)))
+        .listener("any-required", required.tls(accepting_untrusted()))
         .start();
     let (web, forged) = (OURS.client(&[WEB], &[]), THEIRS.client(&[WEB], &[]));
-    for (door, identity, fresh, resumed, what) in [
+    for (listener, identity, fresh, resumed, what) in [
         ("trusted", &web, AS_WEB, AS_WEB, "honest"),
         ("any", &web, AS_WEB, AS_WEB, "honest, where any certificate is taken"),
         // What `check` refuses to have: nothing tells it from an honest one.
@@ -195,17 +197,18 @@ fn a_resumed_session_is_decided_as_a_fresh_one() {
     ] {
         for (version, protocol) in VERSIONS {
             // A caller that has no session yet, for each request.
-            let by = allowed(|ask| {
-                let (reply, resumed) =
-                    gate.door(door).tls_as(&OURS.caller(Some(identity), protocol), ask);
+            let by = allowed(|request| {
+                let (reply, resumed) = envoy
+                    .listener(listener)
+                    .tls_as(&OURS.caller(Some(identity), protocol), request);
                 assert!(!resumed, "{what}, {version}: resumed");
                 reply.status
             });
             assert_eq!(by, fresh, "{what}, {version}, fresh");
             let caller = OURS.caller(Some(identity), protocol);
-            gate.door(door).tls_as(&caller, &Ask::get("/"));
-            let by = allowed(|ask| {
-                let (reply, resumed) = gate.door(door).tls_as(&caller, ask);
+            envoy.listener(listener).tls_as(&caller, &Request::get("/"));
+            let by = allowed(|request| {
+                let (reply, resumed) = envoy.listener(listener).tls_as(&caller, request);
                 assert!(resumed, "{what}, {version}: not resumed");
                 reply.status
             });
@@ -223,16 +226,16 @@ fn behind_a_hop_the_peer_is_the_hops() {
         let setup = Setup::plugin(configuration(more)).behind_a_hop(hop.clone());
         setup.tls(OURS.downstream(false))
     };
-    let gate = Gate::plan()
-        .door("auto", setup(&json!({})))
-        .door("connection", setup(&json!({ "peerIdentity": "connection" })))
+    let envoy = Envoy::builder()
+        .listener("auto", setup(&json!({})))
+        .listener("connection", setup(&json!({ "peerIdentity": "connection" })))
         .start();
     let (web, other, two) = (
         OURS.client(&[WEB], &[]),
         OURS.client(&[OTHER], &["web.example"]),
         OURS.client(&[OTHER, WEB], &[]),
     );
-    for (door, identity, expected, what) in [
+    for (listener, identity, expected, what) in [
         ("auto", Some(&web), AS_WEB, "its own"),
         ("auto", Some(&other), AS_OTHER, "another certificate"),
         ("auto", Some(&two), PERHAPS_WEB, "two names"),
@@ -240,7 +243,7 @@ fn behind_a_hop_the_peer_is_the_hops() {
         ("connection", Some(&web), AS_NOBODY, "the connection has none"),
     ] {
         let caller = OURS.caller(identity, &TLS13);
-        let by = allowed(|ask| gate.door(door).tls_as(&caller, ask).0.status);
-        assert_eq!(by, expected, "{door}: {what}");
+        let by = allowed(|request| envoy.listener(listener).tls_as(&caller, request).0.status);
+        assert_eq!(by, expected, "{listener}: {what}");
     }
 }

@@ -11,11 +11,12 @@ use serde_json::json;
 use tokio::sync::watch;
 use usher_testkit::bootstrap::Setup;
 use usher_testkit::client::crowd::{Crowd, Outcome, Protocol};
-use usher_testkit::client::{Ask, http1, http2};
-use usher_testkit::gate::{self, Door, Gate, Plan};
+use usher_testkit::client::{Request, http1, http2};
+use usher_testkit::envoy::{Builder, Envoy, Listener};
 use usher_testkit::key_server::{KeyServer, Manner};
 use usher_testkit::log;
 use usher_testkit::mint::{self, Key};
+use usher_testkit::paths;
 use usher_testkit::upstream::Upstream;
 
 const ISSUER: &str = "http://idp.example";
@@ -49,16 +50,16 @@ fn behind_one_listener(setup: Setup) -> Setup {
         .manager(json!({ "http2_protocol_options": http2 }))
 }
 
-fn plan(server: &KeyServer, setup: Setup) -> Plan {
-    Gate::plan().door("usher", setup).cluster("keys", server.address)
+fn builder(server: &KeyServer, setup: Setup) -> Builder {
+    Envoy::builder().listener("usher", setup).cluster("keys", server.address)
 }
 
 fn keys<'k>(keys: impl IntoIterator<Item = &'k Key>) -> Manner {
     Manner::keys(&mint::jwks(keys))
 }
 
-fn bearer(key: &Key) -> Ask {
-    Ask::get("/").bearer(&key.token(&mint::claims(ISSUER, "mmosley")))
+fn bearer(key: &Key) -> Request {
+    Request::get("/").bearer(&key.token(&mint::claims(ISSUER, "mmosley")))
 }
 
 /// How many were answered with which status, or why they were not.
@@ -78,8 +79,8 @@ fn assert_all(outcomes: &[Outcome], status: u16, why: &str) {
 }
 
 #[track_caller]
-fn assert_sound(gate: &Gate) {
-    let log = gate.log().text();
+fn assert_sound(envoy: &Envoy) {
+    let log = envoy.log().text();
     for bad in [
         "RuntimeError",
         "RangeError",
@@ -93,24 +94,24 @@ fn assert_sound(gate: &Gate) {
     }
 }
 
-/// How many requests the door `usher` has under way.
-fn active(gate: &Gate) -> usize {
-    let stats = gate.stats("^http.usher.downstream_rq_active$");
+/// How many requests the listener `usher` has under way.
+fn active(envoy: &Envoy) -> usize {
+    let stats = envoy.stats("^http.usher.downstream_rq_active$");
     stats.first().map_or(0, |(_, count)| usize::try_from(*count).unwrap())
 }
 
 #[track_caller]
-fn wait_for_active(gate: &Gate, count: usize, why: &str) {
+fn wait_for_active(envoy: &Envoy, count: usize, why: &str) {
     let start = Instant::now();
-    while active(gate) != count {
-        assert!(start.elapsed() < Duration::from_secs(60), "{why}: {} of {count}", active(gate));
+    while active(envoy) != count {
+        assert!(start.elapsed() < Duration::from_secs(60), "{why}: {} of {count}", active(envoy));
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 /// How many requests found no place to wait in.
-fn overflow(gate: &Gate) -> f64 {
-    let series = gate.metrics();
+fn overflow(envoy: &Envoy) -> f64 {
+    let series = envoy.metrics();
     let series =
         series.iter().filter(|series| series.name == "usher_pending_requests_overflow_total");
     series.map(|series| series.value).sum()
@@ -123,31 +124,31 @@ fn soak() -> bool {
 #[test]
 fn a_burst_of_tokens_with_a_made_up_kid_is_answered() {
     let server = KeyServer::start(keys([&*KEY]));
-    let gate = plan(&server, plugin("20s")).start();
-    let door = gate.door("usher");
-    door.http1(&bearer(&KEY)).passed();
+    let envoy = builder(&server, plugin("20s")).start();
+    let listener = envoy.listener("usher");
+    listener.http1(&bearer(&KEY)).passed();
     server.becomes(Manner::Late(Duration::from_millis(300), Box::new(keys([&*KEY]))));
-    let asks = vec![bearer(&Key::new("ES256", "made-up")); 400];
-    let outcomes = Crowd::send(door.address(), Protocol::Http2(100), &asks).outcomes();
+    let requests = vec![bearer(&Key::new("ES256", "made-up")); 400];
+    let outcomes = Crowd::send(listener.address(), Protocol::Http2(100), &requests).outcomes();
     assert_all(&outcomes, 401, "a key that does not exist");
-    for reply in door.both(&bearer(&KEY)) {
+    for reply in listener.both(&bearer(&KEY)) {
         reply.passed();
     }
-    assert_sound(&gate);
+    assert_sound(&envoy);
 }
 
 #[test]
 fn good_tokens_at_start_are_answered_while_the_key_server_fails() {
     let server = KeyServer::start(Manner::Answers(500, Vec::new(), String::new()));
-    let gate = plan(&server, plugin("3s")).start();
-    let door = gate.door("usher");
+    let envoy = builder(&server, plugin("3s")).start();
+    let listener = envoy.listener("usher");
     let outcomes =
-        Crowd::send(door.address(), Protocol::Http2(113), &vec![bearer(&KEY); 450]).outcomes();
+        Crowd::send(listener.address(), Protocol::Http2(113), &vec![bearer(&KEY); 450]).outcomes();
     assert_all(&outcomes, 503, "no keys");
     server.becomes(keys([&*KEY]));
-    let arrived = log::wait(|| (door.http1(&bearer(&KEY)).status == 200).then_some(()));
-    assert!(arrived.is_some(), "the filter lives on:\n{}", gate.log().text());
-    assert_sound(&gate);
+    let arrived = log::wait(|| (listener.http1(&bearer(&KEY)).status == 200).then_some(()));
+    assert!(arrived.is_some(), "the filter lives on:\n{}", envoy.log().text());
+    assert_sound(&envoy);
 }
 
 /// Two workers, each with as many waiting as may: all are answered, whatever comes.
@@ -156,9 +157,9 @@ fn as_many_as_may_wait_are_all_answered_at_once() {
     let rounds = if soak() { 50 } else { 4 };
     let mut known = vec![Key::new("ES256", "key-0")];
     let server = KeyServer::start(keys(&known));
-    let gate = plan(&server, plugin("60s")).workers(2).start();
-    let door = gate.door("usher");
-    door.http1(&bearer(&known[0])).passed();
+    let envoy = builder(&server, plugin("60s")).workers(2).start();
+    let listener = envoy.listener("usher");
+    listener.http1(&bearer(&known[0])).passed();
     let mut slowest = Duration::ZERO;
     for round in 1..=rounds {
         // Between two fetches for unknown keys there is a second.
@@ -173,17 +174,21 @@ fn as_many_as_may_wait_are_all_answered_at_once() {
             (200, keys([&known[0], &key]))
         };
         let go = server.holds(then);
-        let crowd = Crowd::send(door.address(), protocol, &vec![bearer(&key); 2 * MAX_PENDING]);
-        wait_for_active(&gate, 2 * MAX_PENDING, &format!("round {round}, {protocol:?}"));
-        assert_eq!(overflow(&gate), (round - 1) as f64, "round {round}: each worker has its share");
-        let more = door.http1(&bearer(&key));
-        door.assert_denied(
+        let crowd = Crowd::send(listener.address(), protocol, &vec![bearer(&key); 2 * MAX_PENDING]);
+        wait_for_active(&envoy, 2 * MAX_PENDING, &format!("round {round}, {protocol:?}"));
+        assert_eq!(
+            overflow(&envoy),
+            (round - 1) as f64,
+            "round {round}: each worker has its share"
+        );
+        let more = listener.http1(&bearer(&key));
+        listener.assert_denied(
             &more,
             401,
             "Jwks doesn't have key to match kid or alg from Jwt",
             "key_unknown",
         );
-        assert_eq!(overflow(&gate), round as f64, "round {round}: it is counted");
+        assert_eq!(overflow(&envoy), round as f64, "round {round}: it is counted");
         assert_eq!(crowd.ended(), 0, "round {round}: the others wait");
         let released = Instant::now();
         go.send(true).unwrap();
@@ -201,8 +206,8 @@ fn as_many_as_may_wait_are_all_answered_at_once() {
             known[0] = key;
         }
     }
-    println!("{rounds} rounds, the slowest took {slowest:?}; memory {:?}", gate.memory());
-    assert_sound(&gate);
+    println!("{rounds} rounds, the slowest took {slowest:?}; memory {:?}", envoy.memory());
+    assert_sound(&envoy);
 }
 
 #[test]
@@ -210,9 +215,9 @@ fn streams_that_are_reset_while_they_wait_leave_nothing_behind() {
     let (rounds, connections, streams) = (10, 50, 20);
     let mut known = vec![Key::new("ES256", "key-0")];
     let server = KeyServer::start(keys(&known));
-    let gate = plan(&server, plugin("60s")).start();
-    let door = gate.door("usher");
-    door.http1(&bearer(&known[0])).passed();
+    let envoy = builder(&server, plugin("60s")).start();
+    let listener = envoy.listener("usher");
+    listener.http1(&bearer(&known[0])).passed();
     let mut memory = Vec::new();
     for round in 1..=rounds {
         // Between two fetches for unknown keys there is a second.
@@ -220,65 +225,66 @@ fn streams_that_are_reset_while_they_wait_leave_nothing_behind() {
         let key = Key::new("ES256", &format!("key-{round}"));
         let go = server.holds(keys([&known[0], &key]));
         // Each holds some memory that would be missed.
-        let asks = vec![bearer(&key).header("x-large", "x".repeat(4096)); connections * streams];
-        let crowd = Crowd::send(door.address(), Protocol::Http2(streams), &asks);
-        wait_for_active(&gate, asks.len(), "they wait");
+        let requests =
+            vec![bearer(&key).header("x-large", "x".repeat(4096)); connections * streams];
+        let crowd = Crowd::send(listener.address(), Protocol::Http2(streams), &requests);
+        wait_for_active(&envoy, requests.len(), "they wait");
         crowd.reset();
-        wait_for_active(&gate, 0, "they are gone");
+        wait_for_active(&envoy, 0, "they are gone");
         go.send(true).unwrap();
         // Their places are free.
         let reply =
-            log::wait(|| Some(door.http1(&bearer(&key))).filter(|reply| reply.status == 200));
+            log::wait(|| Some(listener.http1(&bearer(&key))).filter(|reply| reply.status == 200));
         assert!(reply.is_some(), "round {round}: its key came");
-        assert_eq!(overflow(&gate), 0.0, "round {round}");
+        assert_eq!(overflow(&envoy), 0.0, "round {round}");
         known[0] = key;
-        memory.push(gate.memory());
+        memory.push(envoy.memory());
     }
     println!("{} resets: {memory:?}", rounds * connections * streams);
     // A tenth of what all that was reset has held.
     let grown = memory[rounds - 1].resident.saturating_sub(memory[1].resident);
     assert!(grown < 4 * 1024, "{grown} KiB more after {rounds} rounds: {memory:?}");
-    assert_sound(&gate);
+    assert_sound(&envoy);
 }
 
 /// Forms in which more than headers comes of a request.
-fn forms(ask: &Ask) -> Vec<(&'static str, Ask)> {
-    let trailers = |ask: Ask| ask.trailer("user-info", "forged").trailer("x-sum", "1");
+fn forms(request: &Request) -> Vec<(&'static str, Request)> {
+    let trailers = |request: Request| request.trailer("user-info", "forged").trailer("x-sum", "1");
     vec![
-        ("GET", ask.clone()),
-        ("a body", ask.clone().body("body")),
-        ("a body and trailers", trailers(ask.clone().body("body"))),
-        ("trailers alone", trailers(ask.clone())),
+        ("GET", request.clone()),
+        ("a body", request.clone().body("body")),
+        ("a body and trailers", trailers(request.clone().body("body"))),
+        ("trailers alone", trailers(request.clone())),
     ]
 }
 
 /// Sends each form over HTTP/1 and HTTP/2 while the keys are on their way, and hands over what came back.
 fn while_held(
-    gate: &Gate,
+    envoy: &Envoy,
     go: &watch::Sender<bool>,
-    asks: &[(&'static str, Ask)],
+    requests: &[(&'static str, Request)],
     mut check: impl FnMut(&str, u16, Option<&usher_testkit::upstream::Seen>),
 ) {
-    let address = gate.door("usher").address();
+    let address = envoy.listener("usher").address();
     std::thread::scope(|scope| {
         let mut sent = Vec::new();
-        for (form, ask) in asks {
-            let (one, two) = (Ask::case(), Ask::case());
+        for (form, request) in requests {
+            let (one, two) = (Request::case(), Request::case());
             let cases = (one.clone(), two.clone());
             sent.push((
                 form,
                 "HTTP/1",
                 one,
-                scope.spawn(move || http1::exchange(http1::connect(address), &cases.0, ask)),
+                scope.spawn(move || http1::exchange(http1::connect(address), &cases.0, request)),
             ));
             sent.push((
                 form,
                 "HTTP/2",
                 two,
-                scope.spawn(move || http2::exchange(address, &cases.1, ask)),
+                scope.spawn(move || http2::exchange(address, &cases.1, request)),
             ));
         }
-        wait_for_active(gate, sent.len(), "all wait: what is missing went on undecided");
+        wait_for_active(envoy, sent.len(), "all wait: what is missing went on undecided");
         // Long enough for a body to go on by itself, if it did.
         std::thread::sleep(Duration::from_millis(300));
         for (form, protocol, case, _) in &sent {
@@ -299,20 +305,20 @@ fn while_held(
 
 #[test]
 fn nothing_of_a_request_goes_on_undecided() {
-    let envoys = [Some(gate::pinned_envoy()), gate::oldest_envoy()];
-    for envoy in envoys.into_iter().flatten() {
+    let binaries = [Some(paths::pinned_envoy()), paths::oldest_envoy()];
+    for binary in binaries.into_iter().flatten() {
         for option in [None, Some(false), Some(true)] {
             let server = KeyServer::start(keys([&*KEY]));
             let setup = plugin("20s");
             let setup = option.map_or(setup.clone(), |allowed| setup.stop_iteration(allowed));
-            let gate = plan(&server, setup).envoy(&envoy).start();
-            gate.door("usher").http1(&bearer(&KEY)).passed();
+            let envoy = builder(&server, setup).binary(&binary).start();
+            envoy.listener("usher").http1(&bearer(&KEY)).passed();
             let late = Key::new("ES256", "late");
             let forged =
                 |key: &Key| bearer(key).header("User-Info", "forged").header("user_info", "forged");
 
             let go = server.holds(keys([&*KEY, &late]));
-            while_held(&gate, &go, &forms(&forged(&late)), |what, status, seen| {
+            while_held(&envoy, &go, &forms(&forged(&late)), |what, status, seen| {
                 assert_eq!(status, 200, "{what}, option {option:?}");
                 let seen = seen.unwrap_or_else(|| panic!("{what}, option {option:?}: arrives"));
                 assert_eq!(
@@ -333,13 +339,13 @@ fn nothing_of_a_request_goes_on_undecided() {
             std::thread::sleep(Duration::from_millis(1100));
             let go = server.holds(keys([&*KEY, &late]));
             let stranger = Key::new("ES256", "stranger");
-            while_held(&gate, &go, &forms(&forged(&stranger)), |what, status, seen| {
+            while_held(&envoy, &go, &forms(&forged(&stranger)), |what, status, seen| {
                 assert_eq!((status, seen), (401, None), "{what}, option {option:?}");
             });
 
             // What is refused at once is held as well.
-            for (form, ask) in forms(&Ask::get("/").header("User-Info", "forged")) {
-                for reply in gate.door("usher").both(&ask) {
+            for (form, request) in forms(&Request::get("/").header("User-Info", "forged")) {
+                for reply in envoy.listener("usher").both(&request) {
                     assert_eq!(
                         (reply.status, &reply.seen),
                         (401, &None),
@@ -347,7 +353,7 @@ fn nothing_of_a_request_goes_on_undecided() {
                     );
                 }
             }
-            assert_sound(&gate);
+            assert_sound(&envoy);
         }
     }
 }
@@ -355,13 +361,13 @@ fn nothing_of_a_request_goes_on_undecided() {
 #[test]
 fn trailers_lose_the_tokens_that_headers_lose() {
     let server = KeyServer::start(keys([&*KEY]));
-    let gate = plan(&server, plugin("20s")).start();
-    let ask = bearer(&KEY)
+    let envoy = builder(&server, plugin("20s")).start();
+    let request = bearer(&KEY)
         .body("body")
         .trailer("authorization", "Bearer secret")
         .trailer("user_info", "forged")
         .trailer("x-sum", "1");
-    for reply in gate.door("usher").both(&ask) {
+    for reply in envoy.listener("usher").both(&request) {
         assert_eq!(reply.passed().trailers, [("x-sum".to_owned(), b"1".to_vec())], "{reply}");
     }
 }
@@ -372,15 +378,15 @@ fn an_upgrade_does_not_nominate_the_emitted_header() {
     let server = KeyServer::start(keys([&*KEY]));
     let mut setup = plugin("20s");
     setup = setup.manager(json!({ "upgrade_configs": [{ "upgrade_type": "websocket" }] }));
-    let gate = plan(&server, setup).start();
-    let door: Door<'_> = gate.door("usher");
+    let envoy = builder(&server, setup).start();
+    let listener: Listener<'_> = envoy.listener("usher");
     let token = KEY.token(&mint::claims(ISSUER, "mmosley"));
     for (nominates, expected) in [
         ("Upgrade", "Upgrade"),
         ("Upgrade, User-Info", "Upgrade"),
         ("user_info , X-Other,upgrade", "X-Other, upgrade"),
     ] {
-        let reply = door.raw(
+        let reply = listener.raw(
             format!(
                 "GET / HTTP/1.1\r\nhost: service.example\r\nx-case: {{case}}\r\nauthorization: Bearer {token}\r\n\
                  connection: {nominates}\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
@@ -398,31 +404,32 @@ fn an_upgrade_does_not_nominate_the_emitted_header() {
 #[test]
 fn a_request_that_waits_outlives_its_configuration() {
     let server = KeyServer::start(keys([&*KEY]));
-    let gate = plan(&server, plugin("20s").discovered()).start();
-    let door = gate.door("usher");
-    door.http1(&bearer(&KEY)).passed();
+    let envoy = builder(&server, plugin("20s").discovered()).start();
+    let listener = envoy.listener("usher");
+    listener.http1(&bearer(&KEY)).passed();
     let late = Key::new("ES256", "late");
     for (round, then, status) in [(0, keys([&*KEY, &late]), 200), (1, keys([&*KEY]), 401)] {
         let go = server.holds(then);
         let wanted = if status == 200 { &late } else { &Key::new("ES256", "none") };
-        let crowd = Crowd::send(door.address(), Protocol::Http2(50), &vec![bearer(wanted); 100]);
-        wait_for_active(&gate, 100, "all wait");
+        let crowd =
+            Crowd::send(listener.address(), Protocol::Http2(50), &vec![bearer(wanted); 100]);
+        wait_for_active(&envoy, 100, "all wait");
         // No key of it comes from a server any more.
         let inline = json!({ "jwtRules": [{ "issuer": "http://other.example", "jwks": mint::jwks([&*KEY]) }] });
-        gate.reconfigure("usher", behind_one_listener(Setup::plugin(inline)).discovered());
+        envoy.reconfigure("usher", behind_one_listener(Setup::plugin(inline)).discovered());
         let in_force = log::wait(|| {
-            let reply = door.http1(&bearer(&KEY));
+            let reply = listener.http1(&bearer(&KEY));
             (reply.text() == "Jwt issuer is not configured").then_some(())
         });
         assert!(in_force.is_some(), "the new configuration is in force");
         go.send(true).unwrap();
         assert_all(&crowd.outcomes(), status, &format!("round {round}"));
-        gate.reconfigure("usher", plugin("20s").discovered());
-        let back = log::wait(|| (door.http1(&bearer(&KEY)).status == 200).then_some(()));
+        envoy.reconfigure("usher", plugin("20s").discovered());
+        let back = log::wait(|| (listener.http1(&bearer(&KEY)).status == 200).then_some(()));
         assert!(back.is_some(), "the former configuration is in force");
         std::thread::sleep(Duration::from_millis(1100));
     }
-    assert_sound(&gate);
+    assert_sound(&envoy);
 }
 
 /// Plugins share a VM and so a queue; each has a timer of its own.
@@ -447,63 +454,63 @@ fn a_forwarded_token_arrives_after_the_wait() {
             "jwtRules": [rule(forward)], "pathNormalization": "BASE",
         })))
     };
-    let gate = Gate::plan()
-        .door("forwards", plugin(true))
-        .door("withholds", plugin(false))
+    let envoy = Envoy::builder()
+        .listener("forwards", plugin(true))
+        .listener("withholds", plugin(false))
         .cluster("keys", server.address)
         .start();
     let paths = ["/a/../b?x=1&t=", "/b?x=1&t="];
-    for (round, door) in ["forwards", "withholds", "forwards"].into_iter().enumerate() {
+    for (round, listener) in ["forwards", "withholds", "forwards"].into_iter().enumerate() {
         let late = Key::new("ES256", &format!("late-{round}"));
         let token = late.token(&mint::claims(ISSUER, "mmosley"));
         std::thread::sleep(Duration::from_millis(1100));
         let held = server.holds(keys([&*KEY, &late]));
-        let ask = Ask::get(format!("{}{token}", paths[0]))
+        let request = Request::get(format!("{}{token}", paths[0]))
             .bearer(&token)
             .header("x-token", &token)
             .header("cookie", format!("a=1; auth={token}"));
         let reply = std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| gate.door(door).http1(&ask));
+            let waiting = scope.spawn(|| envoy.listener(listener).http1(&request));
             std::thread::sleep(Duration::from_millis(300));
             held.send(true).unwrap();
             waiting.join().unwrap()
         });
         let seen = reply.passed();
         let line = |name: &str| seen.header(name).map(str::to_owned);
-        let forwards = door == "forwards";
+        let forwards = listener == "forwards";
         let there = |text: String| forwards.then_some(text);
-        assert_eq!(line("authorization"), there(format!("Bearer {token}")), "{door}");
-        assert_eq!(line("x-token"), there(token.clone()), "{door}");
+        assert_eq!(line("authorization"), there(format!("Bearer {token}")), "{listener}");
+        assert_eq!(line("x-token"), there(token.clone()), "{listener}");
         let cookie = if forwards { format!("a=1; auth={token}") } else { "a=1".to_owned() };
-        assert_eq!(line("cookie"), Some(cookie), "{door}");
+        assert_eq!(line("cookie"), Some(cookie), "{listener}");
         let path = if forwards { format!("{}{token}", paths[1]) } else { "/b?x=1".to_owned() };
-        assert_eq!(seen.path, path, "{door}");
+        assert_eq!(seen.path, path, "{listener}");
     }
-    assert_sound(&gate);
+    assert_sound(&envoy);
 }
 
 #[test]
 fn requests_of_two_plugins_wait_side_by_side() {
     let servers = [(); 2].map(|()| KeyServer::start(keys([&*KEY])));
-    let doors = ["one", "two"];
-    let mut plan = Gate::plan();
-    for (name, server) in doors.iter().zip(&servers) {
-        plan = plan.door(name, plugin_of(name, "20s")).cluster(name, server.address);
+    let listeners = ["one", "two"];
+    let mut builder = Envoy::builder();
+    for (name, server) in listeners.iter().zip(&servers) {
+        builder = builder.listener(name, plugin_of(name, "20s")).cluster(name, server.address);
     }
-    let gate = plan.start();
-    for name in doors {
-        gate.door(name).http1(&bearer(&KEY)).passed();
+    let envoy = builder.start();
+    for name in listeners {
+        envoy.listener(name).http1(&bearer(&KEY)).passed();
     }
     for round in 0..6 {
         std::thread::sleep(Duration::from_millis(1100));
         let late = Key::new("ES256", &format!("late-{round}"));
         let held: Vec<_> =
             servers.iter().map(|server| server.holds(keys([&*KEY, &late]))).collect();
-        let mut crowds: Vec<_> = doors
+        let mut crowds: Vec<_> = listeners
             .iter()
             .map(|name| {
                 Some(Crowd::send(
-                    gate.door(name).address(),
+                    envoy.listener(name).address(),
                     Protocol::Http2(25),
                     &vec![bearer(&late); 100],
                 ))
@@ -513,8 +520,8 @@ fn requests_of_two_plugins_wait_side_by_side() {
         for turn in [round % 2, 1 - round % 2] {
             held[turn].send(true).unwrap();
             let outcomes = crowds[turn].take().unwrap().outcomes();
-            assert_all(&outcomes, 200, &format!("round {round}: plugin {}", doors[turn]));
+            assert_all(&outcomes, 200, &format!("round {round}: plugin {}", listeners[turn]));
         }
     }
-    assert_sound(&gate);
+    assert_sound(&envoy);
 }

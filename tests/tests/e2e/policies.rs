@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, Reply};
-use usher_testkit::gate::{Door, Gate};
+use usher_testkit::client::{Reply, Request};
+use usher_testkit::envoy::{Envoy, Listener};
 use usher_testkit::mint::{Key, jwks};
 use usher_testkit::tls::{Authority, Identity, SERVER};
 
@@ -53,8 +53,8 @@ fn config(policies: &Value) -> Value {
     })
 }
 
-/// Doors by what they are for.
-fn doors() -> Vec<(&'static str, Value)> {
+/// Listeners by what they are for.
+fn listeners() -> Vec<(&'static str, Value)> {
     let allow = |rules: Value| json!({"action": "ALLOW", "rules": rules});
     let deny = |rules: Value| json!({"action": "DENY", "rules": rules});
     let when =
@@ -183,18 +183,23 @@ fn doors() -> Vec<(&'static str, Value)> {
     ]
 }
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
     let tls = AUTHORITY.downstream(false);
-    let plan = doors().into_iter().fold(Gate::plan(), |plan, (name, policies)| {
+    let builder = listeners().into_iter().fold(Envoy::builder(), |builder, (name, policies)| {
         let setup = Setup::plugin(config(&policies));
-        plan.door(&format!("{name}/tls"), setup.clone().tls(tls.clone())).door(name, setup)
+        builder
+            .listener(&format!("{name}/tls"), setup.clone().tls(tls.clone()))
+            .listener(name, setup)
     });
     let mut unnormalised = config(&json!([{"action": "ALLOW", "rules":
         [{"when": [{"key": "request.headers[:path]", "values": ["/foo*"]}]}]}]));
     unnormalised["pathNormalization"] = "NONE".into();
     let mut denied = config(&json!([{"name": "deny policy", "action": "DENY", "rules": [{}]}]));
     denied["decisionLog"] = json!({"emit": "none"});
-    plan.door("r3-none", Setup::plugin(unnormalised)).door("r5", Setup::plugin(denied)).start()
+    builder
+        .listener("r3-none", Setup::plugin(unnormalised))
+        .listener("r5", Setup::plugin(denied))
+        .start()
 });
 
 fn token(claims: Value) -> String {
@@ -208,8 +213,8 @@ fn caller(groups: Value) -> String {
 }
 
 #[track_caller]
-fn check(door: Door<'_>, reply: &Reply, status: u16, what: &str) {
-    assert_eq!(reply.status, status, "{what}: {reply}{:?}", door.entry(reply));
+fn check(listener: Listener<'_>, reply: &Reply, status: u16, what: &str) {
+    assert_eq!(reply.status, status, "{what}: {reply}{:?}", listener.entry(reply));
     match status {
         200 => assert!(reply.seen.is_some(), "{what}: {reply}"),
         403 => {
@@ -229,8 +234,8 @@ fn the_guides_policies_work_as_pasted() {
         ("cn=group2,ou=Groups,DC=domain,DC=com", "cn=k8s-cluster-admins,ou=Groups");
     let (mmosley, as_text) = (caller(json!([other, group2])), caller(json!(group2)));
     let jjackson = caller(json!([other]));
-    let get = Ask::get;
-    for (door, ask, status, what) in [
+    let get = Request::get;
+    for (listener, request, status, what) in [
         ("anyone", get("/").bearer(&mmosley), 200, "requestPrincipals `*`, with a token"),
         ("anyone", get("/"), 403, "requestPrincipals `*`, without"),
         ("group", get("/").bearer(&mmosley), 200, "mmosley, groups as a list"),
@@ -246,13 +251,13 @@ fn the_guides_policies_work_as_pasted() {
         ("deny-and-allow", get("/orders/1").bearer(&mmosley), 200, "ALLOW alone matches"),
         (
             "deny-and-allow",
-            Ask::new("DELETE", "/orders/1").bearer(&mmosley),
+            Request::new("DELETE", "/orders/1").bearer(&mmosley),
             403,
             "DENY comes first",
         ),
         (
             "deny-and-allow",
-            Ask::new("DELETE", "/other").bearer(&mmosley),
+            Request::new("DELETE", "/other").bearer(&mmosley),
             200,
             "DENY of another path",
         ),
@@ -261,18 +266,18 @@ fn the_guides_policies_work_as_pasted() {
         ("nothing", get("/"), 403, "ALLOW nothing, nobody"),
         ("one-caller", get("/"), 403, "plain text has no peer"),
     ] {
-        for reply in GATE.door(door).both(&ask) {
-            check(GATE.door(door), &reply, status, what);
+        for reply in ENVOY.listener(listener).both(&request) {
+            check(ENVOY.listener(listener), &reply, status, what);
         }
     }
-    let door = GATE.door("one-caller/tls");
+    let listener = ENVOY.listener("one-caller/tls");
     for (peer, status, what) in [
         (Some(&*A), 200, "the one caller"),
         (Some(&*B), 403, "another caller"),
         (Some(&*SECOND), 200, "the caller's second name"),
         (None, 403, "TLS without a certificate"),
     ] {
-        check(door, &door.tls(&AUTHORITY, peer, SERVER, &Ask::get("/")), status, what);
+        check(listener, &listener.tls(&AUTHORITY, peer, SERVER, &Request::get("/")), status, what);
     }
 }
 
@@ -291,7 +296,7 @@ fn istios_jwt_policies() {
     let (permission, scope) =
         (of2("permission", json!("read write")), of2("scope", json!("write read")));
     let custom = of2("custom_scope", json!("admin user"));
-    let door = GATE.door("jwt");
+    let listener = ENVOY.listener("jwt");
     for (token, path, status) in [
         (&none, "/token1", 403),
         (&none, "/token2", 403),
@@ -326,18 +331,18 @@ fn istios_jwt_policies() {
         (&t2, "/token3", 200),
         (&none, "/token3", 200),
     ] {
-        let ask = Ask::get(path);
-        let ask = if token.is_empty() { ask } else { ask.bearer(token) };
-        check(door, &door.http1(&ask), status, path);
+        let request = Request::get(path);
+        let request = if token.is_empty() { request } else { request.bearer(token) };
+        check(listener, &listener.http1(&request), status, path);
     }
 }
 
 /// The same table, Z11 to Z41, over plain text.
 #[test]
 fn istios_policies_on_requests() {
-    let get = Ask::get;
-    let from = |address: &str| Ask::get("/").header("x-forwarded-for", address);
-    for (door, ask, status) in [
+    let get = Request::get;
+    let from = |address: &str| Request::get("/").header("x-forwarded-for", address);
+    for (listener, request, status) in [
         ("z11", get("/allow/admin/"), 200),
         ("z11", get("/allow/admin/temp"), 200),
         ("z11", get("/allow/admin/temp.txt"), 200),
@@ -352,7 +357,7 @@ fn istios_policies_on_requests() {
         ("z11", get("/store/foo/bar/cart"), 200),
         ("z11", get("/store/cart"), 403),
         ("z23", get("/"), 200),
-        ("z23", Ask::new("PUT", "/"), 403),
+        ("z23", Request::new("PUT", "/"), 403),
         ("z25", get("/").authority("allow.S.com"), 200),
         ("z25", get("/").authority("deny.S.com"), 403),
         ("z27", get("/").authority("www.S.com"), 200),
@@ -370,8 +375,8 @@ fn istios_policies_on_requests() {
         ("z35-not", get("/"), 403),
         ("z41", get("/"), 200),
     ] {
-        for reply in GATE.door(door).both(&ask) {
-            check(GATE.door(door), &reply, status, &format!("{door} {ask:?}"));
+        for reply in ENVOY.listener(listener).both(&request) {
+            check(ENVOY.listener(listener), &reply, status, &format!("{listener} {request:?}"));
         }
     }
 }
@@ -380,7 +385,7 @@ fn istios_policies_on_requests() {
 #[test]
 fn istios_policies_on_peers() {
     let below = "svc.gate.example";
-    for (door, peer, path, status) in [
+    for (listener, peer, path, status) in [
         ("z17", &*A, "/allow", 200),
         ("z17", &*A, "/allow?param=value", 200),
         ("z17", &*A, "/deny", 403),
@@ -407,17 +412,17 @@ fn istios_policies_on_peers() {
         ("z37-never", &*A, "/", 403),
         ("z37-not", &*A, "/", 403),
     ] {
-        let door_tls = GATE.door(&format!("{door}/tls"));
-        let reply = door_tls.tls(&AUTHORITY, Some(peer), below, &Ask::get(path));
-        check(door_tls, &reply, status, &format!("{door} {path}"));
+        let listener_tls = ENVOY.listener(&format!("{listener}/tls"));
+        let reply = listener_tls.tls(&AUTHORITY, Some(peer), below, &Request::get(path));
+        check(listener_tls, &reply, status, &format!("{listener} {path}"));
     }
 }
 
 /// envoyproxy/envoy test/extensions/filters/http/rbac: docs/semantics.md, "RBAC filter cases".
 #[test]
 fn envoys_rbac_cases() {
-    let get = Ask::get;
-    for (door, ask, status) in [
+    let get = Request::get;
+    for (listener, request, status) in [
         ("r1", get("/deny?p1=v1&p2=v2"), 403),
         ("r1", get("/other"), 200),
         ("r2", get("/allow"), 200),
@@ -427,26 +432,26 @@ fn envoys_rbac_cases() {
         ("r3", get("/foo/../bar"), 403),
         ("r3-none", get("/foo/../bar"), 200),
         ("r4", get("/"), 200),
-        ("r4", Ask::new("POST", "/"), 403),
-        ("r7", Ask::new("POST", "/"), 200),
+        ("r4", Request::new("POST", "/"), 403),
+        ("r7", Request::new("POST", "/"), 200),
         ("r7", get("/"), 200),
     ] {
-        let reply = GATE.door(door).http1(&ask);
-        check(GATE.door(door), &reply, status, &format!("{door} {ask:?}"));
+        let reply = ENVOY.listener(listener).http1(&request);
+        check(ENVOY.listener(listener), &reply, status, &format!("{listener} {request:?}"));
     }
-    let r5 = GATE.door("r5");
+    let r5 = ENVOY.listener("r5");
     let reply = r5.http1(&get("/"));
     r5.assert_denied(&reply, 403, BODY, "denied_by_rule");
     let entry = r5.entry(&reply);
     assert_eq!((entry.policy.as_deref(), entry.rule.as_deref()), (Some("deny policy"), Some("0")));
 
-    let head = r5.http1(&Ask::new("HEAD", "/"));
+    let head = r5.http1(&Request::new("HEAD", "/"));
     assert_eq!((head.status, head.header("content-length")), (403, Some("19")), "{head}");
     assert!(head.body.is_empty(), "{head}");
 
     // gRPC clients get 7 (docs/semantics.md, "The response to a denied request").
-    let ask = Ask::new("POST", "/a.B/C").header("content-type", "application/grpc");
-    let reply = r5.http2(&ask);
+    let request = Request::new("POST", "/a.B/C").header("content-type", "application/grpc");
+    let reply = r5.http2(&request);
     assert_eq!((reply.status, reply.header("grpc-status")), (200, Some("7")), "{reply}");
     assert_eq!(reply.header("grpc-message"), Some(BODY), "{reply}");
 }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
+use usher_testkit::client::Request;
 use usher_testkit::dashboard::Panel;
-use usher_testkit::gate::{self, Gate};
+use usher_testkit::envoy::Envoy;
 use usher_testkit::key_server::{KeyServer, Manner};
 use usher_testkit::mint::{self, Key};
+use usher_testkit::paths;
 use usher_testkit::prometheus::{self, Prometheus};
 
 const ISSUER: &str = "https://idp.example";
@@ -41,7 +42,7 @@ fn promtool(arguments: &[&str]) {
     let Some(binaries) = prometheus::binaries() else { return };
     let output = Command::new(binaries.join("promtool"))
         .args(arguments)
-        .current_dir(gate::root())
+        .current_dir(paths::root())
         .output()
         .unwrap();
     let told =
@@ -62,7 +63,7 @@ fn the_alert_rules_do_what_they_say() {
 /// Whatever the alerts and the dashboard ask for is in the module's list, and all of the list is asked for.
 #[test]
 fn alerts_and_dashboard_ask_for_metrics_that_exist() {
-    let alerts = std::fs::read_to_string(gate::root().join("observability/alerts.yaml")).unwrap();
+    let alerts = std::fs::read_to_string(paths::root().join("observability/alerts.yaml")).unwrap();
     let panels = Panel::all("1m");
     let asked: String =
         panels.iter().flat_map(|p| &p.targets).map(|t| t.expression.clone() + "\n").collect();
@@ -81,7 +82,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_exist() {
 /// The shipped rules, with minutes made seconds. An hour is made eighteen: twice what [`keys_from`] waits
 /// between two fetches.
 fn hasty() -> String {
-    let rules = std::fs::read_to_string(gate::root().join("observability/alerts.yaml")).unwrap();
+    let rules = std::fs::read_to_string(paths::root().join("observability/alerts.yaml")).unwrap();
     let mut hasty = rules.clone();
     for (slow, quick) in [
         ("[10m]", "[20s]"),
@@ -102,12 +103,12 @@ fn hasty() -> String {
 #[test]
 fn prometheus_has_the_series_and_the_alerts_fire() {
     let Some(binaries) = prometheus::binaries() else { return };
-    let gate = Gate::plan()
-        .door("shop.usher", Setup::plugin(configuration(|_| {})))
-        .door("broken", Setup::plugin(json!({ "jwtRule": [] })))
+    let envoy = Envoy::builder()
+        .listener("shop.usher", Setup::plugin(configuration(|_| {})))
+        .listener("broken", Setup::plugin(json!({ "jwtRule": [] })))
         .start();
-    let prometheus = Prometheus::start(&binaries.join("prometheus"), &[&gate], Some(&hasty()));
-    let door = gate.door("shop.usher");
+    let prometheus = Prometheus::start(&binaries.join("prometheus"), &[&envoy], Some(&hasty()));
+    let listener = envoy.listener("shop.usher");
     let good = KEY.token(&mint::claims(ISSUER, "mmosley"));
     let stranger = Key::new("ES256", "rotated").token(&mint::claims(ISSUER, "mmosley"));
     let mut waiting = vec!["UsherUnknownKid", "UsherDenialRate", "UsherConfigInvalid"];
@@ -115,13 +116,13 @@ fn prometheus_has_the_series_and_the_alerts_fire() {
     // Before anything is wrong, nothing fires but what is wrong from the start.
     while !waiting.is_empty() {
         assert!(start.elapsed() < PATIENCE, "{waiting:?} do not fire: {}", prometheus.api("rules"));
-        let asks = [
-            Ask::get("/").bearer(&good),
-            Ask::get("/planned").bearer(&good),
-            Ask::get("/admin").bearer(&good),
-            Ask::get("/").bearer(&stranger).header("x_user", "forged"),
+        let requests = [
+            Request::get("/").bearer(&good),
+            Request::get("/planned").bearer(&good),
+            Request::get("/admin").bearer(&good),
+            Request::get("/").bearer(&stranger).header("x_user", "forged"),
         ];
-        door.series(asks.iter().cycle().take(40));
+        listener.series(requests.iter().cycle().take(40));
         let firing = prometheus.firing();
         waiting.retain(|name| !firing.iter().any(|alert| alert == name));
         std::thread::sleep(Duration::from_millis(500));
@@ -137,7 +138,7 @@ fn prometheus_has_the_series_and_the_alerts_fire() {
     ] {
         assert!(!prometheus.query(expression).is_empty(), "{expression}");
     }
-    // Each panel has an answer, unless it shows what this gate has not: fetched keys.
+    // Each panel has an answer, unless it shows what this Envoy has not: fetched keys.
     for panel in Panel::all("20s") {
         let fetched = panel.title.contains("fetched") || panel.title.contains("Refreshes");
         let cache = panel.title.contains("cache");
@@ -165,16 +166,16 @@ fn alerts_of_keys_and_drift_fire_when_the_server_is_down_and_a_proxy_is_left_beh
     let server = KeyServer::start(Manner::keys(&mint::jwks([&*KEY])));
     let proxies = [(); 2].map(|()| {
         let plugin = Setup::plugin(keys_from("keys")).discovered();
-        Gate::plan().door("shop.usher", plugin).cluster("keys", server.address).start()
+        Envoy::builder().listener("shop.usher", plugin).cluster("keys", server.address).start()
     });
     let [one, other] = &proxies;
     let prometheus = Prometheus::start(&binaries.join("prometheus"), &[one, other], Some(&hasty()));
-    let good = Ask::get("/").bearer(&KEY.token(&mint::claims(ISSUER, "mmosley")));
+    let good = Request::get("/").bearer(&KEY.token(&mint::claims(ISSUER, "mmosley")));
 
     // As long as the keys are confirmed again and again, nothing fires.
     let age = "time() - usher_jwks_last_success_timestamp_seconds";
     while server.asked() < 2 * 3 || prometheus.query(age).len() < 2 {
-        one.door("shop.usher").http1(&good).passed();
+        one.listener("shop.usher").http1(&good).passed();
         assert_eq!(prometheus.firing(), [""; 0], "{}", prometheus.api("rules"));
         std::thread::sleep(Duration::from_millis(500));
     }
@@ -189,7 +190,7 @@ fn alerts_of_keys_and_drift_fire_when_the_server_is_down_and_a_proxy_is_left_beh
     let mut waiting = expected.to_vec();
     while !waiting.is_empty() {
         assert!(start.elapsed() < PATIENCE, "{waiting:?} do not fire: {}", prometheus.api("rules"));
-        one.door("shop.usher").http1(&good);
+        one.listener("shop.usher").http1(&good);
         let firing = prometheus.firing();
         waiting.retain(|name| !firing.iter().any(|alert| alert == name));
         std::thread::sleep(Duration::from_millis(500));

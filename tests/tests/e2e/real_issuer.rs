@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, Reply};
-use usher_testkit::gate::{Door, Gate};
+use usher_testkit::client::{Reply, Request};
+use usher_testkit::envoy::{Envoy, Listener};
 use usher_testkit::glewlwyd::{Glewlwyd, SCOPE};
 use usher_testkit::log::wait;
 
@@ -26,13 +26,13 @@ fn keys(provider: &Glewlwyd) -> Vec<Value> {
     provider.jwks()["keys"].as_array().unwrap().clone()
 }
 
-fn ask(door: &Door<'_>, token: &str) -> Reply {
-    door.http1(&Ask::get("/").bearer(token))
+fn request(listener: &Listener<'_>, token: &str) -> Reply {
+    listener.http1(&Request::get("/").bearer(token))
 }
 
 #[test]
 fn its_tokens_are_accepted_and_its_rotation_is_followed() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/gates/glewlwyd");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/envoys/glewlwyd");
     let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).unwrap();
     let Some(provider) = Glewlwyd::start(&directory) else { return };
@@ -40,9 +40,9 @@ fn its_tokens_are_accepted_and_its_rotation_is_followed() {
 
     let first_keys = keys(&provider);
     let first = provider.token();
-    let gate = Gate::with(plugin(&provider, &first_keys)).start();
-    let door = gate.door("usher");
-    let reply = ask(&door, &first);
+    let envoy = Envoy::with(plugin(&provider, &first_keys)).start();
+    let listener = envoy.listener("usher");
+    let reply = request(&listener, &first);
     assert_eq!(reply.passed().header("x-client"), Some("shop"));
     assert_eq!(reply.passed().header("authorization"), None);
 
@@ -50,15 +50,16 @@ fn its_tokens_are_accepted_and_its_rotation_is_followed() {
     let second_keys = keys(&provider);
     assert_ne!(first_keys, second_keys, "the rotation brought another key");
     let second = provider.token();
-    let refused = ask(&door, &second);
+    let refused = request(&listener, &second);
     let body = "Jwks doesn't have key to match kid or alg from Jwt";
-    door.assert_denied(&refused, 401, body, "key_unknown");
+    listener.assert_denied(&refused, 401, body, "key_unknown");
 
     // The operator adds the new key and keeps the old one for as long as tokens live.
     let both: Vec<Value> = first_keys.into_iter().chain(second_keys).collect();
-    gate.reconfigure("usher", Setup::plugin(plugin(&provider, &both)));
-    let taken =
-        wait(|| Some(ask(&gate.door("usher"), &second)).filter(|reply| reply.status == 200));
+    envoy.reconfigure("usher", Setup::plugin(plugin(&provider, &both)));
+    let taken = wait(|| {
+        Some(request(&envoy.listener("usher"), &second)).filter(|reply| reply.status == 200)
+    });
     assert!(taken.is_some(), "a token of the new key");
-    assert_eq!(ask(&gate.door("usher"), &first).status, 200, "a token of the old key");
+    assert_eq!(request(&envoy.listener("usher"), &first).status, 200, "a token of the old key");
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, Reply};
-use usher_testkit::gate::Gate;
+use usher_testkit::client::{Reply, Request};
+use usher_testkit::envoy::Envoy;
 use usher_testkit::mint::{self, Key};
 use usher_testkit::{jwt_authn, log, secrets};
 
@@ -88,7 +88,7 @@ fn entry(name: &str, mark: &str) -> Value {
     log::wait(find).unwrap_or_else(|| panic!("{name}: no line for {mark}"))
 }
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
     let native = || jwt_authn::filter(&json!([native_rule()]));
     let mut dry = configuration();
     dry["mode"] = json!("dryRun");
@@ -109,15 +109,18 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
         "withheld": "%FILTER_STATE(wasm.usher.would_withhold:PLAIN)%",
     });
     let requiring = json!({ "jwtRules": [rule()], "corsPreflight": "requireToken" });
-    Gate::plan()
+    Envoy::builder()
         .cluster("silent", SILENT.local_addr().unwrap())
-        .door("enforce", logging("enforce", Setup::plugin(configuration())))
-        .door("invalid", logging("invalid", Setup::plugin(json!({ "jwtRule": [] }))))
-        .door("waiting", logging("waiting", Setup::plugin(waiting)))
-        .door("native", Setup::open().behind(native()))
-        .door("dry-native", logging_in("dry-native", Setup::plugin(dry).behind(native()), &told))
-        .door("preflight", Setup::plugin(json!({ "jwtRules": [rule()] })))
-        .door("requiring", Setup::plugin(requiring))
+        .listener("enforce", logging("enforce", Setup::plugin(configuration())))
+        .listener("invalid", logging("invalid", Setup::plugin(json!({ "jwtRule": [] }))))
+        .listener("waiting", logging("waiting", Setup::plugin(waiting)))
+        .listener("native", Setup::open().behind(native()))
+        .listener(
+            "dry-native",
+            logging_in("dry-native", Setup::plugin(dry).behind(native()), &told),
+        )
+        .listener("preflight", Setup::plugin(json!({ "jwtRules": [rule()] })))
+        .listener("requiring", Setup::plugin(requiring))
         .start()
 });
 
@@ -133,13 +136,13 @@ fn native_rule() -> Value {
 }
 
 /// A request with a token at one place, and with something else beside it.
-fn ask(path: &str, place: &str, token: &str) -> Ask {
+fn request(path: &str, place: &str, token: &str) -> Request {
     match place {
-        "authorization" => Ask::get(path).bearer(token),
-        "path" => Ask::get(format!("{path}?a=1&t={token}&b=2")),
-        "cookie" => Ask::get(path).header("cookie", format!("a=1; auth={token}; b=2")),
+        "authorization" => Request::get(path).bearer(token),
+        "path" => Request::get(format!("{path}?a=1&t={token}&b=2")),
+        "cookie" => Request::get(path).header("cookie", format!("a=1; auth={token}; b=2")),
         "protocol" => {
-            Ask::get(path).header("sec-websocket-protocol", format!("chat, bearer.{token}"))
+            Request::get(path).header("sec-websocket-protocol", format!("chat, bearer.{token}"))
         }
         other => panic!("{other}"),
     }
@@ -155,9 +158,9 @@ fn rest(path: &str, place: &str) -> Value {
     }
 }
 
-fn send(door: &str, version: &str, ask: &Ask) -> Reply {
-    let door = GATE.door(door);
-    if version == "http1" { door.http1(ask) } else { door.http2(ask) }
+fn send(listener: &str, version: &str, request: &Request) -> Reply {
+    let listener = ENVOY.listener(listener);
+    if version == "http1" { listener.http1(request) } else { listener.http2(request) }
 }
 
 #[test]
@@ -177,8 +180,8 @@ fn the_access_log_of_a_refusal_shows_no_token() {
         for place in ["authorization", "path", "cookie", "protocol"] {
             for version in ["http1", "http2"] {
                 let mark = format!("{reason}-{place}-{version}");
-                let ask = ask(path, place, token).header("x-mark", &mark);
-                let reply = send("enforce", version, &ask);
+                let request = request(path, place, token).header("x-mark", &mark);
+                let reply = send("enforce", version, &request);
                 assert_eq!(reply.status, status, "{mark}: {reply}");
                 let entry = entry("enforce", &mark);
                 assert_eq!(entry["details"], format!("usher_denied{{{reason}}}"), "{mark}");
@@ -188,7 +191,7 @@ fn the_access_log_of_a_refusal_shows_no_token() {
         }
     }
     // Two of them, of which neither counts.
-    let two = ask("/", "path", &good).bearer(&expired).header("x-mark", "two");
+    let two = request("/", "path", &good).bearer(&expired).header("x-mark", "two");
     assert_eq!(send("enforce", "http1", &two).status, 401);
     let entry = entry("enforce", "two");
     assert_eq!(entry["details"], "usher_denied{token_ambiguous}");
@@ -198,8 +201,8 @@ fn the_access_log_of_a_refusal_shows_no_token() {
 #[test]
 fn without_a_configuration_the_default_places_are_emptied() {
     let token = KEY.token(&mint::claims(ISSUER, "mmosley"));
-    let ask = Ask::get(format!("/p?access_token={token}&a=1")).bearer(&token);
-    assert_eq!(send("invalid", "http1", &ask.header("x-mark", "invalid")).status, 503);
+    let request = Request::get(format!("/p?access_token={token}&a=1")).bearer(&token);
+    assert_eq!(send("invalid", "http1", &request.header("x-mark", "invalid")).status, 503);
     let entry = entry("invalid", "invalid");
     assert_eq!((&entry["path"], &entry["authorization"]), (&json!("/p?a=1"), &Value::Null));
 }
@@ -210,7 +213,8 @@ fn a_request_that_is_left_waiting_shows_no_token() {
     let token = KEY.token(&mint::claims(ISSUER, "mmosley"));
     for place in ["authorization", "path", "cookie", "protocol"] {
         let mark = format!("left-{place}");
-        let stream = GATE.door("waiting").leave(&ask("/w", place, &token).header("x-mark", &mark));
+        let stream =
+            ENVOY.listener("waiting").leave(&request("/w", place, &token).header("x-mark", &mark));
         // Long enough to have been paused, and less than the fetch may take.
         std::thread::sleep(Duration::from_millis(300));
         drop(stream);
@@ -227,18 +231,23 @@ fn behind_a_dry_run_the_native_filter_decides_as_without_it() {
     let good = KEY.token(&claims);
     let expired = KEY.token(&mint::with(&claims, "exp", mint::now() - 600));
     let stranger = Key::new("ES256", "two").token(&claims);
-    let mut asks = vec![("no token".to_owned(), Ask::get("/"), true)];
+    let mut requests = vec![("no token".to_owned(), Request::get("/"), true)];
     for (what, token) in [("good", &good), ("expired", &expired), ("stranger", &stranger)] {
         for place in ["authorization", "path", "cookie", "protocol"] {
-            asks.push((format!("{what} {place}"), ask("/", place, token), false));
-            asks.push((format!("{what} {place} denied"), ask("/admin", place, token), false));
+            requests.push((format!("{what} {place}"), request("/", place, token), false));
+            requests.push((
+                format!("{what} {place} denied"),
+                request("/admin", place, token),
+                false,
+            ));
         }
     }
-    for (what, ask, bare) in asks {
+    for (what, request, bare) in requests {
         for version in ["http1", "http2"] {
             let mark = format!("{what} {version}");
-            let ask = ask.clone().header("x-mark", &mark);
-            let (native, dry) = (send("native", version, &ask), send("dry-native", version, &ask));
+            let request = request.clone().header("x-mark", &mark);
+            let (native, dry) =
+                (send("native", version, &request), send("dry-native", version, &request));
             assert_eq!((dry.status, dry.text()), (native.status, native.text()), "{mark}");
             let seen = |reply: &Reply| {
                 let seen = reply.seen.as_ref()?;
@@ -262,20 +271,20 @@ fn behind_a_dry_run_the_native_filter_decides_as_without_it() {
 #[test]
 fn a_preflight_has_no_body() {
     let preflight = |path: &str| {
-        let ask = Ask::new("OPTIONS", path);
-        CORS.iter().fold(ask, |ask, (name, value)| ask.header(name, value))
+        let request = Request::new("OPTIONS", path);
+        CORS.iter().fold(request, |request, (name, value)| request.header(name, value))
     };
     let body = || preflight("/x?action=delete").body("delete=all");
     let trailers = || preflight("/x").body("").trailer("x-more", "1");
     for version in ["http1", "http2"] {
-        for (what, door, ask, status) in [
+        for (what, listener, request, status) in [
             ("a preflight", "preflight", preflight("/x"), 200),
             ("no content", "preflight", preflight("/x").header("content-length", "0"), 200),
             ("a body", "preflight", body(), 401),
             ("trailers", "preflight", trailers(), 401),
             ("a token is asked for", "requiring", preflight("/x"), 401),
         ] {
-            let reply = send(door, version, &ask);
+            let reply = send(listener, version, &request);
             assert_eq!(reply.status, status, "{what} {version}: {reply}");
         }
     }

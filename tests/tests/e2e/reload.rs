@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::{Door, Gate};
+use usher_testkit::client::Request;
+use usher_testkit::envoy::{Envoy, Listener};
 use usher_testkit::log;
 use usher_testkit::mint::{self, Key};
 
@@ -33,20 +33,20 @@ fn first() -> Setup {
     Setup::plugin(configuration(&[&KEY], "first"))
 }
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
-    Gate::plan()
-        .door("flowing", first().discovered())
-        .door("listening", first())
-        .door("rotating", first().discovered())
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
+    Envoy::builder()
+        .listener("flowing", first().discovered())
+        .listener("listening", first())
+        .listener("rotating", first().discovered())
         .start()
 });
 
-/// Waits until requests at `door` are judged by the configuration `version`.
+/// Waits until requests at `listener` are judged by the configuration `version`.
 #[track_caller]
-fn await_version(door: Door<'_>, token: &str, version: &str) {
+fn await_version(listener: Listener<'_>, token: &str, version: &str) {
     let name = format!("x-version-{version}");
     let arrived = log::wait(|| {
-        let reply = door.http1(&Ask::get("/").bearer(token));
+        let reply = listener.http1(&Request::get("/").bearer(token));
         (reply.seen?.header(&name) == Some("mmosley")).then_some(())
     });
     assert!(arrived.is_some(), "version {version} is not in force");
@@ -63,19 +63,19 @@ fn no_request_fails_while_the_listener_changes() {
 }
 
 fn change_under_load(name: &str, form: fn(Setup) -> Setup) {
-    let door = GATE.door(name);
+    let listener = ENVOY.listener(name);
     let token = KEY.token(&mint::claims(ISSUER, "mmosley"));
-    await_version(door, &token, "first");
+    await_version(listener, &token, "first");
     let (done, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for client in 0..2 {
             let (token, done, sent) = (&token, &done, &sent);
             scope.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
-                    let good = Ask::get("/").bearer(token).header("x_user", "forged");
+                    let good = Request::get("/").bearer(token).header("x_user", "forged");
                     let [reply, refused] = match client {
-                        0 => [door.http1(&good), door.http1(&Ask::get("/"))],
-                        _ => [door.http2(&good), door.http2(&Ask::get("/"))],
+                        0 => [listener.http1(&good), listener.http1(&Request::get("/"))],
+                        _ => [listener.http2(&good), listener.http2(&Request::get("/"))],
                     };
                     let ours = ("x-user", b"mmosley".as_slice());
                     assert_eq!(reply.passed().folding_to("x-user"), [ours], "{reply}");
@@ -86,8 +86,8 @@ fn change_under_load(name: &str, form: fn(Setup) -> Setup) {
         }
         for round in 0..10 {
             let version = format!("round-{round}");
-            GATE.reconfigure(name, form(Setup::plugin(configuration(&[&KEY, &NEXT], &version))));
-            await_version(door, &token, &version);
+            ENVOY.reconfigure(name, form(Setup::plugin(configuration(&[&KEY, &NEXT], &version))));
+            await_version(listener, &token, &version);
             std::thread::sleep(Duration::from_millis(20));
         }
         done.store(true, Ordering::Relaxed);
@@ -99,13 +99,23 @@ fn change_under_load(name: &str, form: fn(Setup) -> Setup) {
 
 #[test]
 fn a_key_that_is_taken_away_opens_nothing_any_more() {
-    let door = GATE.door("rotating");
+    let listener = ENVOY.listener("rotating");
     let old = KEY.token(&mint::claims(ISSUER, "mmosley"));
     let new = NEXT.token(&mint::claims(ISSUER, "mmosley"));
     let unknown = "Jwks doesn't have key to match kid or alg from Jwt";
-    await_version(door, &old, "first");
-    door.assert_denied(&door.http1(&Ask::get("/").bearer(&new)), 401, unknown, "key_unknown");
-    GATE.reconfigure("rotating", Setup::plugin(configuration(&[&NEXT], "second")).discovered());
-    await_version(door, &new, "second");
-    door.assert_denied(&door.http1(&Ask::get("/").bearer(&old)), 401, unknown, "key_unknown");
+    await_version(listener, &old, "first");
+    listener.assert_denied(
+        &listener.http1(&Request::get("/").bearer(&new)),
+        401,
+        unknown,
+        "key_unknown",
+    );
+    ENVOY.reconfigure("rotating", Setup::plugin(configuration(&[&NEXT], "second")).discovered());
+    await_version(listener, &new, "second");
+    listener.assert_denied(
+        &listener.http1(&Request::get("/").bearer(&old)),
+        401,
+        unknown,
+        "key_unknown",
+    );
 }

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::{self, Door, Gate};
+use usher_testkit::client::Request;
+use usher_testkit::envoy::{Envoy, Listener};
 use usher_testkit::key_server::{KeyServer, Manner};
 use usher_testkit::log;
 use usher_testkit::mint::{self, Key};
+use usher_testkit::paths;
 
 const ISSUER: &str = "https://idp.example";
 
@@ -17,7 +18,7 @@ static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
 
 /// A configuration that shows its `version` in what it emits.
 fn configuration(version: usize) -> Value {
-    json!({ "instance": "gate", "jwtRules": [{
+    json!({ "instance": "main", "jwtRules": [{
         "issuer": ISSUER,
         "jwks": mint::jwks([&*KEY]),
         "outputClaimToHeaders": [{ "header": format!("x-version-{version}"), "claim": "sub" }],
@@ -27,7 +28,7 @@ fn configuration(version: usize) -> Value {
 /// Several things wrong, and its problems.
 fn wrong() -> (Value, [&'static str; 3]) {
     let wrong =
-        json!({ "instance": "gate", "jwtRule": [], "mode": "enforced", "missingToken": "allow" });
+        json!({ "instance": "main", "jwtRule": [], "mode": "enforced", "missingToken": "allow" });
     let problems = [
         "nothing to check: give `jwtRules` or `authorizationPolicies`",
         "jwtRule: unknown field `jwtRule`; did you mean `jwtRules`?",
@@ -41,16 +42,16 @@ fn with(mut configuration: Value, field: &str, value: &str) -> Value {
     configuration
 }
 
-fn ask() -> Ask {
-    Ask::get("/").bearer(&KEY.token(&mint::claims(ISSUER, "mmosley")))
+fn request() -> Request {
+    Request::get("/").bearer(&KEY.token(&mint::claims(ISSUER, "mmosley")))
 }
 
-/// Waits until requests at `door` are judged by the configuration `version`.
+/// Waits until requests at `listener` are judged by the configuration `version`.
 #[track_caller]
-fn await_version(door: Door<'_>, version: usize) {
+fn await_version(listener: Listener<'_>, version: usize) {
     let name = format!("x-version-{version}");
     let arrived = log::wait(|| {
-        let reply = door.http1(&ask());
+        let reply = listener.http1(&request());
         (reply.seen?.header(&name) == Some("mmosley")).then_some(())
     });
     assert!(arrived.is_some(), "version {version} is not in force");
@@ -58,74 +59,80 @@ fn await_version(door: Door<'_>, version: usize) {
 
 /// Asserts that decisions are those of `version`.
 #[track_caller]
-fn assert_version(door: Door<'_>, version: usize) {
+fn assert_version(listener: Listener<'_>, version: usize) {
     let name = format!("x-version-{version}");
     for _ in 0..20 {
-        assert_eq!(door.http1(&ask()).passed().header(&name), Some("mmosley"));
-        door.assert_denied(&door.http1(&Ask::get("/")), 401, "Jwt is missing", "token_missing");
+        assert_eq!(listener.http1(&request()).passed().header(&name), Some("mmosley"));
+        listener.assert_denied(
+            &listener.http1(&Request::get("/")),
+            401,
+            "Jwt is missing",
+            "token_missing",
+        );
     }
 }
 
-fn door(configuration: Value) -> Setup {
+fn listener(configuration: Value) -> Setup {
     Setup::plugin(configuration).discovered()
 }
 
 #[test]
 fn a_wrong_configuration_changes_no_decision() {
-    keep_last(&gate::pinned_envoy());
+    keep_last(&paths::pinned_envoy());
 }
 
 #[test]
 fn in_the_oldest_envoy_neither() {
-    if let Some(envoy) = gate::oldest_envoy() {
-        keep_last(&envoy);
+    if let Some(binary) = paths::oldest_envoy() {
+        keep_last(&binary);
     }
 }
 
-fn keep_last(envoy: &std::path::Path) {
+fn keep_last(binary: &std::path::Path) {
     let (wrong, problems) = wrong();
-    let gate = Gate::plan()
-        .envoy(envoy)
+    let envoy = Envoy::builder()
+        .binary(binary)
         .workers(2)
-        .door("keeping", door(configuration(1)))
-        .door("denying", door(with(configuration(1), "onInvalidConfig", "deny")))
-        .door("told", door(configuration(1)))
-        .door("fresh", door(wrong.clone()))
+        .listener("keeping", listener(configuration(1)))
+        .listener("denying", listener(with(configuration(1), "onInvalidConfig", "deny")))
+        .listener("told", listener(configuration(1)))
+        .listener("fresh", listener(wrong.clone()))
         .start();
-    let keeping = gate.door("keeping");
+    let keeping = envoy.listener("keeping");
     await_version(keeping, 1);
-    gate.reconfigure("keeping", door(wrong.clone()));
+    envoy.reconfigure("keeping", listener(wrong.clone()));
     for problem in problems {
-        gate.log().line_with(&["[warning]", "wasm log keeping", problem]);
+        envoy.log().line_with(&["[warning]", "wasm log keeping", problem]);
     }
     let kept = "3 problems: the last good configuration stays";
-    gate.log().line_with(&["[warning]", "wasm log keeping", kept]);
+    envoy.log().line_with(&["[warning]", "wasm log keeping", kept]);
     assert_version(keeping, 1);
     // Another wrong one over the wrong one.
-    gate.reconfigure("keeping", door(json!({ "instance": "gate", "jwtRules": "none" })));
-    gate.log().line_with(&["[warning]", "wasm log keeping", "expected a list"]);
+    envoy.reconfigure("keeping", listener(json!({ "instance": "main", "jwtRules": "none" })));
+    envoy.log().line_with(&["[warning]", "wasm log keeping", "expected a list"]);
     assert_version(keeping, 1);
-    gate.reconfigure("keeping", door(configuration(2)));
+    envoy.reconfigure("keeping", listener(configuration(2)));
     await_version(keeping, 2);
     assert_version(keeping, 2);
 
     // Without a last good one, or where the operator does not want it.
     let refuses = |name| {
-        let door = gate.door(name);
-        let refused = log::wait(|| Some(door.http1(&ask())).filter(|reply| reply.status == 503));
+        let listener = envoy.listener(name);
+        let refused =
+            log::wait(|| Some(listener.http1(&request())).filter(|reply| reply.status == 503));
         let reply = refused.expect("the wrong configuration is in force");
-        door.assert_denied(&reply, 503, "Service Unavailable", "config_invalid");
+        listener.assert_denied(&reply, 503, "Service Unavailable", "config_invalid");
     };
     refuses("fresh");
-    await_version(gate.door("denying"), 1);
-    gate.reconfigure("denying", door(wrong.clone()));
+    await_version(envoy.listener("denying"), 1);
+    envoy.reconfigure("denying", listener(wrong.clone()));
     refuses("denying");
-    await_version(gate.door("told"), 1);
-    gate.reconfigure("told", door(with(wrong, "onInvalidConfig", "deny")));
+    await_version(envoy.listener("told"), 1);
+    envoy.reconfigure("told", listener(with(wrong, "onInvalidConfig", "deny")));
     refuses("told");
     for name in ["fresh", "denying", "told"] {
-        gate.reconfigure(name, door(configuration(3)));
-        await_version(gate.door(name), 3);
+        envoy.reconfigure(name, listener(configuration(3)));
+        await_version(envoy.listener(name), 3);
     }
 }
 
@@ -138,12 +145,15 @@ fn many_reloads_fail_no_request_and_leak_nothing() {
         rule.as_object_mut().unwrap().remove("jwks");
         rule["jwksUri"] = json!("http://keys.example/jwks");
         rule["jwksCluster"] = json!("keys");
-        door(configuration)
+        listener(configuration)
     };
-    let gate =
-        Gate::plan().door("usher", remote(0)).cluster("keys", server.address).workers(2).start();
-    let door = gate.door("usher");
-    await_version(door, 0);
+    let envoy = Envoy::builder()
+        .listener("usher", remote(0))
+        .cluster("keys", server.address)
+        .workers(2)
+        .start();
+    let listener = envoy.listener("usher");
+    await_version(listener, 0);
     let reloads = if soak() { 1000 } else { 50 };
     let (done, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut memory = Vec::new();
@@ -151,12 +161,12 @@ fn many_reloads_fail_no_request_and_leak_nothing() {
         for client in 0..2 {
             let (done, sent) = (&done, &sent);
             scope.spawn(move || {
-                let mut line = door.line();
+                let mut line = listener.connect();
                 while !done.load(Ordering::Relaxed) {
                     if client == 0 {
-                        line.send(&ask()).passed();
+                        line.send(&request()).passed();
                     } else {
-                        let reply = line.send(&Ask::get("/"));
+                        let reply = line.send(&Request::get("/"));
                         assert_eq!((reply.status, reply.seen), (401, None));
                     }
                     sent.fetch_add(1, Ordering::Relaxed);
@@ -166,14 +176,14 @@ fn many_reloads_fail_no_request_and_leak_nothing() {
         }
         // A failed assertion in here must end the clients too.
         let reload = |version| {
-            gate.reconfigure("usher", remote(version));
-            await_version(door, version);
+            envoy.reconfigure("usher", remote(version));
+            await_version(listener, version);
         };
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for version in 1..=reloads {
                 reload(version);
                 if version % (reloads / 10).min(10) == 0 {
-                    memory.push((version, gate.memory()));
+                    memory.push((version, envoy.memory()));
                 }
             }
         }));
@@ -192,7 +202,7 @@ fn many_reloads_fail_no_request_and_leak_nothing() {
     let last = memory.last().unwrap().1.resident;
     let most = after_ten + 8 * 1024;
     assert!(last <= most, "from {after_ten} KiB after ten reloads to {last} KiB: {memory:?}");
-    let log = gate.log().text();
+    let log = envoy.log().text();
     for bad in ["RuntimeError", "panicked", "proxy_on", "wasm trap", "Wasm VM"] {
         assert!(!log.contains(bad), "{bad} in Envoy's log");
     }

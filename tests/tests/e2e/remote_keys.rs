@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::{self, Door, Gate};
+use usher_testkit::client::Request;
+use usher_testkit::envoy::{Envoy, Listener};
 use usher_testkit::key_server::{KeyServer, Manner};
 use usher_testkit::log;
 use usher_testkit::mint::{self, Key};
+use usher_testkit::paths;
 
 const ISSUER: &str = "http://idp.example";
 const UNAVAILABLE: &str = "Jwks remote fetch is failed";
@@ -32,21 +33,21 @@ fn rule(edit: impl FnOnce(&mut Value)) -> Value {
     json!({ "jwtRules": [rule] })
 }
 
-fn start(server: &KeyServer, workers: usize, configuration: Value) -> Gate {
-    Gate::with(configuration).cluster("keys", server.address).workers(workers).start()
+fn start(server: &KeyServer, workers: usize, configuration: Value) -> Envoy {
+    Envoy::with(configuration).cluster("keys", server.address).workers(workers).start()
 }
 
 fn token(key: &Key) -> String {
     key.token(&mint::claims(ISSUER, "mmosley"))
 }
 
-fn bearer(key: &Key) -> Ask {
-    Ask::get("/").bearer(&token(key))
+fn bearer(key: &Key) -> Request {
+    Request::get("/").bearer(&token(key))
 }
 
 #[track_caller]
-fn assert_sound(gate: &Gate) {
-    let log = gate.log().text();
+fn assert_sound(envoy: &Envoy) {
+    let log = envoy.log().text();
     for bad in ["RuntimeError", "panicked", "proxy_on", "wasm trap", "Wasm VM"] {
         assert!(!log.contains(bad), "{bad} in Envoy's log:\n{log}");
     }
@@ -56,63 +57,64 @@ fn assert_sound(gate: &Gate) {
 fn many_wait_for_the_first_keys_and_one_asks() {
     let slow = Manner::Late(Duration::from_secs(2), Box::new(Manner::keys(&mint::jwks([&*KEY]))));
     let server = KeyServer::start(slow);
-    let gate = start(&server, 4, rule(|_| {}));
-    let door = gate.door("usher");
+    let envoy = start(&server, 4, rule(|_| {}));
+    let listener = envoy.listener("usher");
     let (held, anonymous) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
-                let [good, none] = [door.http1(&bearer(&KEY)), door.http1(&Ask::get("/"))];
+                let [good, none] =
+                    [listener.http1(&bearer(&KEY)), listener.http1(&Request::get("/"))];
                 assert_eq!(good.passed().header("authorization"), None);
-                door.assert_denied(&none, 401, "Jwt is missing", "token_missing");
+                listener.assert_denied(&none, 401, "Jwt is missing", "token_missing");
                 held.fetch_add(1, Ordering::Relaxed);
             });
         }
         // Without a token nobody waits: the answer is there before the keys are.
         for _ in 0..4 {
             scope.spawn(|| {
-                let reply = door.http1(&Ask::get("/"));
-                door.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
+                let reply = listener.http1(&Request::get("/"));
+                listener.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
                 anonymous.fetch_add(1, Ordering::Relaxed);
             });
         }
     });
     assert_eq!((held.into_inner(), anonymous.into_inner()), (16, 4));
     assert_eq!(server.paths(), ["/jwks"], "four workers, one request");
-    for reply in door.both(&bearer(&Key::new("ES256", "one"))) {
-        door.assert_denied(&reply, 401, "Jwt verification fails", "signature_invalid");
+    for reply in listener.both(&bearer(&Key::new("ES256", "one"))) {
+        listener.assert_denied(&reply, 401, "Jwt verification fails", "signature_invalid");
     }
-    assert_sound(&gate);
+    assert_sound(&envoy);
 }
 
 #[test]
 fn without_keys_a_token_is_answered_503_and_no_token_is_not() {
     let server = KeyServer::start(Manner::Silent);
-    let gate = start(&server, 1, rule(|rule| rule["timeout"] = json!("300ms")));
-    let door = gate.door("usher");
-    for reply in door.both(&Ask::get("/")) {
-        door.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
+    let envoy = start(&server, 1, rule(|rule| rule["timeout"] = json!("300ms")));
+    let listener = envoy.listener("usher");
+    for reply in listener.both(&Request::get("/")) {
+        listener.assert_denied(&reply, 401, "Jwt is missing", "token_missing");
     }
-    for ask in [bearer(&KEY), bearer(&KEY).body("body")] {
-        for reply in door.both(&ask) {
-            door.assert_denied(&reply, 503, UNAVAILABLE, "keys_unavailable");
+    for request in [bearer(&KEY), bearer(&KEY).body("body")] {
+        for reply in listener.both(&request) {
+            listener.assert_denied(&reply, 503, UNAVAILABLE, "keys_unavailable");
             let after: u64 = reply.header("retry-after").unwrap().parse().unwrap();
             assert!((1..=60).contains(&after), "{reply}");
         }
     }
     // Another issuer's token has nothing to wait for.
     let other = KEY.token(&mint::claims("http://other.example", "x"));
-    for reply in door.both(&Ask::get("/").bearer(&other)) {
-        door.assert_denied(&reply, 401, "Jwt issuer is not configured", "issuer_unknown");
+    for reply in listener.both(&Request::get("/").bearer(&other)) {
+        listener.assert_denied(&reply, 401, "Jwt issuer is not configured", "issuer_unknown");
     }
     // Whoever goes away while he waits is forgotten.
     for _ in 0..20 {
-        drop(door.leave(&bearer(&KEY)));
+        drop(listener.leave(&bearer(&KEY)));
     }
     server.becomes(Manner::keys(&mint::jwks([&*KEY])));
-    let arrived = log::wait(|| (door.http1(&bearer(&KEY)).status == 200).then_some(()));
+    let arrived = log::wait(|| (listener.http1(&bearer(&KEY)).status == 200).then_some(()));
     assert!(arrived.is_some(), "keys that come late are used");
-    assert_sound(&gate);
+    assert_sound(&envoy);
 }
 
 #[test]
@@ -122,12 +124,13 @@ fn a_cluster_that_does_not_exist_is_named() {
         rule["jwksCluster"] = json!("nowhere");
         rule["timeout"] = json!("300ms");
     };
-    let gate = start(&server, 1, rule(nowhere));
-    let door = gate.door("usher");
-    gate.log().line_with(&["[warning]", "http://keys.example/jwks", "the cluster does not exist"]);
-    let reply = log::wait(|| Some(door.http1(&bearer(&KEY))).filter(|reply| reply.status == 503));
-    door.assert_denied(&reply.unwrap(), 503, UNAVAILABLE, "keys_unavailable");
-    assert_sound(&gate);
+    let envoy = start(&server, 1, rule(nowhere));
+    let listener = envoy.listener("usher");
+    envoy.log().line_with(&["[warning]", "http://keys.example/jwks", "the cluster does not exist"]);
+    let reply =
+        log::wait(|| Some(listener.http1(&bearer(&KEY))).filter(|reply| reply.status == 503));
+    listener.assert_denied(&reply.unwrap(), 503, UNAVAILABLE, "keys_unavailable");
+    assert_sound(&envoy);
 }
 
 #[test]
@@ -138,13 +141,13 @@ fn own_keys_serve_until_the_servers_are_there() {
         rule["jwks"] = mint::jwks([&**own]);
         rule["timeout"] = json!("1s");
     };
-    let gate = start(&server, 1, rule(inline));
-    let door = gate.door("usher");
-    door.http1(&bearer(own)).passed();
+    let envoy = start(&server, 1, rule(inline));
+    let listener = envoy.listener("usher");
+    listener.http1(&bearer(own)).passed();
     server.becomes(Manner::keys(&mint::jwks([&fetched])));
-    let arrived = log::wait(|| (door.http1(&bearer(&fetched)).status == 200).then_some(()));
+    let arrived = log::wait(|| (listener.http1(&bearer(&fetched)).status == 200).then_some(()));
     assert!(arrived.is_some(), "the server's keys are used");
-    door.assert_denied(&door.http1(&bearer(own)), 401, UNKNOWN, "key_unknown");
+    listener.assert_denied(&listener.http1(&bearer(own)), 401, UNKNOWN, "key_unknown");
 }
 
 #[test]
@@ -155,8 +158,8 @@ fn an_issuer_says_where_its_keys_are() {
         ("/certs?v=1".to_owned(), Manner::keys(&mint::jwks([&*KEY]))),
     ]));
     let without_uri = |rule: &mut Value| drop(rule.as_object_mut().unwrap().remove("jwksUri"));
-    let gate = start(&server, 2, rule(without_uri));
-    gate.door("usher").http1(&bearer(&KEY)).passed();
+    let envoy = start(&server, 2, rule(without_uri));
+    envoy.listener("usher").http1(&bearer(&KEY)).passed();
     assert_eq!(server.paths(), ["/.well-known/openid-configuration", "/certs?v=1"]);
 }
 
@@ -176,11 +179,11 @@ fn keys_that_are_not_pinned_do_not_count() {
     )
     .unwrap();
     let pin = keys.keys()[0].thumbprint.clone().unwrap();
-    let gate = start(&server, 1, rule(|rule| rule["jwksPins"] = json!([pin])));
-    let door = gate.door("usher");
-    door.http1(&bearer(&KEY)).passed();
-    door.assert_denied(&door.http1(&bearer(&stranger)), 401, UNKNOWN, "key_unknown");
-    gate.log().line_with(&["[warning]", "key `stranger` is skipped: no pin of `jwksPins`"]);
+    let envoy = start(&server, 1, rule(|rule| rule["jwksPins"] = json!([pin])));
+    let listener = envoy.listener("usher");
+    listener.http1(&bearer(&KEY)).passed();
+    listener.assert_denied(&listener.http1(&bearer(&stranger)), 401, UNKNOWN, "key_unknown");
+    envoy.log().line_with(&["[warning]", "key `stranger` is skipped: no pin of `jwksPins`"]);
 }
 
 #[test]
@@ -193,14 +196,18 @@ fn another_configuration_does_not_fetch_again() {
         };
         Setup::plugin(rule(edit)).discovered()
     };
-    let gate =
-        Gate::plan().door("usher", version("0")).cluster("keys", server.address).workers(2).start();
-    let door = gate.door("usher");
-    door.http1(&bearer(&KEY)).passed();
+    let envoy = Envoy::builder()
+        .listener("usher", version("0"))
+        .cluster("keys", server.address)
+        .workers(2)
+        .start();
+    let listener = envoy.listener("usher");
+    listener.http1(&bearer(&KEY)).passed();
     for number in 1..=10 {
-        gate.reconfigure("usher", version(&number.to_string()));
+        envoy.reconfigure("usher", version(&number.to_string()));
         let header = format!("x-version-{number}");
-        let arrived = log::wait(|| door.http1(&bearer(&KEY)).passed().header(&header).map(drop));
+        let arrived =
+            log::wait(|| listener.http1(&bearer(&KEY)).passed().header(&header).map(drop));
         assert!(arrived.is_some(), "version {number} is in force");
     }
     assert_eq!(server.asked(), 1);
@@ -235,7 +242,7 @@ fn outage() -> Duration {
 
 #[test]
 fn a_server_that_fails_takes_no_key_away() {
-    // Each in a gate of its own and all at once: a soak waits for ten minutes.
+    // Each in an Envoy of its own and all at once: a soak waits for ten minutes.
     std::thread::scope(|scope| {
         for (name, manner) in failures() {
             scope.spawn(move || fail(name, manner));
@@ -244,8 +251,8 @@ fn a_server_that_fails_takes_no_key_away() {
 }
 
 /// How many of Envoy's workers had more than a few connections.
-fn busy_workers(gate: &Gate) -> usize {
-    let stats = gate.stats("^listener.127.*worker_.*downstream_cx_total");
+fn busy_workers(envoy: &Envoy) -> usize {
+    let stats = envoy.stats("^listener.127.*worker_.*downstream_cx_total");
     stats.iter().filter(|(_, count)| *count > 5).count()
 }
 
@@ -255,9 +262,9 @@ const WORKERS: usize = 4;
 fn fail(name: &str, manner: Manner) {
     let next = Key::new("ES256", "next");
     let server = KeyServer::start(Manner::keys(&mint::jwks([&*KEY])));
-    let gate = start(&server, WORKERS, rule(|rule| rule["timeout"] = json!("1s")));
-    let door = gate.door("usher");
-    door.http1(&bearer(&KEY)).passed();
+    let envoy = start(&server, WORKERS, rule(|rule| rule["timeout"] = json!("1s")));
+    let listener = envoy.listener("usher");
+    listener.http1(&bearer(&KEY)).passed();
     server.becomes(manner);
     let (before, start) = (server.asked(), Instant::now());
     let passed = AtomicUsize::new(0);
@@ -265,12 +272,12 @@ fn fail(name: &str, manner: Manner) {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 while start.elapsed() < outage() {
-                    door.http1(&bearer(&KEY)).passed();
+                    listener.http1(&bearer(&KEY)).passed();
                     passed.fetch_add(1, Ordering::Relaxed);
                     // Unknown keys are what makes the server be asked. A connection each: Envoy deals
                     // them out to all workers.
-                    let unknown = door.http1(&bearer(&next));
-                    door.assert_denied(&unknown, 401, UNKNOWN, "key_unknown");
+                    let unknown = listener.http1(&bearer(&next));
+                    listener.assert_denied(&unknown, 401, UNKNOWN, "key_unknown");
                     std::thread::sleep(Duration::from_millis(200));
                 }
             });
@@ -278,7 +285,7 @@ fn fail(name: &str, manner: Manner) {
     });
     let passed = passed.into_inner();
     let (asked, outage) = (server.asked() - before, start.elapsed());
-    assert_eq!(busy_workers(&gate), WORKERS, "{name}: every worker had requests");
+    assert_eq!(busy_workers(&envoy), WORKERS, "{name}: every worker had requests");
     // At least half of each step of 1, 2, 4 .. 60 seconds lies between two requests.
     let steps = (0..).map(|n| Duration::from_millis(500 * 2_u64.pow(n).min(60)));
     let mut least = Duration::ZERO;
@@ -293,18 +300,18 @@ fn fail(name: &str, manner: Manner) {
     );
     assert!((1..=most).contains(&asked), "{name}: {asked} requests in {outage:?}, at most {most}");
 
-    let failures = gate.log().text().matches("failed fetch").count();
+    let failures = envoy.log().text().matches("failed fetch").count();
     assert!(failures > 0, "{name}: the log tells of it");
-    gate.log().line_with(&["[warning]", "nothing is withdrawn by a failed fetch"]);
+    envoy.log().line_with(&["[warning]", "nothing is withdrawn by a failed fetch"]);
     server.becomes(Manner::keys(&mint::jwks([&*KEY, &next])));
     let start = Instant::now();
     let patience = Duration::from_secs(if soak() { 75 } else { 20 });
-    while door.http1(&bearer(&next)).status != 200 {
-        assert!(start.elapsed() < patience, "{name}: no recovery:\n{}", gate.log().text());
+    while listener.http1(&bearer(&next)).status != 200 {
+        assert!(start.elapsed() < patience, "{name}: no recovery:\n{}", envoy.log().text());
         std::thread::sleep(Duration::from_millis(50));
     }
-    println!("{name}: recovered after {:?}, memory {:?}", start.elapsed(), gate.memory());
-    assert_sound(&gate);
+    println!("{name}: recovered after {:?}, memory {:?}", start.elapsed(), envoy.memory());
+    assert_sound(&envoy);
 }
 
 /// An issuer without a key: the set is empty, or holds keys for another use.
@@ -323,18 +330,18 @@ fn the_last_key_can_be_withdrawn() {
             rule["jwks"] = mint::jwks([&inline]);
             rule["timeout"] = json!("2s");
         };
-        let gate = start(&server, 2, rule(edit));
-        let door = gate.door("usher");
-        let good = log::wait(|| (door.http1(&bearer(&KEY)).status == 200).then_some(()));
+        let envoy = start(&server, 2, rule(edit));
+        let listener = envoy.listener("usher");
+        let good = log::wait(|| (listener.http1(&bearer(&KEY)).status == 200).then_some(()));
         assert!(good.is_some(), "{name}: the server's key is used");
         server.becomes(Manner::keys(&none));
         // A token of an unknown key asks for the set, and is answered though no key comes.
         let other = Key::new("ES256", "other");
         let withdrawn = log::wait(|| {
-            door.assert_denied(&door.http1(&bearer(&other)), 401, UNKNOWN, "key_unknown");
-            (door.http1(&bearer(&KEY)).status == 401).then_some(())
+            listener.assert_denied(&listener.http1(&bearer(&other)), 401, UNKNOWN, "key_unknown");
+            (listener.http1(&bearer(&KEY)).status == 401).then_some(())
         });
-        assert!(withdrawn.is_some(), "{name}: the last key is withdrawn:\n{}", gate.log().text());
+        assert!(withdrawn.is_some(), "{name}: the last key is withdrawn:\n{}", envoy.log().text());
         // Every worker knows within a second.
         std::thread::sleep(Duration::from_millis(1_500));
         // The server answers no more: whoever waited for it would wait for 2 s.
@@ -342,18 +349,18 @@ fn the_last_key_can_be_withdrawn() {
         let start = Instant::now();
         for _ in 0..8 {
             for key in [&*KEY, &other, &inline] {
-                for reply in door.both(&bearer(key)) {
-                    door.assert_denied(&reply, 401, UNKNOWN, "key_unknown");
+                for reply in listener.both(&bearer(key)) {
+                    listener.assert_denied(&reply, 401, UNKNOWN, "key_unknown");
                 }
             }
         }
         let elapsed = start.elapsed();
         assert!(elapsed < Duration::from_secs(15), "{name}: somebody waited: {elapsed:?}");
-        gate.log().line_with(&["[warning]", "the set holds no key for signatures", "withdrawn"]);
+        envoy.log().line_with(&["[warning]", "the set holds no key for signatures", "withdrawn"]);
         server.becomes(Manner::keys(&mint::jwks([&*KEY])));
-        let back = log::wait(|| (door.http1(&bearer(&KEY)).status == 200).then_some(()));
-        assert!(back.is_some(), "{name}: it came back:\n{}", gate.log().text());
-        assert_sound(&gate);
+        let back = log::wait(|| (listener.http1(&bearer(&KEY)).status == 200).then_some(()));
+        assert!(back.is_some(), "{name}: it came back:\n{}", envoy.log().text());
+        assert_sound(&envoy);
     }
 }
 
@@ -361,29 +368,29 @@ fn the_last_key_can_be_withdrawn() {
 fn own_keys_stay_beside_a_server_that_lists_none_yet() {
     for (name, none) in withdrawals() {
         let server = KeyServer::start(Manner::keys(&none));
-        let gate = start(&server, 1, rule(|rule| rule["jwks"] = mint::jwks([&*KEY])));
-        let door = gate.door("usher");
-        gate.log().line_with(&[
+        let envoy = start(&server, 1, rule(|rule| rule["jwks"] = mint::jwks([&*KEY])));
+        let listener = envoy.listener("usher");
+        envoy.log().line_with(&[
             "[warning]",
             "the set holds no key for signatures",
             "none was ever",
         ]);
-        door.http1(&bearer(&KEY)).passed();
+        listener.http1(&bearer(&KEY)).passed();
         let other = Key::new("ES256", "other");
-        door.assert_denied(&door.http1(&bearer(&other)), 401, UNKNOWN, "key_unknown");
+        listener.assert_denied(&listener.http1(&bearer(&other)), 401, UNKNOWN, "key_unknown");
         assert!(server.asked() > 0, "{name}");
         server.becomes(Manner::keys(&mint::jwks([&other])));
-        let heard = log::wait(|| (door.http1(&bearer(&other)).status == 200).then_some(()));
+        let heard = log::wait(|| (listener.http1(&bearer(&other)).status == 200).then_some(()));
         assert!(heard.is_some(), "{name}: the server is heard");
-        door.assert_denied(&door.http1(&bearer(&KEY)), 401, UNKNOWN, "key_unknown");
+        listener.assert_denied(&listener.http1(&bearer(&KEY)), 401, UNKNOWN, "key_unknown");
         // And has the last word: what the configuration holds does not come back.
         server.becomes(Manner::keys(&none));
         let gone = log::wait(|| {
-            door.http1(&bearer(&Key::new("ES256", "unknown")));
-            (door.http1(&bearer(&other)).status == 401).then_some(())
+            listener.http1(&bearer(&Key::new("ES256", "unknown")));
+            (listener.http1(&bearer(&other)).status == 401).then_some(())
         });
         assert!(gone.is_some(), "{name}: withdrawn");
-        door.assert_denied(&door.http1(&bearer(&KEY)), 401, UNKNOWN, "key_unknown");
+        listener.assert_denied(&listener.http1(&bearer(&KEY)), 401, UNKNOWN, "key_unknown");
     }
 }
 
@@ -417,10 +424,10 @@ fn rotate(overlap: Overlap) {
         Manner::keys(&mint::jwks(&keys[first..=in_use]))
     };
     let server = KeyServer::start(listed(0));
-    let gate = start(&server, 4, rule(|_| {}));
-    let door = gate.door("usher");
-    door.http1(&bearer(&keys[0])).passed();
-    let memory = gate.memory();
+    let envoy = start(&server, 4, rule(|_| {}));
+    let listener = envoy.listener("usher");
+    listener.http1(&bearer(&keys[0])).passed();
+    let memory = envoy.memory();
     let start = Instant::now();
 
     // 500 a second, all clients together, where the machine can do it.
@@ -432,7 +439,7 @@ fn rotate(overlap: Overlap) {
             .map(|client| {
                 scope.spawn(move || {
                     let mut tally = Tally::new();
-                    let mut line = door.line();
+                    let mut line = listener.connect();
                     let mut round = client;
                     while !done.load(Ordering::Relaxed) {
                         let start = Instant::now();
@@ -442,7 +449,7 @@ fn rotate(overlap: Overlap) {
                             1 if current > 0 => ("previous", &tokens[current - 1]),
                             _ => ("current", &tokens[current]),
                         };
-                        let reply = line.send(&Ask::get("/").bearer(token));
+                        let reply = line.send(&Request::get("/").bearer(token));
                         // While it was under way, a key may have become another's predecessor, or be
                         // withdrawn.
                         let kind = match (kind, in_use.load(Ordering::SeqCst) - current) {
@@ -480,7 +487,7 @@ fn rotate(overlap: Overlap) {
          was asked {} times: {sum:#?}",
         server.asked()
     );
-    println!("memory before and after: {:?} {:?}", memory, gate.memory());
+    println!("memory before and after: {:?} {:?}", memory, envoy.memory());
     for ((kind, status, text), count) in &sum {
         let right = match (*kind, *status, text.as_str()) {
             ("forged", 401, "Jwt verification fails") => true,
@@ -497,27 +504,30 @@ fn rotate(overlap: Overlap) {
     assert!(count("forged") > 5 * rotations, "too few to prove anything: {sum:#?}");
     // A rotation costs a request or two, however many tokens of it come.
     assert!(server.asked() <= 3 * rotations + 3, "{} requests", server.asked());
-    assert_sound(&gate);
+    assert_sound(&envoy);
 }
 
 #[test]
 fn the_oldest_envoy_fetches_too() {
-    let Some(envoy) = gate::oldest_envoy() else { return };
+    let Some(binary) = paths::oldest_envoy() else { return };
     let slow = Manner::Late(Duration::from_secs(1), Box::new(Manner::keys(&mint::jwks([&*KEY]))));
     let server = KeyServer::start(slow);
-    let gate =
-        Gate::with(rule(|_| {})).cluster("keys", server.address).workers(2).envoy(&envoy).start();
-    let door: Door<'_> = gate.door("usher");
-    for reply in door.both(&bearer(&KEY).body("body").trailer("x-sum", "1")) {
+    let envoy = Envoy::with(rule(|_| {}))
+        .cluster("keys", server.address)
+        .workers(2)
+        .binary(&binary)
+        .start();
+    let listener: Listener<'_> = envoy.listener("usher");
+    for reply in listener.both(&bearer(&KEY).body("body").trailer("x-sum", "1")) {
         reply.passed();
     }
     let next = Key::new("ES256", "next");
     server.becomes(Manner::keys(&mint::jwks([&*KEY, &next])));
-    for reply in door.both(&bearer(&next)) {
+    for reply in listener.both(&bearer(&next)) {
         reply.passed();
     }
     assert_eq!(server.asked(), 2);
-    assert_sound(&gate);
+    assert_sound(&envoy);
 }
 
 fn soak() -> bool {
@@ -534,26 +544,26 @@ fn a_key_that_another_worker_fetches_meanwhile_is_used() {
         Manner::Late(late, Box::new(Manner::keys(&mint::jwks(&keys[n.saturating_sub(1)..=n]))))
     };
     let server = KeyServer::start(listed(0));
-    let gate = start(&server, 4, rule(|_| {}));
-    let door = gate.door("usher");
-    door.http1(&bearer(&keys[0])).passed();
-    let mut lines: Vec<_> = (0..clients).map(|_| door.line()).collect();
+    let envoy = start(&server, 4, rule(|_| {}));
+    let listener = envoy.listener("usher");
+    listener.http1(&bearer(&keys[0])).passed();
+    let mut lines: Vec<_> = (0..clients).map(|_| listener.connect()).collect();
     for (n, key) in keys.iter().enumerate().skip(1) {
         server.becomes(listed(n));
-        let (ask, pause) = (bearer(key), 2 * late / clients);
+        let (request, pause) = (bearer(key), 2 * late / clients);
         // Between two fetches for unknown keys there is a second.
         std::thread::sleep(Duration::from_secs(1));
         std::thread::scope(|scope| {
             for (turn, line) in (0..).zip(&mut lines) {
-                let ask = &ask;
+                let request = &request;
                 scope.spawn(move || {
                     std::thread::sleep(pause * turn);
-                    let reply = line.send(ask);
+                    let reply = line.send(request);
                     assert_eq!(reply.status, 200, "rotation {n}: {reply}");
                 });
             }
         });
     }
     assert_eq!(server.asked(), rotations + 1);
-    assert_sound(&gate);
+    assert_sound(&envoy);
 }

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::{Ask, Reply};
-use usher_testkit::gate::Gate;
+use usher_testkit::client::{Reply, Request};
+use usher_testkit::envoy::Envoy;
 use usher_testkit::mint::{self, Key};
 
 const ISSUER: &str = "https://idp.example";
@@ -15,8 +15,8 @@ const SECRET: &str = "hush-hush-hush";
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
 static STRANGER: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
 
-/// Doors by name, each with a way of its own to talk.
-fn doors() -> Vec<(&'static str, Value)> {
+/// Listeners by name, each with a way of its own to talk.
+fn listeners() -> Vec<(&'static str, Value)> {
     let rule = json!({
         "issuer": ISSUER,
         "jwks": mint::jwks([&*KEY]),
@@ -90,25 +90,25 @@ fn tokens() -> Vec<String> {
 }
 
 /// A token in every place, and in places that no rule reads.
-fn asks(token: &str) -> Vec<Ask> {
+fn requests(token: &str) -> Vec<Request> {
     let query = |more: &str| format!("/p?secret={SECRET}{more}");
     let grpc = "application/grpc";
-    let preflight = |ask: Ask| {
-        ask.header("origin", "https://a.example").header("access-control-request-method", "GET")
+    let preflight = |request: Request| {
+        request.header("origin", "https://a.example").header("access-control-request-method", "GET")
     };
     vec![
-        Ask::get(query("")).bearer(token),
-        Ask::get(query(&format!("&access_token={token}"))),
-        Ask::get(query(&format!("&unread={token}"))),
-        Ask::get(query("")).header("x-jwt", token).header("user_info", token),
-        Ask::get(query("")).header("cookie", format!("a=1; sid={token}")),
-        Ask::get(query("")).header("authorization", format!("x Bearer {token}")),
-        Ask::get(query(&format!("&access_token={token}"))).header("x-jwt", "other"),
-        Ask::new("POST", query("")).bearer(token).header("content-type", grpc).body("b"),
-        Ask::get(format!("/denied?secret={SECRET}&access_token={token}")),
-        Ask::get(format!("/%2e%2e;/x?secret={SECRET}&access_token={token}")),
-        preflight(Ask::new("OPTIONS", query(&format!("&access_token={token}")))),
-        Ask::new("HEAD", query("")).bearer(token),
+        Request::get(query("")).bearer(token),
+        Request::get(query(&format!("&access_token={token}"))),
+        Request::get(query(&format!("&unread={token}"))),
+        Request::get(query("")).header("x-jwt", token).header("user_info", token),
+        Request::get(query("")).header("cookie", format!("a=1; sid={token}")),
+        Request::get(query("")).header("authorization", format!("x Bearer {token}")),
+        Request::get(query(&format!("&access_token={token}"))).header("x-jwt", "other"),
+        Request::new("POST", query("")).bearer(token).header("content-type", grpc).body("b"),
+        Request::get(format!("/denied?secret={SECRET}&access_token={token}")),
+        Request::get(format!("/%2e%2e;/x?secret={SECRET}&access_token={token}")),
+        preflight(Request::new("OPTIONS", query(&format!("&access_token={token}")))),
+        Request::new("HEAD", query("")).bearer(token),
     ]
 }
 
@@ -133,21 +133,21 @@ fn told(reply: &Reply) -> String {
 
 #[test]
 fn no_answer_and_no_log_line_repeats_a_query_or_a_token() {
-    let plan = doors()
-        .into_iter()
-        .fold(Gate::plan(), |plan, (name, config)| plan.door(name, Setup::plugin(config)));
-    let gate = plan.start();
+    let builder = listeners().into_iter().fold(Envoy::builder(), |builder, (name, config)| {
+        builder.listener(name, Setup::plugin(config))
+    });
+    let envoy = builder.start();
     let tokens = tokens();
     let mut last = None;
     let (mut answers, mut refusals) = (0, std::collections::BTreeSet::new());
     for token in &tokens {
-        let asks = asks(token);
-        for (name, _) in doors() {
-            let door = gate.door(name);
+        let requests = requests(token);
+        for (name, _) in listeners() {
+            let listener = envoy.listener(name);
             // A connection for each: Envoy hangs up after some refusals.
-            for ask in &asks {
-                let reply = door.http1(ask);
-                let what = format!("the answer of {name} to {ask:?}");
+            for request in &requests {
+                let reply = listener.http1(request);
+                let what = format!("the answer of {name} to {request:?}");
                 assert_silent(&told(&reply), &hidden(token), &what);
                 answers += 1;
                 last = Some((name, reply));
@@ -155,19 +155,19 @@ fn no_answer_and_no_log_line_repeats_a_query_or_a_token() {
         }
     }
     // HTTP/2 speaks through the same code; one of each is enough.
-    for (name, _) in doors() {
-        let ask = Ask::get(format!("/p?secret={SECRET}&access_token={}", tokens[1]));
-        let reply = gate.door(name).http2(&ask);
+    for (name, _) in listeners() {
+        let request = Request::get(format!("/p?secret={SECRET}&access_token={}", tokens[1]));
+        let reply = envoy.listener(name).http2(&request);
         assert_silent(&told(&reply), &hidden(&tokens[1]), name);
         last = Some((name, reply));
     }
     let (name, reply) = last.unwrap();
     // Once the last request is written down, all are.
-    gate.door(name).entry(&reply);
-    for entry in gate.access_log().entries() {
+    envoy.listener(name).entry(&reply);
+    for entry in envoy.access_log().entries() {
         refusals.extend(entry.reason);
     }
-    let (log, access) = (gate.log().text(), gate.access_log().text());
+    let (log, access) = (envoy.log().text(), envoy.access_log().text());
     for token in &tokens {
         assert_silent(&log, &hidden(token), "Envoy's log");
         assert_silent(&access, &hidden(token), "the access log");

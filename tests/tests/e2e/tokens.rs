@@ -1,11 +1,11 @@
-//! Which tokens open the gate, and the reason for each that does not.
+//! Which tokens open the Envoy, and the reason for each that does not.
 
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::{Door, Gate};
+use usher_testkit::client::Request;
+use usher_testkit::envoy::{Envoy, Listener};
 use usher_testkit::mint::{self, Key};
 
 const CORP: &str = "https://corp.example";
@@ -21,7 +21,7 @@ static OTHERS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     algorithms.iter().map(|alg| Key::new(alg, &format!("key-{alg}"))).collect()
 });
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
     let corp = json!({
         "issuer": CORP,
         "audiences": ["kubernetes", "console"],
@@ -35,14 +35,14 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
         "outputClaimToHeaders": [{ "header": "x-partner", "claim": "sub" }],
     });
     let others = json!({ "issuer": CORP, "jwks": mint::jwks(&*OTHERS) });
-    Gate::plan()
-        .door("gate", Setup::plugin(json!({ "jwtRules": [corp, partner] })))
-        .door("algorithms", Setup::plugin(json!({ "jwtRules": [others] })))
+    Envoy::builder()
+        .listener("main", Setup::plugin(json!({ "jwtRules": [corp, partner] })))
+        .listener("algorithms", Setup::plugin(json!({ "jwtRules": [others] })))
         .start()
 });
 
-fn gate() -> Door<'static> {
-    GATE.door("gate")
+fn listener() -> Listener<'static> {
+    ENVOY.listener("main")
 }
 
 /// Good claims for the rule of CORP.
@@ -54,19 +54,19 @@ fn edited(name: &str, value: impl Into<Value>) -> Value {
     mint::with(&good(), name, value)
 }
 
-/// Asserts that the token opens the gate, as mmosley.
+/// Asserts that the token opens the Envoy, as mmosley.
 #[track_caller]
 fn assert_opens(what: &str, token: &str) {
-    let reply = gate().http1(&Ask::get("/").bearer(token));
+    let reply = listener().http1(&Request::get("/").bearer(token));
     assert_eq!(reply.passed().header("x-user"), Some("mmosley"), "{what}: {reply}");
 }
 
 /// Asserts that the token is refused, in these words.
 #[track_caller]
 fn assert_refused(what: &str, token: &str, code: &str, body: &str) {
-    let reply = gate().http1(&Ask::get("/").bearer(token));
+    let reply = listener().http1(&Request::get("/").bearer(token));
     println!("{what}");
-    gate().assert_denied(&reply, 401, body, code);
+    listener().assert_denied(&reply, 401, body, code);
 }
 
 #[test]
@@ -184,23 +184,23 @@ fn algorithms_are_the_keys_to_choose() {
 
 #[test]
 fn every_algorithm_verifies_and_notices_tampering() {
-    let door = GATE.door("algorithms");
+    let listener = ENVOY.listener("algorithms");
     for key in OTHERS.iter() {
         let token = key.token(&mint::claims(CORP, "mmosley"));
-        let reply = door.http1(&Ask::get("/").bearer(&token));
+        let reply = listener.http1(&Request::get("/").bearer(&token));
         assert_eq!(reply.status, 200, "{}: {reply}", key.alg);
         let (text, signature) = token.rsplit_once('.').unwrap();
         let first = if signature.starts_with('A') { "B" } else { "A" };
         let tampered = format!("{text}.{first}{}", &signature[1..]);
-        let reply = door.http1(&Ask::get("/").bearer(&tampered));
-        door.assert_denied(&reply, 401, "Jwt verification fails", "signature_invalid");
+        let reply = listener.http1(&Request::get("/").bearer(&tampered));
+        listener.assert_denied(&reply, 401, "Jwt verification fails", "signature_invalid");
         // Another of the rule's keys, under its own name, with this key's algorithm.
         for other in OTHERS.iter().filter(|other| other.alg != key.alg) {
             let header = json!({ "alg": key.alg, "kid": other.kid });
             let confused = key.sign(&header, &mint::claims(CORP, "mmosley"));
-            let reply = door.http1(&Ask::get("/").bearer(&confused));
+            let reply = listener.http1(&Request::get("/").bearer(&confused));
             let body = "Jwks doesn't have key to match kid or alg from Jwt";
-            door.assert_denied(&reply, 401, body, "key_unknown");
+            listener.assert_denied(&reply, 401, body, "key_unknown");
         }
     }
 }
@@ -256,13 +256,13 @@ fn forms() {
 #[test]
 fn several_issuers_each_with_its_own_keys_and_headers() {
     let partner = mint::claims(PARTNER, "pat");
-    for reply in gate().both(&Ask::get("/").bearer(&PARTNER_KEY.token(&partner))) {
+    for reply in listener().both(&Request::get("/").bearer(&PARTNER_KEY.token(&partner))) {
         assert_eq!(reply.passed().header("x-partner"), Some("pat"));
         assert_eq!(reply.passed().header("x-user"), None);
     }
     // What the other issuer's rule emits can't be forged beside it.
-    let ask = Ask::get("/").bearer(&PARTNER_KEY.token(&partner)).header("x_user", "root");
-    for reply in gate().both(&ask) {
+    let request = Request::get("/").bearer(&PARTNER_KEY.token(&partner)).header("x_user", "root");
+    for reply in listener().both(&request) {
         assert_eq!(reply.passed().folding_to("x-user"), []);
     }
 }
@@ -272,26 +272,26 @@ fn places() {
     let token = CORP_KEY.token(&good());
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
         for reply in
-            gate().both(&Ask::get("/").header("authorization", format!("{scheme} {token}")))
+            listener().both(&Request::get("/").header("authorization", format!("{scheme} {token}")))
         {
             assert_eq!(reply.passed().header("x-user"), Some("mmosley"), "{scheme}");
         }
     }
-    for reply in gate().both(&Ask::get(format!("/?access_token={token}"))) {
+    for reply in listener().both(&Request::get(format!("/?access_token={token}"))) {
         assert_eq!(reply.passed().header("x-user"), Some("mmosley"));
     }
     let missing = [
-        Ask::get("/"),
-        Ask::get("/").header("authorization", format!("Basic {token}")),
-        Ask::get("/").header("authorization", format!("BearerX {token}")),
-        Ask::get("/").header("x-authorization", format!("Bearer {token}")),
-        Ask::get(format!("/?ACCESS_TOKEN={token}")),
-        Ask::new("POST", "/").body(format!("access_token={token}")),
-        Ask::new("POST", "/").body("b").trailer("authorization", format!("Bearer {token}")),
+        Request::get("/"),
+        Request::get("/").header("authorization", format!("Basic {token}")),
+        Request::get("/").header("authorization", format!("BearerX {token}")),
+        Request::get("/").header("x-authorization", format!("Bearer {token}")),
+        Request::get(format!("/?ACCESS_TOKEN={token}")),
+        Request::new("POST", "/").body(format!("access_token={token}")),
+        Request::new("POST", "/").body("b").trailer("authorization", format!("Bearer {token}")),
     ];
-    for ask in missing {
-        for reply in gate().both(&ask) {
-            gate().assert_denied(&reply, 401, "Jwt is missing", "token_missing");
+    for request in missing {
+        for reply in listener().both(&request) {
+            listener().assert_denied(&reply, 401, "Jwt is missing", "token_missing");
         }
     }
 }
@@ -301,21 +301,26 @@ fn two_tokens_are_ambiguous_unless_they_are_one() {
     let token = CORP_KEY.token(&good());
     let other = CORP_KEY.token(&edited("sub", "jjackson"));
     let forged = STRANGER.token(&good());
-    let same = Ask::get(format!("/?access_token={token}")).bearer(&token);
-    for reply in gate().both(&same) {
+    let same = Request::get(format!("/?access_token={token}")).bearer(&token);
+    for reply in listener().both(&same) {
         let seen = reply.passed();
         assert_eq!(seen.header("x-user"), Some("mmosley"));
         assert!(!format!("{seen:?}").contains(&token), "{reply}");
     }
     for second in [&other, &forged] {
         let different = [
-            Ask::get(format!("/?access_token={second}")).bearer(&token),
-            Ask::get(format!("/?access_token={token}")).bearer(second),
-            Ask::get(format!("/?access_token={token}&access_token={second}")),
+            Request::get(format!("/?access_token={second}")).bearer(&token),
+            Request::get(format!("/?access_token={token}")).bearer(second),
+            Request::get(format!("/?access_token={token}&access_token={second}")),
         ];
-        for ask in different {
-            for reply in gate().both(&ask) {
-                gate().assert_denied(&reply, 401, "Found multiple Jwt tokens", "token_ambiguous");
+        for request in different {
+            for reply in listener().both(&request) {
+                listener().assert_denied(
+                    &reply,
+                    401,
+                    "Found multiple Jwt tokens",
+                    "token_ambiguous",
+                );
             }
         }
     }
@@ -327,14 +332,14 @@ fn authorization_is_no_list() {
     // section 11.6.2 has one credential in it.
     let token = CORP_KEY.token(&good());
     let joined = format!("Bearer {token}, Bearer {token}");
-    for ask in [
-        Ask::get("/").bearer(&token).bearer(&token),
-        Ask::get("/").bearer(&token).header("authorization", "Basic dXNlcjpwdw=="),
-        Ask::get("/").header("authorization", joined),
+    for request in [
+        Request::get("/").bearer(&token).bearer(&token),
+        Request::get("/").bearer(&token).header("authorization", "Basic dXNlcjpwdw=="),
+        Request::get("/").header("authorization", joined),
     ] {
-        for reply in gate().both(&ask) {
+        for reply in listener().both(&request) {
             assert_eq!((reply.status, &reply.seen), (401, &None), "{reply}");
-            let details = gate().entry(&reply).details;
+            let details = listener().entry(&reply).details;
             assert_eq!(details.as_deref(), Some("usher_denied{token_malformed}"), "{reply}");
         }
     }

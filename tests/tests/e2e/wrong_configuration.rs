@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::Gate;
+use usher_testkit::client::Request;
+use usher_testkit::envoy::Envoy;
 use usher_testkit::mint::{self, Key};
 
 const ISSUER: &str = "https://idp.example";
@@ -23,7 +23,7 @@ fn rule(edit: impl FnOnce(&mut Value)) -> String {
     configuration.to_string()
 }
 
-/// A door's name, its pluginConfig, and for each line that Envoy's log must hold the parts of it.
+/// A listener's name, its pluginConfig, and for each line that Envoy's log must hold the parts of it.
 struct Case(&'static str, Option<String>, &'static [&'static [&'static str]]);
 
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
@@ -83,42 +83,42 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     ]
 });
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| {
-    let plan = Gate::plan().door("good", Setup::plugin(good()));
-    let door = |plan: usher_testkit::gate::Plan, Case(name, configuration, _): &Case| {
+static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
+    let builder = Envoy::builder().listener("good", Setup::plugin(good()));
+    let listener = |builder: usher_testkit::envoy::Builder, Case(name, configuration, _): &Case| {
         let setup = configuration.as_deref().map_or_else(Setup::plugin_absent, Setup::plugin_text);
-        plan.door(name, setup)
+        builder.listener(name, setup)
     };
-    CASES.iter().fold(plan, door).start()
+    CASES.iter().fold(builder, listener).start()
 });
 
 #[test]
 fn every_request_is_refused() {
     let token = KEY.token(&mint::claims(ISSUER, "mmosley"));
     for Case(name, ..) in CASES.iter() {
-        let door = GATE.door(name);
-        for ask in [
-            Ask::get("/"),
-            Ask::get("/").bearer(&token),
-            Ask::get("/healthz").header("user-info", "forged").header("x-odd", b"\xff"),
-            Ask::new("POST", "/").body("b").trailer("user-info", "forged"),
-            Ask::new("OPTIONS", "/")
+        let listener = ENVOY.listener(name);
+        for request in [
+            Request::get("/"),
+            Request::get("/").bearer(&token),
+            Request::get("/healthz").header("user-info", "forged").header("x-odd", b"\xff"),
+            Request::new("POST", "/").body("b").trailer("user-info", "forged"),
+            Request::new("OPTIONS", "/")
                 .header("origin", "https://app.example")
                 .header("access-control-request-method", "GET"),
         ] {
-            for reply in door.both(&ask) {
+            for reply in listener.both(&request) {
                 println!("{name}");
-                door.assert_denied(&reply, 503, "Service Unavailable", "config_invalid");
+                listener.assert_denied(&reply, 503, "Service Unavailable", "config_invalid");
                 assert_eq!(reply.header("www-authenticate"), None);
             }
         }
-        let grpc = Ask::new("POST", "/").header("content-type", "application/grpc");
-        let reply = door.http2(&grpc);
-        door.assert_denied(&reply, 200, "", "config_invalid");
+        let grpc = Request::new("POST", "/").header("content-type", "application/grpc");
+        let reply = listener.http2(&grpc);
+        listener.assert_denied(&reply, 200, "", "config_invalid");
         assert_eq!(reply.header("grpc-status"), Some("14"));
     }
     // A neighbour in the same VM is none the worse for it.
-    for reply in GATE.door("good").both(&Ask::get("/").bearer(&token)) {
+    for reply in ENVOY.listener("good").both(&Request::get("/").bearer(&token)) {
         reply.passed();
     }
 }
@@ -126,14 +126,14 @@ fn every_request_is_refused() {
 #[test]
 fn the_log_tells_each_problem_with_its_place() {
     for Case(name, _, lines) in CASES.iter() {
-        let warnings = GATE.log().warnings(name);
+        let warnings = ENVOY.log().warnings(name);
         for parts in *lines {
             let told = warnings.iter().any(|line| parts.iter().all(|part| line.contains(part)));
             assert!(told, "{name}: no line with {parts:?} in {warnings:#?}");
         }
     }
     // The line that each configuration in force has, and no other.
-    let mut said = GATE.log().warnings("good");
+    let mut said = ENVOY.log().warnings("good");
     said.retain(|line| !line.contains("mode enforce; providers: `https://idp.example`"));
     assert_eq!(said, [""; 0]);
 }

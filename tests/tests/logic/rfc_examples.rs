@@ -11,7 +11,7 @@ use usher_core::crypto::{SignatureEngine as _, portable::Portable};
 use usher_core::denial::{Denial, Malformed};
 use usher_core::jwks::{KeySet, Origin, Published};
 use usher_core::policy::TokenLimits;
-use usher_testkit::verdict::{Ask as _, Core, get, with};
+use usher_testkit::verdict::{Core, RequestBuilder as _, get, with};
 
 // RFC 7515 appendix A.1.1: the shared key.
 const A1_K: &str =
@@ -183,15 +183,15 @@ fn rfc_7515_and_7519_tokens_of_joe() {
             "outputClaimToHeaders": [{ "header": "x-root", "claim": "[http://example.com/is_root]" }],
         });
         let core = Core::with_rule(rule.clone());
-        let ask = get("/").bearer(token);
-        let verdict = core.ask_at(&ask, WHILE_GOOD);
+        let request = get("/").bearer(token);
+        let verdict = core.ask_at(&request, WHILE_GOOD);
         assert_eq!(verdict.code(), "allowed", "{what}");
         // A claim whose name has dots and slashes, and the payload as it was signed.
         assert_eq!(verdict.lines("x-root"), ["true"], "{what}");
         assert_eq!(verdict.lines("x-payload"), [token.split('.').nth(1).unwrap()], "{what}");
-        assert_eq!(core.ask_at(&ask, WHILE_GOOD + 61).code(), "token_expired", "{what}");
+        assert_eq!(core.ask_at(&request, WHILE_GOOD + 61).code(), "token_expired", "{what}");
         let other = Core::with_rule(with(&rule, "issuer", "jim"));
-        assert_eq!(other.ask_at(&ask, WHILE_GOOD).code(), "issuer_unknown", "{what}");
+        assert_eq!(other.ask_at(&request, WHILE_GOOD).code(), "issuer_unknown", "{what}");
         let tampered = token.replacen("eyJpc3MiOiJqb2Ui", "eyJpc3MiOiJqb2Ug", 1);
         assert_ne!(
             core.ask_at(&get("/").bearer(&tampered), WHILE_GOOD).code(),

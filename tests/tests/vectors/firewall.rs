@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use usher_core::Request;
 use usher_testkit::mint;
 use usher_testkit::verdict::{
-    Ask as _, Core, ISSUER, NOW, claim, claims, preflight, request, with,
+    Core, ISSUER, NOW, RequestBuilder as _, claim, claims, preflight, request, with,
 };
 
 const REQUESTS: usize = 100_000;
@@ -64,7 +64,7 @@ fn core(mode: &str, on_spoof: &str) -> Core {
 /// A way that a request can take, and what the service is to see at its end.
 struct Way {
     name: &'static str,
-    ask: Request,
+    request: Request,
     dry_run: bool,
     /// `None`: nothing, the request is refused.
     service: Option<Sight>,
@@ -78,7 +78,7 @@ enum Sight {
 
 fn ways(good: &str) -> Vec<Way> {
     let expired = sign(&claim("exp", NOW - 3600));
-    let way = |name, dry_run, service, ask| Way { name, ask, dry_run, service };
+    let way = |name, dry_run, service, request| Way { name, request, dry_run, service };
     let get = |path| request("GET", path);
     let (anonymous, caller) = (Some(Sight::Anonymous), Some(Sight::Caller));
     vec![
@@ -177,8 +177,8 @@ fn lines(random: &mut StdRng) -> Lines {
 }
 
 /// The request with `lines` strewn between its own, behind the pseudo headers.
-fn strewn(ask: &Request, lines: &Lines, random: &mut StdRng) -> Request {
-    let mut headers = ask.headers.clone();
+fn strewn(request: &Request, lines: &Lines, random: &mut StdRng) -> Request {
+    let mut headers = request.headers.clone();
     let pseudo = headers.iter().take_while(|(name, _)| name.starts_with(b":")).count();
     let mut at = pseudo;
     for line in lines {
@@ -186,7 +186,7 @@ fn strewn(ask: &Request, lines: &Lines, random: &mut StdRng) -> Request {
         headers.insert(at, line.clone());
         at += 1;
     }
-    Request { headers, ..ask.clone() }
+    Request { headers, ..request.clone() }
 }
 
 fn kept(lines: &[(Vec<u8>, Vec<u8>)]) -> Lines {
@@ -194,8 +194,8 @@ fn kept(lines: &[(Vec<u8>, Vec<u8>)]) -> Lines {
 }
 
 /// The lines that `lines` holds, of those that `names` are called; the request's own lines aside.
-fn clients(request: &Request, ask: &Request) -> Lines {
-    let own = |name: &[u8]| ask.headers.iter().any(|(n, _)| n == name);
+fn clients(request: &Request, sent: &Request) -> Lines {
+    let own = |name: &[u8]| sent.headers.iter().any(|(n, _)| n == name);
     request.headers.iter().filter(|(name, _)| !own(name)).cloned().collect()
 }
 
@@ -218,9 +218,9 @@ fn no_value_of_the_clients_survives_and_nothing_else_is_lost() {
     for number in 0..REQUESTS {
         let way = ways.choose(&mut random).unwrap();
         let added = lines(&mut random);
-        let ask = strewn(&way.ask, &added, &mut random);
+        let request = strewn(&way.request, &added, &mut random);
         let core = if way.dry_run { &dry } else { &enforcing };
-        let verdict = core.ask(&ask);
+        let verdict = core.decide(&request);
         let what = || format!("USHER_SEED={seed}, request {number}, {}: {added:?}", way.name);
 
         *walked.entry(way.name).or_default() += 1;
@@ -231,7 +231,7 @@ fn no_value_of_the_clients_survives_and_nothing_else_is_lost() {
         let after = verdict.edited();
         let survivors = after.headers.iter().filter(|(_, value)| value.starts_with(b"forged"));
         assert_eq!(survivors.count(), 0, "{}", what());
-        assert_eq!(kept(&clients(after, &way.ask)), kept(&added), "{}", what());
+        assert_eq!(kept(&clients(after, &way.request)), kept(&added), "{}", what());
 
         assert_eq!(verdict.decision.reply.is_none(), way.service.is_some(), "{}", what());
         let caller = way.service == Some(Sight::Caller);
@@ -248,7 +248,7 @@ fn no_value_of_the_clients_survives_and_nothing_else_is_lost() {
         let spoofed = added.iter().any(|(name, _)| is_protected(name));
         assert_eq!(!verdict.decision.report.spoofed.is_empty(), spoofed, "{}", what());
         if spoofed && !way.dry_run && number % 10 == 0 {
-            assert_eq!(rejecting.ask(&ask).code(), "identity_spoofed", "{}", what());
+            assert_eq!(rejecting.decide(&request).code(), "identity_spoofed", "{}", what());
         }
 
         let trailers = lines(&mut random);

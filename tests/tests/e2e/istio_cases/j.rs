@@ -1,10 +1,10 @@
 //! istio/istio tests/integration/security/jwt_test.go: what a RequestAuthentication does to requests.
 
 use serde_json::{Value, json};
-use usher_testkit::client::Ask;
+use usher_testkit::client::Request;
 use usher_testkit::mint;
 
-use super::{HELLO, I1, I2, RBAC, RSA, assert_answer, door};
+use super::{HELLO, I1, I2, RBAC, RSA, assert_answer, listener};
 
 /// The tokens of istio/istio tests/common/jwt/jwt_token.go, signed anew.
 pub(crate) fn token(name: &str) -> String {
@@ -46,8 +46,8 @@ fn only_sub_1() -> Value {
     json!([{ "name": "p", "namespace": "n", "action": "ALLOW", "rules": [rule] }])
 }
 
-/// The doors of the J cases.
-pub(crate) fn doors() -> Vec<(&'static str, Value)> {
+/// The listeners of the J cases.
+pub(crate) fn listeners() -> Vec<(&'static str, Value)> {
     let payload = json!({ "outputPayloadToHeader": "x-test-payload" });
     let k1 = json!({
         "outputPayloadToHeader": "x-test-payload",
@@ -96,7 +96,7 @@ pub(crate) fn doors() -> Vec<(&'static str, Value)> {
 #[test]
 fn j_cases_end_as_in_istio() {
     let (t1, tx, t2) = (token("T1"), token("TX"), token("T2"));
-    let get = || Ask::get("/");
+    let get = || Request::get("/");
     let at = |host: &str| get().authority(host);
     let expired = (401, "Jwt is expired", "token_expired");
     let hello = (200, HELLO, "allowed");
@@ -126,17 +126,17 @@ fn j_cases_end_as_in_istio() {
         ),
         ("K6 header", "K6", get().header("x-jwt-token", format!("Value {t1}")), hello),
         ("K6 other header", "K6", get().header("auth-token", format!("Token {t1}")), hello),
-        ("K6 param", "K6", Ask::get(format!("/?token={t1}")), hello),
-        ("K6 other param", "K6", Ask::get(format!("/?secondary_token={t1}")), hello),
-        ("J23", "K6", Ask::get(format!("/?token_value={t1}")), refused),
+        ("K6 param", "K6", Request::get(format!("/?token={t1}")), hello),
+        ("K6 other param", "K6", Request::get(format!("/?secondary_token={t1}")), hello),
+        ("J23", "K6", Request::get(format!("/?token_value={t1}")), refused),
         (
             "J25: two-tokens",
             "K6",
-            Ask::get(format!("/?token={t1}&secondary_token={tx}")),
+            Request::get(format!("/?token={t1}&secondary_token={tx}")),
             (401, "Found multiple Jwt tokens", "token_ambiguous"),
         ),
         ("J27", "K6", get().header("auth-header-param", format!("Bearer {t1}")), refused),
-        ("J29", "K7", Ask::get("/healthz").authority("example.S.com"), hello),
+        ("J29", "K7", Request::get("/healthz").authority("example.S.com"), hello),
         ("J29 elsewhere", "K7", at("example.S.com"), refused),
         ("J29 principal", "K7", at("example.S.com").bearer(&t1), hello),
         ("J29 other principal", "K7", at("example.S.com").bearer(&t2), refused),
@@ -144,9 +144,9 @@ fn j_cases_end_as_in_istio() {
         ("J31 T1", "K7", at("any-request-principal-ok.S.com").bearer(&t1), hello),
         ("J31 T2", "K7", at("any-request-principal-ok.S.com").bearer(&t2), hello),
     ];
-    for (id, name, ask, (status, body, reason)) in cases {
-        for reply in door(name).both(&ask) {
-            assert_answer(id, door(name), &reply, status, body, reason);
+    for (id, name, request, (status, body, reason)) in cases {
+        for reply in listener(name).both(&request) {
+            assert_answer(id, listener(name), &reply, status, body, reason);
         }
     }
 }
@@ -154,24 +154,25 @@ fn j_cases_end_as_in_istio() {
 #[test]
 fn j_cases_emit_what_istio_emits() {
     let (t1, t1n2) = (token("T1"), token("T1n2"));
-    for reply in door("K1").both(&Ask::get("/").bearer(&t1)) {
+    for reply in listener("K1").both(&Request::get("/").bearer(&t1)) {
         let seen = reply.passed();
         assert_eq!(seen.header("authorization"), None, "J1");
         assert_eq!(seen.header("x-test-payload"), Some(mint::payload(&t1)), "J1");
         assert_eq!(seen.header("x-jwt-iss"), Some(I1), "J1");
         assert_eq!(seen.header("x-jwt-iat"), Some("1562182722"), "J1");
     }
-    let ask = Ask::get("/").bearer(&t1n2).header("x-jwt-nested-claim", "value_to_be_replaced");
-    for reply in door("K1").both(&ask) {
+    let request =
+        Request::get("/").bearer(&t1n2).header("x-jwt-nested-claim", "value_to_be_replaced");
+    for reply in listener("K1").both(&request) {
         let seen = reply.passed();
         assert_eq!(seen.header("x-jwt-nested-claim"), Some("valueC"), "J7");
         assert_eq!(seen.header("x-jwt-iat"), Some("1604008018"), "J7");
         assert_eq!(seen.header("x-jwt-iss"), Some(I1), "J7");
     }
-    for reply in door("K1").both(&Ask::get("/").header("authorization", "Basic abc")) {
+    for reply in listener("K1").both(&Request::get("/").header("authorization", "Basic abc")) {
         assert_eq!(reply.passed().header("authorization"), Some("Basic abc"), "J9");
     }
-    for reply in door("K1").both(&Ask::get("/").bearer(&token("TX"))) {
+    for reply in listener("K1").both(&Request::get("/").bearer(&token("TX"))) {
         let challenge = reply.header("www-authenticate").unwrap();
         assert!(challenge.contains("error=\"invalid_token\""), "J3: {challenge}");
     }

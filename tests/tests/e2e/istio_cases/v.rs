@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 use usher_core::decide::{WorkerState, decide};
-use usher_core::{Request, load};
+use usher_core::load;
 use usher_testkit::bootstrap::Setup;
-use usher_testkit::client::Ask;
-use usher_testkit::gate::Gate;
+use usher_testkit::client::Request;
+use usher_testkit::envoy::Envoy;
 use usher_testkit::mint::{self, Key};
 
-use super::{EC, ED, HELLO, I1, RSA, assert_answer, door};
+use super::{EC, ED, HELLO, I1, RSA, assert_answer, listener};
 
 const FORM: &str =
     "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections";
@@ -19,8 +19,8 @@ fn audience_forms() -> Vec<String> {
     schemes.flat_map(|s| ["", "/"].map(|slash| format!("{s}example_service{slash}"))).collect()
 }
 
-/// The doors of the V cases.
-pub(crate) fn doors() -> Vec<(&'static str, Value)> {
+/// The listeners of the V cases.
+pub(crate) fn listeners() -> Vec<(&'static str, Value)> {
     let without = |key: &Key, member: &str| {
         let mut jwk = key.jwk();
         jwk.as_object_mut().unwrap().remove(member);
@@ -138,19 +138,20 @@ fn v_cases_of_malformed_tokens() {
         let huge = claims.to_string().replacen('{', &format!("{{\"{name}\":2.001e+206,"), 1);
         cases.push(("V7 huge", text(&huge), range(name), malformed));
     }
-    let asks: Vec<Ask> = cases.iter().map(|(_, token, ..)| Ask::get("/").bearer(token)).collect();
-    let replies = door("strict").series(&asks);
+    let requests: Vec<Request> =
+        cases.iter().map(|(_, token, ..)| Request::get("/").bearer(token)).collect();
+    let replies = listener("strict").series(&requests);
     for ((id, _, body, reason), reply) in cases.iter().zip(&replies) {
-        assert_answer(id, door("strict"), reply, 401, body, reason);
-        let details = door("strict").entry(reply).details;
+        assert_answer(id, listener("strict"), reply, 401, body, reason);
+        let details = listener("strict").entry(reply).details;
         assert_eq!(details, Some(format!("usher_denied{{{reason}}}")), "V29: {id}");
     }
     for (id, claims) in [
         ("V7 fraction", edited("iat", json!(1234.5))),
         ("V8 two audiences", edited("aud", json!(["a", "b"]))),
     ] {
-        let reply = door("strict").http1(&Ask::get("/").bearer(&EC.token(&claims)));
-        assert_answer(id, door("strict"), &reply, 200, HELLO, "allowed");
+        let reply = listener("strict").http1(&Request::get("/").bearer(&EC.token(&claims)));
+        assert_answer(id, listener("strict"), &reply, 200, HELLO, "allowed");
     }
 }
 
@@ -166,7 +167,7 @@ fn v_cases_of_time() {
         let line = format!("Bearer {}", EC.token(claims));
         let lines = [(":path", "/"), ("authorization", line.as_str())];
         let headers = lines.map(|(name, value)| (name.into(), value.into())).into();
-        let request = Request { headers, ..Request::default() };
+        let request = usher_core::Request { headers, ..usher_core::Request::default() };
         decide(&policy, &request, usher_core::time::UnixSeconds(now), &mut worker_state).reason()
     };
     let (nbf, exp) = (1_605_050_800, 1_605_052_800);
@@ -194,29 +195,29 @@ fn v_cases_of_time() {
 fn v_cases_of_audiences() {
     let forms = audience_forms();
     let configured = (0..forms.len()).map(|index| format!("issuer-{index}"));
-    let asks: Vec<Ask> = configured
+    let requests: Vec<Request> = configured
         .flat_map(|issuer| {
             forms.iter().map(move |form| {
                 EC.token(&mint::with(&mint::claims(&issuer, "s"), "aud", form.as_str()))
             })
         })
-        .map(|token| Ask::get("/").bearer(&token))
+        .map(|token| Request::get("/").bearer(&token))
         .collect();
-    assert_eq!(asks.len(), 36, "V12");
-    for reply in door("audiences").series(&asks) {
+    assert_eq!(requests.len(), 36, "V12");
+    for reply in listener("audiences").series(&requests) {
         assert_eq!(reply.status, 200, "V12: {reply}");
     }
     let other = mint::with(&mint::claims("issuer-0", "s"), "aud", "example_service//");
-    let reply = door("audiences").http1(&Ask::get("/").bearer(&EC.token(&other)));
+    let reply = listener("audiences").http1(&Request::get("/").bearer(&EC.token(&other)));
     let body = "Audiences in Jwt are not allowed";
-    assert_answer("V12 two slashes", door("audiences"), &reply, 401, body, "audience_mismatch");
+    assert_answer("V12 two slashes", listener("audiences"), &reply, 401, body, "audience_mismatch");
 }
 
 #[test]
 fn v_cases_of_key_sets() {
     for name in ["jwks-empty-text", "jwks-empty-object", "jwks-keys-no-list", "jwks-no-good-key"] {
-        let reply = door(name).http1(&Ask::get("/").bearer(&EC.token(&good())));
-        door(name).assert_denied(&reply, 503, "Service Unavailable", "config_invalid");
+        let reply = listener(name).http1(&Request::get("/").bearer(&EC.token(&good())));
+        listener(name).assert_denied(&reply, 503, "Service Unavailable", "config_invalid");
     }
     // What Envoy says of remote sets only; of inline ones it says nothing until a token comes.
     for (id, jwk, why) in [
@@ -260,8 +261,8 @@ fn v_cases_of_keys() {
         ("V20 EC without kid", "without-kid", EC.token(&good()), (200, HELLO, "allowed")),
         ("V20 OKP without kid", "without-kid", ED.token(&good()), (200, HELLO, "allowed")),
     ] {
-        let reply = door(name).http1(&Ask::get("/").bearer(&token));
-        assert_answer(id, door(name), &reply, status, body, reason);
+        let reply = listener(name).http1(&Request::get("/").bearer(&token));
+        assert_answer(id, listener(name), &reply, status, body, reason);
     }
 }
 
@@ -278,11 +279,11 @@ fn v_cases_of_changed_signatures() {
         });
         let short = bytes[..bytes.len() - 1].to_vec();
         let long = [bytes.as_slice(), &[0]].concat();
-        let asks: Vec<Ask> = changed
+        let requests: Vec<Request> = changed
             .chain([short, long])
-            .map(|bytes| Ask::get("/").bearer(&format!("{signed}.{}", mint::encode(bytes))))
+            .map(|bytes| Request::get("/").bearer(&format!("{signed}.{}", mint::encode(bytes))))
             .collect();
-        for (at, reply) in door("strict").series(&asks).iter().enumerate() {
+        for (at, reply) in listener("strict").series(&requests).iter().enumerate() {
             let text = "Jwt verification fails";
             assert_eq!((reply.status, reply.text().as_str()), (401, text), "V21: {} {at}", key.alg);
         }
@@ -296,7 +297,7 @@ fn v_cases_of_claims_and_places() {
     });
     let mut all = good();
     all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-    for reply in door("claims").both(&Ask::get("/").bearer(&EC.token(&all))) {
+    for reply in listener("claims").both(&Request::get("/").bearer(&EC.token(&all))) {
         let seen = reply.passed();
         let header = |name| seen.header(name);
         assert_eq!(header("x-nested"), Some("value1"), "V23");
@@ -309,34 +310,34 @@ fn v_cases_of_claims_and_places() {
     let malformed = (401, "Jwt is not at the beginning of its header", "token_malformed");
     let missing = (401, "Jwt is missing", "token_missing");
     let hello = (200, HELLO, "allowed");
-    let at = |value: String| Ask::get("/").header("x-header", value);
-    let query = Ask::get(format!("/path?access_token={token}"));
+    let at = |value: String| Request::get("/").header("x-header", value);
+    let query = Request::get(format!("/path?access_token={token}"));
     let ambiguous = (401, "Found multiple Jwt tokens", "token_ambiguous");
     let other = EC.token(&edited("sub", "else"));
-    for (id, name, ask, (status, body, reason)) in [
+    for (id, name, request, (status, body, reason)) in [
         ("V24: prefix-astray", "prefix", at(format!("preamble CCCDDD{token}")), malformed),
         ("V24 in front", "prefix", at(format!("CCCDDD{token}")), hello),
         ("V25", "prefix", at(token.clone()), missing),
         ("V26", "strict", query.clone(), hello),
-        ("V27", "strict", Ask::get("/"), missing),
+        ("V27", "strict", Request::get("/"), missing),
         ("V30 one token twice", "strict", query.clone().bearer(&token), hello),
         ("V30: two-tokens", "strict", query.clone().bearer(&other), ambiguous),
         ("V30 one bad: two-tokens", "strict", query.bearer("a.b.c"), ambiguous),
     ] {
-        for reply in door(name).both(&ask) {
-            assert_answer(id, door(name), &reply, status, body, reason);
+        for reply in listener(name).both(&request) {
+            assert_answer(id, listener(name), &reply, status, body, reason);
         }
     }
-    let reply = door("strict").http1(&Ask::get("/").authority("host"));
+    let reply = listener("strict").http1(&Request::get("/").authority("host"));
     assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"http://host\""), "V27");
     let expired = EC.token(&edited("exp", mint::now() - 3600));
-    let reply = door("strict").http1(&Ask::get("/").authority("host").bearer(&expired));
+    let reply = listener("strict").http1(&Request::get("/").authority("host").bearer(&expired));
     let told = "Bearer realm=\"http://host\", error=\"invalid_token\", \
                 error_description=\"Jwt is expired\"";
     assert_eq!(reply.header("www-authenticate"), Some(told), "V28");
     // ANY of two providers, and the one that is not asked emits too.
-    let ask = Ask::get("/").bearer(&super::j::token("T2")).header("x-jwt-iss", "forged");
-    for reply in door("K1").both(&ask) {
+    let request = Request::get("/").bearer(&super::j::token("T2")).header("x-jwt-iss", "forged");
+    for reply in listener("K1").both(&request) {
         assert_eq!(reply.passed().folding_to("x-jwt-iss"), [], "V31");
     }
 }
@@ -352,27 +353,35 @@ fn v_case_of_a_map_of_certificates() {
     let ((one, pem_one), (two, pem_two)) = (certified("one"), certified("two"));
     let rule = |jwks: Value| json!({ "jwtRules": [{ "issuer": I1, "jwks": jwks }] });
     let map = json!({ "one": pem_one, "two": pem_two });
-    let gate = Gate::plan()
-        .door("map", Setup::plugin(rule(map.clone())))
-        .door("text", Setup::plugin(rule(map.to_string().into())))
-        .door("one-bad", Setup::plugin(rule(json!({ "one": pem_one, "bad": "no certificate" }))))
-        .door("bad", Setup::plugin(rule(json!({ "bad": "no certificate" }))))
+    let envoy = Envoy::builder()
+        .listener("map", Setup::plugin(rule(map.clone())))
+        .listener("text", Setup::plugin(rule(map.to_string().into())))
+        .listener(
+            "one-bad",
+            Setup::plugin(rule(json!({ "one": pem_one, "bad": "no certificate" }))),
+        )
+        .listener("bad", Setup::plugin(rule(json!({ "bad": "no certificate" }))))
         .start();
     for name in ["map", "text"] {
         for key in [&one, &two] {
-            let reply = gate.door(name).http1(&Ask::get("/").bearer(&key.token(&good())));
+            let reply = envoy.listener(name).http1(&Request::get("/").bearer(&key.token(&good())));
             assert_eq!(reply.status, 200, "V22 {name}: {reply}");
         }
         // Named `two`, signed by `one`.
         let confused = one.sign(&json!({ "alg": "ES256", "kid": "two" }), &good());
-        let reply = gate.door(name).http1(&Ask::get("/").bearer(&confused));
-        gate.door(name).assert_denied(&reply, 401, "Jwt verification fails", "signature_invalid");
+        let reply = envoy.listener(name).http1(&Request::get("/").bearer(&confused));
+        envoy.listener(name).assert_denied(
+            &reply,
+            401,
+            "Jwt verification fails",
+            "signature_invalid",
+        );
     }
-    let reply = gate.door("one-bad").http1(&Ask::get("/").bearer(&one.token(&good())));
+    let reply = envoy.listener("one-bad").http1(&Request::get("/").bearer(&one.token(&good())));
     assert_eq!(
         reply.status, 200,
         "V22: one bad certificate does not take the good one down: {reply}"
     );
-    let reply = gate.door("bad").http1(&Ask::get("/").bearer(&one.token(&good())));
-    gate.door("bad").assert_denied(&reply, 503, "Service Unavailable", "config_invalid");
+    let reply = envoy.listener("bad").http1(&Request::get("/").bearer(&one.token(&good())));
+    envoy.listener("bad").assert_denied(&reply, 503, "Service Unavailable", "config_invalid");
 }

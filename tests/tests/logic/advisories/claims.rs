@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use usher_testkit::mint;
-use usher_testkit::verdict::{Ask as _, Core, ISSUER, NOW, claim, claims, get, rule, with};
+use usher_testkit::verdict::{
+    Core, ISSUER, NOW, RequestBuilder as _, claim, claims, get, rule, with,
+};
 
 use super::KEY;
 
@@ -101,15 +103,15 @@ fn nothing_is_compared_up_to_a_nul() {
         { "from": [{ "source": { "requestPrincipals": [format!("{ISSUER}/root")] } }] },
     ] }]);
     let core = Core::new(&json!({ "jwtRules": [rule(&KEY)], "authorizationPolicies": policies }));
-    for (what, ask) in [
+    for (what, request) in [
         ("a claim", get("/").bearer(&KEY.token(&claim("role", "admin\0")))),
         ("a header", get("/").header("x-role", "admin\0x").bearer(&KEY.token(&claims()))),
         ("a principal", get("/").bearer(&KEY.token(&claim("sub", "root\0x")))),
     ] {
-        assert_eq!(core.ask(&ask).code(), "no_rule_matched", "{what}");
+        assert_eq!(core.decide(&request).code(), "no_rule_matched", "{what}");
     }
-    assert_eq!(core.ask(&get("/a\0b")).outcome(), ("path_unsafe", 400));
-    assert_eq!(core.ask(&get("/a%00b")).outcome(), ("path_unsafe", 400));
+    assert_eq!(core.decide(&get("/a\0b")).outcome(), ("path_unsafe", 400));
+    assert_eq!(core.decide(&get("/a%00b")).outcome(), ("path_unsafe", 400));
 }
 
 // CVE-2025-59420 (Authlib), CVE-2026-35042 (fast-jwt): `crit` was not understood and ignored.
@@ -173,11 +175,11 @@ fn a_token_of_an_unknown_issuer_is_invalid_and_not_missing() {
         "missingToken": "allow",
         "exempt": [{ "paths": ["/maybe"], "token": "optional" }],
     }));
-    assert_eq!(core.ask(&get("/")).outcome(), ("allowed", 200));
-    assert_eq!(core.ask(&get("/maybe")).outcome(), ("allowed", 200));
+    assert_eq!(core.decide(&get("/")).outcome(), ("allowed", 200));
+    assert_eq!(core.decide(&get("/maybe")).outcome(), ("allowed", 200));
     for path in ["/", "/maybe"] {
         for token in [&foreign, &nameless] {
-            let verdict = core.ask(&get(path).bearer(token));
+            let verdict = core.decide(&get(path).bearer(token));
             assert_eq!(verdict.outcome(), ("issuer_unknown", 401), "{path}");
         }
     }
@@ -190,8 +192,9 @@ fn configured_texts_are_compared_as_they_are() {
         let policies = json!([{ "name": "p", "rules": [rule] }]);
         let rules = json!([{ "anyIssuer": true, "jwks": mint::jwks([&*KEY]) }]);
         let core = Core::new(&json!({ "jwtRules": rules, "authorizationPolicies": policies }));
-        let ask = headers.iter().fold(get("/"), |ask, (name, value)| ask.header(name, value));
-        core.ask(&ask.bearer(&KEY.token(claims))).code() == "allowed"
+        let request =
+            headers.iter().fold(get("/"), |request, (name, value)| request.header(name, value));
+        core.decide(&request.bearer(&KEY.token(claims))).code() == "allowed"
     };
     let when = |key: &str, value: &str| json!({ "when": [{ "key": key, "values": [value] }] });
     let principal =
@@ -277,11 +280,11 @@ fn a_malformed_token_is_a_refusal_and_no_crash() {
         }
         let shown = String::from_utf8_lossy(&token).into_owned();
         let bearer = get("/").header("authorization", [b"Bearer ", token.as_slice()].concat());
-        let code = cores[0].ask(&bearer).code();
+        let code = cores[0].decide(&bearer).code();
         assert_ne!(code, "allowed", "{shown}");
-        assert_eq!(cores[2].ask(&bearer).outcome(), (code, 200), "{shown}");
+        assert_eq!(cores[2].decide(&bearer).outcome(), (code, 200), "{shown}");
         let cookie = get("/").header("cookie", [b"a=", token.as_slice()].concat());
-        cores[1].ask(&cookie);
+        cores[1].decide(&cookie);
         let path = [b"/?access_token=", token.as_slice()].concat();
         let mut query = get("/");
         query.headers.retain(|(name, _)| name != b":path");

@@ -1,7 +1,9 @@
 //! What a configuration must not leave open in silence.
 
 use serde_json::{Value, json};
-use usher_testkit::verdict::{Ask as _, Core, claims, get, problems, request, rule, with};
+use usher_testkit::verdict::{
+    Core, RequestBuilder as _, claims, get, problems, request, rule, with,
+};
 
 use super::KEY;
 
@@ -73,11 +75,11 @@ fn an_exemption_is_about_the_path_and_not_the_query() {
         ("/admin?x#/healthz", "token_missing"),
         ("/?/public", "token_missing"),
     ] {
-        assert_eq!(core.ask(&get(path)).code(), expected, "{path}");
+        assert_eq!(core.decide(&get(path)).code(), expected, "{path}");
     }
 }
 
-// GHSA-5hvv, GHSA-pxq7: a health check's User-Agent, or a fragment, opened the door.
+// GHSA-5hvv, GHSA-pxq7: a health check's User-Agent, or a fragment, opened the listener.
 #[test]
 fn no_header_and_no_fragment_makes_a_request_exempt() {
     let by_agent =
@@ -92,7 +94,7 @@ fn no_header_and_no_fragment_makes_a_request_exempt() {
     let core = exempting(json!({ "paths": ["*/healthz"] }));
     for path in ["/admin#/healthz", "/admin#/../healthz", "/admin;/healthz#"] {
         let expected = if path.ends_with('#') { "allowed" } else { "token_missing" };
-        let verdict = core.ask(&get(path).header("user-agent", "kube-probe/1.29"));
+        let verdict = core.decide(&get(path).header("user-agent", "kube-probe/1.29"));
         assert_eq!(verdict.code(), expected, "{path}");
     }
 }
@@ -111,7 +113,7 @@ fn a_path_is_exempt_as_the_service_reads_it() {
         ("/public/%2e%2e;x/admin", "path_unsafe"),
         ("/admin/../public/a", "allowed"),
     ] {
-        let verdict = core.ask(&get(path));
+        let verdict = core.decide(&get(path));
         assert_eq!(verdict.code(), expected, "{path}");
         if expected == "allowed" {
             assert_eq!(verdict.lines(":path"), ["/public/a"], "{path}: forwarded as it was judged");
@@ -132,9 +134,9 @@ fn no_query_and_no_fragment_makes_another_path() {
     for path in
         ["/admin", "/admin?", "/admin?x", "/admin?x=/a", "/admin#", "/admin#x", "/admin?x#y"]
     {
-        assert_eq!(core.ask(&get(path)).code(), "denied_by_rule", "{path}");
+        assert_eq!(core.decide(&get(path)).code(), "denied_by_rule", "{path}");
     }
-    let fragment = core.ask(&get("/open#/admin"));
+    let fragment = core.decide(&get("/open#/admin"));
     assert_eq!((fragment.code(), fragment.lines(":path")), ("allowed", vec!["/open".to_owned()]));
 }
 
@@ -181,7 +183,7 @@ fn no_header_says_what_path_method_or_host_a_request_has() {
             *value = b"internal.example".to_vec();
         }
     }
-    for (what, ask, expected) in [
+    for (what, request, expected) in [
         ("no token", get("/"), "token_missing"),
         ("a caller", get("/").bearer(&good), "allowed"),
         ("a denied path", get("/admin").bearer(&good), "denied_by_rule"),
@@ -189,16 +191,16 @@ fn no_header_says_what_path_method_or_host_a_request_has() {
         ("a denied host", internal, "denied_by_rule"),
         ("exempt", get("/healthz"), "allowed"),
     ] {
-        assert_eq!(core.ask(&ask).code(), expected, "{what}");
+        assert_eq!(core.decide(&request).code(), expected, "{what}");
         // It refuses all the same: the service may read either.
-        let two_hosts = ask.clone().header("host", "internal.example");
+        let two_hosts = request.clone().header("host", "internal.example");
         let denied =
             if expected == "allowed" && what != "exempt" { "denied_by_rule" } else { expected };
-        assert_eq!(core.ask(&two_hosts).code(), denied, "{what}, two hosts");
+        assert_eq!(core.decide(&two_hosts).code(), denied, "{what}, two hosts");
         for (name, values) in &headers {
             for value in values {
-                let claimed = ask.clone().header(name, value);
-                assert_eq!(core.ask(&claimed).code(), expected, "{what}, {name}: {value}");
+                let claimed = request.clone().header(name, value);
+                assert_eq!(core.decide(&claimed).code(), expected, "{what}, {name}: {value}");
             }
         }
     }

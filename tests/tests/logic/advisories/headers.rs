@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use usher_testkit::mint;
-use usher_testkit::verdict::{Ask as _, Core, NOW, claim, claims, get, preflight, rule, with};
+use usher_testkit::verdict::{
+    Core, NOW, RequestBuilder as _, claim, claims, get, preflight, rule, with,
+};
 
 use super::KEY;
 
@@ -19,18 +21,18 @@ fn a_header_that_an_application_takes_for_an_identity_is_removed_on_every_way() 
     let ours = vec!["mmosley".to_owned()];
     for separator in (0..=u8::MAX).filter(|b| !b.is_ascii_alphanumeric()) {
         let name = [b"x", &[separator][..], b"user"].concat();
-        for (what, ask, expected) in [
+        for (what, request, expected) in [
             ("a caller", get("/").bearer(&good), ours.as_slice()),
             ("anonymous", get("/"), &[]),
             ("exempt", get("/healthz"), &[]),
             ("optional", get("/maybe").bearer(&good), &ours),
             ("a preflight", preflight("/"), &[]),
         ] {
-            let mut ask = ask.header("xuser", "kept").header("x--user", "kept");
+            let mut request = request.header("xuser", "kept").header("x--user", "kept");
             // Twice, and around a legitimate header.
-            ask.headers.insert(4, (name.clone(), b"forged".to_vec()));
-            ask.headers.push((name.clone(), b"forged".to_vec()));
-            let verdict = core.ask(&ask);
+            request.headers.insert(4, (name.clone(), b"forged".to_vec()));
+            request.headers.push((name.clone(), b"forged".to_vec()));
+            let verdict = core.decide(&request);
             let forged = verdict.seen().headers.iter().filter(|(_, value)| value == b"forged");
             assert_eq!(forged.count(), 0, "{what}, separator {separator:#04x}");
             assert_eq!(verdict.lines("x-user"), expected, "{what}, separator {separator:#04x}");
@@ -59,8 +61,8 @@ fn each_line_of_a_header_is_compared_by_itself() {
         (vec!["guest"], "allowed"),
         (vec![], "allowed"),
     ] {
-        let ask = lines.iter().fold(get("/"), |ask, line| ask.header("x-role", line));
-        assert_eq!(deny.ask(&ask).code(), expected, "{lines:?}");
+        let request = lines.iter().fold(get("/"), |request, line| request.header("x-role", line));
+        assert_eq!(deny.decide(&request).code(), expected, "{lines:?}");
     }
 }
 
@@ -82,9 +84,11 @@ fn whatever_a_client_sends_a_log_line_is_one_json_object() {
             _ => {}
         }
     }
-    for (ask, reason) in [(raw.clone().bearer("x"), "token_ambiguous"), (raw, "token_malformed")] {
-        let verdict = core.ask(&ask);
-        let line = &core.log_line(&ask, &verdict);
+    for (request, reason) in
+        [(raw.clone().bearer("x"), "token_ambiguous"), (raw, "token_malformed")]
+    {
+        let verdict = core.decide(&request);
+        let line = &core.log_line(&request, &verdict);
         assert!(!line.contains(['\r', '\n', '\u{1b}', '\u{7}']), "{line:?}");
         assert!(!line.contains("secret"), "{line}");
         let object: Value = serde_json::from_str(line).unwrap();
@@ -93,9 +97,9 @@ fn whatever_a_client_sends_a_log_line_is_one_json_object() {
         assert_eq!(object["path"], "/a\r\n\"b");
         assert_eq!(object["time"], NOW);
     }
-    let ask = get("/").bearer(&token);
-    let verdict = core.ask(&ask);
-    let line = &core.log_line(&ask, &verdict);
+    let request = get("/").bearer(&token);
+    let verdict = core.decide(&request);
+    let line = &core.log_line(&request, &verdict);
     assert!(!line.contains(['\r', '\n', '\u{1b}', '\u{7}']), "{line:?}");
     assert!(!line.contains(mint::payload(&token)), "{line}");
     let object: Value = serde_json::from_str(line).unwrap();
@@ -115,9 +119,9 @@ fn an_identity_is_set_and_never_appended() {
     ]);
     let core = Core::new(&json!({ "jwtRules": both }));
     let token = KEY.token(&claims());
-    let ask = get(&format!("/?access_token={token}"))
+    let request = get(&format!("/?access_token={token}"))
         .header("x-user", "root")
         .bearer(&token)
         .header("x-user", "root");
-    assert_eq!(core.ask(&ask).lines("x-user"), ["mmosley"]);
+    assert_eq!(core.decide(&request).lines("x-user"), ["mmosley"]);
 }

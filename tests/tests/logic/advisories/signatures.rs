@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use usher_core::{Compiled, WorkerState, decide, load};
 use usher_testkit::mint::Key;
-use usher_testkit::verdict::{Ask as _, Core, NOW, claims, get, rule};
+use usher_testkit::verdict::{Core, NOW, RequestBuilder as _, claims, get, rule};
 
 use super::KEY;
 

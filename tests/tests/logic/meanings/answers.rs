@@ -1,7 +1,7 @@
 //! What a refused client is told, and when a claim matches a rule.
 
 use serde_json::{Value, json};
-use usher_testkit::verdict::Ask as _;
+use usher_testkit::verdict::RequestBuilder as _;
 use usher_testkit::verdict::{Core, NOW, claim, claims, get, rule, with};
 
 use super::KEY;
@@ -25,7 +25,7 @@ fn full_details_name_the_cause_and_terse_ones_do_not() {
     let typed = Core::with_rule(with(&rule(&KEY), "types", json!(["at+jwt"])));
     let expired = get("/").bearer(&KEY.token(&claim("exp", NOW - 3600)));
     let good = get("/").bearer(&KEY.token(&claims()));
-    for (what, core, ask, body, challenge) in [
+    for (what, core, request, body, challenge) in [
         ("full", &full, &expired, "Jwt is expired", invalid_token("Jwt is expired")),
         ("terse", &terse, &expired, "Unauthorized", invalid_token("Unauthorized")),
         ("full, no token", &full, &get("/"), "Jwt is missing", REALM.to_owned()),
@@ -33,13 +33,13 @@ fn full_details_name_the_cause_and_terse_ones_do_not() {
         // Section 3 of the design gives this reason no text of its own.
         ("full, no text", &typed, &good, "Unauthorized", invalid_token("type_not_allowed")),
     ] {
-        let verdict = core.ask(ask);
+        let verdict = core.decide(request);
         assert_eq!(verdict.body(), body, "{what}");
         assert_eq!(verdict.challenge(), Some(challenge.as_str()), "{what}");
     }
     let unsafe_path = get("/a%00b");
-    assert_eq!(full.ask(&unsafe_path).body(), "Bad Request");
-    assert_eq!(terse.ask(&unsafe_path).body(), "Bad Request");
+    assert_eq!(full.decide(&unsafe_path).body(), "Bad Request");
+    assert_eq!(terse.decide(&unsafe_path).body(), "Bad Request");
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn problem_json_is_for_all_but_grpc() {
         core(json!({ "responses": { "format": "problem+json", "details": details } }))
     };
     let told = |core: &Core, content_type: &str| {
-        let verdict = core.ask(&get("/").header("content-type", content_type));
+        let verdict = core.decide(&get("/").header("content-type", content_type));
         let reply = verdict.decision.reply.clone().unwrap();
         let (name, value) = reply.headers.first().cloned().unwrap();
         assert_eq!(name, "content-type");
@@ -93,12 +93,12 @@ fn an_anonymous_refusal_can_be_a_challenge() {
         ("challengeAnonymous", &challenging, missing, missing, by_rule),
         ("denyWhenUnauthenticated of one policy", &one, missing, none, by_rule),
     ] {
-        let verdict = core.ask(&get("/denied"));
+        let verdict = core.decide(&get("/denied"));
         assert_eq!(verdict.outcome(), anonymous_denied, "{what}");
         let challenge = (anonymous_denied == missing).then_some(REALM);
         assert_eq!(verdict.challenge(), challenge, "{what}");
-        assert_eq!(core.ask(&get("/")).outcome(), anonymous, "{what}");
-        let caller = core.ask(&get("/denied").bearer(&token));
+        assert_eq!(core.decide(&get("/")).outcome(), anonymous, "{what}");
+        let caller = core.decide(&get("/denied").bearer(&token));
         assert_eq!((caller.outcome(), caller.challenge()), (caller_denied, None), "{what}");
     }
 }
@@ -150,7 +150,7 @@ fn ushers_own_rule_language_is_read_in_a_plugin_config() {
         ("/tenants/a/x", "b", "read write", "no_rule_matched"),
         ("/tenants/a/x", "a", "read", "no_rule_matched"),
     ] {
-        let verdict = core.ask(&get(path).bearer(&caller(tenant, scope)));
+        let verdict = core.decide(&get(path).bearer(&caller(tenant, scope)));
         assert_eq!(verdict.code(), expected, "{path} {tenant} {scope}");
     }
 }

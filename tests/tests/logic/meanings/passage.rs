@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use usher_core::Request;
-use usher_testkit::verdict::Ask as _;
+use usher_testkit::verdict::RequestBuilder as _;
 use usher_testkit::verdict::{Core, NOW, claim, claims, get, preflight, request, rule, with};
 
 use super::KEY;
@@ -100,7 +100,7 @@ fn a_token_is_needed_unless_a_policy_speaks_about_callers_without_one() {
         ),
     ] {
         let core = core(json!({ "authorizationPolicies": policies }));
-        assert_eq!(core.ask(&get("/")).outcome(), anonymous, "{what}");
+        assert_eq!(core.decide(&get("/")).outcome(), anonymous, "{what}");
     }
     // Without rules for tokens none could be shown: the policies alone decide.
     for (policies, anonymous) in [
@@ -108,7 +108,7 @@ fn a_token_is_needed_unless_a_policy_speaks_about_callers_without_one() {
         (deny(json!({ "to": admin })), ("allowed", 200)),
     ] {
         let core = Core::new(&json!({ "authorizationPolicies": policies }));
-        assert_eq!(core.ask(&get("/")).outcome(), anonymous, "{policies}");
+        assert_eq!(core.decide(&get("/")).outcome(), anonymous, "{policies}");
     }
 }
 
@@ -134,7 +134,7 @@ fn without_policies_a_token_is_needed_and_with_allow_policies_they_decide() {
         ),
     ] {
         let core = core(fields);
-        assert_eq!(core.ask(&get("/")).outcome(), anonymous, "{what}");
+        assert_eq!(core.decide(&get("/")).outcome(), anonymous, "{what}");
         assert_eq!(core.bearer(&good()).outcome(), ("allowed", 200), "{what}");
         // A bad token is never taken for no token.
         assert_eq!(core.bearer(&expired()).outcome(), ("token_expired", 401), "{what}");
@@ -163,7 +163,7 @@ fn an_exempt_request_needs_no_token_and_meets_no_policy() {
         ("GET", "/x/../healthz", ("allowed", 200)),
         ("POST", "/maybe", ("allowed", 200)),
     ] {
-        assert_eq!(core.ask(&request(method, path)).outcome(), expected, "{method} {path}");
+        assert_eq!(core.decide(&request(method, path)).outcome(), expected, "{method} {path}");
     }
 }
 
@@ -186,8 +186,8 @@ fn ignore_does_not_look_at_a_token_and_optional_verifies_it() {
         for (core, authorization) in
             [(&withheld, vec![]), (&forwarding, vec![format!("Bearer {token}")])]
         {
-            let ask = get(path).header("x-user", "forged").bearer(token);
-            let verdict = core.ask(&ask);
+            let request = get(path).header("x-user", "forged").bearer(token);
+            let verdict = core.decide(&request);
             assert_eq!(verdict.outcome(), expected, "{path} {token}");
             if expected.1 == 200 {
                 assert_eq!(verdict.lines("x-user"), user, "{path} {token}");
@@ -201,13 +201,13 @@ fn ignore_does_not_look_at_a_token_and_optional_verifies_it() {
 fn a_preflight_passes_without_a_token_and_unverified_with_one() {
     let withheld = core(json!({}));
     let forwarding = Core::with_rule(with(&rule(&KEY), "forwardOriginalToken", true));
-    assert_eq!(withheld.ask(&preflight("/")).outcome(), ("allowed", 200));
+    assert_eq!(withheld.decide(&preflight("/")).outcome(), ("allowed", 200));
     for token in [good(), expired(), "opaque".to_owned()] {
-        let ask = preflight("/").header("x_user", "forged").bearer(&token);
+        let request = preflight("/").header("x_user", "forged").bearer(&token);
         for (core, authorization) in
             [(&withheld, vec![]), (&forwarding, vec![format!("Bearer {token}")])]
         {
-            let verdict = core.ask(&ask);
+            let verdict = core.decide(&request);
             assert_eq!(verdict.outcome(), ("allowed", 200), "{token}");
             assert_eq!(verdict.lines("authorization"), authorization, "{token}");
             assert_eq!(verdict.lines("x-user"), [""; 0], "no identity: {token}");
@@ -220,7 +220,7 @@ fn a_preflight_passes_without_a_token_and_unverified_with_one() {
 #[test]
 fn only_a_real_preflight_is_one() {
     let core = core(json!({}));
-    let asks = [
+    let requests = [
         ("no origin", request("OPTIONS", "/").header("access-control-request-method", "GET")),
         ("no method asked for", request("OPTIONS", "/").header("origin", "https://app.example")),
         (
@@ -240,19 +240,19 @@ fn only_a_real_preflight_is_one() {
                 .header("access-control-request-method", "GET"),
         ),
     ];
-    for (what, ask) in asks {
-        assert_eq!(core.ask(&ask).outcome(), ("token_missing", 401), "{what}");
+    for (what, request) in requests {
+        assert_eq!(core.decide(&request).outcome(), ("token_missing", 401), "{what}");
     }
 }
 
 #[test]
 fn a_preflight_has_no_body_and_is_told_as_what_it_is() {
-    let with_body = |ask: Request| Request { end_of_stream: false, ..ask };
+    let with_body = |request: Request| Request { end_of_stream: false, ..request };
     let required = core(json!({ "corsPreflight": "requireToken" }));
     let authorized = core(json!({ "corsPreflight": "authorize" }));
     let default = core(json!({}));
     let passes = [("allowed", 200), ("allowed", 200)];
-    for (what, core, asks, expected, preflight_is) in [
+    for (what, core, requests, expected, preflight_is) in [
         ("default", &default, preflight("/"), passes, true),
         ("authorize", &authorized, preflight("/"), passes, true),
         (
@@ -270,10 +270,11 @@ fn a_preflight_has_no_body_and_is_told_as_what_it_is() {
             false,
         ),
     ] {
-        for (ask, expected) in [asks.clone(), asks.bearer(&good())].iter().zip(expected) {
-            let verdict = core.ask(ask);
+        for (request, expected) in [requests.clone(), requests.bearer(&good())].iter().zip(expected)
+        {
+            let verdict = core.decide(request);
             assert_eq!(verdict.outcome(), expected, "{what}");
-            let line: Value = serde_json::from_str(&core.log_line(ask, &verdict)).unwrap();
+            let line: Value = serde_json::from_str(&core.log_line(request, &verdict)).unwrap();
             let told = if preflight_is { json!(true) } else { Value::Null };
             assert_eq!(line.get("preflight").unwrap_or(&Value::Null), &told, "{what}: {line}");
             let mut fact = None;
@@ -303,7 +304,7 @@ fn policies_apply_to_a_preflight_without_identity() {
         ("DENY", json!([{ "from": source }]), ("allowed", 200)),
     ] {
         let core = core(json!({ "authorizationPolicies": policy(action, rules.clone()) }));
-        let verdict = core.ask(&preflight("/").bearer(&good()));
+        let verdict = core.decide(&preflight("/").bearer(&good()));
         assert_eq!(verdict.outcome(), expected, "{action} {rules}");
     }
 }
@@ -317,17 +318,21 @@ fn a_spoofed_identity_is_refused_on_every_way_where_that_is_wanted() {
         })
     };
     let (strip, reject) = (core(fields("strip")), core(fields("reject")));
-    for (what, ask) in [
+    for (what, request) in [
         ("guarded", get("/").bearer(&good())),
         ("exempt", get("/healthz")),
         ("optional", get("/maybe").bearer(&good())),
         ("a preflight", preflight("/")),
     ] {
-        assert_eq!(reject.ask(&ask).outcome(), ("allowed", 200), "{what}, nothing forged");
+        assert_eq!(reject.decide(&request).outcome(), ("allowed", 200), "{what}, nothing forged");
         for name in ["x-user", "x_user", "x-remote-user", "x.remote_user"] {
-            let forged = ask.clone().header(name, "forged");
-            assert_eq!(reject.ask(&forged).outcome(), ("identity_spoofed", 403), "{what} {name}");
-            let stripped = strip.ask(&forged);
+            let forged = request.clone().header(name, "forged");
+            assert_eq!(
+                reject.decide(&forged).outcome(),
+                ("identity_spoofed", 403),
+                "{what} {name}"
+            );
+            let stripped = strip.decide(&forged);
             assert_eq!(stripped.outcome(), ("allowed", 200), "{what} {name}");
             assert!(!stripped.lines(name).contains(&"forged".to_owned()), "{what} {name}");
         }
@@ -347,7 +352,7 @@ fn a_dry_run_denies_nothing_and_says_what_would_have_been() {
     fields["mode"] = json!("dryRun");
     let dry = core(fields);
     let user = ["mmosley"].as_slice();
-    for (what, ask, code, seen) in [
+    for (what, request, code, seen) in [
         ("nothing to object to", get("/").bearer(&good()), "allowed", user),
         ("a policy denies", get("/denied").bearer(&good()), "denied_by_rule", user),
         ("a bad token", get("/").bearer(&expired()), "token_expired", &[]),
@@ -369,20 +374,22 @@ fn a_dry_run_denies_nothing_and_says_what_would_have_been() {
         ),
         ("a path of two readings", get("/a/%2e%2e;x/b").bearer(&good()), "path_unsafe", user),
     ] {
-        let (wet, verdict) = (enforcing.ask(&ask), dry.ask(&ask));
+        let (wet, verdict) = (enforcing.decide(&request), dry.decide(&request));
         assert_eq!(wet.code(), code, "{what}");
         assert_eq!(verdict.outcome(), (code, 200), "{what}");
         assert_eq!(verdict.lines("x-user"), seen, "{what}");
         assert_eq!(verdict.lines("x_user"), [""; 0], "{what}: scrubbed");
         // No token is withheld, good or bad: what stands behind decides as without Usher.
-        let sent: Vec<String> =
-            ask.lines("authorization").map(|line| String::from_utf8_lossy(line).into()).collect();
+        let sent: Vec<String> = request
+            .lines("authorization")
+            .map(|line| String::from_utf8_lossy(line).into())
+            .collect();
         assert_eq!(verdict.lines("authorization"), sent, "{what}: stays");
         let would: &[&str] = if sent.is_empty() { &[] } else { &["header authorization"] };
         let told: Vec<String> =
             verdict.decision.report.would_withhold.iter().map(ToString::to_string).collect();
         assert_eq!(told, would, "{what}");
-        let line: Value = serde_json::from_str(&dry.log_line(&ask, &verdict)).unwrap();
+        let line: Value = serde_json::from_str(&dry.log_line(&request, &verdict)).unwrap();
         assert_eq!(line.get("would_withhold").is_some(), !would.is_empty(), "{what}: {line}");
         let mut fact = String::new();
         verdict.decision.facts(|name, value| {
@@ -406,7 +413,7 @@ fn a_dry_run_denies_nothing_and_says_what_would_have_been() {
         assert_eq!(facts(&verdict), [decision, code], "{what}");
         assert_eq!(facts(&verdict), facts(&wet), "{what}");
         if code != "allowed" {
-            let line: Value = serde_json::from_str(&dry.log_line(&ask, &verdict)).unwrap();
+            let line: Value = serde_json::from_str(&dry.log_line(&request, &verdict)).unwrap();
             assert_eq!(
                 (&line["reason"], &line["enforced"]),
                 (&json!(code), &json!(false)),
@@ -443,17 +450,17 @@ fn rules_do_not_see_a_withheld_token_in_any_mode() {
                     "jwtRules": [rule], "mode": mode,
                     "authorizationPolicies": policy("DENY", json!([{ "when": when }])),
                 }));
-                let ask = |token: &str| match place {
+                let request = |token: &str| match place {
                     "header" => get("/p").header("x-jwt", token),
                     "query" => get(&format!("/p?t={token}")),
                     _ => get("/p").header("cookie", format!("auth={token}")),
                 };
                 let expected = if sees { "denied_by_rule" } else { "allowed" };
-                let verdict = core.ask(&ask(&token));
+                let verdict = core.decide(&request(&token));
                 assert_eq!(verdict.code(), expected, "{key} {mode} {forward}");
                 if mode == "dryRun" {
                     for token in [&token, &bad] {
-                        let edited = core.ask(&ask(token)).edited().clone();
+                        let edited = core.decide(&request(token)).edited().clone();
                         let stays = edited.headers.iter().any(|(_, value)| {
                             String::from_utf8_lossy(value).contains(token.as_str())
                         });

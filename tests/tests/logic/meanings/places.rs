@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use usher_core::Request;
-use usher_testkit::verdict::Ask as _;
+use usher_testkit::verdict::RequestBuilder as _;
 use usher_testkit::verdict::{Core, claims, get, request, rule, with};
 
 use super::KEY;
@@ -43,7 +43,7 @@ fn a_prefix_is_compared_exactly_but_the_scheme_bearer_in_any_case() {
         ("Bearer ", "Bearer", "token_malformed"),
         ("Bearer ", "Bearer $, Bearer $", "token_malformed"),
     ] {
-        let verdict = reading(prefix).ask(&get("/").header("x-jwt", line.replace('$', &token)));
+        let verdict = reading(prefix).decide(&get("/").header("x-jwt", line.replace('$', &token)));
         assert_eq!(verdict.code(), expected, "{prefix:?} {line:?}");
     }
 }
@@ -56,8 +56,8 @@ fn a_dry_run_tells_of_no_token_that_goes_on_in_whatever_order_it_is_sent() {
     let core =
         Core::new(&json!({ "mode": "dryRun", "jwtRules": [with(&rule, "fromHeaders", places)] }));
     for order in [["x-a", "x-b", "x-c"], ["x-b", "x-c", "x-a"], ["x-c", "x-b", "x-a"]] {
-        let ask = order.iter().fold(get("/"), |ask, name| ask.header(name, &token));
-        let verdict = core.ask(&ask);
+        let request = order.iter().fold(get("/"), |request, name| request.header(name, &token));
+        let verdict = core.decide(&request);
         assert_eq!(verdict.outcome(), ("allowed", 200));
         assert_eq!(verdict.decision.report.would_withhold, [], "{order:?}");
     }
@@ -76,8 +76,9 @@ fn beside_an_empty_prefix_a_token_gone_astray_is_withheld() {
         "jwtRules": [of("https://a.example", "", true), of("https://b.example", "Bearer ", false)],
         "exempt": [{ "paths": ["/open"] }],
     }));
-    let lines =
-        |line: &str| core.ask(&get("/open").header("authorization", line)).lines("authorization");
+    let lines = |line: &str| {
+        core.decide(&get("/open").header("authorization", line)).lines("authorization")
+    };
     assert_eq!(lines(&format!("x Bearer {token}")), Vec::<String>::new());
     assert_eq!(lines(&format!("Bearer {token}")), Vec::<String>::new());
     assert_eq!(
@@ -102,7 +103,7 @@ fn what_one_rule_forwards_another_that_reads_the_same_lines_does_not_take_out() 
             for rules in [[of("", first, forward), other.clone()], [other, of("", first, forward)]]
             {
                 let core = Core::new(&json!({ "jwtRules": rules }));
-                let verdict = core.ask(&get("/").bearer(&token));
+                let verdict = core.decide(&get("/").bearer(&token));
                 assert_eq!(verdict.outcome(), ("allowed", 200));
                 let arrives = !verdict.lines("authorization").is_empty();
                 assert_eq!(arrives, forward, "{first:?} beside {second:?}");
@@ -123,7 +124,7 @@ fn with_any_place_of_its_own_a_rule_does_not_read_the_default_ones() {
         let core = reading(field, places);
         let bearer = core.bearer(&token);
         assert_eq!(bearer.code(), "token_missing", "{field}");
-        let param = core.ask(&get(&format!("/?access_token={token}")));
+        let param = core.decide(&get(&format!("/?access_token={token}")));
         assert_eq!(param.code(), "token_missing", "{field}");
     }
     for (field, nothing) in
@@ -131,7 +132,11 @@ fn with_any_place_of_its_own_a_rule_does_not_read_the_default_ones() {
     {
         let core = reading(field, nothing);
         assert_eq!(core.code(&token), "allowed", "{field}");
-        assert_eq!(core.ask(&get(&format!("/?access_token={token}"))).code(), "allowed", "{field}");
+        assert_eq!(
+            core.decide(&get(&format!("/?access_token={token}"))).code(),
+            "allowed",
+            "{field}"
+        );
     }
 }
 
@@ -149,7 +154,7 @@ fn a_web_socket_protocol_entry_is_a_prefix_and_the_token() {
         ("chat", "token_missing", vec![]),
         ("bearer.", "token_malformed", vec![]),
     ] {
-        let verdict = core.ask(&get("/").header(name, line.replace('T', &token)));
+        let verdict = core.decide(&get("/").header(name, line.replace('T', &token)));
         assert_eq!(verdict.code(), expected, "{line}");
         if expected == "allowed" {
             assert_eq!(verdict.lines(name), rest, "{line}");
@@ -157,7 +162,7 @@ fn a_web_socket_protocol_entry_is_a_prefix_and_the_token() {
         }
     }
     let lines = get("/").header(name, "chat").header(name, format!("bearer.{token}"));
-    assert_eq!(core.ask(&lines).lines(name), ["chat"], "a line of its own goes");
+    assert_eq!(core.decide(&lines).lines(name), ["chat"], "a line of its own goes");
 }
 
 #[test]
@@ -173,7 +178,7 @@ fn of_a_query_only_the_tokens_bytes_go() {
         ("/p?b=%41&access_token=T&a=+&&c", "/p?b=%41&a=+&&c"),
         ("/p?access%5Ftoken=T&a", "/p?a"),
     ] {
-        let verdict = core.ask(&get(&sent.replace('T', &token)));
+        let verdict = core.decide(&get(&sent.replace('T', &token)));
         assert_eq!(verdict.lines(":path"), [seen], "{sent}");
     }
 }
@@ -199,8 +204,8 @@ fn a_header_that_held_nothing_else_goes() {
             vec!["Basic dXNlcg=="],
         ),
     ] {
-        let add = |ask: Request, line: &&str| ask.header(name, line.replace('T', &token));
-        let verdict = core.ask(&lines.iter().fold(get("/"), add));
+        let add = |request: Request, line: &&str| request.header(name, line.replace('T', &token));
+        let verdict = core.decide(&lines.iter().fold(get("/"), add));
         let rest: Vec<String> = rest.iter().map(|line| line.replace('T', &token)).collect();
         assert_eq!(verdict.lines(name), rest, "{name}: {lines:?}");
     }
@@ -211,8 +216,8 @@ fn a_token_that_is_forwarded_stays_where_it_stood() {
     let token = token();
     let core = reading("forwardOriginalToken", json!(true));
     let path = format!("/p?a=1&access_token={token}");
-    let ask = request("POST", &path).bearer(&token);
-    let verdict = core.ask(&ask);
+    let request = request("POST", &path).bearer(&token);
+    let verdict = core.decide(&request);
     assert_eq!(verdict.lines(":path"), [path]);
     assert_eq!(verdict.lines("authorization"), [format!("Bearer {token}")]);
     assert_eq!(verdict.lines("x-user"), ["mmosley"]);
@@ -222,7 +227,7 @@ fn a_token_that_is_forwarded_stays_where_it_stood() {
 fn two_different_tokens_are_ambiguous_and_two_equal_ones_are_one() {
     let (one, other) = (token(), KEY.token(&with(&claims(), "sub", "other")));
     let core = Core::with_rule(rule(&KEY));
-    for (what, ask, expected) in [
+    for (what, request, expected) in [
         ("two lines, equal", get("/").bearer(&one).bearer(&one), "allowed"),
         ("two lines", get("/").bearer(&one).bearer(&other), "token_ambiguous"),
         (
@@ -234,7 +239,7 @@ fn two_different_tokens_are_ambiguous_and_two_equal_ones_are_one() {
         ("a bad one beside it", get("/?access_token=x").bearer(&one), "token_ambiguous"),
         ("an empty one beside it", get("/?access_token=").bearer(&one), "token_ambiguous"),
     ] {
-        let verdict = core.ask(&ask);
+        let verdict = core.decide(&request);
         assert_eq!(verdict.code(), expected, "{what}");
         if expected == "allowed" {
             assert_eq!(verdict.lines("authorization"), [""; 0], "{what}");

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use usher_core::{Decision, Request};
 use usher_testkit::mint::Key;
-use usher_testkit::verdict::Ask as _;
+use usher_testkit::verdict::RequestBuilder as _;
 use usher_testkit::verdict::{
     Core, ISSUER, NOW, claim, claims, get, preflight, request, rule, with,
 };
@@ -37,19 +37,19 @@ fn configuration(forward: bool) -> Value {
     })
 }
 
-fn place(ask: Request, place: &str, token: &str) -> Request {
+fn place(request: Request, place: &str, token: &str) -> Request {
     match place {
-        "header" => ask.bearer(token),
+        "header" => request.bearer(token),
         "query" => {
-            let mut ask = ask;
-            let path = ask.headers.iter_mut().find(|(name, _)| name == b":path").unwrap();
+            let mut request = request;
+            let path = request.headers.iter_mut().find(|(name, _)| name == b":path").unwrap();
             let before = String::from_utf8(path.1.clone()).unwrap();
             let mark = if before.contains('?') { '&' } else { '?' };
             path.1 = format!("{before}{mark}a=1&t={token}&b=2").into();
-            ask
+            request
         }
-        "cookie" => ask.header("cookie", format!("a=1; auth={token}; b=2")),
-        "socket" => ask.header("sec-websocket-protocol", format!("chat, bearer.{token}")),
+        "cookie" => request.header("cookie", format!("a=1; auth={token}; b=2")),
+        "socket" => request.header("sec-websocket-protocol", format!("chat, bearer.{token}")),
         other => panic!("{other}"),
     }
 }
@@ -70,7 +70,7 @@ fn no_refusal_leaves_a_token_whatever_the_reason() {
     let forged = Key::new("ES256", "one").token(&claims());
     let fields = configuration(false);
     let core = Core::new(&fields);
-    for (reason, ask, token) in [
+    for (reason, request, token) in [
         ("denied_by_rule", get("/admin"), good.clone()),
         ("token_expired", get("/"), KEY.token(&claim("exp", NOW - 3600))),
         ("token_malformed", get("/"), "opaque".to_owned()),
@@ -85,16 +85,16 @@ fn no_refusal_leaves_a_token_whatever_the_reason() {
         ("denied_by_rule", request("OPTIONS", "/x/../admin"), good.clone()),
     ] {
         for at in PLACES {
-            let ask = place(ask.clone(), at, &token).header("x-user", "forged");
+            let request = place(request.clone(), at, &token).header("x-user", "forged");
             // With a forged line beside it the reason would be that one.
-            let ask = match reason {
-                "identity_spoofed" => ask,
+            let request = match reason {
+                "identity_spoofed" => request,
                 _ => Request {
-                    headers: ask.headers.into_iter().filter(|(n, _)| n != b"x-user").collect(),
-                    ..ask
+                    headers: request.headers.into_iter().filter(|(n, _)| n != b"x-user").collect(),
+                    ..request
                 },
             };
-            let verdict = core.ask(&ask);
+            let verdict = core.decide(&request);
             assert_eq!(verdict.code(), reason, "{at}");
             let shown = shown(verdict.edited());
             assert!(!shown.contains(&token), "{reason} {at}: {shown}");
@@ -113,8 +113,8 @@ fn no_refusal_leaves_a_token_whatever_the_reason() {
     let (one, other) = (good, KEY.token(&claim("sub", "other")));
     for first in PLACES {
         for second in PLACES.into_iter().filter(|second| *second != first) {
-            let ask = place(place(get("/"), first, &one), second, &other);
-            let verdict = core.ask(&ask);
+            let request = place(place(get("/"), first, &one), second, &other);
+            let verdict = core.decide(&request);
             assert_eq!(verdict.code(), "token_ambiguous", "{first} {second}");
             let shown = shown(verdict.edited());
             assert!(!shown.contains(&one) && !shown.contains(&other), "{first} {second}: {shown}");
@@ -126,7 +126,7 @@ fn no_refusal_leaves_a_token_whatever_the_reason() {
 fn a_forwarded_token_stays_in_a_refused_request_only_if_it_was_verified() {
     let (good, expired) = (KEY.token(&claims()), KEY.token(&claim("exp", NOW - 3600)));
     let core = Core::new(&configuration(true));
-    for (reason, ask, token, stays) in [
+    for (reason, request, token, stays) in [
         ("denied_by_rule", get("/admin"), &good, true),
         ("token_expired", get("/admin"), &expired, false),
         ("identity_spoofed", get("/").header("x-user", "forged"), &good, false),
@@ -134,7 +134,7 @@ fn a_forwarded_token_stays_in_a_refused_request_only_if_it_was_verified() {
         ("denied_by_rule", preflight("/"), &good, false),
     ] {
         for at in PLACES {
-            let verdict = core.ask(&place(ask.clone(), at, token));
+            let verdict = core.decide(&place(request.clone(), at, token));
             assert_eq!(verdict.code(), reason, "{at}");
             let shown = shown(verdict.edited());
             assert_eq!(shown.contains(token.as_str()), stays, "{reason} {at}: {shown}");
@@ -152,7 +152,7 @@ fn a_place_that_the_accepting_rule_does_not_read_is_emptied() {
     withholding["issuer"] = json!("https://other.example");
     let core = Core::new(&json!({ "jwtRules": [forwarding, withholding] }));
     let token = KEY.token(&claims());
-    let verdict = core.ask(&get(&format!("/p?t={token}")).header("x-jwt", &token));
+    let verdict = core.decide(&get(&format!("/p?t={token}")).header("x-jwt", &token));
     assert_eq!(verdict.code(), "allowed", "{ISSUER}");
     assert_eq!(verdict.lines("x-jwt"), [token]);
     assert_eq!(verdict.lines(":path"), ["/p"]);
@@ -165,8 +165,8 @@ fn the_path_of_an_earlier_hop_is_emptied_too() {
     let (good, expired) = (KEY.token(&claims()), KEY.token(&claim("exp", NOW - 3600)));
     for token in [good, expired] {
         let path = format!("/p?a=1&access_token={token}");
-        let ask = get(&path).header("x-envoy-original-path", format!("/old{path}"));
-        let verdict = core.ask(&ask);
+        let request = get(&path).header("x-envoy-original-path", format!("/old{path}"));
+        let verdict = core.decide(&request);
         assert_eq!(verdict.edited().header("x-envoy-original-path"), Some(&b"/old/p?a=1"[..]));
         assert_eq!(verdict.edited().path(), Some(&b"/p?a=1"[..]));
     }
@@ -175,9 +175,9 @@ fn the_path_of_an_earlier_hop_is_emptied_too() {
 #[test]
 fn without_a_configuration_the_default_places_are_emptied() {
     let token = KEY.token(&claims());
-    let ask = get(&format!("/p?access_token={token}&a=1")).bearer(&token);
-    for decision in [Decision::config_invalid(&ask), Decision::host_failed(None, &ask)] {
-        let shown = shown(&decision.mutations.applied(&ask));
+    let request = get(&format!("/p?access_token={token}&a=1")).bearer(&token);
+    for decision in [Decision::config_invalid(&request), Decision::host_failed(None, &request)] {
+        let shown = shown(&decision.mutations.applied(&request));
         assert!(!shown.contains(&token) && shown.contains("/p?a=1"), "{shown}");
     }
 }
@@ -192,8 +192,8 @@ fn a_request_that_waits_holds_no_token() {
         fields["mode"] = json!(mode);
         let policy = usher_core::load::from_value(&fields).unwrap().policy;
         for at in PLACES {
-            let ask = place(get("/"), at, &token).header("x_user", "forged");
-            let pending = usher_core::decide::while_pending(&policy, &ask).applied(&ask);
+            let request = place(get("/"), at, &token).header("x_user", "forged");
+            let pending = usher_core::decide::while_pending(&policy, &request).applied(&request);
             let before = shown(&pending);
             assert_eq!(
                 before.contains(&token),
@@ -202,10 +202,10 @@ fn a_request_that_waits_holds_no_token() {
             );
             assert!(!before.contains("forged"), "{forward} {mode} {at}: {before}");
 
-            let decided = Core::new(&fields).ask(&ask);
+            let decided = Core::new(&fields).decide(&request);
             let mutations = usher_core::decide::after_pending(
                 &policy,
-                &ask,
+                &request,
                 decided.decision.mutations.clone(),
             );
             let lines = |request: &Request| {
@@ -231,7 +231,7 @@ fn a_clock_that_fails_is_a_503_where_time_decides() {
     let good = KEY.token(&claims());
     let forever = Core::with_rule(with(&rule(&KEY), "requireExpiration", false));
     let unlimited = KEY.token(&with(&claims(), "exp", Value::Null));
-    for (what, core, ask, expected) in [
+    for (what, core, request, expected) in [
         ("a good token", &core, get("/").bearer(&good), ("host_failed", 503)),
         ("one that never ends", &forever, get("/").bearer(&unlimited), ("host_failed", 503)),
         ("no token", &core, get("/"), ("token_missing", 401)),
@@ -244,6 +244,6 @@ fn a_clock_that_fails_is_a_503_where_time_decides() {
         ),
         ("exempt", &core, get("/healthz").bearer(&good), ("allowed", 200)),
     ] {
-        assert_eq!(core.ask_at(&ask, 0).outcome(), expected, "{what}");
+        assert_eq!(core.ask_at(&request, 0).outcome(), expected, "{what}");
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use usher_testkit::verdict::Ask as _;
+use usher_testkit::verdict::RequestBuilder as _;
 use usher_testkit::verdict::{Core, NOW, claim, claims, get, rule, with};
 
 use super::KEY;
@@ -144,7 +144,7 @@ fn emitted(header: Value, claim: &str) -> Vec<String> {
     let core = core("outputClaimToHeaders", json!([header]));
     let payload = claims().to_string().replacen('{', &format!("{{\"c\":{claim},"), 1);
     let token = KEY.sign_text(r#"{"alg":"ES256"}"#, &payload);
-    core.ask(&get("/").header("x_claim", "forged").bearer(&token)).lines("x-claim")
+    core.decide(&get("/").header("x_claim", "forged").bearer(&token)).lines("x-claim")
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn claims_are_percent_encoded_by_default() {
     }
     let core = core("outputClaimToHeaders", json!([{ "header": "x-claim", "claim": "c" }]));
     let forged = get("/").header("x-claim", "forged").bearer(&KEY.token(&claims()));
-    assert_eq!(core.ask(&forged).lines("x-claim"), [""; 0], "absent");
+    assert_eq!(core.decide(&forged).lines("x-claim"), [""; 0], "absent");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(crate) struct Case {
     pub(crate) usher: Answer,
 }
 
-/// What a gate does with a request.
+/// What an Envoy does with a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -1,0 +1,126 @@
+//! Where everything is: the repository, what it builds, the programs that tests run, and a directory for each Envoy.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{LazyLock, Mutex};
+
+use crate::skip;
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is below the root")
+}
+
+/// An empty directory below `target/envoys`, named after the module of tests. It stays after the run, with
+/// Envoy's log for whoever wonders, until the next.
+pub(crate) fn directory() -> PathBuf {
+    static NEXT: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+    let name = tests_module();
+    let number = {
+        let mut next = NEXT.lock().unwrap();
+        let next = next.entry(name.clone()).or_default();
+        *next += 1;
+        *next - 1
+    };
+    let directory = root().join(format!("target/envoys/{name}-{number}"));
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// The module of the test that this thread runs, such as `remote_keys`: the runner names the thread by the
+/// test. Otherwise the name of the binary.
+pub(crate) fn tests_module() -> String {
+    let thread = std::thread::current();
+    if let Some((module, _)) = thread.name().and_then(|name| name.split_once("::")) {
+        return module.to_owned();
+    }
+    let file = std::env::current_exe().unwrap();
+    let stem = file.file_stem().unwrap().to_str().unwrap();
+    stem.rsplit_once('-').map_or(stem, |(name, _hash)| name).to_owned()
+}
+
+/// The built filter: `USHER_WASM`, or what `make wasm` has put below `target`.
+///
+/// # Panics
+/// When it is missing.
+pub fn module() -> PathBuf {
+    find("USHER_WASM", "target/usher.wasm", "make wasm")
+}
+
+/// The filter that faults on demand: `USHER_WASM_FAULT`, or what `make wasm-fault` has put below
+/// `target`. Where it is absent, the caller's test is skipped, see [`skip`](crate::skip()).
+#[track_caller]
+pub fn faulty_module() -> Option<PathBuf> {
+    let path = std::env::var_os("USHER_WASM_FAULT")
+        .map_or_else(|| root().join("target/usher-fault.wasm"), PathBuf::from);
+    if path.is_file() {
+        return Some(path);
+    }
+    skip("usher-fault.wasm", &format!("no {}: `make wasm-fault` makes it", path.display()));
+    None
+}
+
+/// The file that `variable` names, or `default` below the repository's root.
+///
+/// # Panics
+/// When there is none; the message says what makes it.
+fn find(variable: &str, default: &str, target: &str) -> PathBuf {
+    let path = std::env::var_os(variable).map_or_else(|| root().join(default), PathBuf::from);
+    assert!(
+        path.is_file(),
+        "{} is missing: `{target}` makes it, {variable} overrides it",
+        path.display()
+    );
+    path
+}
+
+/// The Envoy that Usher is developed with: `ENVOY`, or what `make envoy` has put below `target`.
+///
+/// # Panics
+/// When it is missing.
+pub fn pinned_envoy() -> PathBuf {
+    find("ENVOY", "target/envoy/bin/envoy", "make envoy")
+}
+
+/// The oldest Envoy that Usher supports, 1.36: `ENVOY_OLDEST`, or what `make envoy-oldest` has put
+/// below `target`. Where it is absent, the caller's test is skipped, see [`skip`](crate::skip()).
+#[track_caller]
+pub fn oldest_envoy() -> Option<PathBuf> {
+    let path = std::env::var_os("ENVOY_OLDEST")
+        .map_or_else(|| root().join("target/envoy-1.36/bin/envoy"), PathBuf::from);
+    if path.is_file() {
+        return Some(path);
+    }
+    skip("Envoy 1.36", &format!("no {}: `make envoy-oldest` gets it", path.display()));
+    None
+}
+
+/// The `usher` command, built beside the test that runs.
+///
+/// # Panics
+/// When it does not build.
+pub fn command() -> &'static Path {
+    static COMMAND: LazyLock<PathBuf> = LazyLock::new(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        // Some dependencies are built anew where these change, and once more when they change back.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(&*name);
+            }
+        }
+        // As the tests of the workspace are built: for the command alone, dependencies have other features.
+        let built = cargo
+            .args(["test", "--quiet", "--workspace", "--no-run", "--test", "command"])
+            .current_dir(root())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(built.success(), "the usher command does not build");
+        let test = std::env::current_exe().unwrap();
+        test.parent().unwrap().parent().unwrap().join("usher")
+    });
+    &COMMAND
+}
