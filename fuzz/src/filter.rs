@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::draw::Draw;
-use crate::fake_host::{Proxy, SharedData};
+use crate::fake_host::SharedData;
+use crate::fake_proxy::Proxy;
 use crate::mint::{self, Signer};
 
 const MOST_HAPPENINGS: usize = 60;

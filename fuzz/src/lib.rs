@@ -24,9 +24,20 @@ mod config;
 mod convert;
 mod decide;
 mod draw;
-#[expect(dead_code, unreachable_pub, reason = "it is the tests' own file, which use the rest")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "it is the testkit's own file, whose users use the rest"
+)]
 #[path = "../../testkit/src/fake_host.rs"]
 mod fake_host;
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "it is the testkit's own file, whose users use the rest"
+)]
+#[path = "../../testkit/src/fake_proxy.rs"]
+mod fake_proxy;
 mod filter;
 mod json;
 mod jwks;

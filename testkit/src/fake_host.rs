@@ -1,17 +1,14 @@
-//! A proxy that the filter cannot tell from Envoy, as a value: what it holds, what it lets pass, what fails and when is a
-//! test's to say.
+//! A host that the filter cannot tell from Envoy's, as a value: what it holds, what fails and when is up to a test.
+//! [`crate::fake_proxy`] calls the filter.
 //!
-//! [`Proxy`] has one worker's VM, and calls it as Envoy does. What a callback asks for (an answer, going on) it does when
-//! the callback has returned, and an answered or reset stream is deleted, which enters the VM again.
+//! What a callback asks for (a reply, going on) is queued, as Envoy does it, until the callback has returned.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use usher::host::{HeaderLines, HeaderMap, Host, LogLevel, SharedDataWrite};
-use usher::stage::{HeadersStatus, TrailersStatus};
-use usher::vm::Vm;
 use usher_core::observe::metrics::family::Kind;
 
 use usher_core::reply::Reply;
@@ -20,14 +17,6 @@ use usher_core::time::{Millis, UnixMillis};
 /// What the workers of a process share.
 pub type SharedData = Rc<RefCell<HashMap<String, (Vec<u8>, u32)>>>;
 
-/// A worker of the proxy: a VM, and the host that it knows.
-pub struct Proxy {
-    /// The host.
-    pub host: FakeHost,
-    vm: Rc<Vm<FakeHost>>,
-    next: Cell<u32>,
-}
-
 /// The host as the filter sees it. Clones are the same.
 #[derive(Clone, Default)]
 pub struct FakeHost(Rc<State>);
@@ -35,9 +24,14 @@ pub struct FakeHost(Rc<State>);
 /// Called at each call to the host, with the call's name and how many came before it; whether this one fails.
 type Hook = Rc<dyn Fn(&'static str, usize) -> bool>;
 
+/// A function of the host's own: its answer to arguments, `None` where it fails.
+type Function = Rc<dyn Fn(&[u8]) -> Option<Vec<u8>>>;
+
 #[derive(Default)]
 struct State {
     now: Cell<Millis>,
+    /// The clock of timers: it never goes back.
+    steady: Cell<Millis>,
     random: Cell<u64>,
     shared: RefCell<SharedData>,
     properties: RefCell<HashMap<String, Vec<u8>>>,
@@ -48,15 +42,32 @@ struct State {
     streams: RefCell<BTreeMap<u32, Stream>>,
     /// The name of each plugin, by its root context.
     roots: RefCell<BTreeMap<u32, String>>,
-    /// The periods of timers in milliseconds. Envoy keeps that of a context that is gone, until it is set to 0.
-    timers: RefCell<BTreeMap<u32, u32>>,
+    /// Of root contexts. Envoy keeps that of a context that is gone, until its period is set to 0.
+    timers: RefCell<BTreeMap<u32, Timer>>,
     calls: RefCell<Vec<Call>>,
+    functions: RefCell<HashMap<String, Function>>,
+    actions: RefCell<VecDeque<(u32, Action)>>,
     responding: RefCell<Option<(HeaderLines, Vec<u8>)>>,
     metrics: RefCell<Vec<(String, i64)>>,
     log: RefCell<Vec<(LogLevel, String)>>,
     debug: Cell<bool>,
     made: Cell<usize>,
     hook: RefCell<Option<Hook>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Timer {
+    /// In milliseconds; 0: it does not tick.
+    period: u32,
+    /// When it ticks next, by the steady clock.
+    due: Millis,
+}
+
+/// What a callback asked for, to be done when it has returned.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    Continue,
+    Reply(Reply),
 }
 
 /// An HTTP call that waits for its response.
@@ -75,36 +86,31 @@ pub struct Call {
 /// A request on its way through the proxy.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
-    root: u32,
+    pub(crate) root: u32,
     /// The headers as its client sent them.
     pub sent: HeaderLines,
-    headers: HeaderLines,
-    trailers: HeaderLines,
-    properties: BTreeMap<String, String>,
-    /// What came and is held: the filter has not let the headers go on.
-    held: bool,
+    pub(crate) headers: HeaderLines,
+    pub(crate) trailers: HeaderLines,
+    pub(crate) properties: BTreeMap<String, String>,
+    /// The filter has not let the headers go on: what came is held.
+    pub(crate) held: bool,
     /// The VM was told of its end.
-    gone: bool,
-    came: Came,
-    asked: Asked,
+    pub(crate) gone: bool,
+    pub(crate) came: Came,
+    /// How often the filter had its route chosen again.
+    pub rerouted: usize,
     /// What the service got.
     pub service: Service,
     /// The answer, if the filter gave one.
     pub reply: Option<Reply>,
 }
 
+/// What of a request came from its client.
 #[derive(Clone, Copy, Debug, Default)]
-struct Came {
-    headers: bool,
-    body: bool,
-    trailers: bool,
-}
-
-/// What a callback asked for, to be done when it has returned.
-#[derive(Clone, Debug, Default)]
-struct Asked {
-    go_on: bool,
-    reply: Option<Reply>,
+pub(crate) struct Came {
+    pub(crate) headers: bool,
+    pub(crate) body: bool,
+    pub(crate) trailers: bool,
 }
 
 /// What the service got of a request.
@@ -116,224 +122,6 @@ pub struct Service {
     pub body: bool,
     /// The trailers as they were when they went on.
     pub trailers: Option<HeaderLines>,
-}
-
-impl Proxy {
-    /// A worker at this time, which shares `shared` with the others.
-    pub fn new(now: Millis, shared: &SharedData) -> Self {
-        let host = FakeHost::default();
-        host.0.now.set(now);
-        host.0.random.set(now);
-        host.0.shared.replace(Rc::clone(shared));
-        let vm = Rc::new(Vm::new(host.clone()));
-        Self { host, vm, next: Cell::new(1) }
-    }
-
-    /// The VM, for a host that enters it again.
-    pub fn vm(&self) -> Rc<Vm<FakeHost>> {
-        Rc::clone(&self.vm)
-    }
-
-    /// A plugin begins with this configuration; its root context, and what the VM says of it.
-    pub fn configure(&self, plugin: &str, configuration: &str) -> (u32, bool) {
-        let root = self.number();
-        self.host.0.roots.borrow_mut().insert(root, plugin.to_owned());
-        self.host.0.configuration.replace(configuration.as_bytes().to_vec());
-        self.host.enter(root);
-        self.vm.on_context_create(root, 0);
-        let loaded = self.vm.on_configure(root);
-        self.host.leave();
-        (root, loaded)
-    }
-
-    /// A request of this plugin begins, which will have these headers and trailers.
-    pub fn begin(&self, root: u32, headers: &[(&str, &str)], trailers: &[(&str, &str)]) -> u32 {
-        let id = self.number();
-        let (headers, trailers) = (lines(headers), lines(trailers));
-        let sent = headers.clone();
-        let stream = Stream { root, sent, headers, trailers, held: true, ..Stream::default() };
-        self.host.0.streams.borrow_mut().insert(id, stream);
-        self.host.enter(id);
-        self.vm.on_context_create(id, root);
-        self.host.leave();
-        id
-    }
-
-    /// A request that is all headers. What became of it so far.
-    pub fn get(&self, root: u32, headers: &[(&str, &str)]) -> u32 {
-        let id = self.begin(root, headers, &[]);
-        self.headers(id, true);
-        id
-    }
-
-    /// Its headers come, if they did not before.
-    pub fn headers(&self, id: u32, end_of_stream: bool) {
-        let mut again = false;
-        let known = self.host.stream(id, |s| again = std::mem::replace(&mut s.came.headers, true));
-        if !known || again {
-            return;
-        }
-        self.host.enter(id);
-        let status = self.vm.on_request_headers(id, end_of_stream);
-        self.host.leave();
-        self.host.stream(id, |stream| {
-            stream.asked.go_on |= status == HeadersStatus::Continue && stream.reply.is_none();
-        });
-        self.settle();
-    }
-
-    /// Some of its body comes: the filter does not see it.
-    pub fn body(&self, id: u32) {
-        self.host.stream(id, |stream| {
-            stream.came.body = true;
-            stream.service.body |= !stream.held && stream.reply.is_none();
-        });
-    }
-
-    /// Its trailers come: the filter sees them when its headers have gone on.
-    pub fn trailers(&self, id: u32) {
-        let mut shown = false;
-        self.host.stream(id, |stream| {
-            stream.came.trailers = true;
-            shown = !stream.held;
-        });
-        if shown {
-            self.show_trailers(id);
-        }
-    }
-
-    /// As a host that has lost its order might: whatever came before.
-    pub fn show_trailers(&self, id: u32) {
-        if !self.host.stream(id, |stream| stream.came.trailers = true) {
-            return;
-        }
-        self.host.enter(id);
-        let status = self.vm.on_request_trailers(id);
-        self.host.leave();
-        self.host.stream(id, |stream| {
-            let goes_on = status == TrailersStatus::Continue && !stream.held;
-            if goes_on && stream.reply.is_none() && stream.asked.reply.is_none() {
-                stream.service.trailers.get_or_insert(stream.trailers.clone());
-            }
-        });
-        self.settle();
-    }
-
-    /// Its client goes.
-    pub fn reset(&self, id: u32) {
-        if self.host.stream(id, |stream| stream.gone = true) {
-            self.vm.on_delete(id);
-            self.settle();
-        }
-    }
-
-    /// A plugin ends.
-    pub fn end(&self, root: u32) {
-        self.host.enter(root);
-        self.vm.on_delete(root);
-        self.host.leave();
-        self.host.forget(root);
-        self.settle();
-    }
-
-    /// Time passes, without a tick.
-    pub fn pass(&self, time: Duration) {
-        let now = self.host.0.now.get() + u64::try_from(time.as_millis()).unwrap();
-        self.host.0.now.set(now);
-    }
-
-    /// The plugin's timer ticks, if it is set.
-    pub fn tick(&self, root: u32) {
-        let period = self.host.period(root);
-        if period > 0 {
-            self.pass(Duration::from_millis(period.into()));
-            self.host.enter(root);
-            self.vm.on_tick(root);
-            self.host.leave();
-            self.settle();
-        }
-    }
-
-    /// The calls that wait for a response.
-    pub fn calls(&self) -> Vec<Call> {
-        self.host.0.calls.borrow().clone()
-    }
-
-    /// The oldest call is answered so; `None`: it has failed. Returns whether there was one.
-    pub fn respond(&self, response: Option<(u16, &str)>) -> bool {
-        if self.host.0.calls.borrow().is_empty() {
-            return false;
-        }
-        let call = self.host.0.calls.borrow_mut().remove(0);
-        let response =
-            response.map(|(status, body)| (lines(&[(":status", &status.to_string())]), body));
-        let headers = response.as_ref().map_or(0, |(headers, _)| headers.len());
-        let size = response.as_ref().map_or(0, |(_, body)| body.len());
-        let response = response.map(|(headers, body)| (headers, body.as_bytes().to_vec()));
-        self.host.0.responding.replace(response);
-        self.host.enter(call.root);
-        self.vm.on_http_call_response(call.root, call.number, headers, size);
-        self.host.leave();
-        self.host.0.responding.replace(None);
-        self.settle();
-        true
-    }
-
-    /// What became of a request; what was last known of one that is gone.
-    pub fn stream(&self, id: u32) -> Option<Stream> {
-        self.host.0.streams.borrow().get(&id).cloned()
-    }
-
-    /// A request ends, and nothing is known of it any more.
-    pub fn finish(&self, id: u32) {
-        self.reset(id);
-        self.host.0.streams.borrow_mut().remove(&id);
-    }
-
-    /// Its status for the client: of the answer, or 200 where its headers went on; `None` while it is held.
-    pub fn status(&self, id: u32) -> Option<u16> {
-        let stream = self.stream(id)?;
-        let reply = stream.reply.map(|reply| reply.status);
-        reply.or(stream.service.headers.map(|_| 200))
-    }
-
-    /// Does what callbacks have asked for. Each may enter the VM again.
-    fn settle(&self) {
-        loop {
-            let asked = self.host.0.streams.borrow_mut().iter_mut().find_map(|(id, stream)| {
-                if stream.gone {
-                    return None;
-                }
-                let asked = std::mem::take(&mut stream.asked);
-                (asked.go_on || asked.reply.is_some()).then_some((*id, asked))
-            });
-            let Some((id, asked)) = asked else { return };
-            let (mut trailers, mut answered) = (false, false);
-            self.host.stream(id, |stream| match asked.reply {
-                Some(reply) => {
-                    stream.reply = Some(reply);
-                    answered = true;
-                }
-                None if stream.reply.is_none() && stream.held && stream.came.headers => {
-                    stream.held = false;
-                    stream.service.headers = Some(stream.headers.clone());
-                    stream.service.body |= stream.came.body;
-                    trailers = stream.came.trailers;
-                }
-                None => {}
-            });
-            if answered {
-                self.reset(id);
-            }
-            if trailers {
-                self.show_trailers(id);
-            }
-        }
-    }
-
-    fn number(&self) -> u32 {
-        self.next.replace(self.next.get() + 1)
-    }
 }
 
 impl Stream {
@@ -361,7 +149,16 @@ impl Stream {
 }
 
 impl FakeHost {
-    /// Has each further call to the host go through `hook`; the count begins anew.
+    /// One at this time, which shares `shared` with others.
+    pub(crate) fn new(now: Millis, shared: &SharedData) -> Self {
+        let host = Self::default();
+        host.0.now.set(now);
+        host.0.random.set(now);
+        host.0.shared.replace(Rc::clone(shared));
+        host
+    }
+
+    /// Has each further call to the host go through `hook`; the count starts again.
     pub fn hook(&self, hook: impl Fn(&'static str, usize) -> bool + 'static) {
         self.0.made.set(0);
         self.0.hook.replace(Some(Rc::new(hook)));
@@ -370,6 +167,11 @@ impl FakeHost {
     /// How many calls were made since the last hook was set.
     pub fn made(&self) -> usize {
         self.0.made.get()
+    }
+
+    /// Gives the host a function of its own, such as Envoy's `verify_signature`. It has none at first.
+    pub fn set_function(&self, name: &str, f: impl Fn(&[u8]) -> Option<Vec<u8>> + 'static) {
+        self.0.functions.borrow_mut().insert(name.to_owned(), Rc::new(f));
     }
 
     /// Sets a property, as `a.b`, of every request and plugin.
@@ -411,7 +213,30 @@ impl FakeHost {
 
     /// The period of a plugin's timer in milliseconds; 0: it does not tick.
     pub fn period(&self, root: u32) -> u32 {
+        self.timer(root).period
+    }
+
+    /// In how many milliseconds a plugin's timer ticks next; `None`: it does not.
+    pub fn next_tick(&self, root: u32) -> Option<Millis> {
+        let timer = self.timer(root);
+        (timer.period > 0).then(|| timer.due.saturating_sub(self.0.steady.get()))
+    }
+
+    /// Time passes.
+    pub(crate) fn pass(&self, time: Millis) {
+        self.0.now.set(self.0.now.get() + time);
+        self.0.steady.set(self.0.steady.get() + time);
+    }
+
+    fn timer(&self, root: u32) -> Timer {
         self.0.timers.borrow().get(&root).copied().unwrap_or_default()
+    }
+
+    /// Winds a plugin's timer up again, if it ticks.
+    pub(crate) fn wind_up(&self, root: u32) {
+        if let Some(timer) = self.0.timers.borrow_mut().get_mut(&root) {
+            timer.due = self.0.steady.get() + Millis::from(timer.period);
+        }
     }
 
     /// Runs a callback of another context within the one that runs.
@@ -437,16 +262,63 @@ impl FakeHost {
         self.0.calls.borrow_mut().retain(|call| call.root != id);
     }
 
-    fn enter(&self, context: u32) {
+    pub(crate) fn add_root(&self, root: u32, plugin: &str, configuration: &str) {
+        self.0.roots.borrow_mut().insert(root, plugin.to_owned());
+        self.0.configuration.replace(configuration.as_bytes().to_vec());
+    }
+
+    pub(crate) fn add_stream(&self, id: u32, stream: Stream) {
+        self.0.streams.borrow_mut().insert(id, stream);
+    }
+
+    pub(crate) fn remove_stream(&self, id: u32) {
+        self.0.streams.borrow_mut().remove(&id);
+    }
+
+    /// A stream, also one that is gone.
+    pub(crate) fn known_stream(&self, id: u32) -> Option<Stream> {
+        self.0.streams.borrow().get(&id).cloned()
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.0.calls.borrow().clone()
+    }
+
+    /// Takes the oldest call.
+    pub(crate) fn take_call(&self) -> Option<Call> {
+        let mut calls = self.0.calls.borrow_mut();
+        (!calls.is_empty()).then(|| calls.remove(0))
+    }
+
+    /// The response to a call while it is handed over.
+    pub(crate) fn set_response(&self, response: Option<(HeaderLines, Vec<u8>)>) {
+        self.0.responding.replace(response);
+    }
+
+    /// Takes what was asked for first, of what is left.
+    pub(crate) fn take_action(&self) -> Option<(u32, Action)> {
+        self.0.actions.borrow_mut().pop_front()
+    }
+
+    /// Queues an action of the stream that calls are about.
+    fn queue(&self, action: Action) {
+        let id = self.0.effective.get();
+        if self.stream(id, |_| ()) {
+            self.0.actions.borrow_mut().push_back((id, action));
+        }
+    }
+
+    pub(crate) fn enter(&self, context: u32) {
         self.0.running.set(context);
         self.0.effective.set(context);
     }
 
-    fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.enter(0);
     }
 
-    fn stream(&self, id: u32, with: impl FnOnce(&mut Stream)) -> bool {
+    /// Does something with a stream; whether there is one that is not gone.
+    pub(crate) fn stream(&self, id: u32, with: impl FnOnce(&mut Stream)) -> bool {
         let mut streams = self.0.streams.borrow_mut();
         let stream = streams.get_mut(&id).filter(|stream| !stream.gone);
         stream.map(with).is_some()
@@ -545,7 +417,10 @@ impl Host for FakeHost {
 
     fn set_tick_period(&self, period: u32) {
         if !self.fails("set_tick_period") {
-            self.0.timers.borrow_mut().insert(self.root(), period);
+            let root = self.root();
+            // The same period again starts it over too: Envoy's timer is enabled again.
+            self.0.timers.borrow_mut().insert(root, Timer { period, due: 0 });
+            self.wind_up(root);
         }
     }
 
@@ -561,7 +436,10 @@ impl Host for FakeHost {
     }
 
     fn clear_route_cache(&self) {
-        self.fails("clear_route_cache");
+        // Envoy takes this for the context whose callback runs, whichever that one acts for.
+        if !self.fails("clear_route_cache") {
+            self.stream(self.0.running.get(), |stream| stream.rerouted += 1);
+        }
     }
 
     fn http_call(&self, cluster: &str, headers: &[(&str, &str)], _: Duration) -> Option<u32> {
@@ -617,10 +495,12 @@ impl Host for FakeHost {
             && self.map(map, |lines| lines.retain(|(line, _)| line != name)).is_some()
     }
 
-    fn call_foreign_function(&self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
-        // As a host without Envoy's own functions.
-        self.fails("call_foreign_function");
-        None
+    fn call_foreign_function(&self, name: &str, arguments: &[u8]) -> Option<Vec<u8>> {
+        if self.fails("call_foreign_function") {
+            return None;
+        }
+        let function = self.0.functions.borrow().get(name).cloned()?;
+        function(arguments)
     }
 
     fn log(&self, level: LogLevel, line: &str) {
@@ -661,15 +541,13 @@ impl Host for FakeHost {
 
     fn continue_request(&self) {
         if !self.fails("continue_request") {
-            self.stream(self.0.effective.get(), |stream| stream.asked.go_on = true);
+            self.queue(Action::Continue);
         }
     }
 
     fn send_local_reply(&self, reply: &Reply) {
         if !self.fails("send_local_reply") {
-            self.stream(self.0.effective.get(), |stream| {
-                stream.asked.reply.get_or_insert(reply.clone());
-            });
+            self.queue(Action::Reply(reply.clone()));
         }
     }
 }

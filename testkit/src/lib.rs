@@ -17,6 +17,8 @@ pub mod config;
 pub mod dashboard;
 pub mod envoy;
 pub mod fake_host;
+pub mod fake_proxy;
+pub mod foreign;
 pub mod glewlwyd;
 pub mod istio;
 pub mod jwt_authn;

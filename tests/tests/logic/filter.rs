@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use usher_testkit::fake_host::{Proxy, SharedData, Stream};
+use usher_testkit::fake_host::{SharedData, Stream};
+use usher_testkit::fake_proxy::Proxy;
 use usher_testkit::mint::{self, Key};
 use usher_testkit::verdict::{ISSUER, NOW};
 
@@ -16,6 +17,7 @@ mod keys;
 mod orders;
 mod plugins;
 mod requests;
+mod signatures;
 mod waiting;
 
 /// The time of all requests, in milliseconds.

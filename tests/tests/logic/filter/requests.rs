@@ -89,3 +89,23 @@ fn steps_are_told_at_debug_level_alone() {
     assert!(steps.len() > 1, "{steps:?}");
     assert!(steps.iter().all(|line| !line.contains('\n')), "{steps:?}");
 }
+
+/// Only where what may be routed by has changed: Envoy chooses the route for each request that asks for it.
+#[test]
+fn the_route_is_chosen_again_for_an_emitted_identity_alone() {
+    let mut configuration: Value = serde_json::from_str(&inline()).unwrap();
+    configuration["missingToken"] = json!("allow");
+    let (proxy, root) = proxy(&configuration.to_string());
+    for (what, headers, status, rerouted) in [
+        ("an identity", vec![("authorization", bearer(&KEY))], 200, 1),
+        ("a spoofed one is removed", vec![("user-info", "root".to_owned())], 200, 1),
+        ("nothing to edit", vec![], 200, 0),
+        ("a refusal", vec![("authorization", bearer(&LATE))], 401, 0),
+    ] {
+        let mut lines = vec![(":path", "/")];
+        lines.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
+        let id = proxy.get(root, &lines);
+        let stream = proxy.stream(id).unwrap();
+        assert_eq!((proxy.status(id), stream.rerouted), (Some(status), rerouted), "{what}");
+    }
+}

@@ -139,3 +139,41 @@ fn a_clock_that_goes_back_ends_the_wait() {
     proxy.tick(root);
     assert!(matches!(proxy.status(id), Some(401 | 503)), "{:?}", proxy.status(id));
 }
+
+/// The timer starts over when its period is set, so it is not set again for each request that comes: they would put off
+/// those that wait.
+#[test]
+fn requests_that_keep_coming_do_not_put_off_the_timer() {
+    let (proxy, root) = fetched(&[&KEY]);
+    proxy.pass(Duration::from_secs(2));
+    get(&proxy, root, &bearer(&LATE));
+    assert_eq!(proxy.host.next_tick(root), Some(10));
+    proxy.pass(Duration::from_millis(6));
+    get(&proxy, root, &bearer(&LATE));
+    assert_eq!(proxy.host.next_tick(root), Some(4), "the second one waits for the same tick");
+    // As a host: the same period again starts the timer over.
+    let host = proxy.host.clone();
+    proxy.host.run_in(root, || usher::host::Host::set_tick_period(&host, 10));
+    assert_eq!(proxy.host.next_tick(root), Some(10));
+    let before = proxy.host.now();
+    proxy.tick(root);
+    assert_eq!(proxy.host.now(), before + 10, "it ticks when it is due");
+}
+
+/// Who waits first goes on first, whichever connection is older.
+#[test]
+fn requests_go_on_in_the_order_in_which_they_waited() {
+    let (proxy, root) = fetched(&[&KEY]);
+    proxy.pass(Duration::from_secs(2));
+    let late = bearer(&LATE);
+    let begin = || proxy.begin(root, &[(":path", "/"), ("authorization", &late)], &[]);
+    let ids = [begin(), begin(), begin()];
+    let waited = [ids[2], ids[0], ids[1]];
+    for id in waited {
+        proxy.headers(id, true);
+        assert_eq!(proxy.status(id), None, "it waits");
+    }
+    proxy.tick(root);
+    proxy.respond(Some((200, &key_set(&[&KEY, &LATE]))));
+    assert_eq!(proxy.passed(), waited);
+}
