@@ -223,7 +223,7 @@ pub(crate) fn footprint(
             cpu.push(with.1 - without.1);
         }
     }
-    // What V8 compiles is there once, whatever the number of workers.
+    // Compiled code is shared by all workers.
     const WORKERS: usize = 5;
     let mut worker = BTreeMap::new();
     for (what, variants) in [(WITHOUT, plain()), (MINIMAL, vec![empty]), (FULL, guarded())] {

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Sends a request to a sidecar, under a name that no other has, and gives the answer and its reason.
 ///
 /// # Errors
-/// The sidecar does not answer, or its log does not tell.
+/// The sidecar does not answer, or its log has no line for it.
 pub async fn send(
     sidecar: &Sidecar,
     request: &Request,

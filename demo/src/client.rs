@@ -63,13 +63,13 @@ impl Request {
 }
 
 impl Answer {
-    /// The body as JSON; null where it is none.
+    /// The body as JSON; null if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 }
 
-/// The claims of a token, unverified: for showing and asserting what was issued. Null where it is no token.
+/// The claims of a token, unverified: for showing and asserting what was issued. Null if it is not a token.
 pub fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap_or_default();
     let json = URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();

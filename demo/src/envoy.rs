@@ -116,7 +116,7 @@ pub async fn start(binary: &Path, sidecar: &Sidecar) -> anyhow::Result<Process> 
 /// Waits until Envoy ends by itself, which it should not.
 ///
 /// # Errors
-/// The system does not tell its status.
+/// The system does not know its status.
 pub async fn ended(envoy: &mut Process) -> anyhow::Result<ExitStatus> {
     loop {
         if let Some(status) = envoy.has_ended()? {

@@ -24,10 +24,10 @@ pub const AUDIENCE: &str = "kubernetes";
 /// The password of both users, as in the guides.
 pub const PASSWORD: &str = "start123";
 
-/// How long a token is good, in seconds, if nobody asks for less.
+/// The default lifetime of a token, in seconds.
 pub const LIFETIME: i64 = 3600;
 
-/// Who is told of each token that an issuer of this process signs: tests look for them in logs.
+/// Called with each token that an issuer of this process signs: tests look for them in logs.
 pub static WITNESS: OnceLock<fn(&str)> = OnceLock::new();
 
 /// An issuer of tokens.
@@ -36,7 +36,7 @@ pub struct Issuer {
     key: RS256KeyPair,
 }
 
-/// What a token for a user is to say.
+/// What a token for a user should say.
 pub struct Wish<'w> {
     /// Who it speaks for.
     pub user: &'w str,
@@ -54,7 +54,7 @@ impl<'w> Wish<'w> {
 }
 
 impl Issuer {
-    /// An issuer with a key of its own that nobody knows.
+    /// An issuer with a fresh key.
     ///
     /// # Errors
     /// The key could not be made.

@@ -3,7 +3,7 @@
 //!
 //! [`serve`](serve::serve) starts service and issuer and writes the Envoy configuration with the issuer's
 //! keys in it; [`player`] sends requests and compares what came back; [`story`] is the guides' chain of
-//! services with token exchange. It hands out tokens to anybody who asks on this machine: nothing here is
+//! services with token exchange. It issues tokens to anyone on this machine: nothing here is
 //! for production.
 
 pub mod access_log;

@@ -16,7 +16,7 @@ struct Outcome<'r> {
 /// Sends every example, prints what came back, and answers whether all came out as expected.
 ///
 /// # Errors
-/// The sidecar does not answer, or its access log does not tell.
+/// The sidecar does not answer, or its access log has no reason.
 pub async fn play(site: &Site, issuer: &Issuer) -> anyhow::Result<bool> {
     let rows = table::rows(issuer)?;
     println!("{}", line("sent", "status", "the service saw", "reason"));

@@ -13,7 +13,7 @@ pub struct Listener {
     manifests: &'static str,
 }
 
-/// Whoever has a token.
+/// Everyone with a token.
 pub const ANYONE: Listener = Listener {
     offset: 4,
     name: "requestPrincipals `*`",

@@ -47,7 +47,7 @@ pub async fn listen_behind(sidecar: &Sidecar, service: Router) -> anyhow::Result
 /// A file cannot be written.
 pub fn configure(sidecar: &Sidecar, configuration: &str) -> anyhow::Result<()> {
     make_folder(&sidecar.folder)?;
-    // Before the configuration: who waits for that finds the log too.
+    // Before the configuration: a process that waits for that finds the log too.
     open_to_envoy(&sidecar.access_log())?;
     let file = sidecar.envoy_config();
     std::fs::write(&file, configuration)
@@ -75,7 +75,7 @@ pub async fn listen(bind: IpAddr, port: u16, router: Router) -> anyhow::Result<(
     Ok(())
 }
 
-/// An empty log that Envoy may write to, whoever it runs as: in containers that is another user.
+/// An empty log that Envoy may write to under any user: in containers it runs as another.
 fn open_to_envoy(log: &Path) -> anyhow::Result<()> {
     std::fs::write(log, "").with_context(|| format!("cannot write `{}`", log.display()))?;
     #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! The hello-world service of the guides. It knows nothing of tokens: who calls is what `User-Info` says.
+//! The hello-world service of the guides. It knows nothing of tokens: the caller is the one that `User-Info` names.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Value, json};
 
-/// `/` greets, `/headers` tells every header as received, `/who-am-i` tells the caller's name and groups,
+/// `/` greets, `/headers` returns every header as received, `/who-am-i` the caller's name and groups,
 /// `/health_check` is for probes.
 pub fn router() -> Router {
     Router::new()

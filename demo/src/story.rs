@@ -79,7 +79,7 @@ impl Story {
             users: USERS,
         };
         let router = endpoint::router(Arc::clone(issuer), Some(known));
-        // Last: who finds it answering finds the files too.
+        // Last: when it answers, the files are there.
         listen(site.bind, site.issuer_port(), router).await
     }
 
@@ -90,7 +90,7 @@ impl Story {
     pub fn leave_pod_token(&self) -> anyhow::Result<()> {
         let token = pod_token(&self.cluster, &self.issuer, SERVICE_ACCOUNT)?;
         let file = services::pod_token_file(&self.site);
-        // Whoever reads it meanwhile finds the old one whole, or the new one.
+        // A reader finds the old one whole, or the new one.
         let new = file.with_extension("new");
         std::fs::write(&new, token)?;
         Ok(std::fs::rename(new, file)?)
@@ -163,7 +163,7 @@ fn plugin_config(service: &str, issuer: &str, jwks: &Value) -> Value {
     }
 }
 
-/// Starts everybody, and plays the story.
+/// Starts all parts, and plays the story.
 ///
 /// # Errors
 /// Something does not start, or does not answer at all.

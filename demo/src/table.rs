@@ -273,7 +273,7 @@ fn no_token(answer: &Answer) -> Result<String, String> {
     }
 }
 
-/// The client is told the cause, with a challenge; the service was not asked.
+/// The client gets the cause, with a challenge; the service got nothing.
 fn told(answer: &Answer, cause: &str) -> Result<String, String> {
     let challenge = answer.challenge.as_deref().unwrap_or_default();
     if answer.body == cause && challenge.starts_with("Bearer realm=") {
@@ -288,7 +288,7 @@ mod tests {
     use super::*;
     use crate::policies::LISTENERS;
 
-    /// The demo tells which port a listener has by the name that its rows begin with.
+    /// The demo finds the port of a row by the name that the row begins with.
     #[test]
     fn a_listener_is_called_as_its_rows_are() {
         let rows = rows(&Issuer::new(STRANGER).unwrap()).unwrap();

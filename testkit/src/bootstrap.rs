@@ -83,7 +83,7 @@ impl Setup {
         Self::plugin_text(&configuration.to_string())
     }
 
-    /// An Usher with this text for a pluginConfig, whatever it is.
+    /// An Usher with this text for a pluginConfig, valid or not.
     pub fn plugin_text(configuration: &str) -> Self {
         Self { plugin: Some(config::string_value(configuration)), ..Self::default() }
     }

@@ -2,7 +2,7 @@
 //! side in one Envoy, asked the same.
 //!
 //! Each case says what both must answer. What Envoy really answers is the measure: a case that no
-//! longer comes out as written is a difference that the docs tell wrong.
+//! longer comes out as written is a difference that the docs describe wrongly.
 
 use std::fmt;
 
@@ -222,7 +222,7 @@ impl Tokens {
         text
     }
 
-    /// What is telling of an answer: status, then what the service saw, or what the client was told.
+    /// What matters in an answer: the status, then what the service saw, or the body that the client got.
     fn words(&self, reply: &Reply, request: &Request) -> String {
         let Some(seen) = &reply.seen else {
             let challenge = reply.header("www-authenticate").unwrap_or_default();

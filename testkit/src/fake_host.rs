@@ -94,7 +94,7 @@ pub struct Stream {
     pub(crate) properties: BTreeMap<String, String>,
     /// The filter has not let the headers go on: what came is held.
     pub(crate) held: bool,
-    /// The VM was told of its end.
+    /// It has ended, and the VM knows.
     pub(crate) gone: bool,
     pub(crate) came: Came,
     /// How often the filter had its route chosen again.
@@ -194,7 +194,7 @@ impl FakeHost {
         self.0.debug.set(debug);
     }
 
-    /// What a stat stands at; `None` where there is none whose name has all of these parts.
+    /// The sum of the stats whose names have all of these parts; `None` if there are none.
     pub fn metric(&self, parts: &[&str]) -> Option<i64> {
         let metrics = self.0.metrics.borrow();
         let named = metrics.iter().filter(|(name, _)| parts.iter().all(|part| name.contains(part)));

@@ -102,7 +102,7 @@ impl Proxy {
         }
     }
 
-    /// As a host that has lost its order might: whatever came before.
+    /// Its trailers come, even ahead of its headers: no host should do so.
     pub fn show_trailers(&self, id: u32) {
         if !self.host.stream(id, |stream| stream.came.trailers = true) {
             return;

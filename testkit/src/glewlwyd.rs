@@ -1,4 +1,4 @@
-//! An identity provider that nobody here wrote: glewlwyd, out of Debian's and Ubuntu's packages.
+//! An identity provider of others: glewlwyd, a package of Debian and Ubuntu.
 //!
 //! Each has a database and a port of its own, and ends with the test.
 

@@ -1,6 +1,6 @@
 //! What istiod makes of manifests: the HTTP filters of a sidecar's inbound side, and their ECDS resources.
 //!
-//! Only what the tests need, and it says so loudly where a manifest asks for more. Sources: istio/istio
+//! Only what the tests need, and it panics where a manifest asks for more. Sources: istio/istio
 //! pilot/pkg/networking/core/extension/extensionfilter.go, pilot/pkg/model/extensions.go,
 //! pilot/pkg/security/authn/policy_applier.go, pilot/pkg/security/authz/builder,
 //! pilot/pkg/networking/core/cluster_tls.go.
@@ -37,7 +37,7 @@ enum Phase {
 /// The documents of a YAML text.
 ///
 /// # Panics
-/// When it is no YAML.
+/// When it is not YAML.
 #[track_caller]
 pub fn documents(text: &str) -> Vec<Value> {
     let documents = serde_yaml_ng::Deserializer::from_str(text);
@@ -49,7 +49,7 @@ pub fn documents(text: &str) -> Vec<Value> {
 /// The documents of a YAML file below the repository's root.
 ///
 /// # Panics
-/// When there is no such file, or it is no YAML.
+/// When there is no such file, or it is not YAML.
 #[track_caller]
 pub fn read(file: impl AsRef<Path>) -> Vec<Value> {
     let path = crate::paths::root().join(file);
@@ -111,7 +111,7 @@ impl Plugin {
     /// Its ECDS resource.
     ///
     /// # Panics
-    /// When its url is no `file://`: others are the agent's to fetch.
+    /// When its url is not a `file://`: others are fetched by the agent.
     pub fn extension_config(&self) -> Value {
         let url = self.module["url"].as_str().unwrap_or_default();
         let file = url.strip_prefix("file://").unwrap_or_else(|| panic!("not a file: `{url}`"));
@@ -218,7 +218,7 @@ fn route_match(matched: &Value) -> Value {
 }
 
 /// The cluster of a ServiceEntry with one host and one port, spoken to as its DestinationRule says. Its one
-/// endpoint stands for what DNS tells, and the file `authorities` for the one in the proxy's container.
+/// endpoint stands for the answer of DNS, and the file `authorities` for the one in the proxy's container.
 ///
 /// # Panics
 /// When the manifests ask for anything else than TLS that is checked.

@@ -30,7 +30,7 @@ struct State {
     manner: Manner,
     /// The paths that were asked for, in order.
     asked: Vec<String>,
-    /// The names of the servers that were asked, as the TLS handshakes told them.
+    /// The server names of the TLS handshakes so far.
     names: Vec<Option<String>>,
 }
 
@@ -107,7 +107,7 @@ impl KeyServer {
         self.state.lock().unwrap().manner = manner;
     }
 
-    /// Answers so from now on, but not before what is returned is told to.
+    /// Behaves like this once the returned value is triggered.
     pub fn holds(&self, then: Manner) -> watch::Sender<bool> {
         let (go, wait) = watch::channel(false);
         self.becomes(Manner::Once(wait, Box::new(then)));

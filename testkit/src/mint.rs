@@ -57,7 +57,7 @@ impl Key {
     /// The ES256 key of a PKCS #8 document.
     ///
     /// # Panics
-    /// When it is none.
+    /// When it is not one.
     pub fn from_pkcs8(kid: &str, document: &[u8]) -> Self {
         let algorithm = &sig::ECDSA_P256_SHA256_FIXED_SIGNING;
         let (mut jwk, pkcs8, signer) = ec_from("P-256", algorithm, document, &SystemRandom::new());
@@ -96,7 +96,7 @@ impl Key {
         self.sign_text(&header.to_string(), &claims.to_string())
     }
 
-    /// A token whose header and payload are these texts, whatever they are.
+    /// A token whose header and payload are these texts, valid or not.
     pub fn sign_text(&self, header: &str, payload: &str) -> String {
         let text = format!("{}.{}", encode(header), encode(payload));
         let signature = encode(self.signer.sign(text.as_bytes()));
@@ -180,7 +180,7 @@ pub fn jwks<'k>(keys: impl IntoIterator<Item = &'k Key>) -> Value {
     json!({ "keys": keys.into_iter().map(Key::jwk).collect::<Vec<_>>() })
 }
 
-/// A claim of all tokens that is nobody's business: no configuration lists it for the log.
+/// A private claim of all tokens: no configuration lists it for the log.
 pub const PRIVATE: &str = "078-05-1120, a private claim";
 
 /// Claims of `sub` at `iss`, good for an hour from now.
@@ -212,7 +212,7 @@ pub fn encode(bytes: impl AsRef<[u8]>) -> String {
 /// The bytes of unpadded base64url.
 ///
 /// # Panics
-/// When `text` is none.
+/// When `text` is not valid.
 pub fn decode(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).unwrap()
 }

@@ -13,7 +13,7 @@ pub fn root() -> &'static Path {
 }
 
 /// An empty directory below `target/envoys`, named after the module of tests. It stays after the run, with
-/// Envoy's log for whoever wonders, until the next.
+/// Envoy's log to look at, until the next.
 pub(crate) fn directory() -> PathBuf {
     static NEXT: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
     let name = tests_module();
@@ -104,7 +104,7 @@ pub fn oldest_envoy() -> Option<PathBuf> {
 pub fn command() -> &'static Path {
     static COMMAND: LazyLock<PathBuf> = LazyLock::new(|| {
         let mut cargo = Command::new(env!("CARGO"));
-        // Some dependencies are built anew where these change, and once more when they change back.
+        // Some dependencies are rebuilt when these change, and again when they change back.
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
             if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {

@@ -30,7 +30,7 @@ const INK: RGBColor = RGBColor(36, 41, 46);
 const FAINT: RGBColor = RGBColor(228, 231, 235);
 const GOOD: RGBColor = RGBColor(86, 166, 75);
 const BAD: RGBColor = RGBColor(224, 47, 68);
-/// For whatever is neither good nor bad. Told apart by those who see no red or green, too.
+/// For what is neither good nor bad. Colour-blind readers can tell them apart too.
 const OTHERS: [RGBColor; 7] = [
     RGBColor(50, 116, 217),
     RGBColor(255, 152, 48),
@@ -119,7 +119,7 @@ fn panel(area: &Area<'_>, one: &Recorded, seconds: f64) {
 
 /// Each series on top of those before it.
 fn stacked(lines: &[(String, Vec<(f64, f64)>)]) -> Vec<(String, Vec<(f64, f64)>)> {
-    // By milliseconds: a time is no key.
+    // By milliseconds: a time cannot be a key.
     let mut sums: BTreeMap<i64, f64> = BTreeMap::new();
     let key = |time: f64| (time * 1000.0) as i64;
     for (time, _) in lines.iter().flat_map(|(_, points)| points) {

@@ -1,4 +1,4 @@
-//! Rows of free ports, for programs that want to be told theirs.
+//! Rows of free ports, for programs whose ports are configured.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};

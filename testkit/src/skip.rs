@@ -1,4 +1,4 @@
-//! The one way in which a test is skipped: never in silence.
+//! Skipping a test: never silently.
 
 use std::process::Command;
 

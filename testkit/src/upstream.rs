@@ -1,6 +1,6 @@
 //! The service behind the Envoy: it answers every request with `hello` and records what arrived.
 //!
-//! Requests are told apart by their `x-case` header, which the clients of this harness set and
+//! Requests are distinguished by their `x-case` header, which the clients of this harness set and
 //! Usher has no business with.
 
 use std::collections::HashMap;
@@ -67,7 +67,7 @@ impl Upstream {
                     server.http1().max_buf_size(1 << 20).max_headers(2000);
                     // A proxy opens streams before it knows of a limit, and those beyond it would be refused.
                     server.http2().max_header_list_size(1 << 20).max_concurrent_streams(1 << 16);
-                    // A connection that Envoy gives up is no matter of the test's.
+                    // A connection that Envoy gives up does not concern the test.
                     let _ = server.serve_connection(TokioIo::new(stream), service).await;
                 });
             }

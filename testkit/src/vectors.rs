@@ -1,4 +1,4 @@
-//! The test vectors: the project's own in `tests/vectors`, whose README tells their format, and those
+//! The test vectors: the project's own in `tests/vectors`, whose README describes their format, and those
 //! that cannot be in it, beside the project.
 //!
 //! One of the project's own that is absent fails the test. Of the others each that is absent is
@@ -184,7 +184,7 @@ pub fn plugin_config(scenario: &Value, jwks: &Value) -> Value {
         entry["name"] = policy["name"].clone();
         entry["namespace"] = policy["namespace"].clone();
         let dry_run = policy["annotations"]["istio.io/dry-run"].as_str();
-        // Go's ParseBool; what it cannot parse is no dry run (docs/semantics.md, "Dry run").
+        // Go's ParseBool; what it cannot parse is not a dry run (docs/semantics.md, "Dry run").
         let dry_run = dry_run.is_some_and(|v| ["1", "t", "T", "TRUE", "true", "True"].contains(&v));
         entry["dryRun"] = dry_run.into();
         entry

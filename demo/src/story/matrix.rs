@@ -59,7 +59,7 @@ pub(super) async fn play(
 fn expected(token: &str, service: &str, home: Option<&str>) -> (u16, &'static str) {
     match (token, service) {
         _ if home == Some(service) => (200, "allowed"),
-        // The right audience, and nobody who acts: the policy says no.
+        // The right audience without an actor: the policy refuses it.
         ("the same without act", "pull-funds") => (403, "no_rule_matched"),
         ("pod_jwt", _) => (401, "issuer_unknown"),
         _ => (401, "audience_mismatch"),

@@ -82,14 +82,14 @@ async fn write_check(
 }
 
 impl WriteChecks {
-    /// Its own token, read anew: the one who left it there renews it.
+    /// Its own token, read each time: it is renewed in its file.
     fn pod_token(&self) -> anyhow::Result<String> {
         let file = pod_token_file(&self.site);
         std::fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))
     }
 
     async fn write(&self, headers: &HeaderMap) -> anyhow::Result<Value> {
-        // The sidecar forwards it: nobody else could ask for an exchange.
+        // The sidecar forwards it: without it there is no exchange.
         let line = headers.get("authorization").and_then(|value| value.to_str().ok());
         let user_jwt = line.and_then(|l| l.split_once(' ')).map(|(_, token)| token);
         let user_jwt = user_jwt.ok_or_else(|| anyhow::anyhow!("the sidecar forwarded no token"))?;

@@ -11,7 +11,7 @@ use usher_testkit::mint::{self, Key};
 const ISSUER: &str = "https://idp.example";
 
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
-/// Whoever attacks has this one.
+/// The attacker's key.
 static ATTACKER: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "attacker"));
 
 static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {

@@ -210,7 +210,7 @@ fn metadata() -> Value {
     })
 }
 
-/// Clients with the certificates that the vectors tell of.
+/// Clients with the certificates of the vectors.
 struct Clients {
     authority: Authority,
     certificates: HashMap<String, Identity>,
@@ -281,7 +281,7 @@ fn protobuf(value: &Value) -> Vec<u8> {
     }
 }
 
-/// Stricter on purpose: what Envoy forwards would be another path to whoever normalises it again.
+/// Stricter on purpose: what Envoy forwards would become another path if it were normalized again.
 fn has_two_readings(scenario: &Scenario, request: &Value) -> bool {
     let mode = match scenario.value["pathNormalization"].as_str().unwrap() {
         "NONE" => Normalization::None,

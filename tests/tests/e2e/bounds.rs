@@ -1,4 +1,4 @@
-//! What exceeds a bound refuses the whole request, whatever way it takes; what does not is taken whole.
+//! A request that exceeds a bound is refused in either protocol; one that does not is read whole.
 
 use std::sync::LazyLock;
 

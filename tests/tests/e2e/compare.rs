@@ -1,4 +1,4 @@
-//! What `make compare` shows comes out as docs/differences.md tells it.
+//! What `make compare` shows comes out as documented in docs/differences.md.
 
 use usher_testkit::compare;
 

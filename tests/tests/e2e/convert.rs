@@ -198,7 +198,7 @@ fn tokens() -> Vec<(&'static str, Option<String>)> {
 }
 
 /// The status, of a policy's refusal the body too; of a request that passed, what the service saw of
-/// the identity. Why a token is refused the two may tell differently: Usher asks for the algorithm
+/// the identity. The two may give different reasons for a refused token: Usher asks for the algorithm
 /// before the key, and for the signature before the claims.
 fn outcome(reply: &Reply) -> String {
     let seen = reply.seen.as_ref().map(|seen| {
@@ -210,7 +210,7 @@ fn outcome(reply: &Reply) -> String {
     format!("{} {text} {}", reply.status, seen.unwrap_or_default())
 }
 
-/// A token for another service is no valid one to Usher: 401, where Envoy says 403.
+/// A token for another service is not valid to Usher: 401, where Envoy says 403.
 fn expected(native: String) -> String {
     if native.starts_with("403 Audiences in Jwt") { "401  ".to_owned() } else { native }
 }

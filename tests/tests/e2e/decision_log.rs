@@ -1,4 +1,4 @@
-//! A flood of refusals in a real Envoy: the decision log stays short, tells each kind, and counts the rest.
+//! A flood of refusals in a real Envoy: the decision log stays short, has a line for each kind, and counts the rest.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ fn a_flood_is_told_and_counted_but_does_not_fill_the_log() {
         let flood = vec![request; FLOOD];
         let statuses: Vec<u16> = listener.series(&flood).iter().map(|reply| reply.status).collect();
         assert_eq!(statuses, vec![status; FLOOD], "{plugin}");
-        // Other kinds have their line in the middle of it, and what is let through tells what was left out.
+        // Other kinds have their line in the middle of it, and the next line says how many were left out.
         listener.series([&good("/debug"), &good("/").header("x-request-id", "last")]);
         log::wait(|| lines(&envoy, plugin).into_iter().find(|line| line["request_id"] == "last"));
         let lines = lines(&envoy, plugin);

@@ -35,7 +35,7 @@ const PEERS: [(&[&str], &[&str], Option<&str>); 6] = [
     (&["spiffe://cluster.local/ns/shop/sa/web"], &[], None),
     (&["spiffe://cluster.local/ns/bank/sa/web"], &[], None),
     (&["spiffe://old-td/ns/shop/sa/cart"], &[], None),
-    // Rules compare each name, Envoy's attributes tell the first.
+    // Rules compare each name; Envoy's attributes have the first only.
     (
         &["spiffe://x/ns/none/sa/none", "spiffe://cluster.local/ns/shop/sa/web"],
         &["b.example"],

@@ -50,7 +50,7 @@ fn what_refuses_is_not_dodged_by_a_spelling() {
     for (name, config) in &listeners {
         builder = builder.listener(name, Setup::plugin(config.clone()));
     }
-    // Beside them what istiod makes of the policies, which docs/differences.md tells of.
+    // Beside them what istiod makes of the policies, see docs/differences.md.
     for (name, config) in &listeners {
         let mut config = config.clone();
         config["authorizationPolicies"][0]["namespace"] = "shop".into();

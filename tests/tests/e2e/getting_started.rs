@@ -34,7 +34,7 @@ fn blocks(page: &str) -> Vec<Block> {
             Some((_, title)) => Block::File(title.trim_end_matches('"').to_owned(), text),
             None if language == "sh" => Block::Run(text),
             None if language == "console" => Block::Shown(shown(&text)),
-            // Where it is told what is to be there.
+            // Requirements of the page.
             None => continue,
         });
     }

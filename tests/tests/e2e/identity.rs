@@ -1,4 +1,4 @@
-//! The service sees exactly one `User-Info`, Usher's, or none, whatever the client sends.
+//! The service sees exactly one `User-Info`, Usher's, or none, for any headers of the client.
 
 use std::sync::LazyLock;
 
@@ -60,7 +60,7 @@ fn spellings() -> Vec<String> {
     folded.chain(cased.map(ToOwned::to_owned)).collect()
 }
 
-/// Names that are nobody's but the client's.
+/// Names of the client's own headers.
 const LEGITIMATE: [&str; 6] =
     ["userinfo", "user--info", "user-info-", "x-user-info", "user-infos", "user-agent"];
 

@@ -38,7 +38,7 @@ fn yaml_files(folder: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Every manifest that is shipped, with the file that it is in. Not what is no resource: kustomizations,
+/// Every manifest that is shipped, with the file that it is in. Left out is what is not a resource: kustomizations,
 /// and the part of the mesh's configuration.
 fn shipped() -> Vec<(String, Value)> {
     let files = yaml_files("istio").into_iter();
@@ -350,7 +350,7 @@ fn examples_let_in_and_refuse_as_they_say() {
     }
 }
 
-/// The log tells what the policy on trial would have done.
+/// The log shows what the dry-run policy would have done.
 #[test]
 fn a_canary_is_heard_and_refuses_nobody() {
     let listener = ENVOY.listener("canary");
@@ -374,7 +374,7 @@ fn several_issuers_are_told_apart() {
     }
 }
 
-/// Envoy has chosen a route before the first filter runs; that a filter changed headers makes it choose anew.
+/// Envoy has chosen a route before the first filter runs; it chooses again when a filter changed headers.
 #[test]
 fn the_route_is_chosen_anew_by_an_emitted_claim() {
     assert_routed(&ENVOY);

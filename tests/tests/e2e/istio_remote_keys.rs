@@ -75,7 +75,7 @@ fn keys_come_from_a_provider_with_a_private_authority() {
     assert_eq!(case.server.names(), [Some(HOST.to_owned())]);
 }
 
-/// Whoever is in between has no keys to offer.
+/// A man in the middle cannot supply keys.
 #[test]
 fn keys_of_a_server_that_is_not_trusted_are_not_taken() {
     let (authority, stranger) = (Authority::new(), Authority::new());

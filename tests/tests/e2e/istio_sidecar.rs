@@ -90,7 +90,7 @@ fn token() -> String {
     KEYS.token(&Wish::of("mmosley")).unwrap()
 }
 
-/// The token with a signature that is none of its issuer's.
+/// The token with a signature that is not its issuer's.
 fn bad_token() -> String {
     let stranger = Issuer::new(ISSUER).unwrap().token(&Wish::of("mmosley")).unwrap();
     let (signed, _) = token().rsplit_once('.').map(|(s, t)| (s.to_owned(), t.to_owned())).unwrap();

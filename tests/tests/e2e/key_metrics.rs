@@ -56,7 +56,7 @@ fn told(envoy: &Envoy, plugin: &str, provider: &str) -> Told {
     }
 }
 
-/// Waits until what is told is as expected. Envoy does not read all its stats at one moment.
+/// Waits until the metrics are as expected. Envoy does not read all its stats at one moment.
 #[track_caller]
 fn expect(envoy: &Envoy, plugin: &str, what: &str, is: impl Fn(&Told) -> bool) -> Told {
     let found = log::wait(|| Some(told(envoy, plugin, "corp")).filter(&is));
@@ -123,7 +123,7 @@ fn fetches_their_age_and_the_number_of_keys_are_told() {
     expect(&envoy, "usher", "keys withdrawn", |told| told.good == 3.0 && told.keys == 1.0);
 }
 
-/// All plugins of a worker share a VM, and whoever's timer comes first fetches for all.
+/// All plugins of a worker share a VM, and the one whose timer ticks first fetches for all.
 #[test]
 fn each_plugin_tells_of_the_fetches_for_its_own_rules() {
     let (shop, bank) = (KeyServer::start(keys(1)), KeyServer::start(keys(2)));

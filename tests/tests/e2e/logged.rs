@@ -1,4 +1,4 @@
-//! The last step of `make test`: in all that the whole suite has logged there is no token.
+//! The last step of `make test`: no token stands in any log of the whole suite.
 
 use usher_testkit::mint::{self, Key};
 use usher_testkit::secrets::{self, Secrets};
@@ -68,7 +68,7 @@ fn a_token_that_was_logged_would_be_found() {
         (&signature[..20], true),
         (&signature[100..131], true),
         (&payload[payload.len() - 31..], true),
-        // Too short to be told from chance.
+        // Too short: it may occur by chance.
         (&signature[100..115], false),
         (mint::PRIVATE, true),
         (other.rsplit_once('.').unwrap().1, false),

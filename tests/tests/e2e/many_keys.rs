@@ -39,7 +39,7 @@ fn a_token_of_a_key_beyond_the_budget_is_refused_at_once() {
         reply.passed();
     }
     let asked = server.asked();
-    // The server answers no more: whoever waited for it would do so for 5 s, and get 503 or another reason.
+    // The server no longer answers: a request that waited for it would do so for 5 s, and get 503 or another reason.
     server.becomes(Manner::Silent);
     for key in [&keys[32], &keys[39], &Key::new("ES256", "of nobody")] {
         for reply in listener.both(&bearer(key)) {

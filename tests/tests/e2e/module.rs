@@ -167,7 +167,7 @@ fn callbacks(file: &Path) -> Vec<(String, String)> {
                 .chars()
                 .take_while(|char| char.is_ascii_alphanumeric() || *char == '_')
                 .collect();
-            // The SDK tells HTTP's from TCP's; the host's names do not. A call's response keeps its name.
+            // The SDK has names of its own for HTTP and for TCP; the host has not. A call's response keeps its name.
             let host = match name.strip_prefix("http_") {
                 Some(part) if !part.starts_with("call") => part,
                 _ => &name,

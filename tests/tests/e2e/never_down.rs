@@ -1,4 +1,4 @@
-//! Whatever a request holds, it gets a decision, and the next request does too.
+//! A request with any content gets a decision, and so does the next one.
 //!
 //! All listeners share one VM: a trap in any test would be seen in every other.
 

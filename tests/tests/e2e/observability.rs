@@ -246,7 +246,7 @@ fn the_peer_is_named() {
     assert_eq!(line["peer"], "spiffe://cluster.local/ns/shop/sa/web");
 }
 
-/// Whatever bytes come in, each line is one JSON object, and no line is begun by a request.
+/// For any bytes of a request each line is one JSON object, and no request can start a line.
 #[test]
 fn any_bytes_give_one_object_a_line() {
     let listener = ENVOY.listener("all");
@@ -490,7 +490,7 @@ fn a_configuration_introduces_itself() {
     ENVOY.log().line_with(&["wasm log dry ", "mode dryRun"]);
 }
 
-/// What the documentation tells operators to paste has all that there is.
+/// What the documentation has operators paste is complete.
 #[test]
 fn the_documentation_names_every_metric_label_and_field() {
     let read = |path: &str| std::fs::read_to_string(paths::root().join(Path::new(path))).unwrap();

@@ -60,7 +60,7 @@ const PATHS: [&str; 8] = [
 const AS_WEB: [bool; 8] = [true, true, false, false, false, false, true, true];
 const AS_OTHER: [bool; 8] = [false, true, true, false, true, false, false, true];
 const AS_NOBODY: [bool; 8] = [false, false, true, true, true, true, false, false];
-/// Names that may be web's: they refuse as web's do, and let in as nobody's.
+/// Names that may be web's: they refuse as web's do, and allow nothing.
 const PERHAPS_WEB: [bool; 8] = [false, false, false, false, false, false, false, false];
 
 /// A filter that puts a text into filter state, as an object of this factory's.
@@ -189,7 +189,7 @@ fn a_resumed_session_is_decided_as_a_fresh_one() {
     for (listener, identity, fresh, resumed, what) in [
         ("trusted", &web, AS_WEB, AS_WEB, "honest"),
         ("any", &web, AS_WEB, AS_WEB, "honest, where any certificate is taken"),
-        // What `check` refuses to have: nothing tells it from an honest one.
+        // What `check` refuses: it cannot be distinguished from an honest one.
         ("any", &forged, AS_WEB, AS_WEB, "forged, where any certificate is taken"),
         ("trusted-required", &web, AS_WEB, PERHAPS_WEB, "honest, required"),
         ("any-required", &web, AS_WEB, PERHAPS_WEB, "honest, any taken, required"),

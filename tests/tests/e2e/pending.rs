@@ -151,7 +151,7 @@ fn good_tokens_at_start_are_answered_while_the_key_server_fails() {
     assert_sound(&envoy);
 }
 
-/// Two workers, each with as many waiting as may: all are answered, whatever comes.
+/// Two workers, each with as many waiting as may: all are answered in any case.
 #[test]
 fn as_many_as_may_wait_are_all_answered_at_once() {
     let rounds = if soak() { 50 } else { 4 };

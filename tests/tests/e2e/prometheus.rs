@@ -60,7 +60,7 @@ fn the_alert_rules_do_what_they_say() {
     promtool(&["test", "rules", "observability/alerts.test.yaml"]);
 }
 
-/// Whatever the alerts and the dashboard ask for is in the module's list, and all of the list is asked for.
+/// Every metric of the alerts and the dashboard is in the module's list, and every one of the list is used.
 #[test]
 fn alerts_and_dashboard_ask_for_metrics_that_exist() {
     let alerts = std::fs::read_to_string(paths::root().join("observability/alerts.yaml")).unwrap();

@@ -1,4 +1,4 @@
-//! Tokens and keys of an identity provider that nobody here wrote, by its discovery, with its rotation.
+//! Tokens and keys of an identity provider of others, by its discovery, with its rotation.
 
 use std::path::Path;
 

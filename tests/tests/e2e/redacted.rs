@@ -97,7 +97,7 @@ static ENVOY: LazyLock<Envoy> = LazyLock::new(|| {
     remote.remove("jwks");
     remote.insert("jwksUri".to_owned(), json!("http://keys.example/keys"));
     remote.insert("jwksCluster".to_owned(), json!("silent"));
-    // One beside that forwards from the same places changes nothing for a token that nobody has verified.
+    // One beside that forwards from the same places changes nothing for a token that was not verified.
     let mut beside = waiting["jwtRules"][0].clone();
     beside["issuer"] = json!("https://beside.example");
     beside["forwardOriginalToken"] = json!(true);
@@ -207,7 +207,7 @@ fn without_a_configuration_the_default_places_are_emptied() {
     assert_eq!((&entry["path"], &entry["authorization"]), (&json!("/p?a=1"), &Value::Null));
 }
 
-/// The client goes while its request waits for keys: nobody decides about it any more.
+/// The client disconnects while its request waits for keys: it is not decided about any more.
 #[test]
 fn a_request_that_is_left_waiting_shows_no_token() {
     let token = KEY.token(&mint::claims(ISSUER, "mmosley"));

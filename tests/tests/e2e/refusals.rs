@@ -1,4 +1,4 @@
-//! What a refused client is told, and what the operator reads of it.
+//! What a refused client gets, and what the operator sees of it.
 
 use std::sync::LazyLock;
 
@@ -192,7 +192,7 @@ fn the_decision_is_in_filter_state() {
     let (iss, sub) = (Some(ISSUER), Some("mmosley"));
     for (request, decision, reason, iss, sub) in [
         (Request::get("/").bearer(&token(600)), "allow", "allowed", iss, sub),
-        // What a token says that was not accepted is nobody's identity.
+        // The claims of a token that was not accepted are not an identity.
         (Request::get("/").bearer(&token(-600)), "deny", "token_expired", None, None),
         (Request::get("/"), "deny", "token_missing", None, None),
     ] {

@@ -70,7 +70,7 @@ fn many_wait_for_the_first_keys_and_one_asks() {
                 held.fetch_add(1, Ordering::Relaxed);
             });
         }
-        // Without a token nobody waits: the answer is there before the keys are.
+        // A request without a token does not wait: it is answered before the keys arrive.
         for _ in 0..4 {
             scope.spawn(|| {
                 let reply = listener.http1(&Request::get("/"));
@@ -107,7 +107,7 @@ fn without_keys_a_token_is_answered_503_and_no_token_is_not() {
     for reply in listener.both(&Request::get("/").bearer(&other)) {
         listener.assert_denied(&reply, 401, "Jwt issuer is not configured", "issuer_unknown");
     }
-    // Whoever goes away while he waits is forgotten.
+    // A client that disconnects while it waits is forgotten.
     for _ in 0..20 {
         drop(listener.leave(&bearer(&KEY)));
     }
@@ -344,7 +344,7 @@ fn the_last_key_can_be_withdrawn() {
         assert!(withdrawn.is_some(), "{name}: the last key is withdrawn:\n{}", envoy.log().text());
         // Every worker knows within a second.
         std::thread::sleep(Duration::from_millis(1_500));
-        // The server answers no more: whoever waited for it would wait for 2 s.
+        // The server no longer answers: a request that waited for it would wait for 2 s.
         server.becomes(Manner::Silent);
         let start = Instant::now();
         for _ in 0..8 {

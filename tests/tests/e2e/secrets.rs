@@ -1,4 +1,4 @@
-//! No answer, challenge or log line repeats a request's query or a token, whatever comes of it.
+//! No answer, challenge or log line repeats a request's query or a token, for any outcome.
 
 use std::sync::LazyLock;
 

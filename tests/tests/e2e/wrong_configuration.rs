@@ -1,4 +1,4 @@
-//! A wrong configuration loads, lets nobody through, and says what is wrong with it.
+//! A wrong configuration loads, refuses every request, and says what is wrong with it.
 
 use std::sync::LazyLock;
 
@@ -117,7 +117,7 @@ fn every_request_is_refused() {
         listener.assert_denied(&reply, 200, "", "config_invalid");
         assert_eq!(reply.header("grpc-status"), Some("14"));
     }
-    // A neighbour in the same VM is none the worse for it.
+    // Another plugin in the same VM is not affected.
     for reply in ENVOY.listener("good").both(&Request::get("/").bearer(&token)) {
         reply.passed();
     }

@@ -15,5 +15,5 @@ use usher_testkit::mint::Key;
 
 /// The key of most rules here.
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "one"));
-/// Whoever attacks has this one.
+/// The attacker's key.
 static ATTACKER: LazyLock<Key> = LazyLock::new(|| Key::new("ES256", "attacker"));

@@ -250,7 +250,7 @@ fn the_toolchain_is_installed_once() {
     assert!(!machine.calls().contains(install), "{}", machine.calls());
 }
 
-/// A module that is not arranged is none.
+/// A module that was not arranged is refused.
 #[test]
 fn where_the_arrangement_fails_the_build_fails() {
     let machine = Machine::new();

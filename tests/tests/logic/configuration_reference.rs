@@ -1,4 +1,4 @@
-//! docs/configuration.md against the parser: each field that it asks for is told there and no other,
+//! docs/configuration.md against the parser: each field that it reads is documented there and no other,
 //! each example is accepted, each wrong one answered in the very words.
 
 use std::collections::BTreeSet;
@@ -61,7 +61,7 @@ fn examples(field: &str, block: &str) -> Vec<Example> {
 
 /// The smallest configuration, with the example where its field stands.
 fn whole(field: &str, snippet: Map<String, Value>) -> Value {
-    // A key that nobody can sign for: its private half was never kept.
+    // A key without a signer: its private half was not kept.
     let mut rule = json!({
         "issuer": "https://idp.example.com",
         "jwks": { "keys": [{

@@ -1,4 +1,4 @@
-//! The filter on a proxy that is a value: what it lets pass, whatever the host does, and when.
+//! The filter on a fake proxy: what it lets pass, and when, for any behaviour of the host.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ const NOW_MILLIS: u64 = NOW * 1000;
 /// The key of the configuration, or of its key server.
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("EdDSA", "one"));
 
-/// A key that nobody has listed yet.
+/// A key that is not listed yet.
 static LATE: LazyLock<Key> = LazyLock::new(|| Key::new("EdDSA", "late"));
 
 fn token(key: &Key) -> String {

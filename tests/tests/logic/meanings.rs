@@ -1,5 +1,5 @@
 //! What the fields of a pluginConfig mean where a reader could doubt: each meaning a table of facts, on
-//! the core alone. docs/configuration.md tells the same in words.
+//! the core alone. docs/configuration.md says the same in words.
 
 mod answers;
 mod keys;

@@ -1,4 +1,4 @@
-//! docs/reasons.md against the code: every reason is told, with its status and its body.
+//! docs/reasons.md against the code: every reason is documented, with its status and its body.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ fn all() -> Vec<Denial> {
     all
 }
 
-/// Status and body by code, as the page tells them.
+/// Status and body by code, as documented.
 fn told() -> BTreeMap<&'static str, (&'static str, &'static str)> {
     let rows = REASONS.lines().filter(|line| line.starts_with("| `"));
     rows.map(|line| {

@@ -208,7 +208,7 @@ fn rfc_7515_a_5_and_rfc_7519_a_1_are_no_signed_tokens() {
     assert_eq!(read(RFC_7519_A1), Denial::TokenMalformed(Malformed::Encrypted));
 }
 
-/// Whether the key signs the text, whatever else the token is.
+/// Whether the key signed the text, valid as a token or not.
 fn verifies(jwk: &Value, algorithm: Algorithm, signed: &str, signature: &str) -> bool {
     use base64::Engine as _;
     let signature = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(signature).unwrap();
@@ -244,7 +244,7 @@ fn signatures_of_other_payloads() {
     ] {
         assert!(verifies(&jwk, algorithm, &signed, signature), "{what}");
         assert!(!verifies(&jwk, algorithm, &format!("{signed}A"), signature), "{what}, tampered");
-        // Not one of these payloads is a JSON object: as a token each is refused, whoever signed it.
+        // Not one of these payloads is a JSON object: as a token each is refused, with any signature.
         let token = format!("{signed}.{signature}");
         let refusal = compact::parse(token.as_bytes(), &TokenLimits::default()).unwrap_err();
         assert_eq!(refusal, Denial::TokenMalformed(Malformed::PayloadJson), "{what}");

@@ -1,4 +1,4 @@
-//! Several rules and one token: which of them judge it, in which order, and what is told.
+//! Several rules and one token: which of them check it, in which order, and which reason is reported.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -58,7 +58,7 @@ const RIDDLES: [(&str, &str); 5] = [
     ("whatever", "any"),
 ];
 
-/// The paragraphs of a page, each as one line. A heading is one by itself; what is fenced is none.
+/// The paragraphs of a page, each as one line. A heading is one by itself; fenced blocks are left out.
 fn paragraphs(page: &str) -> Vec<String> {
     let mut paragraphs = vec![String::new()];
     let mut fenced = false;

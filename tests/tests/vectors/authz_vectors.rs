@@ -75,7 +75,7 @@ fn request(case: &Value) -> Request {
     }
 }
 
-/// Stricter on purpose: what Envoy forwards would be another path to whoever normalises it again.
+/// Stricter on purpose: what Envoy forwards would become another path if it were normalized again.
 fn has_two_readings(policy: &Compiled, case: &Value) -> bool {
     let seen = case["path_seen"].as_str().unwrap().as_bytes();
     normalize(seen, policy.settings.path_normalization).as_deref() != Ok(seen)

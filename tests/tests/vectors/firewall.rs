@@ -129,7 +129,7 @@ fn forged(random: &mut StdRng) -> Vec<u8> {
     name.bytes().map(|b| spell(b, random)).collect()
 }
 
-/// A name that is nobody's but the client's, often nearly a protected one.
+/// A name of the client's own, often almost a protected one.
 fn legitimate(random: &mut StdRng) -> Vec<u8> {
     let name = match random.random_range(0..4) {
         0 => ["accept", "x-request-id", "user-agent", "x-forwarded-for", "traceparent"]
@@ -156,7 +156,7 @@ fn legitimate(random: &mut StdRng) -> Vec<u8> {
     if meant { b"x-kept".to_vec() } else { name }
 }
 
-/// Forged and legitimate lines in a random order; each value tells which it is.
+/// Forged and legitimate lines in a random order; each value says which it is.
 fn lines(random: &mut StdRng) -> Lines {
     let count = random.random_range(0..12);
     let line = |number, random: &mut StdRng| {

@@ -226,7 +226,7 @@ fn ed25519() {
         }
     }
     tally.finish(140);
-    // Ed448 is none of Usher's.
+    // Usher does not support Ed448.
     let set = TestSet::load(TestName::Ed448).unwrap();
     assert!(set.test_groups.iter().all(|group| key(&json!(group.pem), false).is_none()));
 }

@@ -6,7 +6,7 @@ use usher_testkit::mint;
 
 use super::{HELLO, I1, I2, RBAC, RSA, assert_answer, listener};
 
-/// The tokens of istio/istio tests/common/jwt/jwt_token.go, signed anew.
+/// The tokens of istio/istio tests/common/jwt/jwt_token.go, signed again.
 pub(crate) fn token(name: &str) -> String {
     let (iat, exp) = (1_562_182_722, 4_715_782_722_u64);
     let one = |more: Value| {

@@ -131,7 +131,7 @@ fn a_critical_extension_that_is_not_understood_refuses_the_token() {
         (r#"{"alg":"ES256","crit":"exp"}"#, "header_unsupported"),
         (r#"{"alg":"ES256","crit":["exp"],"crit":[]}"#, "token_malformed"),
         (r#"{"alg":"ES256","\u0063rit":["bork"]}"#, "header_unsupported"),
-        // A member of another name is nobody's extension.
+        // A member of another name is not an extension.
         (r#"{"alg":"ES256","Crit":["bork"]}"#, "allowed"),
     ] {
         let token = KEY.sign_text(header, &claims().to_string());

@@ -1,4 +1,4 @@
-//! Signatures that are none, and spellings of those that are one.
+//! Invalid signatures, and other spellings of valid ones.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -144,7 +144,7 @@ fn another_spelling_of_a_token_is_another_token_or_none() {
             format!("{good}."),
             good.replacen("eyJ", "e yJ", 1),
         ] {
-            // White space round a token is no part of it: what is left is the token itself.
+            // White space around a token is not part of it: what is left is the token itself.
             let expected = if text.trim_ascii() == good { "allowed" } else { "token_malformed" };
             assert_eq!(code(&text), expected, "{text:?}");
         }
@@ -228,7 +228,7 @@ fn less(order: &[u8], number: &[u8]) -> Vec<u8> {
     difference
 }
 
-// SEC 1 section 4.1.4: (r, s) and (r, n - s) verify alike; docs/differences.md tells it.
+// SEC 1 section 4.1.4: (r, s) and (r, n - s) verify alike; see docs/differences.md.
 #[test]
 fn an_ecdsa_signature_has_two_spellings() {
     for (alg, order) in [("ES256", P256), ("ES384", P384)] {

@@ -116,7 +116,7 @@ fn play(
         let stream = proxy.stream(id).unwrap();
         let what = format!("{}: {what}: request {id}", play.name);
         assert_sound(&stream, &what);
-        // One that the host cannot be told to answer, or to let go, or to wait for, stays held: Envoy ends it.
+        // One stays held if the calls to answer it, to continue it or to wait for it fail: Envoy ends it.
         let held =
             ["send_local_reply", "continue_request", "set_effective_context", "set_tick_period"];
         if !held.iter().any(|name| failed.borrow().contains(name)) {

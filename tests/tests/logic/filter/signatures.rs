@@ -47,7 +47,7 @@ fn a_host_that_passes_the_test_verifies() {
     assert_eq!((statuses, asked), ([Some(200), Some(401)], 0), "what it lacks the module does");
 }
 
-/// A host that says yes or no to everything fails the test, and one that stops answering is no yes.
+/// A host that says yes or no to everything fails the test, and one that stops answering has not said yes.
 #[test]
 fn a_host_that_verifies_nothing_is_not_believed() {
     let key = Key::new("ES256", "one");

@@ -1,4 +1,4 @@
-//! What a refused client is told, and when a claim matches a rule.
+//! What a refused client gets, and when a claim matches a rule.
 
 use serde_json::{Value, json};
 use usher_testkit::verdict::RequestBuilder as _;

@@ -1,4 +1,4 @@
-//! By which way a request passes: `missingToken`, `exempt`, preflights, `onSpoof`, `mode`.
+//! How a request passes: `missingToken`, `exempt`, preflights, `onSpoof`, `mode`.
 
 use serde_json::{Value, json};
 use usher_core::Request;
@@ -399,7 +399,7 @@ fn a_dry_run_denies_nothing_and_says_what_would_have_been() {
         });
         assert_eq!(fact, would.join(", "), "{what}");
         assert!(wet.decision.report.would_withhold.is_empty(), "{what}");
-        // Filter state says what enforcement says, whatever the mode.
+        // Filter state says what enforcement would do, in either mode.
         let facts = |verdict: &usher_testkit::verdict::Verdict| {
             let mut facts = Vec::new();
             verdict.decision.facts(|name, value| {

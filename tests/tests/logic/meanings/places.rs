@@ -63,7 +63,7 @@ fn a_dry_run_tells_of_no_token_that_goes_on_in_whatever_order_it_is_sent() {
     }
 }
 
-/// Nobody reads it on an exempt path, so somebody has to see that it is one.
+/// It is not read on an exempt path, so it must be recognized as a token there.
 #[test]
 fn beside_an_empty_prefix_a_token_gone_astray_is_withheld() {
     let token = token();

@@ -1,5 +1,5 @@
 //! What a refusal leaves in the request, which is what an access log shows: nothing of a token that no
-//! rule forwards, whatever the reason is.
+//! rule forwards, for any reason.
 
 use serde_json::{Value, json};
 use usher_core::{Decision, Request};
@@ -99,7 +99,7 @@ fn no_refusal_leaves_a_token_whatever_the_reason() {
             let shown = shown(verdict.edited());
             assert!(!shown.contains(&token), "{reason} {at}: {shown}");
             assert!(!shown.contains("forged"), "{reason} {at}: {shown}");
-            // What is no token stays, for whoever reads the log.
+            // What is not a token stays, for the reader of the log.
             let rest = match at {
                 "query" => "?a=1&b=2\n",
                 "cookie" => "cookie: a=1; b=2\n",
@@ -158,7 +158,7 @@ fn a_place_that_the_accepting_rule_does_not_read_is_emptied() {
     assert_eq!(verdict.lines(":path"), ["/p"]);
 }
 
-/// A hop that rewrote the path tells the old one, with its query.
+/// A hop that rewrote the path passes the old one on, with its query.
 #[test]
 fn the_path_of_an_earlier_hop_is_emptied_too() {
     let core = Core::with_rule(rule(&KEY));

@@ -82,7 +82,7 @@ fn null_is_absent() {
     }
     assert_eq!(problems(&nothing), [""; 0]);
 
-    // A null is no key set either.
+    // A null is not a key set either.
     let keyless = json!({ "jwtRules": [{ "issuer": "a", "jwks": null, "jwksUri": null }] });
     assert_eq!(problems(&keyless), ["jwtRules[0]: missing field `jwks`: the issuer's keys"]);
     let encoding = json!({ "jwtRules": [{

@@ -1,4 +1,4 @@
-//! An independent judge: where tokens stand, and what each is worth, told without a line of Usher's.
+//! An independent judge: where tokens stand and whether each is valid, without any of Usher's code.
 //!
 //! The places are read twice: as Envoy reads them (docs/semantics.md, "Where tokens are read"), and
 //! as docs/differences.md says that Usher does. Signatures are checked by ring.
@@ -37,7 +37,7 @@ impl Judge {
         Self { point: [vec![4], coordinate("x"), coordinate("y")].concat() }
     }
 
-    /// What is wrong with a token, for whatever rule; nothing: somebody with the key signed it, and its
+    /// What is wrong with a token, for any rule; nothing: somebody with the key signed it, and its
     /// time is now.
     pub(crate) fn flaw(&self, token: &str) -> Option<Flaw> {
         let Some(claims) = claims(token) else {
