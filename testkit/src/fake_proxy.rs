@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use usher::stage::{HeadersStatus, TrailersStatus};
 use usher::vm::Vm;
-use usher_core::remote::Millis;
+use usher_core::time::Millis;
 
 use crate::fake_host::{Action, Call, FakeHost, SharedData, Stream, lines};
 
