@@ -1,6 +1,6 @@
 //! One Envoy process: how it is started, asked and ended. The demo, the tests and the measurements all start theirs here.
 //!
-//! It uses nothing but the standard library, and blocks.
+//! It blocks.
 
 use std::fs::{self, File};
 use std::io;
