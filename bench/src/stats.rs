@@ -8,7 +8,7 @@ pub(crate) fn quantile(sorted: &[f64], at: f64) -> f64 {
     value(low) + (value(low + 1) - value(low)) * part
 }
 
-/// The median, and the quartiles round it.
+/// The median, and the quartiles around it.
 #[derive(Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) low: f64,

@@ -27,11 +27,11 @@ pub(crate) struct Workload {
     pub(crate) compare: Vec<Compare>,
 }
 
-/// A variant, and what is to be expected of it.
+/// A variant, and what is expected of it.
 pub(crate) struct Track {
     pub(crate) variant: Variant,
     pub(crate) status: u16,
-    /// Of a round's requests, one in so many: slow variants need fewer.
+    /// Of a round's requests, one in this many: slow variants need fewer.
     pub(crate) one_in: usize,
     /// Whether each request writes a line to Envoy's log.
     pub(crate) logged: bool,

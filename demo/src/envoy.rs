@@ -14,7 +14,7 @@ use crate::site::{Sidecar, Site};
 /// The plain Envoy configuration that the project ships.
 const TEMPLATE: &str = include_str!("../../envoy/envoy.yaml");
 
-/// Where the one listener stands in the template, and in it the pluginConfig.
+/// The one listener of the template, and the pluginConfig in it.
 const LISTENERS: &str = "/static_resources/listeners";
 const PORT: &str = "/address/socket_address/port_value";
 const PLUGIN: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config\
@@ -23,8 +23,8 @@ const PLUGIN: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typ
 const ROOT_ID: &str =
     "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/root_id";
 
-/// The template with everything filled in, the sidecar of the main job, and beside it a listener for each
-/// listener of the guides' policies.
+/// The template with everything filled in, the sidecar of the main job, and beside it one for each
+/// of the guides' policies.
 ///
 /// # Errors
 /// The template is not what is expected here.

@@ -5,7 +5,7 @@ use crate::issuer::Issuer;
 use crate::site::{Sidecar, Site};
 use crate::table::{self, Row};
 
-/// What became of an example.
+/// The outcome of an example.
 struct Outcome<'r> {
     row: &'r Row,
     status: u16,

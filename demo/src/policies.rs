@@ -22,7 +22,7 @@ pub const ANYONE: Listener = Listener {
 /// Members of a group.
 pub const GROUP: Listener =
     Listener { offset: 5, name: "group2 only", manifests: include_str!("../policies/group.yaml") };
-/// No one without a token, but for the probe.
+/// Everyone with a token, and the probe without one.
 pub const HEALTH_CHECK: Listener = Listener {
     offset: 6,
     name: "notPaths /health_check",

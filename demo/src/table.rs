@@ -261,7 +261,7 @@ fn one_user_info(answer: &Answer) -> Result<String, String> {
     }
 }
 
-/// The service sees who calls, and no token.
+/// The service sees the caller's identity, and no token.
 fn no_token(answer: &Answer) -> Result<String, String> {
     let body = answer.json();
     let headers = body.get("headers");

@@ -36,7 +36,7 @@ pub(super) struct Grant {
     pub(super) audience: Option<String>,
     /// Seconds; negative for a token that has expired.
     pub(super) expires_in: Option<i64>,
-    /// RFC 7523 section 2.2: the service-account token of who asks.
+    /// RFC 7523 section 2.2: the service-account token of the client.
     pub(super) client_assertion: Option<String>,
     /// RFC 8693 section 2.1.
     pub(super) subject_token: Option<String>,

@@ -29,7 +29,7 @@ fn configuration() -> Value {
     })
 }
 
-/// A path with so many query parameters, the last of them `debug=1`.
+/// A path with this many query parameters, the last of them `debug=1`.
 fn query(path: &str, parameters: usize) -> String {
     format!("{path}?{}debug=1", "a=1&".repeat(parameters - 1))
 }

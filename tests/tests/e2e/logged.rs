@@ -1,4 +1,4 @@
-//! The last step of `make test`: no token stands in any log of the whole suite.
+//! The last step of `make test`: no log of the whole suite has a token in it.
 
 use usher_testkit::mint::{self, Key};
 use usher_testkit::secrets::{self, Secrets};

@@ -11,7 +11,7 @@ use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 /// builds is larger.
 const MOST_BYTES: usize = 700 * 1024;
 
-/// The size that a function of the configuration's reader may have, in bytes: fields stand in tables, which one
+/// The size that a function of the configuration's reader may have, in bytes: fields are in tables, which one
 /// small reader walks. `SMALL=0` makes them larger.
 const MOST_BYTES_OF_A_READER: usize = 4096;
 
@@ -156,7 +156,7 @@ fn every_callback_of_the_filter_is_exported() {
     }
 }
 
-/// `fn on_...` of the filter's front listener, each with the export that calls it.
+/// `fn on_...` of `Vm`, each with the export that calls it.
 fn callbacks(file: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     {

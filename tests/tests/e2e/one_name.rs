@@ -134,7 +134,7 @@ fn a_filter_that_is_wrong_later_keeps_its_own_or_nothing() {
         let line = "2 problems: every request is refused: without `instance` no last good";
         envoy.log().line_with(&["[warning]", line]);
         await_refused(listeners[2]);
-        // Neither is what cannot be read anybody's.
+        // What cannot be read has no owner either.
         envoy.reconfigure("two", Setup::plugin_text("no JSON").called("usher").discovered());
         await_refused(listeners[1]);
         envoy.reconfigure("two", setup(wrong(Some("two"))));

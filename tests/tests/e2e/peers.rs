@@ -16,7 +16,7 @@ const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 const OTHER: &str = "spiffe://cluster.local/ns/shop/sa/other";
 const PRINCIPAL: &str = "io.istio.peer_principal";
 
-/// For each path a rule about the peer, in each of the four places that a value can stand in.
+/// For each path a rule about the peer, in each of the four places that a value can be in.
 fn configuration(more: &Value) -> Value {
     let web = ["cluster.local/ns/shop/sa/web"];
     let allow = |path: &str, source: Value| json!({ "from": [{ "source": source }], "to": [{ "operation": { "paths": [path] } }] });
@@ -83,7 +83,7 @@ fn http_state(key: &str, format: &str) -> Value {
     set_filter_state("envoy.string", key, format)
 }
 
-/// Which paths somebody gets in by.
+/// The paths that let this peer in.
 fn allowed(send: impl Fn(&Request) -> u16) -> [bool; 8] {
     PATHS.map(|path| match send(&Request::get(path)) {
         200 => true,

@@ -410,7 +410,7 @@ enum Overlap {
     Yes,
 }
 
-/// What became of the requests of one kind.
+/// The outcomes of the requests of one kind.
 type Tally = BTreeMap<(&'static str, u16, String), usize>;
 
 /// Rotates keys under load. What is sent: tokens of the key in use, of the one before, and forged ones.

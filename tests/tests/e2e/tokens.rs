@@ -1,4 +1,4 @@
-//! Which tokens open the Envoy, and the reason for each that does not.
+//! Which tokens are accepted, and the reason for each that is not.
 
 use std::sync::LazyLock;
 
@@ -54,7 +54,7 @@ fn edited(name: &str, value: impl Into<Value>) -> Value {
     mint::with(&good(), name, value)
 }
 
-/// Asserts that the token opens the Envoy, as mmosley.
+/// Asserts that the token is accepted, as mmosley's.
 #[track_caller]
 fn assert_opens(what: &str, token: &str) {
     let reply = listener().http1(&Request::get("/").bearer(token));

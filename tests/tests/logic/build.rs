@@ -143,7 +143,7 @@ impl Machine {
         std::fs::read_to_string(self.path("calls")).unwrap_or_default()
     }
 
-    /// It stops before anything is built, and says why, and what is to be run.
+    /// It stops before anything is built, and says why, and what to run.
     fn assert_refused(&self, why: &str, environment: &[(&str, &str)], needles: &[&str]) {
         let outcome = self.wasm(environment);
         assert!(!outcome.passed, "{why}: {}", outcome.said);

@@ -186,7 +186,7 @@ fn each_field_is_told_and_no_other() {
         })
         .collect();
     let headings = sections.iter().map(|section| section.field.clone()).filter(|f| !f.is_empty());
-    // Of policies the fields stand in a table.
+    // The fields of policies are in a table.
     let rows = REFERENCE.lines().filter_map(|line| {
         let cell = line.strip_prefix("| `authorizationPolicies")?;
         Some(format!("authorizationPolicies{}", cell.split_once('`')?.0))

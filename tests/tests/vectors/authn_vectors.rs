@@ -49,7 +49,7 @@ fn nobody_gets_in_on_a_bad_token() {
     for case in cases.iter().filter(|case| case.usher.passed()) {
         let facts = Facts::new(case, &judge);
         let Some(identity) = &case.usher.identity else {
-            // Nothing that either Envoy would read as a token, or a preflight, which has no caller.
+            // Nothing that either filter would read as a token, or a preflight, which has no caller.
             let nothing = facts.tokens.is_empty() && facts.envoys.is_empty() && !facts.astray;
             assert!(nothing || facts.preflight(), "a token was passed over: {case:#?}");
             anonymous += 1;

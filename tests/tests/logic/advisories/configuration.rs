@@ -79,7 +79,7 @@ fn an_exemption_is_about_the_path_and_not_the_query() {
     }
 }
 
-// GHSA-5hvv, GHSA-pxq7: a health check's User-Agent, or a fragment, opened the listener.
+// GHSA-5hvv, GHSA-pxq7: a health check's User-Agent, or a fragment, bypassed authorization.
 #[test]
 fn no_header_and_no_fragment_makes_a_request_exempt() {
     let by_agent =

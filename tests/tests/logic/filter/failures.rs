@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// A worker at work from its configuration on: what became of its requests.
+/// What a worker does from its configuration on, and the requests that it got.
 struct Play {
     name: &'static str,
     run: fn(&Proxy) -> Vec<u32>,

@@ -156,7 +156,7 @@ fn a_call_that_a_plugin_makes_as_it_ends_is_made_again() {
     assert!(made > 5, "{made} calls");
 }
 
-/// What was decided about one request is never done to another, though the host knows of the one no more.
+/// What was decided about one request is never done to another, even if the host has forgotten the first.
 #[test]
 fn a_stream_that_the_host_has_forgotten_is_passed_over() {
     let never = Key::new("EdDSA", "never");

@@ -109,7 +109,7 @@ fn as_many_wait_as_may_and_are_answered_in_batches() {
     let more = get(&proxy, root, &late);
     assert_eq!(proxy.status(more), Some(401), "one more does not wait");
     assert_eq!(proxy.host.metric(&["overflow"]), Some(1));
-    // Who goes makes room for another.
+    // A request that ends makes room for another.
     proxy.reset(ids[500]);
     let another = get(&proxy, root, &late);
     assert_eq!(proxy.status(another), None, "it waits in the place of one that went");
@@ -160,7 +160,7 @@ fn requests_that_keep_coming_do_not_put_off_the_timer() {
     assert_eq!(proxy.host.now(), before + 10, "it ticks when it is due");
 }
 
-/// Who waits first goes on first, whichever connection is older.
+/// The first to wait goes on first, not the oldest stream.
 #[test]
 fn requests_go_on_in_the_order_in_which_they_waited() {
     let (proxy, root) = fetched(&[&KEY]);

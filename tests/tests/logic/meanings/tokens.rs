@@ -194,7 +194,7 @@ fn the_payload_as_json_is_one_line_of_ascii() {
     assert_eq!(core.bearer(&token).lines("user-info"), [expected]);
 }
 
-/// A token of exactly so many bytes.
+/// A token of exactly this many bytes.
 fn token_of(bytes: usize) -> String {
     // Four lengths of base64url in a row cannot all be missed by three paddings of the header.
     for kid in ["", "1", "12", "123"] {

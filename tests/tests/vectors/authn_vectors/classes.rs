@@ -112,7 +112,7 @@ impl<'c> Facts<'c> {
         self.judge.flaw(self.token()?)
     }
 
-    /// Whether the token stands in a place of this kind.
+    /// Whether the token is in a location of this kind.
     fn stands_in(&self, kind: fn(&Place) -> bool) -> bool {
         self.tokens.iter().any(|(place, _)| kind(place))
     }
@@ -305,7 +305,7 @@ fn named_param(pair: &str) -> (Place, String) {
     (Place::Param(name), value)
 }
 
-/// The path with those pairs of its query that are to be kept, as they stand.
+/// The path with the pairs of its query that are kept, unchanged.
 fn rebuilt(path: &str, kept: impl Fn(&str) -> bool) -> String {
     let pairs = judge::pairs(path).into_iter().filter(|pair| kept(pair));
     with_query(path, &pairs.map(str::to_owned).collect::<Vec<_>>())

@@ -37,7 +37,7 @@ impl Judge {
         Self { point: [vec![4], coordinate("x"), coordinate("y")].concat() }
     }
 
-    /// What is wrong with a token, for any rule; nothing: somebody with the key signed it, and its
+    /// What is wrong with a token, for any rule; nothing: a holder of the key signed it, and its
     /// time is now.
     pub(crate) fn flaw(&self, token: &str) -> Option<Flaw> {
         let Some(claims) = claims(token) else {

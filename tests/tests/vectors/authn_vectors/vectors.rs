@@ -31,7 +31,7 @@ pub(crate) struct Case {
     pub(crate) usher: Answer,
 }
 
-/// What an Envoy does with a request.
+/// What a proxy does with a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -93,7 +93,7 @@ fn cases(scenario: &Value, worker_state: &mut WorkerState) -> Vec<Case> {
         .collect()
 }
 
-/// The pluginConfig that these rules stand for.
+/// The pluginConfig of these rules.
 fn policy(rules: &[Value]) -> Compiled {
     let jwks = jwks();
     let with_keys = rules.iter().map(|rule| {
