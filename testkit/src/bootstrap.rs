@@ -8,7 +8,7 @@ use crate::config::{self, WASM};
 use crate::stats::Tags;
 use crate::upstream::Upstream;
 
-/// One listener: the configuration of its Usher, and what stands around it.
+/// One listener: the configuration of its Usher, and of all around it.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     plugin: Option<Value>,
@@ -141,7 +141,7 @@ impl Setup {
         self
     }
 
-    /// Whether Envoy takes the filter's word for how much of a request is to be held
+    /// Whether the filter decides how much of a request is held
     /// (`allow_on_headers_stop_iteration`).
     pub fn stop_iteration(mut self, allowed: bool) -> Self {
         self.stop_iteration = Some(allowed);

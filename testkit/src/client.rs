@@ -39,7 +39,7 @@ pub struct Reply {
 }
 
 impl Request {
-    /// A GET of `path`, given as it is to stand in the request line.
+    /// A GET of `path`, given as in the request line.
     pub fn get(path: impl AsRef<[u8]>) -> Self {
         Self::new("GET", path)
     }

@@ -33,7 +33,7 @@ pub struct Case {
     usher: &'static str,
 }
 
-/// What became of a case.
+/// The outcome of a case.
 pub struct Outcome {
     /// The case.
     pub case: &'static Case,

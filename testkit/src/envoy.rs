@@ -88,7 +88,7 @@ impl Envoy {
         Listener { envoy: self, address: *address }
     }
 
-    /// Changes the listener `name` to `setup`. Envoy takes it up on its own, a moment later.
+    /// Changes the listener `name` to `setup`. Envoy discovers it a moment later.
     ///
     /// # Panics
     /// When the builder had none of that name.
@@ -178,7 +178,7 @@ impl Builder {
         self
     }
 
-    /// Lets Envoy have so many worker threads instead of one.
+    /// Runs this many worker threads instead of one.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
@@ -312,7 +312,7 @@ impl Listener<'_> {
         self.envoy.access_log.entry(&reply.case)
     }
 
-    /// Asserts that `reply` is the refusal `code`, said in every place where it is to be said, and
+    /// Asserts that `reply` is the refusal `code`, in every place that shows it, and
     /// that the service saw nothing of the request.
     ///
     /// # Panics

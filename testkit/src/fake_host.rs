@@ -239,7 +239,7 @@ impl FakeHost {
         }
     }
 
-    /// Runs a callback of another context within the one that runs.
+    /// Runs a callback of another context within the current one.
     pub fn run_in(&self, context: u32, callback: impl FnOnce()) {
         let (running, effective) = (self.0.running.get(), self.0.effective.get());
         self.enter(context);

@@ -59,7 +59,7 @@ impl Proxy {
         id
     }
 
-    /// A request that is all headers. What became of it so far.
+    /// A request without a body; its number.
     pub fn get(&self, root: u32, headers: &[(&str, &str)]) -> u32 {
         let id = self.begin(root, headers, &[]);
         self.headers(id, true);
@@ -174,7 +174,7 @@ impl Proxy {
         true
     }
 
-    /// What became of a request; what was last known of one that is gone.
+    /// The state of a request, or the last one of a request that is gone.
     pub fn stream(&self, id: u32) -> Option<Stream> {
         self.host.known_stream(id)
     }

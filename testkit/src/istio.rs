@@ -137,7 +137,7 @@ impl Plugin {
     }
 }
 
-/// The plugins among manifests, in the order in which they stand in the chain.
+/// The plugins among manifests, in the order of the chain.
 pub fn plugins(manifests: &[Value]) -> Vec<Plugin> {
     let mut plugins: Vec<Plugin> = manifests.iter().filter_map(Plugin::of).collect();
     plugins.sort_by_key(|plugin| (plugin.phase, -plugin.priority));

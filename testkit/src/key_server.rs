@@ -1,4 +1,4 @@
-//! A key server that answers as a test likes, and counts who asks.
+//! A key server that answers as a test configures it, and counts requests.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

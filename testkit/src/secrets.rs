@@ -11,7 +11,7 @@ use std::sync::Mutex;
 
 use crate::{mint, paths};
 
-/// A piece of so many characters is known for a token's. Shorter ones may stand in a log by chance.
+/// A piece this long can only be a token's. A shorter one may be in a log by chance.
 const PIECE: usize = 16;
 
 /// Notes a token that was made.
@@ -93,7 +93,7 @@ impl Secrets {
         }
     }
 
-    /// What of them stands in `text`, in words.
+    /// Describes those that are in `text`.
     pub fn find(&self, text: &[u8]) -> Vec<String> {
         let private = mint::PRIVATE.as_bytes();
         let claims = text.windows(private.len()).filter(|window| *window == private);

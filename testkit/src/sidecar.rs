@@ -1,8 +1,8 @@
 //! Sidecars as Istio runs them: the inbound side is made of manifests, with each plugin discovered by ECDS, in
 //! front of one service.
 //!
-//! They are listeners of one real Envoy, so that the module is compiled once. Who serves the discovery is a
-//! file here, and not istiod.
+//! They are listeners of one real Envoy, so that the module is compiled once. The discovery is served from a
+//! file here, and not by istiod.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;

@@ -175,7 +175,7 @@ const ISSUERS: [&str; 4] = [
     "plain",
 ];
 
-/// The pluginConfig that a scenario of the vectors of authorization stands for.
+/// The pluginConfig of a scenario of the authorization vectors.
 pub fn plugin_config(scenario: &Value, jwks: &Value) -> Value {
     let rules: Vec<Value> =
         ISSUERS.iter().map(|issuer| json!({ "issuer": issuer, "jwks": jwks })).collect();

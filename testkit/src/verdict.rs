@@ -22,7 +22,7 @@ pub struct Core {
     pub warnings: Vec<String>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 pub struct Verdict {
     /// The decision.
     pub decision: Decision,

@@ -25,7 +25,7 @@ pub enum Protocol {
     Http2(usize),
 }
 
-/// What came of one: its status and when it was there, or what went wrong.
+/// The outcome of one: its status and when it arrived, or what went wrong.
 pub type Outcome = Result<(u16, Instant), String>;
 
 /// Requests under way.
@@ -96,7 +96,7 @@ impl Crowd {
         });
     }
 
-    /// What came of each.
+    /// The outcome of each.
     pub fn outcomes(self) -> Vec<Outcome> {
         RUNTIME.block_on(async {
             let mut outcomes = Vec::new();
