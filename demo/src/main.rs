@@ -188,7 +188,7 @@ Serving on http://127.0.0.1:{port} until Ctrl-C. Try it:
   curl -i -H \"Authorization: Bearer $TOKEN\" -H 'User_Info: e30=' http://127.0.0.1:{port}/headers
   curl -i http://127.0.0.1:{port}/
 
-The doors with the policies of demo/policies:
+The listeners with the policies of demo/policies:
 {}
 
 Each request and its reason:  {} (Envoy's access log)

@@ -121,7 +121,7 @@ impl fmt::Display for Outcome {
         {
             writeln!(f, "  {who}  {found}")?;
             if found != told {
-                writeln!(f, "          NOT AS TOLD: {told}")?;
+                writeln!(f, "          NOT AS EXPECTED: {told}")?;
             }
         }
         Ok(())
