@@ -1,8 +1,8 @@
-//! Which configuration is in force: the one that came, or the last good one, or none.
+//! Which configuration is in force: the new one, or the last good one, or none.
 //!
-//! A configuration that is wrong is not refused to the host, which would fail the whole VM (see
-//! docs/operations.md). The last good one of a plugin is in the host's shared data: there it outlives
-//! the root context, the VM and its faults.
+//! An invalid configuration is not reported to the host as a failure, which would fail the whole VM
+//! (see docs/operations.md). The last good one of a plugin is in the host's shared data: there it
+//! outlives the root context, the VM and its faults.
 
 use std::rc::Rc;
 
@@ -16,36 +16,36 @@ use crate::host::Host;
 use crate::key_sets::Refresh;
 use crate::worker::Worker;
 
-/// What decides about requests.
+/// What decides requests.
 pub(crate) enum ActiveConfig {
-    /// Nothing: every request is refused.
+    /// No configuration: every request is refused.
     None,
-    /// A policy, and what refreshes its keys.
+    /// A policy, and the refreshes of its keys.
     InForce { policy: Box<Compiled>, refreshes: Vec<Rc<Refresh>> },
 }
 
-/// What became of the configuration that came last.
+/// The status of the newest configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConfigStatus {
     /// It is in force.
     Applied,
-    /// It is wrong, and so every request is refused.
+    /// It is invalid, so every request is refused.
     Rejected,
-    /// It is wrong; the last good one is in force.
+    /// It is invalid; the last good one is in force.
     RolledBack,
 }
 
-/// What came of a configuration.
+/// The result of configuring a plugin.
 pub(crate) struct Configured {
     pub(crate) active: ActiveConfig,
     pub(crate) status: ConfigStatus,
-    /// The text of the configuration in force; empty where there is none.
+    /// The text of the configuration in force; empty if there is none.
     pub(crate) text: Vec<u8>,
-    /// What is wrong with the one that came.
+    /// The errors in the new one.
     pub(crate) problems: Vec<InvalidConfig>,
-    /// What is worth a second look in the one in force.
+    /// The warnings about the one in force.
     pub(crate) warnings: Vec<InvalidConfig>,
-    /// What a wrong one lacks for a last good one to be known as its own.
+    /// What an invalid one lacks to identify its own last good one.
     pub(crate) lacks: Option<&'static str>,
 }
 
@@ -89,12 +89,12 @@ fn remember<H: Host>(host: &H, plugin: &Plugin, policy: &Compiled, text: &[u8]) 
     let Some(key) = plugin.key(policy.settings.instance.as_deref()) else { return };
     let same = host.shared_data(&key).is_some_and(|(known, _)| known == text);
     if !same {
-        // Whichever of two workers comes last: both have the same text to write.
+        // If two workers write, both write the same text.
         host.set_shared_data(&key, text, 0);
     }
 }
 
-/// The configuration that stays in force in place of `text`, which is wrong.
+/// The configuration that stays in force in place of `text`, which is invalid.
 fn last_good<H: Host>(host: &H, plugin: &Plugin, text: &[u8]) -> Option<(Vec<u8>, Loaded)> {
     let (last, _) = host.shared_data(&plugin.key_for_wrong(text)?)?;
     let loaded = load::from_json(&last).ok()?;
@@ -108,7 +108,7 @@ fn plugin<H: Host>(host: &H) -> Plugin {
     Plugin {
         name: text(&["plugin_name"]).unwrap_or_default(),
         root_id: text(&["plugin_root_id"]).unwrap_or_default(),
-        // Not `node`: of the two Envoy answers for this one alone while it configures (1.36 and 1.40).
+        // Not `node`: while it configures, Envoy answers only this one of the two (1.36 and 1.40).
         in_istio: text(&["xds", "node", "metadata", "ISTIO_VERSION"])
             .is_some_and(|version| !version.is_empty()),
     }

@@ -1,4 +1,4 @@
-//! What the rules ask about the connection, read from Envoy's attributes: nothing more than they ask.
+//! The attributes of the connection that the rules read, from Envoy's attributes: only those.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -40,7 +40,7 @@ pub(crate) fn connection<H: Host>(host: &H, policy: &Compiled, connection: &mut 
     }
 }
 
-/// Fills in what the decision log tells of the connection and no rule has asked for.
+/// Fills in the attributes of the connection that the decision log shows and no rule reads.
 pub(crate) fn for_log<H: Host>(host: &H, policy: Option<&Compiled>, connection: &mut Connection) {
     connection.peer = connection.peer.take().or_else(|| find_peer(host, policy));
     connection.remote_ip = connection.remote_ip.or_else(|| address(host, &["source", "address"]));
@@ -62,7 +62,7 @@ fn address<H: Host>(host: &H, path: &[&str]) -> Option<IpAddr> {
     text.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| text.parse()).ok()
 }
 
-/// Envoy hands integers over as 8 little-endian bytes.
+/// Envoy returns integers as 8 little-endian bytes.
 fn port<H: Host>(host: &H, path: &[&str]) -> Option<u16> {
     let bytes = host.property(path)?;
     u16::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()

@@ -1,4 +1,4 @@
-//! Which signature engine works here: the host's is put to the test once for each VM.
+//! Which signature engine works here: the host's is tested once for each VM.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -10,12 +10,12 @@ use usher_core::policy::Engine;
 
 use crate::host::Host;
 
-/// The host's engine, once it was tested.
+/// The host's engine, once tested.
 #[derive(Default)]
 pub(crate) struct HostEngineOnce(OnceCell<HostEngine>);
 
 impl HostEngineOnce {
-    /// The engine that the configuration wants; the log says which it is.
+    /// The engine that the configuration selects; it is logged.
     pub(crate) fn chosen<H: Host>(&self, host: &H, engine: Engine) -> Box<dyn SignatureEngine> {
         match engine {
             Engine::Portable => {

@@ -1,8 +1,8 @@
-//! VM faults on demand, in test builds only (feature `fault`): what a bug would do.
+//! Traps of the VM on demand, in test builds only (feature `fault`): the effect of a bug.
 
 use usher_core::request::Request;
 
-/// Traps where a request asks for it.
+/// Traps if a request asks for it.
 pub(crate) fn on_demand(request: &Request) {
     if request.header("x-usher-fault") == Some(b"trap") {
         #[cfg(target_arch = "wasm32")]
@@ -10,7 +10,7 @@ pub(crate) fn on_demand(request: &Request) {
     }
 }
 
-/// Whether a configuration is one that the host is to be told is wrong, which Usher never does.
+/// Whether a configuration is to be reported to the host as failed, which Usher never does.
 pub(crate) fn refuses(configuration: &[u8]) -> bool {
     configuration == b"refuse"
 }

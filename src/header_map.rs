@@ -3,8 +3,8 @@
 
 use crate::host::HeaderLines;
 
-/// Reads lines into memory that earlier ones were in, which saves some thirty allocations a request. `None` where it is
-/// cut short.
+/// Reads lines into the memory of earlier ones, which saves some thirty allocations a request. `None` if it is cut
+/// short.
 pub fn read(bytes: &[u8], mut lines: HeaderLines) -> Option<HeaderLines> {
     if bytes.is_empty() {
         return Some(HeaderLines::new());
@@ -75,7 +75,7 @@ mod tests {
         let few: &[(&[u8], &[u8])] = &[(b"a", b"1"), (b"a", b""), (b"", b"\0\xff")];
         let many: Vec<(&[u8], &[u8])> = few.iter().copied().cycle().take(50).collect();
         for lines in [&[], few, &many] {
-            // Whatever was in the memory before.
+            // For any lines that were in the memory before.
             for spare in [&[], few, &many] {
                 assert_eq!(read(&write(lines), owned(spare)), Some(owned(lines)));
             }

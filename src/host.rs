@@ -1,7 +1,7 @@
-//! What the filter asks of the proxy that it runs in: the functions of the proxy-wasm ABI 0.2.1 that it needs.
+//! The proxy's interface to the filter: the functions of the proxy-wasm ABI 0.2.1 that it needs.
 //!
-//! Each may fail, and says so by a value: a panic would take the worker's whole VM down. What a failure means is for the
-//! caller to say, and never that a request goes on.
+//! Each may fail, and returns that as a value: a panic would trap, which takes the worker's whole VM down. The caller
+//! decides what a failure means, but never that a request passes.
 
 use std::time::Duration;
 
@@ -9,142 +9,142 @@ use usher_core::observe::metrics::family::Kind;
 use usher_core::reply::Reply;
 use usher_core::time::UnixMillis;
 
-/// Header lines in the order of the host: name in lower case, value. A name may come again.
+/// Header lines in the order of the host: name in lower case, value. A name may be repeated.
 pub type HeaderLines = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Header lines that can be read or changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderMap {
-    /// Of the request.
+    /// The headers of the request.
     RequestHeaders,
-    /// Of the request.
+    /// The trailers of the request.
     RequestTrailers,
-    /// Of the response to an HTTP call, while it is handed over.
+    /// The headers of the response to an HTTP call, during its callback.
     CallResponseHeaders,
 }
 
-/// How much a line of the host's log matters.
+/// The level of a line in the host's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
-    /// For who looks into one request.
+    /// For investigating one request.
     Debug,
     /// Worth a line.
     Info,
-    /// Worth a look.
+    /// Needs attention.
     Warn,
     /// Something failed.
     Error,
-    /// The module is at its end.
+    /// The module cannot continue.
     Critical,
 }
 
-/// What became of a write to shared data.
+/// The result of a write to shared data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SharedDataWrite {
-    /// It is there.
+    /// It was written.
     Done,
-    /// Another wrote since the version that was given.
+    /// Another write changed the version that was given.
     CasMismatch,
-    /// The host does not do it.
+    /// The host failed.
     Failed,
 }
 
-/// The version of shared data that was never written. The host compares versions only where there is something, and
-/// counts them up from 1.
+/// The version of shared data that was never written. The host compares versions only if there is a value, and counts
+/// them up from 1.
 pub const ABSENT: u32 = u32::MAX;
 
 /// The proxy, in one of its worker threads. Clones are the same.
 ///
-/// What is about a request, or a plugin, is about the one whose callback runs, or of the
-/// [effective context](Self::set_effective_context).
+/// Functions about a request, or a plugin, apply to the one whose callback runs, or to the [effective
+/// context](Self::set_effective_context).
 pub trait Host: Clone + 'static {
-    /// The time; [`UnixMillis::NO_CLOCK`] where there is no clock.
+    /// The time; [`UnixMillis::NO_CLOCK`] if there is no clock.
     fn unix_millis(&self) -> UnixMillis;
 
     /// A random number.
     fn random(&self) -> u64;
 
-    /// Fills `bytes` with random ones that nobody can guess. Returns whether the host has such.
+    /// Fills `bytes` with unpredictable random ones. Returns whether the host has such.
     fn random_bytes(&self, bytes: &mut [u8]) -> bool;
 
-    /// The text of the configuration of the plugin that is being configured; empty where there is none.
+    /// The text of the configuration of the plugin that is being configured; empty if there is none.
     fn plugin_configuration(&self) -> Vec<u8>;
 
-    /// A property (an Envoy attribute), by path; `None` where there is none.
+    /// A property (an Envoy attribute), by path; `None` if there is none.
     fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
 
-    /// Sets a property of the stream, which Envoy has in filter state as `wasm.<name>` for access logs. Nothing
-    /// depends on whether it does.
+    /// Sets a property of the stream, which Envoy stores in filter state as `wasm.<name>` for access logs. Nothing
+    /// depends on its success.
     fn set_property(&self, name: &str, value: &str);
 
-    /// What the workers share under `key`, and its version.
+    /// The workers' shared value under `key`, and its version.
     fn shared_data(&self, key: &str) -> Option<(Vec<u8>, u32)>;
 
-    /// Shares `value`, if what is there still has this version (0: whatever is there).
+    /// Shares `value`, if the current value still has this version (0: in any case).
     fn set_shared_data(&self, key: &str, value: &[u8], version: u32) -> SharedDataWrite;
 
-    /// Has the plugin's timer tick each `period` milliseconds; 0: no more. A host without timers refreshes no keys,
-    /// which requests are told.
+    /// Makes the plugin's timer tick each `period` milliseconds; 0: stops it. A host without timers refreshes no keys,
+    /// so requests are refused for lack of them.
     fn set_tick_period(&self, period: u32);
 
-    /// Has the following calls be about another context, until the callback ends. Returns whether there is one.
+    /// Makes the following calls apply to another context, until the callback ends. Returns whether it exists.
     fn set_effective_context(&self, context: u32) -> bool;
 
-    /// Has the host choose the route again, as the headers are now.
+    /// Makes the host choose the route again, with the current headers.
     fn clear_route_cache(&self);
 
-    /// Makes an HTTP call without a body, whose response comes to the plugin; its number.
+    /// Makes an HTTP call without a body, whose response is delivered to the plugin; returns its number.
     fn http_call(&self, cluster: &str, headers: &[(&str, &str)], timeout: Duration) -> Option<u32>;
 
     /// The body of the response to a call, of this size.
     fn call_body(&self, size: usize) -> Option<Vec<u8>>;
 
-    /// All lines; `None` where the host does not hand them over: that is not the same as there being none.
+    /// All lines; `None` if the host fails to return them, which is not the same as no lines.
     fn header_map(&self, map: HeaderMap) -> Option<HeaderLines>;
 
-    /// Takes back what [`header_map`](Self::header_map) gave, when it is no longer needed.
+    /// Takes back the memory of [`header_map`](Self::header_map), when it is no longer needed.
     fn recycle(&self, lines: HeaderLines);
 
-    /// Sets a header to one line. Returns whether the host did.
+    /// Sets a header to one line. Returns whether the host succeeded.
     fn replace_header(&self, map: HeaderMap, name: &[u8], value: &[u8]) -> bool;
 
-    /// Adds a line to a header. Returns whether the host did.
+    /// Adds a line to a header. Returns whether the host succeeded.
     fn add_header(&self, map: HeaderMap, name: &[u8], value: &[u8]) -> bool;
 
-    /// Removes a header with all its lines. Returns whether the host did.
+    /// Removes a header with all its lines. Returns whether the host succeeded.
     fn remove_header(&self, map: HeaderMap, name: &[u8]) -> bool;
 
-    /// What a function of the host's own returns; `None` where it has none of that name, or fails.
+    /// The result of one of the host's own functions; `None` if it has none of that name, or fails.
     fn call_foreign_function(&self, name: &str, arguments: &[u8]) -> Option<Vec<u8>>;
 
     /// Writes a line to the host's log.
     fn log(&self, level: LogLevel, line: &str);
 
-    /// Whether the host writes lines of `level` at the moment.
+    /// Whether the host currently writes lines of `level`.
     fn logs(&self, level: LogLevel) -> bool;
 
-    /// The number of a stat, which is made if there is none of that name.
+    /// The number of a stat, which is created if there is none of that name.
     fn define_metric(&self, kind: Kind, name: &str) -> Option<u32>;
 
-    /// Adds to a counter, or to a gauge, which may also be lowered. Nothing depends on whether the host does.
+    /// Adds to a counter, or to a gauge, which may also be lowered. Nothing depends on its success.
     fn increment_metric(&self, id: u32, offset: i64);
 
-    /// Sets a gauge. Nothing depends on whether the host does.
+    /// Sets a gauge. Nothing depends on its success.
     fn record_metric(&self, id: u32, value: u64);
 
-    /// Lets a request that is held go on. One that the host does not let go reaches nothing.
+    /// Lets a held request continue. If the host fails to, the request stays held.
     fn continue_request(&self);
 
-    /// Ends the request with a reply. One that the host does not answer stays held.
+    /// Ends the request with a reply. If the host fails to, the request stays held.
     fn send_local_reply(&self, reply: &Reply);
 
-    /// What all workers share under `key`: the value that is there, else the one that `make` gives.
+    /// The workers' shared value under `key`: the present one, else the result of `make`.
     fn shared(&self, key: &str, make: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
         let there = || self.shared_data(key).map(|(value, _)| value).filter(|v| !v.is_empty());
         there().unwrap_or_else(|| {
             let value = make();
             match self.set_shared_data(key, &value, ABSENT) {
-                // Another worker was faster: its value is everyone's.
+                // Another worker was faster: all of them use its value.
                 SharedDataWrite::CasMismatch => there().unwrap_or(value),
                 SharedDataWrite::Done | SharedDataWrite::Failed => value,
             }

@@ -1,8 +1,8 @@
-//! Remote key sets: the host's timer, calls and shared data around [`usher_core::remote`], which says what to do.
+//! Remote key sets: the host's timer, calls and shared data around [`usher_core::remote`], which decides what to do.
 //!
-//! What is fetched belongs to the whole VM, not to a configuration: a new one finds the keys of the
-//! old. The record of each source is in the host's shared data, where the other workers find it. No
-//! callback waits; a request that does is held (see `pending`).
+//! Fetched keys belong to the whole VM, not to a configuration: a new one finds the keys of the old. The record of
+//! each source is in the host's shared data, where the other workers find it. No callback waits; a request that must
+//! wait is held (see `pending`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use usher_core::time::{Millis, UnixMillis};
 
 use crate::host::{ABSENT, HeaderMap, Host, SharedDataWrite};
 
-/// The key sets of a VM, and their refreshing.
+/// The key sets of a VM, and their refreshes.
 #[derive(Default)]
 pub(crate) struct KeySets {
     jwks_cache: JwksCache,
@@ -27,11 +27,11 @@ pub(crate) struct KeySets {
     turn: Rc<Cell<u64>>,
 }
 
-/// How often a step is repeated that another worker forestalls. Each time some worker gets ahead, so
-/// that all of them are through after as many tries as there are workers; the next tick tries again.
+/// How often a step is repeated if another worker was faster. Each time some worker succeeds, so that all of them do
+/// after as many tries as there are workers; the next tick tries again.
 const TRIES: usize = 8;
 
-/// The refreshing of one source in this VM, for as long as a policy in force names it.
+/// The refresh of one source in this VM, for as long as a policy in force uses it.
 pub(crate) struct Refresh {
     /// The source's id.
     id: String,
@@ -45,23 +45,23 @@ struct State {
     /// The terms of the latest configuration.
     remote: Rc<Remote>,
     worker: Worker,
-    /// The record as last seen, and where there is no shared data the record itself.
+    /// The record as last read; without shared data, the record itself.
     record: Record,
     /// Whether the host shares data.
     shared: bool,
-    /// The call under way, and the root context that made it.
+    /// The call in progress, and the root context that made it.
     call: Option<(u32, u32)>,
     fetches: Fetches,
 }
 
-/// How many fetches by this worker have ended so far, and how.
+/// The number of this worker's completed fetches, by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fetches {
-    /// With a set that holds a key.
+    /// With a set that has a key.
     pub(crate) good: u64,
-    /// With a set that holds none.
+    /// With a set that has none.
     pub(crate) empty: u64,
-    /// Without one.
+    /// Without a set.
     pub(crate) failed: u64,
 }
 
@@ -81,7 +81,7 @@ impl KeySets {
         refreshes
     }
 
-    /// Lets every refresh do what is due, in the root context `root`. Returns when to come again.
+    /// Does what is due for every refresh, in the root context `root`. Returns when to call again.
     pub(crate) fn tick<H: Host>(&self, host: &H, root: u32) -> Option<Duration> {
         let now = host.unix_millis();
         let all = self.all();
@@ -96,7 +96,7 @@ impl KeySets {
             .min()
     }
 
-    /// Takes the response to the call of this number.
+    /// Handles the response to the call with this number.
     pub(crate) fn answered<H: Host>(&self, host: &H, call: u32, headers: usize, body_size: usize) {
         let of_call = |refresh: &Rc<Refresh>| {
             refresh.state.try_borrow().is_ok_and(|s| s.call.is_some_and(|(c, _)| c == call))
@@ -112,7 +112,7 @@ impl KeySets {
         }
     }
 
-    /// The fetches of the source of this id: by whichever plugin's timer, since all share the VM.
+    /// The fetches of the source with this id, by any plugin's timer: all plugins share the VM.
     pub(crate) fn fetches(&self, id: &str) -> Fetches {
         let refresh = self.of_id(id);
         refresh
@@ -120,7 +120,7 @@ impl KeySets {
             .unwrap_or_default()
     }
 
-    /// A number that is another whenever a fetch has ended or a key set was confirmed, here or elsewhere.
+    /// A number that changes whenever a fetch has ended or a key set was confirmed, by any worker.
     pub(crate) fn turn(&self) -> u64 {
         self.turn.get()
     }
@@ -137,15 +137,15 @@ impl KeySets {
         }
     }
 
-    /// Sees what other workers have found of the keys that a decision lacked. Returns whether there is something new:
+    /// Reads what other workers have fetched of the keys that a decision lacked. Returns whether there is a change:
     /// then it is worth deciding again.
     pub(crate) fn look<H: Host>(&self, host: &H, missing_keys: &[MissingKey]) -> bool {
         let refreshes = missing_keys.iter().filter_map(|missing| self.find(missing));
         refreshes.fold(false, |news, refresh| news | refresh.look(host))
     }
 
-    /// Asks for the keys that a request lacked; the next tick of some worker fetches them. Returns whether others have
-    /// come meanwhile: then it is worth deciding again.
+    /// Requests the keys that a request lacked; the next tick of some worker fetches them. Returns whether others have
+    /// arrived meanwhile: then it is worth deciding again.
     pub(crate) fn ask<H: Host>(&self, host: &H, missing_keys: &[MissingKey]) -> bool {
         let before = self.epoch();
         for missing in missing_keys {
@@ -156,12 +156,12 @@ impl KeySets {
         self.epoch() != before
     }
 
-    /// A number that is another whenever the JWKS cache's keys are.
+    /// A number that changes whenever the JWKS cache's keys change.
     pub(crate) fn epoch(&self) -> u64 {
         self.jwks_cache.epoch()
     }
 
-    /// What is to be known of keys that a request lacked, while it waits for them.
+    /// The keys that a request lacked, with what it needs while it waits for them.
     pub(crate) fn awaited(&self, missing_keys: &[MissingKey]) -> Vec<Awaited> {
         let awaited = |missing: &MissingKey| {
             let timeout =
@@ -184,7 +184,7 @@ impl KeySets {
         self.refreshes.try_borrow().ok()?.get(id)?.upgrade()
     }
 
-    /// The refreshing of this source, which is there already or begins now.
+    /// The refresh of this source: the present one, or a new one.
     fn refresh_of<H: Host>(&self, host: &H, remote: &Rc<Remote>) -> Rc<Refresh> {
         let id = remote.source.id();
         if let Some(refresh) = self.of_id(&id) {
@@ -221,9 +221,9 @@ pub(crate) struct Awaited {
 }
 
 impl Awaited {
-    /// Whether they may still come in time, as far as this worker knows.
+    /// Whether they may still arrive in time, as far as this worker knows.
     pub(crate) fn are_coming(&self, arrived: UnixMillis, now: UnixMillis) -> bool {
-        // A clock that fails (0), or goes far back, must not make a wait without end.
+        // A clock that fails (0), or is set far back, must not cause an endless wait.
         let known = now > UnixMillis::NO_CLOCK && now.saturating_add(self.timeout) >= arrived;
         let until = arrived.saturating_add(self.timeout);
         let worth = |s: &State| s.record.is_worth_waiting(self.kid.as_deref(), until, now);
@@ -232,7 +232,7 @@ impl Awaited {
 }
 
 impl Refresh {
-    /// Reads the shared record. Returns whether its keys are others than those in the JWKS cache.
+    /// Reads the shared record. Returns whether its keys differ from those in the JWKS cache.
     fn look<H: Host>(&self, host: &H) -> bool {
         match self.state.try_borrow_mut() {
             Ok(mut state) => {
@@ -248,7 +248,7 @@ impl Refresh {
         call.map(|(_, root)| root).unwrap_or_default()
     }
 
-    /// Takes a step, and repeats it while others are faster.
+    /// Takes a step, and repeats it while other workers are faster.
     fn step<H: Host>(&self, host: &H, event: &Event, root: u32) {
         let Ok(mut state) = self.state.try_borrow_mut() else { return };
         for _ in 0..TRIES {
@@ -317,7 +317,7 @@ impl State {
         }
     }
 
-    /// Takes the record for what is known, and its keys into the JWKS cache. Returns whether they are others.
+    /// Stores the record, and its keys in the JWKS cache. Returns whether they have changed.
     fn see(&mut self, id: &str, record: Record) -> bool {
         let held = self.jwks_cache.held(id);
         let other = record.generation != self.record.generation || held.is_none();
@@ -404,7 +404,7 @@ fn dispatch<H: Host>(host: &H, cluster: &str, call: &Call) -> Result<u32, &'stat
         .ok_or("the cluster does not exist or has no connection to give")
 }
 
-/// The answer that the host holds.
+/// The response that the host has.
 fn answer<H: Host>(host: &H, body_size: usize) -> Result<Answer, FetchError> {
     if body_size > MOST_BYTES {
         return Err(FetchError::TooLarge(body_size));

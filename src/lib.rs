@@ -1,13 +1,13 @@
 //! Usher verifies JWTs, authorizes requests and emits verified identities, in every Envoy.
 //!
-//! This is the filter: it reads a request from its [`host`], has [`usher_core::decide()`] decide about it, and applies what
-//! was decided. [`vm::Vm`] is what a host calls, for a plugin or a request. ARCHITECTURE.md has the way of a request and of
-//! a configuration.
+//! This is the filter: it reads a request from its [`host`], calls [`usher_core::decide()`], and applies the decision.
+//! A host calls [`vm::Vm`], for a plugin or a request. ARCHITECTURE.md describes how a request and a configuration are
+//! processed.
 
-// A release traps on overflow, and a trap is a denial of service: arithmetic says what it does.
+// A release traps on overflow, and a trap is a denial of service: arithmetic must state how it overflows.
 #![warn(clippy::arithmetic_side_effects)]
 
-// From the highest layer down, as `make lint-layers` prints them from below.
+// From the highest layer down, the reverse of `make lint-layers`.
 pub mod vm;
 
 mod root;
@@ -34,6 +34,6 @@ pub mod header_map;
 pub mod host;
 pub mod stage;
 
-// INVARIANT (pure core): the ABI is known to this module alone.
+// INVARIANT (pure core): only this module uses the ABI.
 #[cfg(target_arch = "wasm32")]
 mod proxy_wasm;

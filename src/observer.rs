@@ -1,7 +1,7 @@
-//! What the operator gets to see: the decision log, metrics, the steps at log level debug, and a line for
+//! What is reported to the operator: the decision log, metrics, the steps at log level debug, and a line for
 //! each configuration.
 //!
-//! An observer outlives the configurations of its plugin: Envoy makes a new root context for each.
+//! An observer outlives the configurations of its plugin: Envoy creates a new root context for each.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -43,7 +43,7 @@ pub(crate) struct Observer {
     traces: bool,
 }
 
-/// What was told of the token cache of the configuration in force.
+/// What was reported of the token cache of the configuration in force.
 #[derive(Default)]
 struct Cache {
     worker_state: Option<Rc<RefCell<WorkerState>>>,
@@ -55,7 +55,7 @@ struct Cache {
 #[derive(Default)]
 pub(crate) struct Observers(RefCell<HashMap<String, Rc<RefCell<Observer>>>>);
 
-/// Longest step that a debug line tells, in bytes.
+/// The longest step in a debug line, in bytes.
 const STEP_BYTES: usize = 1024;
 
 impl Observers {
@@ -70,7 +70,7 @@ impl Observers {
 }
 
 impl Observer {
-    /// Tells of a configuration that was read.
+    /// Reports a configuration that was read.
     pub(crate) fn configured<H: Host>(
         &mut self,
         worker: &Worker<H>,
@@ -116,7 +116,7 @@ impl Observer {
         self.count_cache(host, 0, 0);
         self.cache = Cache { worker_state: Some(Rc::clone(worker_state)), ..Cache::default() };
         self.turn = None;
-        // What was fetched for other plugins before is not told.
+        // Earlier fetches for other plugins are not reported.
         let known = std::mem::take(&mut self.fetches);
         let since = |source: String| {
             let fetches = known.get(&source).copied();
@@ -135,7 +135,7 @@ impl Observer {
         for (provider, keys) in summary::usable_keys(policy, &worker.key_sets.jwks_cache()) {
             self.stats.set(host, &family::JWKS_KEYS, [provider.into()], keys);
         }
-        // Inline ones are among the configuration's warnings already.
+        // Inline keys are in the configuration's warnings already.
         self.crowds = policy.jwt.crowds(&JwksCache::default());
         self.count_untried(host, policy);
         if policy.settings.decision_log.hash == Some(HashKey::OfProcess) {
@@ -148,8 +148,9 @@ impl Observer {
         }
     }
 
-    /// Tells of the fetches for the rules of `policy` since it was told last, and of what is known now. Only
-    /// of the policy in force: one whose last requests are still under way may name its rules otherwise.
+    /// Reports the fetches for the rules of `policy` since the last report, and the current keys. Only for
+    /// the policy in force: an older one, whose last requests are still in progress, may name its rules
+    /// differently.
     pub(crate) fn fetched<H: Host>(
         &mut self,
         worker: &Worker<H>,
@@ -177,7 +178,7 @@ impl Observer {
                     ("empty", fetches.empty, before.empty),
                     ("failure", fetches.failed, before.failed),
                 ] {
-                    // Fewer than before: the refreshing had ended, and began anew.
+                    // Fewer than before: the refresh had ended, and started again.
                     let new = i64::try_from(now.checked_sub(before).unwrap_or(now));
                     if let Ok(new @ 1..) = new {
                         let labels = [provider.into(), result.into()];
@@ -193,7 +194,7 @@ impl Observer {
         }
     }
 
-    /// Tells of keys that are not all tried, where that is news.
+    /// Reports keys that are not all tried, if that has changed.
     fn crowded<H: Host>(&mut self, host: &H, policy: &Compiled, jwks_cache: &JwksCache) {
         let crowds = policy.jwt.crowds(jwks_cache);
         if crowds == self.crowds {
@@ -224,7 +225,7 @@ impl Observer {
         }
     }
 
-    /// Whether the steps of decisions are worth their words. The host is asked once a second at most.
+    /// Whether decisions should describe their steps. The host is asked once a second at most.
     pub(crate) fn trace<H: Host>(&mut self, host: &H, now: UnixSeconds) -> Trace {
         if now != self.level_asked {
             self.level_asked = now;
@@ -233,7 +234,7 @@ impl Observer {
         if self.traces { Trace::Steps } else { Trace::Off }
     }
 
-    /// Tells how the cache has changed. Each worker adds its part to a gauge of all.
+    /// Reports how the cache has changed. Each worker adds its part to a gauge for all.
     fn count_cache<H: Host>(&mut self, host: &H, evictions: u64, entries: usize) {
         let signed = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let grown = signed(entries).saturating_sub(signed(self.cache.entries));
@@ -249,12 +250,12 @@ impl Observer {
         (self.cache.evictions, self.cache.entries) = (evictions, entries);
     }
 
-    /// Counts a request that was answered at once, since as many wait for keys as may.
+    /// Counts a request that was answered at once, since the maximum number of requests wait for keys.
     pub(crate) fn pending_overflow<H: Host>(&mut self, host: &H) {
         self.stats.add(host, &Series::new(&family::PENDING_OVERFLOW, []), 1);
     }
 
-    /// Tells of a decision.
+    /// Reports a decision.
     pub(crate) fn decided<H: Host>(
         &mut self,
         host: &H,
@@ -306,12 +307,12 @@ impl Observer {
     }
 }
 
-/// A line for the operator. It may repeat words of a configuration or of a key server.
+/// A line for the operator. It may repeat text from a configuration or a key server.
 fn warn<H: Host>(host: &H, line: &str) {
     host.log(LogLevel::Warn, &redaction::one_line(line));
 }
 
-/// The sources of a policy's keys by their ids, and the providers that each is for.
+/// The sources of a policy's keys by their ids, with the providers that use each.
 fn sources(policy: &Compiled) -> BTreeMap<String, BTreeSet<&str>> {
     let mut sources: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for rule in &policy.jwt.rules {
@@ -322,8 +323,7 @@ fn sources(policy: &Compiled) -> BTreeMap<String, BTreeSet<&str>> {
     sources
 }
 
-/// A key that nobody knows. Without random bytes from the host the hashes are keyed with what a hash map's
-/// seed gives.
+/// A secret key. If the host has no random bytes, it consists of seeds for hash maps.
 fn random<H: Host>(host: &H) -> Vec<u8> {
     let mut key = [0; 32];
     if !host.random_bytes(&mut key) {

@@ -1,7 +1,7 @@
-//! Requests that wait for keys: held, decided again when keys come, and answered when they do not.
+//! Requests that wait for keys: held, decided again when keys arrive, and answered when they do not.
 //!
-//! The queue is [`queue`]'s; here is what each waits for, and whose turn it is. A stream that ends takes its place in the
-//! queue along, so no request is resumed that is gone.
+//! [`queue`] has the queue; this module has the keys that each request waits for, and which request is next. A stream
+//! that ends leaves the queue, so that no request is resumed that is gone.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,7 +16,7 @@ pub mod queue;
 
 type Queue = Rc<RefCell<PendingRequests<Rc<Wait>>>>;
 
-/// The requests of a worker that wait.
+/// The waiting requests of a worker.
 #[derive(Default)]
 pub(crate) struct Pending {
     queue: Queue,
@@ -26,7 +26,7 @@ pub(crate) struct Pending {
 pub(crate) struct Wait {
     /// The context of its stream.
     pub(crate) stream: u32,
-    /// When it came.
+    /// When it arrived.
     arrived: UnixMillis,
     /// The keys, as of the JWKS cache's epoch.
     awaited: RefCell<Vec<Awaited>>,
@@ -40,7 +40,7 @@ pub(crate) struct Ticket {
     queue: Queue,
 }
 
-/// Whether keys that a request lacked, which came at `arrived`, may still come in time.
+/// Whether keys that a request lacked, which arrived at `arrived`, may still arrive in time.
 pub(crate) fn are_coming(
     key_sets: &KeySets,
     missing_keys: &[MissingKey],
@@ -56,7 +56,7 @@ impl Pending {
         self.queue.try_borrow().is_ok_and(|queue| !queue.is_empty())
     }
 
-    /// Lets the request of `stream` wait; `None` where as many wait as may.
+    /// Makes the request of `stream` wait; `None` if the maximum number wait already.
     pub(crate) fn join(
         &self,
         key_sets: &KeySets,
@@ -71,14 +71,14 @@ impl Pending {
         Some(Ticket { wait, place, queue: Rc::clone(&self.queue) })
     }
 
-    /// The next of those whose keys have come, or will not; `None` where the queue is at work.
+    /// The next requests whose keys have arrived, or will not; `None` if the queue is in use.
     pub(crate) fn batch(&self, epoch: u64, now: UnixMillis) -> Option<Batch<Rc<Wait>>> {
         self.queue.try_borrow_mut().ok().map(|mut q| q.batch(|wait| wait.is_due(epoch, now)))
     }
 }
 
 impl Wait {
-    /// Whether there is something to decide: most of the time nothing has changed, and many may wait.
+    /// Whether there is something to decide: most of the time nothing has changed, and many requests may wait.
     fn is_due(&self, epoch: u64, now: UnixMillis) -> bool {
         self.epoch.get() != epoch
             || self.awaited.try_borrow().is_ok_and(|awaited| {
@@ -88,7 +88,7 @@ impl Wait {
 }
 
 impl Ticket {
-    /// Goes on waiting for what a decision lacks by now. Returns whether that may still come.
+    /// Continues to wait, for the keys that a decision lacks now. Returns whether they may still arrive.
     pub(crate) fn renew(
         &self,
         key_sets: &KeySets,

@@ -1,5 +1,5 @@
-//! The proxy-wasm host: its functions as a [`Host`], and what it calls. Compiled for wasm only, and the one place that
-//! knows of the ABI: a translation, without a decision.
+//! The proxy-wasm host: its functions as a [`Host`], and what it calls. Compiled for wasm only, and the only module
+//! that uses the ABI: a translation, without a decision.
 //!
 //! A panic is a trap, and a trap takes the worker's whole VM down; so every status becomes a value here.
 
@@ -34,11 +34,11 @@ mod exports;
 struct ProxyWasm;
 
 thread_local! {
-    /// Lines of an earlier request, whose memory the next one uses again.
+    /// Lines of an earlier request, whose memory the next one reuses.
     static SPARE: Cell<HeaderLines> = const { Cell::new(HeaderLines::new()) };
 }
 
-/// Most lines and bytes of them that are worth keeping; a large request should not hold its memory.
+/// The most lines and bytes that are worth keeping; a large request should not occupy its memory forever.
 const SPARE_LINES: usize = 64;
 const SPARE_BYTES: usize = 32_768;
 
@@ -52,7 +52,7 @@ impl Host for ProxyWasm {
         }
     }
 
-    // What the standard library seeds its maps with, from the host.
+    // The seed of the standard library's maps, which the host supplies.
     fn random(&self) -> u64 {
         RandomState::new().build_hasher().finish()
     }
@@ -105,9 +105,8 @@ impl Host for ProxyWasm {
         is_ok(unsafe { proxy_set_effective_context(context) })
     }
 
-    // A host that knows no such function has no route that it remembers, or forgets it by itself: Envoy does so for a
-    // module of this ABI version. While one context acts for another Envoy takes this for the former, and only forgets
-    // by itself.
+    // A host without such a function has no cached route, or clears it by itself: Envoy does so for a module of this
+    // ABI version. While one context acts for another, Envoy applies this to the former, and only clears by itself.
     fn clear_route_cache(&self) {
         self.call_foreign_function("clear_route_cache", &[]);
     }
@@ -292,8 +291,7 @@ fn is_ok(status: u32) -> bool {
     Status::of(status) == Status::Ok
 }
 
-/// A buffer that the host returns: it asks our `proxy_on_memory_allocate` for exactly `size` bytes and
-/// hands them over.
+/// A buffer that the host returns: it calls our `proxy_on_memory_allocate` for exactly `size` bytes and fills them.
 fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
     let mut data: *mut u8 = null_mut();
     let mut size: usize = 0;

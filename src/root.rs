@@ -1,6 +1,6 @@
 //! A root context: a plugin with one configuration. It has the timer, and makes the calls for keys.
 //!
-//! A configuration that is wrong does not fail to load, which would leave the proxy without a filter: the last good one
+//! An invalid configuration does not fail to load, which would leave the proxy without a filter: the last good one
 //! stays in force, or else every request is refused, and the log says why.
 
 use std::cell::RefCell;
@@ -30,7 +30,7 @@ impl Root {
         let mut worker_state = WorkerState::portable();
         worker_state.jwks_cache = jwks_cache;
         let worker_state = Rc::new(RefCell::new(worker_state));
-        // Until a configuration was read there is nothing that could be allowed.
+        // Until a configuration was read, no request can be allowed.
         let active = RefCell::new(Rc::new(ActiveConfig::None));
         Self { id, active, worker_state, observer: RefCell::default(), timer: Rc::default() }
     }
@@ -46,7 +46,7 @@ impl Root {
         )
     }
 
-    /// Reads the configuration that the host has for it. Returns whether the host may use the plugin.
+    /// Reads the host's configuration for it. Returns whether the host may use the plugin.
     pub(crate) fn on_configure<H: Host>(&self, worker: &Worker<H>, observers: &Observers) -> bool {
         #[cfg(feature = "fault")]
         if crate::fault::refuses(&worker.host.plugin_configuration()) {
@@ -55,13 +55,13 @@ impl Root {
         let configured = active_config::configure(worker);
         let observer = observers.of_plugin(&worker.host);
         if let ActiveConfig::InForce { policy, refreshes } = &configured.active {
-            // A request under way keeps its policy; which engine serves it is no matter to it.
+            // A request in progress keeps its policy; the engine makes no difference to it.
             if let Ok(mut worker_state) = self.worker_state.try_borrow_mut() {
                 worker_state.engine =
                     worker.engine.chosen(&worker.host, policy.settings.signature_engine);
             }
             if !refreshes.is_empty() {
-                // Not from here: the host configures a plugin once only to see whether it will bear it.
+                // Not from here: the host also configures a plugin just to check whether it can.
                 self.timer.set(&worker.host, AT_ONCE);
             }
         }
@@ -73,7 +73,7 @@ impl Root {
         true
     }
 
-    /// Refreshes keys. Returns when to come again, in milliseconds.
+    /// Refreshes keys. Returns when to call again, in milliseconds.
     pub(crate) fn refresh<H: Host>(&self, worker: &Worker<H>) -> Option<u32> {
         let next = worker.key_sets.tick(&worker.host, self.id);
         self.report_keys(worker);

@@ -1,48 +1,49 @@
-//! One request under way: how much of it the host may pass on.
+//! The stage of one request: how much of it the host may forward.
 //!
-//! Headers, body and trailers are one thing here. None of it goes on before the request is decided, none after
-//! it was answered, and only a decision changes that: see [`Stage::release`].
+//! Headers, body and trailers are treated alike. None of them is forwarded before the request is decided, none
+//! after it was answered, and only a decision changes that: see [`Stage::release`].
 
 use usher_core::reply::Reply;
 
-/// How far a request has come. `P` is what it holds while it waits.
+/// The stage of a request. `P` is what it holds while it waits.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub enum Stage<P> {
-    /// Nothing is decided.
+    /// Not decided yet.
     #[default]
     Undecided,
     /// It waits for keys.
     Pending(P),
-    /// It goes on.
+    /// It is forwarded.
     Permitted,
     /// It was refused, and answered.
     Answered,
 }
 
-/// What becomes of a request that is held.
+/// What happens to a request that was held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Release<'d> {
-    /// It goes on.
+    /// It is forwarded.
     Permit,
     /// It is answered.
     Reply(&'d Reply),
 }
 
-/// What the host is to do after the request's headers came (proxy-wasm `proxy_action_t`, as Envoy's
+/// What the host is to do after the request's headers (proxy-wasm `proxy_action_t`, as Envoy's
 /// `FilterHeadersStatus` reads it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadersStatus {
-    /// Goes on.
+    /// Continues.
     Continue,
     /// Holds headers, body and trailers. Where a plugin is configured with `allow_on_headers_stop_iteration`, Envoy
-    /// takes `StopIteration`, the 1 of the ABI's `Pause`, for less: a body or trailers resume the request.
+    /// gives `StopIteration`, which is the ABI's `Pause` (1), a weaker meaning: a body or trailers resume the
+    /// request.
     StopAllIterationAndWatermark,
 }
 
-/// What the host is to do after the request's trailers came.
+/// What the host is to do after the request's trailers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrailersStatus {
-    /// Goes on.
+    /// Continues.
     Continue,
     /// Holds them.
     StopIteration,
@@ -69,8 +70,8 @@ impl TrailersStatus {
 }
 
 impl<P> Stage<P> {
-    /// Ends the holding, by what was decided (`reply`: a refusal). What was answered stays so, and what went on
-    /// already can only be answered: then there is nothing to release, which is `None`.
+    /// Ends the holding by a decision (`reply`: a denial). An answered request stays answered, and a request that
+    /// was forwarded already can only be answered: otherwise there is nothing to release, which is `None`.
     pub fn release<'d>(&mut self, reply: Option<&'d Reply>) -> Option<Release<'d>> {
         match (&*self, reply) {
             (Self::Answered, _) | (Self::Permitted, None) => None,
@@ -85,7 +86,7 @@ impl<P> Stage<P> {
         }
     }
 
-    /// What the host is to do with the headers, and all that follows them.
+    /// What the host is to do with the headers, and with everything that follows them.
     pub fn headers(&self) -> HeadersStatus {
         match self {
             Self::Permitted => HeadersStatus::Continue,

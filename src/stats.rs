@@ -1,4 +1,4 @@
-//! Series -> Envoy stats. A stat's number is asked for once.
+//! Series -> Envoy stats. The number of each stat is requested once.
 
 use usher_core::observe::metrics::family::Family;
 use usher_core::observe::metrics::registry::Registry;
@@ -18,7 +18,7 @@ impl Stats {
         Self { plugin, registry: Registry::default() }
     }
 
-    /// Adds to a counter, or to a gauge, which may also sink.
+    /// Adds to a counter, or to a gauge, which may also decrease.
     pub(crate) fn add<H: Host>(&mut self, host: &H, series: &Series<'_>, offset: i64) {
         if let Some(id) =
             self.registry.id(&self.plugin, series, &mut |kind, name| host.define_metric(kind, name))
@@ -44,7 +44,7 @@ impl Stats {
         }
     }
 
-    /// Sets every series of a gauge to 0: a stat cannot be taken back.
+    /// Sets every series of a gauge to 0: a stat cannot be removed.
     pub(crate) fn zero<H: Host>(&mut self, host: &H, family: &'static Family) {
         for id in self.registry.ids(family) {
             host.record_metric(id, 0);

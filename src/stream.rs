@@ -1,6 +1,7 @@
-//! A stream context: one request. It reads, has the core decide, and applies what was decided; no decision is made here.
+//! A stream context: one request. It reads the request, has the core decide, and applies the decision; it decides
+//! nothing itself.
 //!
-//! A request whose keys are on their way waits for them, see [`Stage`].
+//! A request whose keys are being fetched waits for them, see [`Stage`].
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -57,7 +58,7 @@ impl Stream {
     ) -> HeadersStatus {
         let host = &worker.host;
         let headers = host.header_map(HeaderMap::RequestHeaders);
-        // Headers that nobody could read might hold a spoofed identity.
+        // Headers that could not be read might contain a spoofed identity.
         let readable = headers.is_some();
         let headers = headers.unwrap_or_default();
         let mut request = Request { headers, end_of_stream, ..Request::default() };
@@ -74,7 +75,7 @@ impl Stream {
         }
         if !decision.missing_keys.is_empty() {
             let arrived = host.unix_millis();
-            // Who asks sees what is known by then: another worker may have fetched it since the look.
+            // `ask` reads the newest record: another worker may have fetched the keys since `look`.
             if worker.key_sets.ask(host, &decision.missing_keys) {
                 decision = self.decide(host, &request, now);
             }
@@ -97,7 +98,7 @@ impl Stream {
         self.headers_status()
     }
 
-    /// Decides anew about a request that waits, as the stream's effective context.
+    /// Decides a waiting request again, as the stream's effective context.
     pub(crate) fn proceed<H: Host>(&self, worker: &Worker<H>) {
         let host = &worker.host;
         let held = match self.stage.try_borrow().as_deref() {
@@ -173,20 +174,20 @@ impl Stream {
         Decision::host_failed(self.policy(), request)
     }
 
-    /// Takes out what leaves the request in any case: its client may go before it is answered, and the
-    /// access log is written then. What the host refuses here, it is asked for again.
+    /// Removes what leaves the request in any case: its client may disconnect before it is answered, and the access log
+    /// is written then. What fails here is removed again with the decision.
     fn withhold<H: Host>(&self, host: &H, request: &Request) {
         if let Some(policy) = self.policy() {
             apply(host, HeaderMap::RequestHeaders, &while_pending(policy, request));
         }
     }
 
-    /// Whether filter state is to hold what was decided; while no configuration is in force it does.
+    /// Whether filter state shows the decision; it does while no configuration is in force.
     fn tells_facts(&self) -> bool {
         self.policy().is_none_or(|policy| policy.settings.filter_state == FilterState::Set)
     }
 
-    /// Does what was decided; a request that waited has yet to be told to go on.
+    /// Applies a decision; a request that waited must still be released.
     fn finish<'d, H: Host>(
         &self,
         host: &H,
@@ -195,7 +196,7 @@ impl Stream {
         now: UnixSeconds,
     ) -> Option<Release<'d>> {
         let applied = apply(host, HeaderMap::RequestHeaders, &decision.mutations);
-        // What could not be applied might be a spoofed header that stayed.
+        // What could not be applied might be the removal of a spoofed header.
         let failed = (!applied).then(|| self.host_failed(request));
         if let Some(failed) = &failed {
             apply(host, HeaderMap::RequestHeaders, &failed.mutations);
@@ -220,7 +221,7 @@ impl Stream {
         release
     }
 
-    /// Ends the holding, and answers a refusal.
+    /// Ends the holding, and answers a denied request.
     fn release<'d, H: Host>(&self, host: &H, reply: Option<&'d Reply>) -> Option<Release<'d>> {
         let release = self.stage.try_borrow_mut().ok()?.release(reply);
         if let Some(Release::Reply(reply)) = release {
@@ -230,13 +231,13 @@ impl Stream {
     }
 }
 
-/// Removes from the trailers what the headers lose too. Returns whether the host did all of it.
+/// Removes from the trailers what is removed from the headers. Returns whether the host did all of it.
 fn scrub_trailers<H: Host>(host: &H, policy: &Compiled) -> bool {
     let map = HeaderMap::RequestTrailers;
     host.header_map(map).is_some_and(|lines| apply(host, map, &trailers::mutations(policy, lines)))
 }
 
-/// HeaderMutations headers or trailers. Returns whether the host did all of it.
+/// Mutates headers or trailers. Returns whether the host did all of it.
 fn apply<H: Host>(host: &H, map: HeaderMap, mutations: &HeaderMutations) -> bool {
     let mut applied = true;
     for name in &mutations.remove {

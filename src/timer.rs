@@ -4,10 +4,10 @@ use std::cell::Cell;
 
 use crate::host::Host;
 
-/// How often those who wait for keys are looked after, in milliseconds.
+/// How often waiting requests are checked, in milliseconds.
 pub(crate) const QUICK: u32 = 10;
 
-/// When the next of them have their turn, if the last batch has not taken all.
+/// When the next of them are decided, if the last batch did not take all.
 pub(crate) const AT_ONCE: u32 = 1;
 
 /// A timer.
@@ -19,28 +19,29 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
-    /// Has it tick soon, for a request that waits.
+    /// Makes it tick soon, for a request that waits.
     pub(crate) fn hurry<H: Host>(&self, host: &H) {
         if self.period.get() != AT_ONCE {
             self.set(host, QUICK);
         }
     }
 
-    /// Sets the period in milliseconds (0: it stops), unless it is that already: to set it again is to start it over.
+    /// Sets the period in milliseconds (0: it stops), unless it is the same already: setting it again would restart
+    /// it.
     pub(crate) fn set<H: Host>(&self, host: &H, period: u32) {
         if !self.ended.get() && self.period.replace(period) != period {
             host.set_tick_period(period);
         }
     }
 
-    /// Stops it for good.
+    /// Stops it permanently.
     pub(crate) fn end<H: Host>(&self, host: &H) {
         if !self.ended.replace(true) && self.period.replace(0) != 0 {
             host.set_tick_period(0);
         }
     }
 
-    /// Whether it was stopped for good.
+    /// Whether it was stopped permanently.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.get()
     }

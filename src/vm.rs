@@ -1,9 +1,9 @@
 //! One VM of the proxy, which is one of its workers: its contexts, and what they share.
 //!
-//! The host calls it for a context, by the context's number: a root context is a plugin with one configuration, a stream
-//! context is one request. No borrow is held while a context is at work, so that a host that ends a stream from within
-//! another's callback finds the tables free. A context that is not known is no fault: a root is passed over, a stream is
-//! held, or refused.
+//! The host calls it for a context, by the context's number: a root context is a plugin with one configuration, a
+//! stream context is one request. No borrow is held during a callback, so that a host that ends a stream from within
+//! another's callback finds the tables free. An unknown context is not a fault: a call for a root is ignored, a stream
+//! is held, or refused.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -22,13 +22,13 @@ use crate::worker::Worker;
 pub struct Vm<H> {
     worker: Worker<H>,
     observers: Observers,
-    // The host numbers them itself.
+    // The host assigns their numbers.
     roots: RefCell<FastMap<u32, Rc<Root>>>,
     streams: RefCell<FastMap<u32, Rc<Stream>>>,
 }
 
 impl<H: Host> Vm<H> {
-    /// One without a context.
+    /// A VM without contexts.
     pub fn new(host: H) -> Self {
         Self {
             worker: Worker::new(host),
@@ -45,7 +45,7 @@ impl<H: Host> Vm<H> {
             let former = self.roots.try_borrow_mut().ok().and_then(|mut r| r.insert(id, new(id)));
             self.end(former);
         } else {
-            // A stream of a root that is gone, or never was, has no configuration: it is refused.
+            // A stream of a root that is gone, or never existed, has no configuration: it is refused.
             let root = self.root(root_id).unwrap_or_else(|| new(root_id));
             let stream = Rc::new(root.stream(id));
             // Dropped when the table is free again.
@@ -54,8 +54,8 @@ impl<H: Host> Vm<H> {
         }
     }
 
-    /// The root's configuration came. Returns whether the host may use the plugin, which it may with a wrong one too:
-    /// then requests are refused.
+    /// The root's configuration has arrived. Returns whether the host may use the plugin. It may with an invalid
+    /// configuration too: then requests are refused.
     pub fn on_configure(&self, id: u32) -> bool {
         self.root(id).is_some_and(|root| root.on_configure(&self.worker, &self.observers))
     }
@@ -67,7 +67,7 @@ impl<H: Host> Vm<H> {
         }
     }
 
-    /// The response to an HTTP call of the root, of so many header lines (0: there is none) and so large a body.
+    /// The response to an HTTP call of the root, with this number of header lines (0: no response) and this body size.
     pub fn on_http_call_response(&self, id: u32, call: u32, headers: usize, body_size: usize) {
         if let Some(root) = self.root(id) {
             let (key_sets, host) = (&self.worker.key_sets, &self.worker.host);
@@ -76,7 +76,7 @@ impl<H: Host> Vm<H> {
         }
     }
 
-    /// A request's headers came.
+    /// A request's headers have arrived.
     pub fn on_request_headers(&self, id: u32, end_of_stream: bool) -> HeadersStatus {
         match self.stream(id) {
             Some(stream) => stream.on_request_headers(&self.worker, end_of_stream),
@@ -84,7 +84,7 @@ impl<H: Host> Vm<H> {
         }
     }
 
-    /// A request's trailers came.
+    /// A request's trailers have arrived.
     pub fn on_request_trailers(&self, id: u32) -> TrailersStatus {
         match self.stream(id) {
             Some(stream) => stream.on_request_trailers(&self.worker),
@@ -101,7 +101,7 @@ impl<H: Host> Vm<H> {
         self.end(root);
     }
 
-    /// Refreshes keys, answers who has waited long enough, and winds the root's timer up again.
+    /// Refreshes keys, answers requests that have waited long enough, and restarts the root's timer.
     fn refresh(&self, root: &Root) {
         if !root.timer.has_ended() {
             let next = root.refresh(&self.worker);
@@ -113,14 +113,14 @@ impl<H: Host> Vm<H> {
             };
             root.timer.set(&self.worker.host, period);
         }
-        // The host may have ended it meanwhile; then a call that it has made since is lost like those before.
+        // The host may have ended it meanwhile; then a call made since is lost like those before.
         if root.timer.has_ended() {
             root.end(&self.worker);
         }
     }
 
-    /// Decides again about some of those whose keys have come, or will not, and answers them. Returns whether there are
-    /// more of them: they have to be taken in a callback of their own, see [`crate::pending::queue::BATCH`].
+    /// Decides again some requests whose keys have arrived, or will not, and answers them. Returns whether there are
+    /// more of them: they must be taken in separate callbacks, see [`crate::pending::queue::BATCH`].
     fn wake(&self, root: u32) -> bool {
         let host = &self.worker.host;
         let (epoch, now) = (self.worker.key_sets.epoch(), host.unix_millis());
@@ -133,7 +133,7 @@ impl<H: Host> Vm<H> {
             }
         }
         if !batch.due.is_empty() {
-            // What follows is about the root again, as its timer: the last stream may be another plugin's.
+            // From here on calls apply to the root again, for its timer: the last stream may be another plugin's.
             host.set_effective_context(root);
         }
         batch.more

@@ -1,10 +1,10 @@
 //! jwtRules: issuer, type, algorithm, key, signature, then time, lifetime, audience, subject and
 //! claims -> [`Verified`].
 //!
-//! Only this module can make a [`Verified`]. The signature is checked before any claim is judged,
-//! so that a reason about a claim is about a claim that somebody signed (Envoy judges claims first:
-//! docs/semantics.md, "Order of the checks on a token"). Several rules may be for one issuer: the
-//! first in file order that accepts wins, and of their refusals the one that came furthest is told.
+//! Only this module can make a [`Verified`]. The signature is checked before any claim, so that a denial about a
+//! claim is about a signed claim (Envoy checks claims first: docs/semantics.md, "Order of the checks on a token").
+//! Several rules may have one issuer: the first in file order that accepts the token wins. If all refuse it, the
+//! denial of the rule that the token got furthest with is reported.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -39,15 +39,15 @@ use verified::{Reuse, Timing};
 pub struct JwtRules {
     /// In file order.
     pub rules: Vec<JwtRule>,
-    /// Every place that some rule reads, each once.
+    /// Every place that a rule reads, each once.
     pub places: Vec<TokenLocation>,
     /// Signature checks of one token over all rules, at most (`limits.signatureChecks`).
     pub signature_checks: usize,
-    /// The same places, to be found in a request.
+    /// The same places, indexed for finding tokens in a request.
     pub locations: Locations,
-    /// Of each place whether a rule that reads it does not forward its tokens.
+    /// For each place: whether a rule that reads it does not forward its tokens.
     withheld: Vec<bool>,
-    /// Of each place the other one that reads the same lines, if there is one.
+    /// For each place: the other one that reads the same header lines, if there is one.
     twins: Vec<Option<usize>>,
     issuers: Issuers,
 }
@@ -72,8 +72,8 @@ impl JwtRules {
         self.rules.get(verified.rule())
     }
 
-    /// Whether `rule`, having verified a token, forwards it where it stands: at one of its places, or at the twin of
-    /// one, which is the same token once more.
+    /// Whether `rule`, after it verified a token, forwards it at `place`: at one of its own places, or at the twin
+    /// of one, which holds the same token.
     pub fn keeps(&self, rule: &JwtRule, place: usize) -> bool {
         let twin = self.twins.get(place).copied().flatten();
         rule.forward == Forward::Keep
@@ -85,13 +85,13 @@ impl JwtRules {
         self.withheld.get(place) != Some(&true)
     }
 
-    /// Where more keys fit one token than are tried for it, as far as keys are known.
+    /// The rules for which more keys fit one token than are tried, among the keys known so far.
     pub fn crowds(&self, jwks_cache: &JwksCache) -> Vec<UntriedKeys> {
         let known = |keys: &Keys| keys.known(jwks_cache);
         crowds(&self.rules, &self.issuers, self.signature_checks, &known)
     }
 
-    /// What logs call the first rule for an issuer.
+    /// The name in logs of the first rule for an issuer.
     fn provider_of(&self, issuer: Option<&str>) -> Option<String> {
         let index = self.issuers.named.get(issuer?).unwrap_or(&self.issuers.any).first()?;
         self.rules.get(*index).map(|rule| rule.provider.clone())
@@ -113,7 +113,8 @@ impl JwtRules {
     }
 }
 
-/// Of each place the one that finds the same token in the same line: `Bearer` with and without the space behind it.
+/// For each place: the one that finds the same token in the same line, which is `Bearer` with and without the space
+/// behind it.
 fn twins(places: &[TokenLocation]) -> Vec<Option<usize>> {
     let mut twins = vec![None; places.len()];
     let mut firsts: FastMap<&str, usize> = FastMap::default();
@@ -131,18 +132,18 @@ fn twins(places: &[TokenLocation]) -> Vec<Option<usize>> {
 /// No rule accepted a token.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// Why: of several rules' refusals the furthest.
+    /// The denial; of several rules, that of the rule that the token got furthest with.
     pub denial: Denial,
-    /// What logs call the first rule for the issuer that the token names.
+    /// The name in logs of the first rule for the token's issuer.
     pub provider: Option<String>,
-    /// The keys that were not there. Should they come, the answer may be another.
+    /// The keys that were missing. Once they are fetched, the outcome may differ.
     pub missing_keys: Vec<MissingKey>,
 }
 
-/// Verifies a token that stands at `places` (indices into [`JwtRules::places`]) at Unix time `now`.
+/// Verifies a token found at `places` (indices into [`JwtRules::places`]) at Unix time `now`.
 ///
 /// # Errors
-/// The refusal of the rule that came furthest; `issuer_unknown` where no rule is for the issuer.
+/// The denial of the rule that the token got furthest with; `issuer_unknown` if no rule has the token's issuer.
 pub fn authenticate(
     rules: &JwtRules,
     token: Compact<'_>,
@@ -158,7 +159,7 @@ pub fn authenticate(
     let mut attempts: Vec<Attempt<'_>> =
         eligible.map(|(index, rule)| Attempt::new(index, rule, &token, jwks_cache, now)).collect();
     let mut signatures = Signatures::new(&token, rules.signature_checks);
-    // Rules behind the first that accepts have no say.
+    // Rules after the first that accepts do not count.
     let mut until = attempts.len();
     for turn in signatures.turns() {
         signatures.begin();
@@ -174,26 +175,26 @@ pub fn authenticate(
     conclude(rules, token, attempts, cut)
 }
 
-/// A token under judgement. What takes reading is read once for all rules.
+/// A token under evaluation. What is expensive to read is read once for all rules.
 struct Claimed<'t> {
     token: &'t Compact<'t>,
-    /// Normalised; in order, so that two long lists cost their sum and not their product.
+    /// Normalised and sorted, so that comparing two long lists costs their sum and not their product.
     audiences: &'t OnceCell<Lookup<'t>>,
 }
 
-/// What one rule makes of a token.
+/// The evaluation of a token by one rule.
 struct Attempt<'r> {
     index: usize,
     rule: &'r JwtRule,
     keys: Result<Rc<KeySet>, Unavailable>,
-    /// The token's algorithm, while it is open whether the signature is one of the rule's keys.
+    /// The token's algorithm, until it is known whether one of the rule's keys made the signature.
     open: Option<Algorithm>,
-    /// As far as one knows.
+    /// The verdict so far.
     verdict: Result<(), Denial>,
 }
 
 impl<'r> Attempt<'r> {
-    /// Up to the signature.
+    /// Makes the checks that precede the signature's.
     fn new(
         index: usize,
         rule: &'r JwtRule,
@@ -203,7 +204,7 @@ impl<'r> Attempt<'r> {
     ) -> Self {
         let keys = rule.keys.current(jwks_cache, now);
         let may_verify = check_type(rule, token.header.typ.as_deref()).and_then(|()| match &keys {
-            // How old fetched keys are, and whether to fetch, cannot be told either.
+            // Without a clock the age of fetched keys is unknown, and so is whether to fetch.
             _ if now == UnixSeconds::NO_CLOCK && rule.keys.remote().is_some() => {
                 Err(Denial::HostFailed)
             }
@@ -220,7 +221,7 @@ impl<'r> Attempt<'r> {
         Self { index, rule, keys, open, verdict }
     }
 
-    /// Tries the keys whose turn it is, and judges the claims once the signature is one of the rule's keys.
+    /// Tries the keys of this turn, and checks the claims once one of the rule's keys has verified the signature.
     fn take(
         &mut self,
         turn: Turn,
@@ -235,14 +236,14 @@ impl<'r> Attempt<'r> {
                 self.open = None;
                 self.verdict = check_claims(self.rule, claimed, now);
             }
-            // An earlier turn may have come further.
+            // An earlier turn may have got further.
             Outcome::Not(Denial::KeyUnknown) => {}
             Outcome::Not(denial) => self.verdict = Err(denial),
         }
     }
 }
 
-/// The first rule in file order that accepts, or the refusal of the one that came furthest.
+/// The first rule in file order that accepts, else the denial of the rule that the token got furthest with.
 fn conclude(
     rules: &JwtRules,
     token: Compact<'_>,
@@ -258,7 +259,7 @@ fn conclude(
             Err(denial) => denial,
         };
         if let Some(lacked) = missing_key(attempt.rule, &attempt.keys, &token, denial) {
-            // With the key this rule may accept it, before any later one.
+            // With the key this rule may accept the token, before any later rule.
             reuse = Reuse::Unsettled;
             missing_keys.push(lacked);
         }
@@ -270,7 +271,7 @@ fn conclude(
         }
     }
     if cut {
-        // Not every key was tried, so that nobody can say more; and a fetch would bring more of them.
+        // Not every key was tried, so that the signature may still be good; and a fetch would bring more keys.
         missing_keys.clear();
         let unknown = matches!(furthest, Denial::SignatureInvalid | Denial::KeysUnavailable { .. });
         if unknown {
@@ -280,7 +281,7 @@ fn conclude(
     Err(Refused { denial: furthest, provider: rules.provider_of(token.iss()), missing_keys })
 }
 
-/// What a rule with remote keys lacked, if it refused the token for that.
+/// The key that a rule with remote keys was missing, if it refused the token for that.
 fn missing_key(
     rule: &JwtRule,
     keys: &Result<Rc<KeySet>, Unavailable>,
@@ -301,7 +302,7 @@ fn missing_key(
     }
 }
 
-/// Everything that one rule asks of a token whose issuer is the rule's, and which somebody signed.
+/// Checks the claims of a token that has the rule's issuer and a verified signature.
 fn check_claims(rule: &JwtRule, claimed: &Claimed<'_>, now: UnixSeconds) -> Result<(), Denial> {
     let token = claimed.token;
     Timing::of(token).check(rule, now)?;
@@ -310,7 +311,7 @@ fn check_claims(rule: &JwtRule, claimed: &Claimed<'_>, now: UnixSeconds) -> Resu
     check_required_claims(rule, &token.claims)
 }
 
-/// RFC 8725 section 3.11; compared as RFC 7515 section 4.1.9 has it: any case, `application/` aside.
+/// RFC 8725 section 3.11; compared as in RFC 7515 section 4.1.9: without case, and without `application/`.
 fn check_type(rule: &JwtRule, typ: Option<&str>) -> Result<(), Denial> {
     let allowed = |typ: &str| rule.types.contains(&normalize_type(typ));
     if rule.types.is_empty() || typ.is_some_and(allowed) {
@@ -320,8 +321,8 @@ fn check_type(rule: &JwtRule, typ: Option<&str>) -> Result<(), Denial> {
     }
 }
 
-/// The token's algorithm, if the rule offers it: an algorithm is the key's and the operator's to
-/// choose, never the token's (RFC 8725 section 3.1).
+/// The token's algorithm, if the rule offers it: the key and the operator choose the algorithm, never the token (RFC
+/// 8725 section 3.1).
 fn offered(rule: &JwtRule, keys: &KeySet, algorithm: Algorithm) -> Result<Algorithm, Denial> {
     let algorithm = may_offer(rule, algorithm)?;
     if keys.keys().is_empty() {
@@ -332,7 +333,7 @@ fn offered(rule: &JwtRule, keys: &KeySet, algorithm: Algorithm) -> Result<Algori
     if offers { Ok(algorithm) } else { Err(Denial::AlgorithmNotAllowed) }
 }
 
-/// As [`offered`], whatever the keys are.
+/// As [`offered`], regardless of the keys.
 fn may_offer(rule: &JwtRule, algorithm: Algorithm) -> Result<Algorithm, Denial> {
     let offers = match &rule.algorithms {
         Some(listed) => listed.contains(&algorithm),

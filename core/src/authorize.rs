@@ -1,8 +1,8 @@
 //! AuthorizationPolicy: policies and a request -> [`AuthorizationOutcome`], and perhaps a [`Permit`].
 //!
 //! Istio's language to the letter (docs/semantics.md, "AuthorizationPolicy"): any DENY rule that
-//! matches denies; if there is an ALLOW policy, one of its rules must match; AUDIT only notes; a
-//! dry-run policy is judged and never enforced. Absent attributes fail `values` and satisfy
+//! matches denies; if there is an ALLOW policy, one of its rules must match; AUDIT only records; a
+//! dry-run policy is evaluated and never enforced. Absent attributes fail `values` and satisfy
 //! `notValues`. Only this module can make a [`Permit`], and without one no identity is emitted.
 
 use std::fmt;
@@ -56,9 +56,9 @@ struct RuleSet {
     /// decision").
     rules: Vec<Named>,
     index: Index,
-    /// For the nearest rule: which are about the request's path.
+    /// The rules about the request's path, for finding the nearest rule.
     by_path: Index,
-    /// What is said where none of them matched: the first policy's that has words for it.
+    /// The reply if no rule matched: that of the first policy that configures one.
     reply: PolicyReply,
 }
 
@@ -70,21 +70,21 @@ struct Named {
     rule: Rule,
 }
 
-/// What the policies say of a request.
+/// What the policies decide about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing objects.
+    /// No policy denies it.
     Allow,
     /// A DENY rule matched.
     Deny,
-    /// There are ALLOW policies, and no rule of theirs matched.
+    /// There are ALLOW policies, and none of their rules matched.
     NoRuleMatched,
 }
 
 /// What a dry-run policy would have done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DryRun {
-    /// Whether it would have let pass.
+    /// Whether it would have let the request pass.
     pub allowed: bool,
     /// The rule that matched, by Istio's name.
     pub matched: Option<Rc<str>>,
@@ -104,11 +104,11 @@ pub struct AuthorizationOutcome {
     /// Istio's name of that rule, `ns[shop]-policy[p]-rule[0]`; `none`: no ALLOW rule matched; `None`:
     /// no ALLOW policy is enforced.
     pub matched: Option<Rc<str>>,
-    /// Where there are AUDIT policies: whether one matched.
+    /// If there are AUDIT policies: whether one matched.
     pub audit: Option<bool>,
     /// What dry-run DENY policies would have done.
     pub dry_run_deny: Option<DryRun>,
-    /// What dry-run ALLOW policies would have done; nothing behind a denial by DENY.
+    /// What dry-run ALLOW policies would have done; `None` after a denial by DENY.
     pub dry_run_allow: Option<DryRun>,
     /// For `no_rule_matched`: the rule that came nearest, and why it did not match.
     pub nearest: Option<Nearest>,
@@ -118,7 +118,7 @@ pub struct AuthorizationOutcome {
     pub deny_message: Option<String>,
     /// The policy's `denyWhenUnauthenticated: 401`.
     pub deny_when_unauthenticated: bool,
-    /// Scopes that the nearest rule asked for.
+    /// Scopes that the nearest rule requires.
     pub scopes: Vec<String>,
 }
 
@@ -143,13 +143,14 @@ impl Permit {
         Self(verified)
     }
 
-    /// The caller, verified.
+    /// The verified caller.
     pub fn verified(&self) -> Option<&Verified> {
         self.0.as_ref()
     }
 }
 
-/// Asks the policies. The permit is there if they let pass, or if `mode` is a dry run of everything.
+/// Evaluates the policies. The permit is present if they let the request pass, or if `mode` is a dry
+/// run of everything.
 pub fn authorize(
     policies: &Policies,
     request: &Request,
@@ -161,7 +162,7 @@ pub fn authorize(
     (judgement, passes.then_some(Permit(verified)))
 }
 
-/// Judges a request as the service would see it, for a caller or for nobody.
+/// Evaluates a request as the service would see it, with a caller or without one.
 pub fn judge(
     policies: &Policies,
     request: &Request,
@@ -249,7 +250,7 @@ impl DryRun {
 }
 
 impl Policies {
-    /// Files the rules of all policies.
+    /// Indexes the rules of all policies.
     pub(crate) fn new(policies: Vec<AuthorizationPolicy>, match_scalar_claims: bool) -> Self {
         let set = |action, dry_run| RuleSet::new(&policies, action, dry_run);
         let scalars = if match_scalar_claims { Scalars::AsText } else { Scalars::Never };
@@ -264,12 +265,12 @@ impl Policies {
         }
     }
 
-    /// How many policies there are.
+    /// The number of policies.
     pub fn len(&self) -> usize {
         self.policies.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no policies.
     pub fn is_empty(&self) -> bool {
         self.policies.is_empty()
     }
@@ -311,9 +312,9 @@ impl RuleSet {
         candidates.find(|named| named.rule.matches(facts))
     }
 
-    /// The rule of which most held, its first failing condition, and the scopes that this asked for.
-    /// Looked at are a few of the rules about this path, of those that the index offers, and of the
-    /// first: a refusal must not cost by the number of rules either.
+    /// The rule with the most conditions that hold, its first failing condition, and the scopes that
+    /// this condition requires. Only a few rules are looked at: some about this path, some that the
+    /// index offers, and the first; otherwise the cost of a denial would grow with the number of rules.
     fn nearest(&self, facts: &Facts<'_>) -> Option<(&Named, String, Vec<String>)> {
         const A_FEW: usize = 4;
         let mut numbers: Vec<usize> = Vec::new();

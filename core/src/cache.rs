@@ -1,11 +1,11 @@
-//! Tokens that were verified, so that a request with one of them costs a look-up and no signature.
+//! Tokens that were verified: a request with one of them costs a look-up and no signature check.
 //!
-//! INVARIANT (cache scope): an entry answers for nothing but what it was verified for. That is the whole
-//! token, compared byte by byte; the very places it stood at, since a rule only reads its own; and one
-//! generation of configuration and keys, since another one may refuse it. A cache that forgets one of
-//! these is a hole in the door (CVE-2021-32701: Ory Oathkeeper answered for a scope from a cached check
-//! of another one). What time and policies say is judged at each request, cached or not; a refused token
-//! is never kept, so that spoofed ones, however many, drive nothing out.
+//! INVARIANT (cache scope): an entry is valid only for what it was verified for. That is the whole token,
+//! compared byte by byte; the places where it was found, since a rule only reads its own; and one generation of
+//! configuration and keys, since another one may refuse it. A cache that omits one of these lets callers in
+//! (CVE-2021-32701: Ory Oathkeeper answered for a scope from a cached check of another one). Time claims and
+//! policies are checked at each request, cached or not. A refused token is never kept, so that spoofed tokens,
+//! however many, evict no entry.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher as _, RandomState};
@@ -24,7 +24,7 @@ mod queue;
 
 use queue::Queue;
 
-/// Which configuration with which keys: no two are ever the same.
+/// A generation of configuration and keys: no two are ever the same.
 #[derive(Debug)]
 pub struct Generation(Cell<u64>);
 
@@ -32,10 +32,10 @@ pub struct Generation(Cell<u64>);
 #[derive(Debug, Default)]
 pub struct TokenCache {
     bounds: TokenCacheBounds,
-    /// The generation that all entries are of, of configuration and of fetched keys.
+    /// The generations of configuration and of fetched keys that all entries belong to.
     generation: Option<(u64, u64)>,
-    /// Where a token's entry is, by its hash. Two tokens of one hash displace each other; that is an
-    /// entry lost, never a wrong one found.
+    /// The position of a token's entry, by its hash. Two tokens with one hash displace each other: an entry is
+    /// lost, but a wrong one is never found.
     index: FastMap<u64, usize>,
     seed: Seed,
     entries: Queue<Entry>,
@@ -43,18 +43,18 @@ pub struct TokenCache {
     counts: Counts,
 }
 
-/// What the cache did so far.
+/// Counters of the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Tokens that were found.
+    /// Look-ups that found the token.
     pub hits: u64,
-    /// Tokens that were not, or whose time was over.
+    /// Look-ups that did not find it, or found it expired.
     pub misses: u64,
-    /// Tokens that had to go to make room.
+    /// Tokens that were evicted to make room.
     pub evictions: u64,
 }
 
-/// What the cache had to say about a request's token.
+/// The result of a look-up of a request's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It was verified before.
@@ -63,8 +63,8 @@ pub enum Answer {
     Miss,
 }
 
-/// Seeded by the host's random source. Only tokens that somebody signed are kept, so that nobody can prepare many
-/// of one hash, and two of one hash would only displace each other: a fast hash will do.
+/// Seeded by the host's random source. Only signed tokens are kept, so that a client cannot prepare many with one
+/// hash, and two with one hash would only displace each other: a fast hash suffices.
 #[derive(Debug)]
 struct Seed(FixedState);
 
@@ -84,12 +84,12 @@ struct Entry {
 }
 
 impl Generation {
-    /// A generation that there never was before.
+    /// A generation that never existed before.
     pub fn new() -> Self {
         Self(Cell::new(Self::next()))
     }
 
-    /// Begins another generation: for whoever changes a key.
+    /// Begins another generation: for a caller that changes a key.
     pub fn renew(&self) {
         self.0.set(Self::next());
     }
@@ -107,8 +107,8 @@ impl Default for Generation {
 }
 
 impl TokenCache {
-    /// Makes the cache one of `generation` and of the fetched keys' `epoch` (see
-    /// [`crate::remote::JwksCache::epoch`]): entries of another one go, and `bounds` hold from now on.
+    /// Sets the cache to `generation` and to the fetched keys' `epoch` (see [`crate::remote::JwksCache::epoch`]):
+    /// entries of others are dropped, and `bounds` apply from now on.
     pub fn enter(&mut self, generation: &Generation, epoch: u64, bounds: TokenCacheBounds) {
         let number = (generation.0.get(), epoch);
         if self.generation != Some(number) {
@@ -117,12 +117,12 @@ impl TokenCache {
         }
     }
 
-    /// Whether anything is kept at all.
+    /// Whether the cache is enabled.
     pub fn is_on(&self) -> bool {
         self.bounds.entries > 0
     }
 
-    /// The token that stands at `places`, if it was verified before and its time is not over at `now`.
+    /// The token found at `places`, if it was verified before and is still valid at `now`.
     pub fn find(
         &mut self,
         token: &[u8],
@@ -149,7 +149,7 @@ impl TokenCache {
             return None;
         }
         if entry.verified.still_valid(rules, now).is_err() {
-            // Time does not come back. Another rule may still accept the token: it is verified anew.
+            // A token does not become valid again. Another rule may still accept it: it is verified again.
             self.remove(at);
             return None;
         }
@@ -190,12 +190,12 @@ impl TokenCache {
         self.index.insert(hash, at);
     }
 
-    /// How many tokens are kept.
+    /// The number of tokens kept.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether none is.
+    /// Whether no token is kept.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -205,7 +205,7 @@ impl TokenCache {
         self.bytes
     }
 
-    /// What it did so far, in all generations.
+    /// The counters so far, over all generations.
     pub fn counts(&self) -> Counts {
         self.counts
     }
@@ -217,8 +217,8 @@ impl TokenCache {
         }
     }
 
-    /// By the token's end only, which is its signature and so as good as random in what is kept: hashing
-    /// all of a token would cost more than everything else here.
+    /// Hashes the token's end only, which is its signature and therefore random for the tokens that are kept:
+    /// hashing the whole token would cost more than everything else here.
     fn hash(&self, token: &[u8], places: &[usize]) -> u64 {
         let end = token.last_chunk::<TAIL>().map_or(token, |tail| tail.as_slice());
         self.seed.0.hash_one((end, token.len(), places))
@@ -228,7 +228,7 @@ impl TokenCache {
 /// An entry's place in the queue and in the index, both of which may have grown to twice what they need.
 const PLACE: usize = 2 * (Queue::<Entry>::SLOT + size_of::<(u64, usize)>() + 1);
 
-/// Of the 86 characters of the shortest signature (ES256, EdDSA): 192 bits.
+/// The end of the shortest signature, which has 86 characters (ES256, EdDSA): 192 bits.
 const TAIL: usize = 32;
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use crate::heap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims(pub Map<String, Value>);
 
-/// Who a request speaks for, once verified: what rules and headers are judged on.
+/// The caller of a request, once verified: the input of rules and headers.
 ///
-/// Plain data, so that rules can be tested on literals; the proof that it was verified is
-/// [`crate::authenticate::Verified`], which holds one.
+/// Plain data, so that rules can be tested on literals; [`crate::authenticate::Verified`] is the proof that
+/// it was verified, and holds one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The rule that accepted the token: its `name`, else its issuer.
@@ -24,11 +24,11 @@ pub struct Identity {
     /// The claims, as signed.
     pub claims: Claims,
     /// Top-level claims whose string is a list of words (Istio: `scope`, `permission` and
-    /// `spaceDelimitedClaims`), for rules and for headers with a `format`. In order.
+    /// `spaceDelimitedClaims`), for rules and for headers with a `format`. Sorted.
     pub space_delimited: Rc<[String]>,
 }
 
-/// A way to a claim.
+/// A path to a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimPath(Vec<Segment>);
 
@@ -47,9 +47,9 @@ impl ClaimPath {
         Self(vec![Segment::Name(name.to_owned())])
     }
 
-    /// Istio's bracket form, `[a][b]`. Where the text does not split cleanly into groups it is one
-    /// name, all between the first and the last bracket (istio/istio
-    /// pilot/pkg/security/authz/model/util.go). `None` where it does not begin with `[` and end with `]`.
+    /// Istio's bracket form, `[a][b]`. A text that does not split cleanly into groups is one name: all
+    /// between the first and the last bracket (istio/istio pilot/pkg/security/authz/model/util.go). `None`
+    /// if it does not begin with `[` and end with `]`.
     pub fn from_brackets(text: &str) -> Option<Self> {
         let inner = text.strip_prefix('[')?.strip_suffix(']')?;
         let mut segments = Vec::new();
@@ -69,7 +69,7 @@ impl ClaimPath {
 }
 
 /// A claim as `outputClaimToHeaders` and `requiredClaims` name it: in brackets, or names joined by dots, as
-/// in Istio. One spelling leads to one claim: whether a token holds another one decides nothing.
+/// in Istio. One spelling addresses one claim, independent of the other claims in a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimName {
     /// The name as configured.
@@ -78,13 +78,13 @@ pub struct ClaimName {
 }
 
 impl ClaimName {
-    /// Reads a name. `None` where brackets are opened and not closed.
+    /// Parses a name. `None` if a bracket is not closed.
     pub fn new(text: &str) -> Option<Self> {
         let path = if text.starts_with('[') {
             ClaimPath::from_brackets(text)?
         } else {
             // Envoy splits at each dot (google/jwt_verify_lib src/struct_utils.cc): a member whose name
-            // holds one has brackets.
+            // contains a dot needs brackets.
             ClaimPath(text.split('.').map(|name| Segment::Name(name.to_owned())).collect())
         };
         Some(Self { text: text.to_owned(), path })
@@ -95,7 +95,7 @@ impl ClaimName {
         claims.find(&self.path)
     }
 
-    /// Whether it leads to elements of a list (`[*]`), which are a list even where there is one.
+    /// Whether it leads to elements of a list (`[*]`), which are a list even if there is only one.
     pub fn leads_to_elements(&self) -> bool {
         self.path.segments().contains(&Segment::Each)
     }
@@ -108,7 +108,7 @@ impl ClaimName {
         }
     }
 
-    /// The name in Istio's own spelling, which knows no brackets; `None`: Istio cannot reach that claim.
+    /// The name in Istio's own spelling, which has no brackets; `None` if Istio cannot address that claim.
     pub fn dotted(&self) -> Option<String> {
         let names = self.path.segments().iter().map(|segment| match segment {
             Segment::Name(name) if !name.contains('.') => Some(name.as_str()),
@@ -117,7 +117,7 @@ impl ClaimName {
         Some(names.collect::<Option<Vec<&str>>>()?.join("."))
     }
 
-    /// The bracket spelling that was probably meant, where dots split what looks like one name: a URL
+    /// The bracket spelling that was probably meant, if dots split what looks like one name: a URL
     /// (`https://example.com/roles`), a domain (`kubernetes.io`), or brackets that do not begin the name.
     pub fn probably_meant(&self) -> Option<String> {
         let text = self.text.as_str();
@@ -139,11 +139,11 @@ impl ClaimName {
     }
 }
 
-/// Domains that claims were seen to be named after.
+/// Domains that claims are known to be named after.
 const TOP_LEVEL_DOMAINS: [&str; 8] = ["app", "cloud", "com", "dev", "io", "local", "net", "org"];
 
 impl Claims {
-    /// The values that `path` leads to: none where a step is missing, several after `[*]`.
+    /// The values at `path`: none if a step is missing, several after `[*]`.
     pub fn find<'c>(&'c self, path: &ClaimPath) -> Vec<&'c Value> {
         let mut found = Vec::new();
         self.any(path, &mut |value| {
@@ -153,7 +153,7 @@ impl Claims {
         found
     }
 
-    /// Whether one of the values that `path` leads to satisfies `test`.
+    /// Whether one of the values at `path` satisfies `test`.
     pub fn any<'c>(&'c self, path: &ClaimPath, test: &mut dyn FnMut(&'c Value) -> bool) -> bool {
         let Some((first, rest)) = path.0.split_first() else { return false };
         let name = match first {
@@ -163,7 +163,7 @@ impl Claims {
         self.0.get(name).is_some_and(|value| leads(value, rest, test))
     }
 
-    /// The memory that they take beside themselves.
+    /// The memory that they take, in addition to the value itself.
     pub fn footprint(&self) -> usize {
         heap::members(&self.0)
     }
@@ -179,7 +179,7 @@ impl Claims {
     }
 }
 
-/// Whether one of the values that the steps lead to, from `value` on, satisfies `test`.
+/// Whether one of the values that the steps lead to, starting at `value`, satisfies `test`.
 fn leads<'c>(
     value: &'c Value,
     segments: &[Segment],
@@ -190,7 +190,7 @@ fn leads<'c>(
         (Segment::Each, Value::Array(items)) => {
             return items.iter().any(|item| leads(item, rest, test));
         }
-        // In Istio `[*]` is a member of that name, and leads nowhere in a list.
+        // In Istio `[*]` is a member of that name, and addresses nothing in a list.
         (Segment::Each, _) => "*",
         (Segment::Name(name), _) => name,
     };
@@ -198,9 +198,9 @@ fn leads<'c>(
 }
 
 impl Identity {
-    /// The words of a top-level string claim that is space-delimited for this identity. `None` where
-    /// it is not, or where no word remains: then the string stays a string (docs/semantics.md,
-    /// "Space-delimited claims").
+    /// The words of a top-level string claim that is space-delimited for this identity. `None` if it is
+    /// not, or if no word remains: then the string stays a string (docs/semantics.md, "Space-delimited
+    /// claims").
     pub fn words(&self, name: &str) -> Option<Vec<&str>> {
         if self.space_delimited.binary_search_by(|known| known.as_str().cmp(name)).is_err() {
             return None;

@@ -1,4 +1,4 @@
-//! Forms in which others write: one reader of each, strict, bounded, and without a host.
+//! Foreign formats: one reader of each, strict, bounded, and without a host.
 
 pub(crate) mod decimal;
 pub(crate) mod der;

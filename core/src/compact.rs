@@ -22,15 +22,15 @@ use crate::time::UnixSeconds;
 /// A token, read and not verified.
 #[derive(Clone, Debug)]
 pub struct Compact<'t> {
-    /// What the header says.
+    /// The header.
     pub header: Rc<Header>,
-    /// What its `alg` is.
+    /// The algorithm of its `alg`.
     pub algorithm: Algorithm,
-    /// The payload.
+    /// The payload's claims.
     pub claims: Claims,
-    /// The payload's part as it stands: unpadded base64url.
+    /// The payload's part as written: unpadded base64url.
     pub payload: &'t str,
-    /// What was signed: header, dot, payload, as they stand (RFC 7515 section 5.2).
+    /// The signing input: header, dot, payload, as written (RFC 7515 section 5.2).
     pub signed: &'t [u8],
     /// The signature's bytes.
     pub signature: Vec<u8>,
@@ -61,11 +61,11 @@ impl Compact<'_> {
     }
 }
 
-/// What Usher reads of a token's header. A key that the token brings along (`jwk`, `x5c`), and a place
-/// to fetch one from (`jku`, `x5u`), are never looked at (RFC 8725 section 3.10, CVE-2018-0114).
+/// The parts of a token's header that Usher uses. A key in the header (`jwk`, `x5c`), or a URL to fetch one
+/// from (`jku`, `x5u`), is ignored (RFC 8725 section 3.10, CVE-2018-0114).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// `alg`, as it stands.
+    /// `alg`, as written.
     pub alg: String,
     /// `kid`.
     pub kid: Option<String>,
@@ -73,7 +73,7 @@ pub struct Header {
     pub typ: Option<String>,
 }
 
-/// Reads a token.
+/// Parses a token.
 ///
 /// # Errors
 /// `token_too_large`, `token_malformed` with its cause, `header_unsupported`.
@@ -84,8 +84,8 @@ pub fn parse<'t>(token: &'t [u8], limits: &TokenLimits) -> Result<Compact<'t>, D
     let text = std::str::from_utf8(token).map_err(|_| malformed(Malformed::Form))?;
     let (signed, header, payload, signature) = parts(text)?;
 
-    // One spelling: it begins with its brace. White space before it is JSON too, but logs and filters know a
-    // token by `eyJ` and the like.
+    // One spelling: it begins with its brace. JSON allows white space before the brace, but logs and filters
+    // recognize a token by `eyJ` and the like.
     if header.as_bytes().first() != Some(&b'e') {
         base64url(header).ok_or(malformed(Malformed::HeaderBase64))?;
         return Err(malformed(Malformed::HeaderJson));
@@ -123,7 +123,8 @@ fn malformed(cause: Malformed) -> Denial {
 fn parts(token: &str) -> Result<(&str, &str, &str, &str), Denial> {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let form = || match token.split('.').count() {
-        // RFC 7516 section 9 tells a JWE by its five parts; so has a line of two tokens and a comma.
+        // RFC 7516 section 9 distinguishes a JWE by its five parts; a line of two tokens and a comma has
+        // five too.
         5 if token.bytes().all(is_token) => malformed(Malformed::Encrypted),
         _ => malformed(Malformed::Form),
     };
@@ -135,7 +136,7 @@ fn parts(token: &str) -> Result<(&str, &str, &str, &str), Denial> {
     Ok((signed, header, payload, signature))
 }
 
-/// The engine refuses padding, other alphabets, white space and unused bits that are not zero.
+/// The engine refuses padding, other alphabets, white space and non-zero unused bits.
 fn base64url(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
 }
@@ -154,8 +155,8 @@ fn object(
 }
 
 fn read_header(header: &Map<String, Value>) -> Result<(Header, Algorithm), Denial> {
-    // RFC 7515 section 4.1.11: what is critical must be understood, and Usher understands no
-    // extension; RFC 7797 section 7: an unencoded payload changes what was signed.
+    // RFC 7515 section 4.1.11: a critical extension must be understood, and Usher supports none; RFC 7797
+    // section 7: an unencoded payload changes what was signed.
     if header.contains_key("crit") || header.contains_key("b64") {
         return Err(Denial::HeaderUnsupported);
     }
@@ -178,7 +179,7 @@ fn string<'o>(
     }
 }
 
-/// A NumericDate (RFC 7519 section 2): decimals are cut off, what no u64 can hold is malformed and
+/// A NumericDate (RFC 7519 section 2): decimals are cut off; a number that no u64 can hold is malformed and
 /// never "absent" or "forever" (CVE-2026-25537).
 fn seconds(
     claims: &Map<String, Value>,

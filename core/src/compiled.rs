@@ -1,4 +1,4 @@
-//! A configuration made ready: what is found by look-ups, and what is asked of the host.
+//! A configuration made ready: indexes for look-ups, and what the host must supply.
 
 use crate::authenticate::JwtRules;
 use crate::authorize::{Needs, Policies};
@@ -7,18 +7,19 @@ use crate::policy::{Config, Settings, TokenLocation, identity_headers};
 use crate::request::bounds;
 use crate::scrub::ProtectedHeaders;
 
-/// All that a decision depends on beside the request.
+/// Everything but the request that a decision depends on.
 #[derive(Debug)]
 pub struct Compiled {
     /// `jwtRules`.
     pub jwt: JwtRules,
     /// `authorizationPolicies`.
     pub authorization: Policies,
-    /// The names that are Usher's to set: whatever a rule emits, and `identityHeaders.strip`.
+    /// The names that only Usher may set: every header that a rule emits, and
+    /// `identityHeaders.strip`.
     pub protected_headers: ProtectedHeaders,
-    /// The attributes with a bound that are read at all.
+    /// The attributes with a bound that the configuration reads.
     pub reads: bounds::Reads,
-    /// What cached tokens were verified under.
+    /// The generation that cached tokens were verified under.
     pub generation: cache::Generation,
     /// All other fields.
     pub settings: Settings,
@@ -48,13 +49,13 @@ impl Compiled {
         }
     }
 
-    /// What the host should tell about the connection: only what some rule reads.
+    /// The attributes of the connection that the host should supply: only those that a rule reads.
     pub fn needs(&self) -> &Needs {
         &self.needs
     }
 }
 
-/// What is read of the attributes that have bounds.
+/// The attributes with a bound that are read.
 fn reads(
     locations: &[TokenLocation],
     needs: &Needs,

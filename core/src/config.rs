@@ -1,11 +1,11 @@
 //! pluginConfig -> [`Config`]; every problem at once, each with its JSON path.
 //!
-//! Nothing is half-applied: either the whole configuration is good, or there is a list of what is
-//! wrong with it. Names and forms are Istio's where Istio has the field; an unknown field is an error,
-//! since a field that this version does not know may be the one that guards the door.
+//! Nothing is applied in part: either the whole configuration is valid, or the result is a list of its errors.
+//! Names and forms are Istio's where Istio has the field; an unknown field is an error, since a field that this
+//! version does not support may be the one that denies access.
 //!
-//! Tables of fields say how each is read. What has `inline(never)` stays a function of its own in the
-//! module, where none here may be over 4 KB.
+//! Tables of fields say how each is read. A function with `inline(never)` stays separate in the module, where no
+//! function of this file may exceed 4 KB.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -33,23 +33,23 @@ use crate::codec::problems;
 pub use crate::codec::problems::InvalidConfig;
 use crate::codec::problems::{Node, Problems};
 
-/// A configuration that was read, and what is worth a second look.
+/// A configuration that was read, and its warnings.
 #[derive(Debug)]
 pub struct Parsed {
-    /// What it says.
+    /// The configuration.
     pub config: Config,
-    /// What is legal and perhaps not meant.
+    /// What is valid, but perhaps not intended.
     pub warnings: Vec<InvalidConfig>,
 }
 
 /// JSON levels in a pluginConfig: a JWK in a set in a rule in a list is 5 deep, a condition's value 8.
 const CONFIG_DEPTH: usize = 32;
 
-/// Reads a pluginConfig as Envoy hands it over; no bytes at all is an empty one
-/// (docs/semantics.md, "How pluginConfig reaches the plugin").
+/// Reads a pluginConfig as Envoy hands it over; an empty text is an empty configuration (docs/semantics.md, "How
+/// pluginConfig reaches the plugin").
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All errors in it.
 pub fn from_json(text: &[u8]) -> Result<Parsed, Vec<InvalidConfig>> {
     if text.trim_ascii().is_empty() {
         return from_value(&Value::Object(json::Map::new()));
@@ -72,7 +72,7 @@ pub fn from_json(text: &[u8]) -> Result<Parsed, Vec<InvalidConfig>> {
 /// Reads a pluginConfig that is a JSON value already.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All errors in it.
 pub fn from_value(value: &Value) -> Result<Parsed, Vec<InvalidConfig>> {
     let problems = Problems::default();
     let config = read(&Node::root(value), &problems);
@@ -82,7 +82,7 @@ pub fn from_value(value: &Value) -> Result<Parsed, Vec<InvalidConfig>> {
         Some(config) if valid => Ok(Parsed { config, warnings }),
         _ => {
             if errors.is_empty() {
-                // A reader gave up without a note: never let that pass for a good configuration.
+                // A reader failed without recording a problem: never accept that as a valid configuration.
                 let problem = "could not be read".to_owned();
                 errors.push(InvalidConfig { at: String::new(), problem });
             }
@@ -91,7 +91,7 @@ pub fn from_value(value: &Value) -> Result<Parsed, Vec<InvalidConfig>> {
     }
 }
 
-/// What the reader knows at each place of this configuration, valid or not.
+/// The fields and words that the reader accepts at each place of this configuration, valid or not.
 #[cfg(feature = "vocabulary")]
 pub fn vocabulary(value: &Value) -> std::collections::BTreeSet<problems::Known> {
     let problems = Problems::default();
@@ -123,18 +123,18 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Config> {
     Some(config)
 }
 
-/// What no field says alone.
+/// Checks that concern several fields.
 #[inline(never)]
 fn check(config: &Config, problems: &Problems) {
     check_locations(config, problems);
-    // Fetched keys are told of once they are there.
+    // For fetched keys the warning comes once they are fetched.
     let (rules, checks) = (&config.jwt_rules, config.settings.limits.signature_checks);
     for crowd in crowds(rules, &Issuers::of(rules), checks, &Keys::inline) {
         problems.warning(format!("jwtRules[{}].jwks", crowd.rule), crowd.problem(checks));
     }
 }
 
-/// A token in a header that Usher emits would be removed as a forgery before it was read.
+/// A token in a header that Usher emits would be removed as spoofed before it was read.
 fn check_locations(config: &Config, problems: &Problems) {
     let rules = &config.jwt_rules;
     let protected = folded(identity_headers(rules, &config.strip));
@@ -160,13 +160,14 @@ fn check_locations(config: &Config, problems: &Problems) {
     }
 }
 
-/// What the readers of rules share.
+/// The state that the readers of rules share.
 pub(crate) struct Context<'p> {
     problems: &'p Problems,
     places: Vec<TokenLocation>,
-    /// Where in the list each place stands.
+    /// The position of each place in the list.
     places_by_form: FastMap<Box<[u8]>, usize>,
-    /// Key sets by their text, and whether symmetric and published keys count: rules with the same keys share them.
+    /// Key sets by their text, and by whether symmetric and published keys count: rules with the same keys share
+    /// them.
     key_sets: HashMap<(String, bool, Published), Rc<KeySet>>,
 }
 

@@ -1,5 +1,5 @@
-//! Algorithms, public keys, and the engines that check signatures with them: the [host]'s where it proved itself, the
-//! [portable] one elsewhere.
+//! Algorithms, public keys, and the engines that check signatures with them: the [host]'s if it passed the
+//! known-answer test, else the [portable] one.
 
 mod algorithm;
 mod engine;

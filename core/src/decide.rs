@@ -1,7 +1,7 @@
 //! The evaluation of one request: scrub -> find -> verify -> authorize -> emit.
 //!
-//! [`decide`] is a pure function: everything it knows is in its arguments, everything it wants done is
-//! in the [`Decision`]. The filter applies that to a live request, `usher explain` prints it.
+//! [`decide`] is a pure function: its arguments hold everything it needs, and the [`Decision`] everything to be
+//! done. The filter applies the decision to a live request, `usher explain` prints it.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -54,30 +54,29 @@ pub fn decide(
     evaluation.conclude(request, outcome)
 }
 
-/// A request under way: what is to be done to it and what is known of it so far.
+/// The evaluation of one request: its mutations and its report so far.
 struct Evaluation<'a> {
     policy: &'a Compiled,
     now: UnixSeconds,
     worker_state: &'a mut WorkerState,
-    /// What is done in every mode: scrubbing, the path's form, the identity.
+    /// Applied in every mode: scrubbing, the path's form, the identity.
     mutations: HeaderMutations,
-    /// Tokens that are taken out; in a dry run they stay, and rules see the request without them all the
-    /// same.
+    /// Tokens to be removed; in a dry run they stay, but rules see the request without them nevertheless.
     withheld: HeaderMutations,
     /// The place of each token.
     found: Vec<usize>,
-    /// Those of them whose token goes on to the service.
+    /// The places among them whose token is forwarded to the service.
     forwarded: Vec<usize>,
-    /// In a dry run: the first refusal that did not end the evaluation.
+    /// In a dry run: the first denial that did not end the evaluation.
     noted: Option<Denial>,
     report: Report,
     missing_keys: Vec<MissingKey>,
 }
 
 impl Evaluation<'_> {
-    /// The steps, in their order. An error is the end of the evaluation.
+    /// The steps, in their order. An error ends the evaluation.
     fn run(&mut self, request: &Request) -> Result<Passed, Denial> {
-        // INVARIANT (scrub-first): no return stands before this line.
+        // INVARIANT (scrub-first): no return precedes this line.
         self.scrub(request)?;
         self.check_bounds(request)?;
         let request = &*self.normalize_path(request)?;
@@ -106,7 +105,7 @@ impl Evaluation<'_> {
         self.emit(&permit)
     }
 
-    /// Removes every identity header that the client sent, in whatever spelling.
+    /// Removes every identity header that the client sent, in any spelling.
     fn scrub(&mut self, request: &Request) -> Result<(), Denial> {
         let forged = self.policy.protected_headers.spoofed(&request.headers);
         self.mutations = HeaderMutations::removing(&forged);
@@ -128,8 +127,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// A refusal that says nothing against the token: a dry run notes the first one and goes on, so that
-    /// the service gets the identity that it would get without it.
+    /// A denial that has nothing to do with the token: a dry run records the first one and continues, so that
+    /// the service gets the same identity as without the denial.
     fn refuse(&mut self, denial: Denial) -> Result<(), Denial> {
         match self.policy.settings.mode {
             Mode::Enforce => Err(denial),
@@ -140,8 +139,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Refuses a request that has more of what is read than anybody should have to look at. A dry run notes it,
-    /// and judges the request on all that it has.
+    /// Refuses a request that has too much of an attribute that is read. A dry run records that, and evaluates
+    /// the whole request.
     fn check_bounds(&mut self, request: &Request) -> Result<(), Denial> {
         self.within(bounds::check(self.policy.reads, request))
     }
@@ -154,7 +153,7 @@ impl Evaluation<'_> {
         self.refuse(Denial::RequestTooComplex(bound))
     }
 
-    /// Brings the path into the one form that is matched and forwarded.
+    /// Normalizes the path, which is then matched and forwarded in this form.
     fn normalize_path<'r>(&mut self, request: &'r Request) -> Result<Cow<'r, Request>, Denial> {
         let Some(path) = request.path() else {
             return Ok(Cow::Borrowed(request));
@@ -166,14 +165,14 @@ impl Evaluation<'_> {
         if *normal == *path {
             return Ok(Cow::Borrowed(request));
         }
-        // Rules see this one: escapes are longer, and slashes may be more.
+        // Rules see this path: escapes are longer, and there may be more slashes.
         self.within(bounds::check_path(self.policy.reads, &normal))?;
         self.mutations.set(b":path", normal.into_owned());
         self.step(|| "path: normalised".to_owned());
         Ok(Cow::Owned(self.mutations.applied(request)))
     }
 
-    /// By which way the request may pass.
+    /// What the request must satisfy.
     fn requirement(&mut self, request: &Request) -> Requirement {
         let exemption = Exemption::first(&self.policy.settings.exempt, request);
         if let Some(index) = exemption {
@@ -192,7 +191,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Verifies the request's one token, and takes it out but where its rule reads and forwards it.
+    /// Verifies the request's one token, and removes it, except where its rule reads and forwards it.
     fn verify(
         &mut self,
         request: &Request,
@@ -206,8 +205,8 @@ impl Evaluation<'_> {
         if tokens.iter().any(|found| found.placement == Placement::Misplaced) {
             return Err(Denial::TokenMalformed(Malformed::Prefix));
         }
-        // Two different tokens leave it open who the caller is; Envoy goes by the order of places and
-        // rules (docs/semantics.md, "Several tokens for one provider").
+        // With two different tokens the caller is ambiguous; Envoy decides by the order of places and rules
+        // (docs/semantics.md, "Several tokens for one provider").
         if tokens.iter().any(|found| !token::same(&found.token, &first.token)) {
             return Err(Denial::TokenAmbiguous);
         }
@@ -230,7 +229,7 @@ impl Evaluation<'_> {
         Ok(Some(verified))
     }
 
-    /// Verifies a token, or finds that it was verified before.
+    /// Verifies a token, or finds it in the cache.
     fn verified(&mut self, token: &[u8], places: &[usize]) -> Result<Verified, Denial> {
         let policy = self.policy;
         let worker_state = &mut *self.worker_state;
@@ -239,13 +238,14 @@ impl Evaluation<'_> {
             worker_state.jwks_cache.epoch(),
             policy.settings.token_cache,
         );
-        // A way that is told in words is walked in full; so is one without a clock, which ends early.
+        // A traced evaluation does not use the cache, to have every step; neither does one without a clock,
+        // which ends early.
         let cached = worker_state.cache.is_on()
             && worker_state.trace == Trace::Off
             && self.now != UnixSeconds::NO_CLOCK;
         if cached {
             let found = worker_state.cache.find(token, places, &policy.jwt, self.now);
-            // Keys that are too old to be asked have no say by way of the cache either.
+            // A cached token does not count while its rule's keys are too old to be used.
             let in_force = |verified: &Verified| {
                 let rule = policy.jwt.rule(verified);
                 rule.is_some_and(|rule| {
@@ -270,14 +270,15 @@ impl Evaluation<'_> {
             refused.denial
         })?;
         if cached && verified.is_reusable() {
-            // With its headers, so that they count for its size. A refusal to emit waits for its turn.
+            // With its headers, so that they count for its size. A failure to emit is reported later, by that
+            // step.
             let _ = self.emission(&verified);
             self.worker_state.cache.insert(token, places, &verified);
         }
         Ok(verified)
     }
 
-    /// Whether a caller who shows no token may go on.
+    /// Whether a caller without a token may continue.
     fn check_presence(&self, verified: Option<&Verified>) -> Result<(), Denial> {
         match self.policy.settings.missing_token {
             MissingToken::Reject if verified.is_none() => Err(Denial::TokenMissing),
@@ -285,7 +286,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Asks the policies.
+    /// Evaluates the policies.
     fn authorize(
         &mut self,
         request: &Request,
@@ -308,9 +309,9 @@ impl Evaluation<'_> {
         outcome.ok_or_else(|| self.report.denied_by_policy.clone().unwrap_or(Denial::NoRuleMatched))
     }
 
-    /// The request as rules see it, which is as the service would: no token, no forgery, and the
-    /// emitted headers; in a dry run as it would under enforcement. Built only where a rule reads headers,
-    /// or a query that a token was taken out of.
+    /// The request as rules see it, which is as the service would: without tokens and spoofed headers, and with
+    /// the emitted headers; in a dry run, as under enforcement. Built only if a rule reads headers, or a query
+    /// from which a token was removed.
     fn view<'r>(
         &self,
         request: &'r Request,
@@ -332,7 +333,7 @@ impl Evaluation<'_> {
         Ok(Cow::Owned(mutations.applied(request)))
     }
 
-    /// What a judgement means for this request.
+    /// The denial that an outcome of the policies means for this request.
     fn refusal(&self, judgement: &AuthorizationOutcome) -> Option<Denial> {
         let denial = match judgement.verdict {
             Verdict::Allow => return None,
@@ -371,18 +372,18 @@ impl Evaluation<'_> {
         })
     }
 
-    /// Turns the outcome of the evaluation into what is to be done.
+    /// Turns the outcome of the evaluation into a decision.
     fn conclude(mut self, request: &Request, outcome: Result<Passed, Denial>) -> Decision {
         let (denial, ended) = match outcome {
-            // In a dry run the evaluation goes on behind a policy's refusal.
+            // In a dry run the evaluation continues after a policy's denial.
             Ok(Passed) => (self.report.denied_by_policy.clone(), false),
             Err(denial) => (Some(denial), true),
         };
-        // Enforcement would have ended at the first refusal.
+        // Enforcement would have ended at the first denial.
         let denial = self.noted.take().or(denial);
         let mut reply = None;
         match self.policy.settings.mode {
-            // INVARIANT (dry run): what stands behind this filter decides as without it.
+            // INVARIANT (dry run): the filters and the service behind this filter decide as without it.
             Mode::DryRun => self.note_withheld(),
             Mode::Enforce if ended => {
                 // Only a verified token stays.
@@ -411,17 +412,17 @@ impl Evaluation<'_> {
     }
 }
 
-/// By which way a request may pass.
+/// What a request must satisfy.
 enum Requirement {
-    /// An `exempt` entry covers it: no token is asked for, no policy applies.
+    /// An `exempt` entry covers it: no token is required, no policy applies.
     Exempt(ExemptToken),
-    /// Token and policies.
+    /// A token, and the policies.
     Guarded,
     /// A CORS preflight, which cannot carry a token: policies only, without identity.
     Preflight,
 }
 
-/// The way was walked to its end.
+/// The evaluation passed all steps.
 struct Passed;
 
 #[cfg(test)]

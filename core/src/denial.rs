@@ -1,16 +1,16 @@
-//! Why a request is refused: the closed list of reasons, and what each one says on the wire.
+//! Why a request is refused: the closed list of reasons, and how each appears on the wire.
 //!
-//! One `match` a question, none with a wildcard arm: a new reason must be decided everywhere. The
-//! codes are the same words in the log, the counter, the CLI, the tests and the docs.
+//! One `match` for each question, without a wildcard arm: a new reason must be decided everywhere.
+//! The codes are the same words in the log, the counter, the CLI, the tests and the docs.
 
 use crate::request::bounds::Bound;
 
-/// A refusal, with the facts that explain it. See docs/reasons.md for each code.
+/// A denial, with the facts that explain it. See docs/reasons.md for each code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
     /// The rule does not offer the token's `alg`, `none` included.
     AlgorithmNotAllowed,
-    /// No token audience is a configured one.
+    /// None of the token's audiences is a configured one.
     AudienceMismatch,
     /// A required claim is absent or has another value.
     ClaimMismatch {
@@ -23,9 +23,9 @@ pub enum Denial {
     DeniedByRule,
     /// `exp` is absent and required.
     ExpirationMissing,
-    /// The token asks for what is not supported: `crit` or `b64`.
+    /// The token requires an unsupported extension: `crit` or `b64`.
     HeaderUnsupported,
-    /// The host did not answer what the decision needs.
+    /// The host failed to answer a call that the decision needs.
     HostFailed,
     /// The client sent an identity header, and the configuration refuses that.
     IdentitySpoofed,
@@ -37,7 +37,7 @@ pub enum Denial {
     KeyUnknown,
     /// The remote key set has not been fetched yet, or is older than `maxStale`.
     KeysUnavailable {
-        /// Seconds until it may be there.
+        /// Seconds until it may be available.
         retry_after: u64,
     },
     /// `exp` is too long after `iat`.
@@ -46,11 +46,12 @@ pub enum Denial {
     NoRuleMatched,
     /// The path holds NUL, is not UTF-8 before its `?`, or normalising it once more would change it.
     PathUnsafe,
-    /// The request has more of an attribute that the configuration reads than is taken.
+    /// The request has more of an attribute than is accepted, and the configuration reads that
+    /// attribute.
     RequestTooComplex(Bound),
-    /// The signature is not the key's.
+    /// The signature is not made with the key.
     SignatureInvalid,
-    /// The subject is none of the allowed.
+    /// The subject is not an allowed one.
     SubjectNotAllowed,
     /// Two different tokens in one request.
     TokenAmbiguous,
@@ -58,7 +59,7 @@ pub enum Denial {
     TokenExpired,
     /// Not a signed JWT in compact form.
     TokenMalformed(Malformed),
-    /// A token is needed and none is there.
+    /// A token is required, and the request has none.
     TokenMissing,
     /// `nbf` or `iat` is in the future.
     TokenNotYetValid,
@@ -66,15 +67,15 @@ pub enum Denial {
     TokenTooOld,
     /// The token is larger than the limit.
     TokenTooLarge,
-    /// `typ` is none of the allowed.
+    /// `typ` is not an allowed one.
     TypeNotAllowed,
 }
 
-/// What exactly is wrong with a malformed token. The texts are Envoy's where Envoy has the case
+/// What is wrong with a malformed token. The texts are Envoy's if Envoy has the case
 /// (google/jwt_verify_lib src/status.cc).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// `alg` is absent or no string.
+    /// `alg` is absent or not a string.
     Alg,
     /// `aud` is neither a string nor a list of strings.
     Aud,
@@ -82,39 +83,39 @@ pub enum Malformed {
     Encrypted,
     /// `exp` is negative or above 2^64.
     ExpRange,
-    /// `exp` is no number.
+    /// `exp` is not a number.
     ExpType,
     /// Not three non-empty parts.
     Form,
-    /// The header is no canonical unpadded base64url.
+    /// The header is not canonical unpadded base64url.
     HeaderBase64,
-    /// The header is no strict JSON object.
+    /// The header is not a strict JSON object.
     HeaderJson,
     /// `iat` is negative or above 2^64.
     IatRange,
-    /// `iat` is no number.
+    /// `iat` is not a number.
     IatType,
-    /// `iss` is no string.
+    /// `iss` is not a string.
     Iss,
-    /// `jti` is no string.
+    /// `jti` is not a string.
     Jti,
-    /// `kid` is no string.
+    /// `kid` is not a string.
     Kid,
     /// `nbf` is negative or above 2^64.
     NbfRange,
-    /// `nbf` is no number.
+    /// `nbf` is not a number.
     NbfType,
-    /// The payload is no canonical unpadded base64url.
+    /// The payload is not canonical unpadded base64url.
     PayloadBase64,
-    /// The payload is no strict JSON object.
+    /// The payload is not a strict JSON object.
     PayloadJson,
-    /// The prefix of a header is in its value, but not where it begins.
+    /// The prefix of a header is in its value, but not at the beginning.
     Prefix,
-    /// The signature is no canonical unpadded base64url.
+    /// The signature is not canonical unpadded base64url.
     SignatureBase64,
-    /// `sub` is no string.
+    /// `sub` is not a string.
     Sub,
-    /// `typ` is no string.
+    /// `typ` is not a string.
     Typ,
 }
 
@@ -180,8 +181,8 @@ impl Denial {
         }
     }
 
-    /// The cause in words, where the reason has some: Envoy's text where Envoy has the case. `None`
-    /// means that the status's standard phrase is all there is to say.
+    /// The cause as text, if the reason has one: Envoy's text if Envoy has the case. `None`: there
+    /// is only the standard phrase of the status.
     pub fn text(&self) -> Option<&'static str> {
         match self {
             Self::AlgorithmNotAllowed => Some("Jwt header [alg] is not supported"),
@@ -213,8 +214,8 @@ impl Denial {
         }
     }
 
-    /// How far a token came before it was refused; of several rules' denials the furthest is told.
-    /// Reasons that no rule for a token can give are 0.
+    /// How far a token got before it was refused: with several rules, the denial with the most
+    /// progress is reported. Reasons that no JWT rule gives are 0.
     pub fn progress(&self) -> u8 {
         match self {
             Self::TokenMissing
@@ -240,7 +241,7 @@ impl Denial {
             Self::AudienceMismatch => 10,
             Self::SubjectNotAllowed => 11,
             Self::ClaimMismatch { .. } => 12,
-            // No verdict: the rule might have accepted.
+            // Not a verdict: the rule might have accepted the token.
             Self::KeysUnavailable { .. } => 13,
             Self::HostFailed => 14,
         }
@@ -248,7 +249,7 @@ impl Denial {
 }
 
 impl Malformed {
-    /// Envoy's text for the cause, or ours where Envoy does not look.
+    /// Envoy's text for the cause, or ours if Envoy does not check it.
     pub fn text(self) -> &'static str {
         match self {
             Self::Alg => "Jwt header [alg] field is required and must be a string",

@@ -1,4 +1,4 @@
-//! **Emit**: the identity headers, made from a verified token.
+//! **Emit**: the identity headers, from a verified token.
 
 use crate::authenticate::Verified;
 use crate::claims::{ClaimName, Claims, Identity};
@@ -13,12 +13,12 @@ pub mod encode;
 use encode::{Shape, Written};
 
 impl Emission {
-    /// The headers for a verified token. Of two mappings to one name the last wins; a
-    /// claim that is absent, null or empty gives no header.
+    /// The headers for a verified token. Of two mappings to one name the last wins; a claim that is
+    /// absent, null or empty gives no header.
     ///
     /// # Errors
-    /// [`Denial::IdentityTooLarge`] where names and values together exceed `limit` bytes: an identity
-    /// is never cut.
+    /// [`Denial::IdentityTooLarge`] if names and values together exceed `limit` bytes: an identity is
+    /// never cut.
     pub fn emitted(&self, verified: &Verified, limit: usize) -> Result<Emitted, Denial> {
         let identity = verified.identity();
         let mut all: Vec<(&str, Written)> = Vec::new();
@@ -61,7 +61,7 @@ impl Emission {
 }
 
 impl ClaimName {
-    /// Whether what it leads to is a list, whatever its JSON says.
+    /// How the claim's values are written as a list, beyond their JSON type.
     fn shape<'i>(&self, identity: &'i Identity) -> Shape<'i> {
         if self.leads_to_elements() {
             return Shape::Elements;

@@ -1,4 +1,4 @@
-//! What is done to a request's headers, and what is set.
+//! The mutations of a request's headers.
 
 use std::rc::Rc;
 
@@ -6,12 +6,12 @@ use crate::hash::FastSet;
 use crate::lookup::Lookup;
 use crate::request::Request;
 
-/// What happens to a request's headers. Names are lower-case and stand in one of the lists only.
+/// The mutations of a request's headers. Names are in lower case and in one of the lists only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderMutations {
-    /// Headers to be removed with all their lines.
+    /// Headers to remove, with all their lines.
     pub remove: Vec<Vec<u8>>,
-    /// Headers to be replaced, all their lines, by these lines (at least one).
+    /// Headers whose lines are replaced by these lines (at least one).
     pub set: Lines,
 }
 
@@ -28,7 +28,7 @@ pub struct Emitted {
 }
 
 impl HeaderMutations {
-    /// The removal of these headers, of which none stands twice.
+    /// The removal of these headers, without repeated names.
     pub fn removing(names: &[impl AsRef<[u8]>]) -> Self {
         let remove = names.iter().map(|name| name.as_ref().to_vec()).collect();
         Self { remove, set: Lines::default() }
@@ -39,7 +39,7 @@ impl HeaderMutations {
         self.set_lines(name.into(), [value].into());
     }
 
-    /// Replaces all lines of a header; no line at all removes it.
+    /// Replaces all lines of a header; an empty list removes it.
     pub fn set_lines(&mut self, name: Rc<[u8]>, lines: Rc<[Vec<u8>]>) {
         if lines.is_empty() {
             return self.remove(&name);
@@ -56,7 +56,7 @@ impl HeaderMutations {
         self.set.iter().any(|(n, _)| **n == *name)
     }
 
-    /// Adds what `other` does; of a header that both edit, what `other` makes of it.
+    /// Adds the mutations of `other`, which win for a header that both change.
     pub fn add(&mut self, other: Self) {
         for name in other.remove {
             self.remove(&name);
@@ -64,7 +64,7 @@ impl HeaderMutations {
         self.set_all(&other.set);
     }
 
-    /// Replaces all lines of these headers, of which none stands twice.
+    /// Replaces all lines of these headers, without repeated names.
     pub fn set_all(&mut self, headers: &Lines) {
         let names = Lookup::of(headers.iter().map(|(name, _)| &**name));
         self.remove.retain(|name| !names.has(name));
@@ -80,8 +80,8 @@ impl HeaderMutations {
         }
     }
 
-    /// Whether a route may be another one after the mutations: they set a pseudo header, or touch one that
-    /// `is_emitted` says is ours to emit.
+    /// Whether the route may be another one after the mutations: they set a pseudo header, or touch one that
+    /// `is_emitted` says Usher emits.
     pub fn may_change_route(&self, is_emitted: impl Fn(&[u8]) -> bool) -> bool {
         let routes = |name: &[u8]| name.starts_with(b":") || is_emitted(name);
         self.set.iter().any(|(name, _)| routes(name)) || self.remove.iter().any(|name| routes(name))
@@ -103,7 +103,7 @@ impl HeaderMutations {
         set.chain(sent.into_iter().flatten())
     }
 
-    /// The request as it is after the mutations.
+    /// The request after the mutations.
     pub fn applied(&self, request: &Request) -> Request {
         let removed = self.remove.iter().map(Vec::as_slice);
         let names = Lookup::of(removed.chain(self.set.iter().map(|(name, _)| &**name)));
@@ -120,9 +120,9 @@ impl HeaderMutations {
     }
 }
 
-/// The one spelling of all names that an application may take for the same: lower case, every byte that is no letter
-/// or digit a `-`. `User_Info`, `user.info` and `User-Info` are one variable to CGI and WSGI, which turn every other
-/// byte into `_`.
+/// The one spelling for all names that an application may take for the same: lower case, and `-` for every byte that
+/// is not a letter or digit. `User_Info`, `user.info` and `User-Info` are one variable to CGI and WSGI, which turn
+/// every other byte into `_`.
 pub fn fold(name: &[u8]) -> Vec<u8> {
     name.iter()
         .map(|b| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' })

@@ -1,12 +1,12 @@
-//! What a value holds on the heap, counted as an allocator gives it out: a block is larger than what was asked for, and a
-//! tree's node has room for eleven members though it holds one.
+//! The heap memory of a value, counted as an allocator allocates it: a block is larger than requested, and a tree's
+//! node has room for eleven members even if it holds one.
 //!
-//! For bounds that memory depends on. Where it can't be told it is counted too high, never too low.
+//! For limits that memory depends on. Where the size is not known it is overestimated, never underestimated.
 
 use crate::codec::json::{Map, Value};
 
-/// A block of at least so many bytes: with its header, in steps of two words (dlmalloc, as in the module; glibc's is the
-/// same).
+/// A block of at least `bytes` bytes: with its header, in steps of two words (dlmalloc, as in the module; glibc's is
+/// the same).
 pub(crate) fn block(bytes: usize) -> usize {
     const WORD: usize = size_of::<usize>();
     match bytes {
@@ -15,18 +15,18 @@ pub(crate) fn block(bytes: usize) -> usize {
     }
 }
 
-/// A counted value on the heap.
+/// A reference-counted value on the heap.
 pub(crate) fn shared(bytes: usize) -> usize {
     const COUNTS: usize = 2 * size_of::<usize>();
     block(bytes.saturating_add(COUNTS))
 }
 
-/// What a text holds beside itself.
+/// The memory of a text in addition to the value itself.
 pub(crate) fn text(text: &String) -> usize {
     block(text.capacity())
 }
 
-/// What an object holds beside itself.
+/// The memory of an object in addition to the value itself.
 pub(crate) fn members(object: &Map<String, Value>) -> usize {
     let held = object.iter().map(|(name, member)| text(name).saturating_add(value(member)));
     held.fold(tree(object.len()), usize::saturating_add)
@@ -45,7 +45,8 @@ fn value(value: &Value) -> usize {
     }
 }
 
-/// The nodes of a tree (`alloc::collections::btree`, B = 6): eleven members at most, five at least but in the only one.
+/// The nodes of a tree (`alloc::collections::btree`, B = 6): at most eleven members in each, at least five except in a
+/// single node.
 fn tree(members: usize) -> usize {
     const LEAF: usize = 2 * size_of::<usize>() + 11 * size_of::<(String, Value)>();
     const INNER: usize = LEAF + 12 * size_of::<usize>();

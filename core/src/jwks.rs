@@ -1,8 +1,8 @@
-//! Key sets -> keys that know their algorithm.
+//! Key sets -> keys with their algorithms.
 //!
-//! A key says what it may verify: by its type, its curve, its `alg`, `use` and `key_ops` (RFC 7517
-//! section 4, RFC 8725 section 3.1). A token only names a key; it never chooses how a key is used, and
-//! brings none along.
+//! The algorithms that a key may verify follow from its type, its curve, its `alg`, `use` and `key_ops`
+//! (RFC 7517 section 4, RFC 8725 section 3.1). A token only names a key; it never chooses how a key is
+//! used, and never supplies one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,7 +23,7 @@ pub use read::{Origin, Published};
 pub enum Turn {
     /// With the keys of the token's `kid`.
     Named,
-    /// With the keys without `kid`, after those of the token's.
+    /// With the keys without `kid`, after those with the token's `kid`.
     Unnamed,
     /// With every key: the token has no `kid`.
     Every,
@@ -38,20 +38,20 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// A set of its own generation.
+    /// A set with its own generation.
     fn new(keys: Vec<Key>) -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let generation = LAST.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         Self { index: Index::of(&keys), keys, generation }
     }
 
-    /// A number that no other set that was read in this process has. What was found out with one set
-    /// says nothing under another.
+    /// A number that no other set read in this process has. Results from one set are not valid for
+    /// another.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Only the keys of these thumbprints, or all where there are none.
+    /// Only the keys with these thumbprints, or all keys without any.
     pub(crate) fn pinned(mut self, pins: &[String], problems: &Problems) -> Self {
         if !pins.is_empty() {
             self.keys.retain(|key| {
@@ -67,8 +67,8 @@ impl KeySet {
         self
     }
 
-    /// The keys that may be tried for a token: of its `kid` and then those without one, all of them for a
-    /// token without `kid`; always only such as allow the algorithm.
+    /// The keys that may be tried for a token: those with its `kid` and then those without one, or all
+    /// keys for a token without `kid`; always only keys that allow the algorithm.
     pub fn candidates<'k>(
         &'k self,
         kid: Option<&str>,
@@ -82,7 +82,7 @@ impl KeySet {
         self.of_turn(first, kid, algorithm).chain(then.into_iter().flatten())
     }
 
-    /// Those of them whose turn it is.
+    /// The candidates of this turn.
     pub fn of_turn<'k>(
         &'k self,
         turn: Turn,
@@ -98,7 +98,7 @@ impl KeySet {
         keys.filter(move |key| key.algorithms.contains(&algorithm))
     }
 
-    /// Whether a key of this material may be tried for a token of this `kid`.
+    /// Whether a key with this material may be tried for a token with this `kid`.
     pub(crate) fn offers(
         &self,
         material: &Material,
@@ -113,17 +113,17 @@ impl KeySet {
         }
     }
 
-    /// How many keys have one `kid`, at most.
+    /// The largest number of keys with the same `kid`.
     pub(crate) fn most_of_a_kid(&self) -> usize {
         self.index.most_of_a_kid()
     }
 
-    /// Whether some key has this `kid`, whatever it may verify.
+    /// Whether a key has this `kid`, for any algorithm.
     pub fn lists(&self, kid: &str) -> bool {
         !self.index.named(kid).is_empty()
     }
 
-    /// Whether some key allows the algorithm.
+    /// Whether a key allows the algorithm.
     pub fn allows(&self, algorithm: Algorithm) -> bool {
         !self.index.every(algorithm).is_empty()
     }

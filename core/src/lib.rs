@@ -3,23 +3,23 @@
 //! ARCHITECTURE.md has the layers, and how a request and a configuration are processed through them. To follow a request
 //! begin with [`mod@decide`], which takes the steps in their order:
 //!
-//! 1. [`scrub`]: no identity header of the client's gets through, in any spelling.
-//! 2. [`path`]: the one form of the path that is matched and forwarded alike.
-//! 3. [`token`]: where a token stands; [`compact`]: read it, strictly.
-//! 4. [`authenticate`]: verify and check it by the rules of its issuer, with the keys of [`jwks`], which [`remote`]
-//!    refreshes, and an engine of [`crypto`]: the only source of a [`authenticate::Verified`]. Unless [`cache`] has it from
-//!    an earlier request.
-//! 5. [`authorize`]: ask the policies, in the language of [`claims`]: the only source of an [`authorize::Permit`].
-//! 6. [`emit`]: the verified identity. It takes a `Permit`.
-//! 7. [`denial`] and [`reply`]: or else why not, and what the client is told; [`observe`]: what the operator is told.
+//! 1. [`scrub`]: removes the client's identity headers, in any spelling.
+//! 2. [`path`]: normalizes the path, which is matched and forwarded in this form.
+//! 3. [`token`]: finds the token; [`compact`]: parses it, strictly.
+//! 4. [`authenticate`]: verifies it by the rules of its issuer, with the keys of [`jwks`], which [`remote`] refreshes, and
+//!    an engine of [`crypto`]: the only source of a [`authenticate::Verified`]. Skipped if [`cache`] has it from an earlier
+//!    request.
+//! 5. [`authorize`]: evaluates the policies, with the paths of [`claims`]: the only source of an [`authorize::Permit`].
+//! 6. [`emit`]: the headers of the verified identity. It takes a `Permit`.
+//! 7. [`denial`] and [`reply`]: otherwise the reason, and the reply to the client; [`observe`]: the report to the operator.
 //!
 //! To follow a configuration begin with [`load`]: [`config`] reads a text into the model of [`policy`], and
 //! [`Compiled::new`] makes that ready.
 
-// A release traps on overflow, and a trap is a denial of service: arithmetic says what it does.
+// A release traps on overflow, and a trap is a denial of service: arithmetic must state how it overflows.
 #![warn(clippy::arithmetic_side_effects)]
 
-// From the highest layer down, as `make lint-layers` prints them from below.
+// From the highest layer down, the reverse of `make lint-layers`.
 pub mod observe;
 pub mod trailers;
 

@@ -1,4 +1,4 @@
-//! pluginConfig -> [`Compiled`], or what is wrong with it: [`config`] reads, [`Compiled::new`] makes ready.
+//! pluginConfig -> [`Compiled`], or its errors: [`config`] reads, [`Compiled::new`] makes ready.
 
 use crate::codec::json::Value;
 use crate::compiled::Compiled;
@@ -7,16 +7,16 @@ use crate::config::{self, InvalidConfig, Parsed};
 /// A configuration that was read and made ready.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What is in force from now on.
+    /// The configuration that comes into force.
     pub policy: Compiled,
-    /// What is legal and perhaps not meant.
+    /// What is valid, but perhaps not intended.
     pub warnings: Vec<InvalidConfig>,
 }
 
 /// Loads a pluginConfig as Envoy hands it over.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All errors in it.
 pub fn from_json(text: &[u8]) -> Result<Loaded, Vec<InvalidConfig>> {
     config::from_json(text).map(Loaded::from)
 }
@@ -24,7 +24,7 @@ pub fn from_json(text: &[u8]) -> Result<Loaded, Vec<InvalidConfig>> {
 /// Loads a pluginConfig that is a JSON value already.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All errors in it.
 pub fn from_value(value: &Value) -> Result<Loaded, Vec<InvalidConfig>> {
     config::from_value(value).map(Loaded::from)
 }

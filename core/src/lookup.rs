@@ -1,14 +1,14 @@
 //! Texts of a request in byte order, to be looked up in lists of any length.
 //!
-//! What a client names is never the key of a hash map with a known hash: it could choose names of one hash. One
-//! type for all of them, and one way to sort, since each other one would weigh as much again in the module.
+//! A text from a client is never the key of a hash map with a known hash: a client could choose texts with one
+//! hash. One type and one sort for all of them, since each further one would add its size to the module.
 
-/// Texts, each with a number of the caller's, in the order of the texts and then of the numbers.
+/// Texts, each with a number from the caller, sorted by text and then by number.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lookup<'t>(Vec<(&'t [u8], usize)>);
 
 impl<'t> Lookup<'t> {
-    /// Puts pairs in order.
+    /// Sorts pairs.
     pub(crate) fn new(mut pairs: Vec<(&'t [u8], usize)>) -> Self {
         if pairs.len() > 1 {
             pairs.sort_unstable();
@@ -21,7 +21,7 @@ impl<'t> Lookup<'t> {
         Self::new(texts.enumerate().map(|(number, text)| (text, number)).collect())
     }
 
-    /// How many pairs there are.
+    /// The number of pairs.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -1,4 +1,5 @@
-//! What the operator is told: a line and a count for each decision, and a line for each configuration.
+//! What is reported to the operator: a line and a count for each decision, and a line for each
+//! configuration.
 
 pub mod decision_log;
 pub mod metrics;

@@ -1,10 +1,9 @@
 //! The one form of a path that is matched and forwarded alike.
 //!
-//! Istio's mesh option `pathNormalization`, as Envoy does it (measured: docs/semantics.md, "Path
-//! normalization"): a rule about `/admin` must mean whatever the service reads as `/admin`. In one thing
-//! Usher is stricter: a path that a second pass would change again is no path to decide on, since the
-//! service may well be that second pass (`/a/%2e%2e;x/b`); nor is one that is not UTF-8, which a regex
-//! such as `.+` passes by.
+//! Istio's mesh option `pathNormalization`, as Envoy does it (measured: docs/semantics.md, "Path normalization"):
+//! a rule about `/admin` must match every path that the service reads as `/admin`. In one point Usher is
+//! stricter: a path that a second pass would change again is refused, since the service may be that second pass
+//! (`/a/%2e%2e;x/b`); so is one that is not UTF-8, which a regex such as `.+` does not match.
 
 use std::borrow::Cow;
 
@@ -14,21 +13,21 @@ use crate::codec::query::{split_once, without_query};
 use crate::policy::Normalization;
 
 impl Normalization {
-    /// Whether a run of slashes is one.
+    /// Whether a run of slashes counts as one.
     fn merges(self) -> bool {
         matches!(self, Self::DecodeAndMergeSlashes | Self::MergeSlashes)
     }
 }
 
-/// The path cannot be decided on: it holds NUL, is not UTF-8, or has more than one reading.
+/// The path is ambiguous: it contains NUL, is not UTF-8, or has more than one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathUnsafe;
 
-/// Normalises a `:path`. The query is left alone; a fragment, which no client should send, is cut off.
+/// Normalizes a `:path`. The query is unchanged; a fragment, which no client should send, is cut off.
 ///
 /// # Errors
-/// A path that is not UTF-8 before its query; NUL in it, in every mode but `None`; a path that normalising
-/// once more would change.
+/// A path that is not UTF-8 before its query; NUL in it, in every mode except `None`; a path that a second
+/// normalization would change.
 pub fn normalize(path: &[u8], mode: Normalization) -> Result<Cow<'_, [u8]>, PathUnsafe> {
     let path = split_once(path, b'#').map_or(path, |(path, _)| path);
     if is_plain(path) {
@@ -54,7 +53,7 @@ pub fn normalize(path: &[u8], mode: Normalization) -> Result<Cow<'_, [u8]>, Path
     Ok(Cow::Owned([normal.as_slice(), query].concat()))
 }
 
-/// Most paths need nothing done: letters, digits and a few marks, no slash or dot behind a slash.
+/// Most paths need no change: letters, digits and a few marks, no slash or dot behind a slash.
 fn is_plain(path: &[u8]) -> bool {
     let mut previous = 0;
     path.first() == Some(&b'/')
@@ -75,7 +74,8 @@ fn holds_nul(path: &[u8]) -> bool {
         || has_pair(path, b'%', b'0') && path.windows(3).any(|code| code == b"%00")
 }
 
-/// One pass. Borrowed is what no step has changed: most have nothing to do, and see that at little cost.
+/// One pass. Returns the path borrowed if no step changes it: most paths need no change, and are recognized at
+/// little cost.
 fn pass(path: &[u8], mode: Normalization) -> Cow<'_, [u8]> {
     let mut path = Cow::Borrowed(path);
     let decodes = mode == Normalization::DecodeAndMergeSlashes;
@@ -95,15 +95,15 @@ fn pass(path: &[u8], mode: Normalization) -> Cow<'_, [u8]> {
     path
 }
 
-/// Whether a second pass would change what the first has made. Percent codes it would leave alone: one is neither
-/// decoded twice, nor made by what is decoded or cut out round it ([`complete`]).
+/// Whether a second pass would change the result of the first. It would leave percent codes unchanged: none is
+/// decoded twice, nor created by decoding or cutting around it ([`complete`]).
 fn is_open(normal: &[u8], mode: Normalization) -> bool {
     drop_dot_parameters(normal).is_some()
         || resolve_dots(normal).is_some()
         || mode.merges() && merge(normal).is_some()
 }
 
-/// Whether `first` and `second` stand side by side: a look that costs little, and mostly says no.
+/// Whether `first` and `second` are adjacent: a cheap check, mostly negative.
 fn has_pair(path: &[u8], first: u8, second: u8) -> bool {
     if memchr::memchr(second, path).is_none() {
         return false;
@@ -118,10 +118,10 @@ fn has_pair(path: &[u8], first: u8, second: u8) -> bool {
     false
 }
 
-/// What a step makes of a path; `None` where it changes nothing.
+/// A step's result; `None` if it changes nothing.
 type Step = fn(&[u8]) -> Option<Vec<u8>>;
 
-/// Writes into room that was made for it, a few bytes at a time.
+/// Writes into preallocated room, a few bytes at a time.
 struct Writer<'w> {
     room: &'w mut [u8],
 }
@@ -193,8 +193,8 @@ fn drop_dot_parameters(path: &[u8]) -> Option<Vec<u8>> {
     Some(shortened.collect::<Vec<&[u8]>>().join(&b'/'))
 }
 
-/// One pass over percent codes: those of unreserved characters (RFC 3986 section 2.3) are decoded, a
-/// backslash becomes a slash, and what no path may hold raw is encoded.
+/// One pass over percent codes: those of unreserved characters (RFC 3986 section 2.3) are decoded, a backslash
+/// becomes a slash, and bytes that must not be unencoded in a path are encoded.
 fn unescape(path: &[u8]) -> Option<Vec<u8>> {
     let mut raw = 0_usize;
     let mut changes = false;
@@ -241,7 +241,7 @@ fn unescape(path: &[u8]) -> Option<Vec<u8>> {
     Some(complete(out, &stray))
 }
 
-/// A `%` that was no code and has become one by what was decoded behind it is no code either.
+/// A `%` that did not begin a percent code, and does so only because of what was decoded behind it, is escaped.
 fn complete(text: Vec<u8>, stray: &[usize]) -> Vec<u8> {
     let is_code = |at: usize| text.get(at.saturating_add(1)..).and_then(code).is_some();
     let mut codes = stray.iter().copied().filter(|at| is_code(*at)).peekable();
@@ -271,7 +271,7 @@ fn resolve_dots(path: &[u8]) -> Option<Vec<u8>> {
         let rest = path.get(at..).unwrap_or_default();
         matches!(rest, b"/." | b"/.." | [b'/', b'.', b'/', ..] | [b'/', b'.', b'.', b'/', ..])
     };
-    // So is a dot at the beginning of a segment.
+    // A dot at the beginning of a segment is rare too.
     if !has_pair(path, b'/', b'.') {
         return None;
     }
@@ -383,7 +383,7 @@ mod tests {
         assert!(normalize(b"/a?x=%00", Base).is_ok());
     }
 
-    /// The steps written down as they are meant, without a thought for their cost.
+    /// The steps in their plainest form, without regard to cost.
     #[expect(
         clippy::arithmetic_side_effects,
         clippy::string_slice,

@@ -1,4 +1,4 @@
-//! The configuration as it is written: data that the steps use as it is, and that knows none of them.
+//! The configuration as written: plain data that the steps use, and that depends on none of them.
 
 pub(crate) mod authorization;
 mod config;

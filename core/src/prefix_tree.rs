@@ -1,32 +1,32 @@
-//! Numbers by the beginnings of texts: all that begin a text are found in one walk along it.
+//! Numbers by prefixes: all prefixes of a text are found in one pass over it.
 //!
-//! However many beginnings there are and however long, a walk costs no more than the text's length. Read
-//! backwards, the same tree is for endings.
+//! However many prefixes there are and however long, a look-up costs no more than the text's length. Read
+//! backwards, the same tree is for suffixes.
 
-/// A radix tree. What stands at a text is a number of the caller's.
+/// A radix tree. Each text in it has a number from the caller.
 #[derive(Clone, Debug)]
 pub(crate) struct PrefixTree {
-    /// The root first; the others at whatever place they were made.
+    /// The root first; the others in the order in which they were added.
     nodes: Vec<Node>,
     direction: Direction,
-    /// The bytes that some text begins with, a bit each: most others are known to begin with none at a glance.
+    /// The first bytes of all texts, a bit each: they exclude most other texts quickly.
     firsts: [u64; 4],
-    /// Whether a number stands at the empty text, which begins each.
+    /// Whether the empty text has a number, which is a prefix of every text.
     has_empty: bool,
 }
 
-/// From which end texts are read.
+/// The end from which texts are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// For endings.
+    /// For suffixes.
     Backward,
-    /// For beginnings.
+    /// For prefixes.
     Forward,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Node {
-    /// What stands between the node above and this one.
+    /// The text between the parent node and this one.
     label: Vec<u8>,
     number: Option<usize>,
     /// By the first byte of their labels, in order.
@@ -42,7 +42,7 @@ impl PrefixTree {
         !self.has_empty && self.firsts == [0; 4]
     }
 
-    /// Puts a number at a text, unless one is there: that which is there now.
+    /// Adds a text with a number, unless it has one; returns the number that it has now.
     pub(crate) fn add(&mut self, text: &[u8], number: usize) -> usize {
         let mut text = text.to_vec();
         if self.direction == Direction::Backward {
@@ -70,8 +70,8 @@ impl PrefixTree {
         self.nodes.get_mut(at).map_or(number, |node| *node.number.get_or_insert(number))
     }
 
-    /// Shows each number that stands at a beginning of `text`, the shortest first, with the beginning's
-    /// length, until `stop` says so. Says whether it did.
+    /// Calls `stop` with the number and length of each prefix of `text`, the shortest first, until it returns
+    /// true. Returns whether it did.
     pub(crate) fn walk(&self, text: &[u8], stop: &mut dyn FnMut(usize, usize) -> bool) -> bool {
         if !self.has_empty && !self.direction.first(text).is_some_and(|first| self.begins(first)) {
             return false;
@@ -108,7 +108,7 @@ impl PrefixTree {
         number
     }
 
-    /// Cuts a node's label to its first `length` bytes; the rest goes to a node below.
+    /// Cuts a node's label to its first `length` bytes; the rest becomes a node below.
     fn split(&mut self, at: usize, length: usize) {
         let Some(node) = self.nodes.get_mut(at) else { return };
         if length >= node.label.len() {
@@ -121,7 +121,7 @@ impl PrefixTree {
     }
 }
 
-/// Where a byte's bit stands.
+/// The position of a byte's bit.
 fn place(byte: u8) -> (usize, u64) {
     (usize::from(byte >> 6), 1_u64.wrapping_shl(u32::from(byte)))
 }
@@ -135,7 +135,7 @@ impl Direction {
         }
     }
 
-    /// What is left of a text behind a label, which is written in this direction.
+    /// The rest of a text behind a label, which is written in this direction.
     fn strip<'t>(self, text: &'t [u8], label: &[u8]) -> Option<&'t [u8]> {
         match self {
             Self::Forward => text.strip_prefix(label),
@@ -154,7 +154,7 @@ impl Node {
     }
 }
 
-/// How many bytes two texts begin with alike.
+/// The length of the common prefix of two texts.
 fn shared(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn all_that_begin_a_text_are_found_and_nothing_else() {
         let texts = texts();
-        // Each pair and each triple, in either order, of which one may be there twice.
+        // Each pair and each triple, in either order; one text may be repeated.
         for (i, first) in texts.iter().enumerate() {
             for (j, second) in texts.iter().enumerate() {
                 let third = &texts[(i * 7 + j * 3) % texts.len()];

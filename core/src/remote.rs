@@ -1,14 +1,14 @@
 //! Refreshing the key set of a remote issuer, as a pure state machine: events in, actions out.
 //!
-//! What is known of a key set is one [`Record`], which the workers of a process share. A worker takes
-//! a [`step`](Worker::step): it reads the record, and is told the record to write in its place (by
-//! compare-and-swap: who comes too late reads again), the request to make, or when to look again. So
-//! one worker fetches and all of them know, and no step needs a lock, a clock or a socket.
+//! The state of a key set is one [`Record`], which the workers of a process share. A worker takes a
+//! [`step`](Worker::step): it reads the record, and the step returns the record to write in its place (by
+//! compare-and-swap: a worker that is too late reads again), the request to make, or when to check again.
+//! So one worker fetches for all of them, and no step needs a lock, a clock or a socket.
 //!
-//! Keys are fetched ahead of their expiry, never because a request came; the one exception is a token
-//! of an unknown key, which may ask for a refetch within [`CREDIT`]. A failed fetch changes no key. A set
-//! without a key is no failure: its issuer has withdrawn the last one, and nobody gets in until it lists
-//! another; it is only asked as often as a server that fails.
+//! Keys are fetched ahead of their expiry, never because of a request; the one exception is a token with
+//! an unknown key, which may cause a refetch within [`CREDIT`]. A failed fetch changes no key. A set
+//! without a key is not a failure: its issuer has withdrawn the last one, and no token is accepted until
+//! it lists another; but it is fetched no more often than from a server that fails.
 
 use std::time::Duration;
 
@@ -23,34 +23,34 @@ pub use answer::{Answer, Discovered, FetchError, Fetched, MOST_BYTES};
 pub use jwks_cache::{CachedJwks, Heard, JwksCache, MissingKey, Unavailable};
 pub use record::Record;
 
-/// How long a set is fresh where its server does not say: half of what Envoy's jwt_authn takes
+/// How long a set is fresh if its server does not say: half the default of Envoy's jwt_authn
 /// (`cache_duration`, 10 minutes).
 const FRESH: Millis = 300_000;
-/// Bounds of what a server may say. Below, it would be asked all the time; above, a key that it has
-/// withdrawn would be believed for too long.
+/// Bounds for the server's `max-age`. Below them the server would be asked all the time; above them a key
+/// that it has withdrawn would be accepted for too long.
 const FRESH_BOUNDS: (Millis, Millis) = (30_000, 3_600_000);
-/// The first back-off step, and the last that doubling comes to.
+/// The first back-off step, and the maximum for doubling.
 const BACK_OFF: (Millis, Millis) = (1_000, 60_000);
-/// Refetches for unknown keys that may follow each other. One comes back with every change of the set
-/// and after each `CREDIT_EVERY`: tokens with made-up key ids cost a server that much, no more.
+/// Refetches for unknown keys in a row. One is returned with every change of the set and after each
+/// `CREDIT_EVERY`: tokens with invented key ids cost a server that much, and no more.
 pub const CREDIT: u32 = 5;
 /// See [`CREDIT`].
 const CREDIT_EVERY: Millis = 30_000;
-/// At least this long between a fetch and a refetch for an unknown key.
+/// The least time between a fetch and a refetch for an unknown key.
 const SPACING: Millis = 1_000;
-/// For so long a key id that a server did not list is not asked for again: a client that goes on with
-/// one then spends no more than comes back ([`CREDIT_EVERY`]).
+/// How long a key id that a server did not list is not fetched again: a client that repeats one then
+/// spends no more than is returned ([`CREDIT_EVERY`]).
 const ABSENT: Millis = CREDIT_EVERY;
-/// So long for a key that the server has withdrawn: its tokens are about for as long as they last.
+/// The same for a key that the server has withdrawn: its tokens remain in use until they expire.
 const WITHDRAWN: Millis = 300_000;
-/// How many key ids are remembered as wanted, and as absent.
+/// The number of wanted and of absent key ids that are remembered.
 const REMEMBERED: usize = 64;
-/// What a lease outlasts the calls that are made under it.
+/// The time by which a lease outlasts its calls.
 const GRACE: Millis = 1_000;
-/// How long a worker goes without a look at what the others have found.
+/// The longest time until a worker checks what the others have fetched.
 const LOOK: Millis = 1_000;
 
-/// When a step is taken.
+/// The time of a step.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The time.
@@ -59,29 +59,29 @@ pub struct Moment {
     pub random: u64,
 }
 
-/// What happened.
+/// An event.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The call that this worker made was answered, or could not be.
+    /// The answer to this worker's call, or its failure.
     Answered(Result<Answer, FetchError>),
     /// The timer.
     Tick,
-    /// A token names a key that the set does not hold.
+    /// A token names a key that is not in the set.
     Unknown {
         /// Its `kid`.
         kid: String,
     },
 }
 
-/// What is to be done after a step.
+/// The result of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
-    /// The record to write in place of the one that was read. If another was written meanwhile, the
-    /// step did not happen: read again and repeat it.
+    /// The record to write in place of the one that was read. If another was written meanwhile, the step
+    /// had no effect: read again and repeat it.
     pub record: Option<Record>,
     /// The request to make.
     pub call: Option<Call>,
-    /// What came of a fetch, for the log.
+    /// The result of a fetch, for the log.
     pub outcome: Option<Result<Vec<String>, FetchError>>,
     flight: Option<Flight>,
 }
@@ -95,7 +95,7 @@ pub struct Call {
     pub timeout: Duration,
 }
 
-/// A worker's part in the refreshing of one set.
+/// A worker's part in refreshing one set.
 #[derive(Clone, Debug)]
 pub struct Worker {
     /// A number that no other worker has.
@@ -103,11 +103,11 @@ pub struct Worker {
     flight: Option<Flight>,
 }
 
-/// A fetch under way.
+/// A fetch in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Flight {
     began: UnixMillis,
-    /// When no answer will come any more: its asker is gone.
+    /// When an answer is no longer expected: its request is gone.
     until: UnixMillis,
     stage: Stage,
 }
@@ -115,7 +115,7 @@ struct Flight {
 /// What a fetch is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The OpenID configuration, which says where the keys are.
+    /// The OpenID configuration, which has the location of the keys.
     Discovery,
     Keys,
 }
@@ -126,12 +126,12 @@ impl Worker {
         Self { me, flight: None }
     }
 
-    /// Whether a call of this worker is under way.
+    /// Whether a call of this worker is in progress.
     pub fn is_fetching(&self) -> bool {
         self.flight.is_some()
     }
 
-    /// What `event` leads to. Nothing has happened until [`Worker::commit`].
+    /// The result of `event`. It takes effect only with [`Worker::commit`].
     pub fn step(&self, remote: &Remote, record: &Record, event: &Event, at: Moment) -> Step {
         match event {
             Event::Tick => self.tick(remote, record, at),
@@ -140,7 +140,7 @@ impl Worker {
         }
     }
 
-    /// The step's record was written, or it had none.
+    /// Call this when the step's record was written, or if it has none.
     pub fn commit(&mut self, step: &Step) {
         self.flight = step.flight;
     }
@@ -173,7 +173,7 @@ impl Worker {
         }
     }
 
-    /// Notes that a key is wanted; the next tick sees to it.
+    /// Records that a key is wanted; the next tick fetches it.
     fn unknown(&self, record: &Record, kid: &str, now: UnixMillis) -> Step {
         let mut record = record.clone();
         let noted = record.note_missing(kid, now);
@@ -187,7 +187,7 @@ impl Worker {
         answer: &Result<Answer, FetchError>,
         at: Moment,
     ) -> Step {
-        // An answer that nobody waits for any more: the lease ran out, and another has it.
+        // An answer that is no longer expected: the lease ran out, and another worker has it.
         let Some(flight) = self.flight.filter(|_| record.holder() == Some(self.me)) else {
             return Step::default();
         };
@@ -227,9 +227,10 @@ impl Worker {
         record.accept(fetched, flight.began, at.now);
         let after = match record.empty {
             0 => refresh_after(fetched.max_age, &remote.terms, at),
-            // Asked again as one that fails, whatever `max-age` it gives: nobody gets in meanwhile.
+            // Fetched as often as from a server that fails, for any `max-age`: no token is accepted
+            // meanwhile.
             _ if was_due || before == 0 => back_off(record.fruitless(), at.random),
-            // A refetch for an unknown key moves nothing.
+            // A refetch for an unknown key does not change the next fetch.
             _ => record.due_at.since(at.now),
         };
         record.due_at = at.now.saturating_add(after);
@@ -249,7 +250,7 @@ impl Worker {
         let lost = outcome == Some(Err(FetchError::Lost));
         let mut record = record.clone();
         if lost {
-            // The server is not to blame, and what was due still is.
+            // The server did not fail, and what was due still is.
             record.release();
         } else {
             record.refuse(flight.began);
@@ -259,23 +260,23 @@ impl Worker {
     }
 }
 
-/// When a worker should look again, from now.
+/// The time from now until a worker should check again.
 pub fn look_after(record: &Record, now: UnixMillis) -> Duration {
     let due = record.next_attempt(now).since(now).clamp(1, LOOK);
     Duration::from_millis(if record.is_leased(now) { LOOK } else { due })
 }
 
-/// Ahead of expiry, by a tenth to a fifth, so that workers of many proxies do not come together.
+/// A tenth to a fifth ahead of expiry, so that workers of many proxies do not fetch at the same time.
 fn refresh_after(max_age: Option<Millis>, terms: &Terms, at: Moment) -> Millis {
     let (least, most) = FRESH_BOUNDS;
     let fresh = max_age.unwrap_or(FRESH).clamp(least, most);
-    // More than one try before the set is too old to be used.
+    // More than one attempt before the set is too old to be used.
     let fresh = fresh.min(millis(terms.max_stale) / 2).max(SPACING);
     let tenth = fresh / 10;
     tenth.saturating_mul(8).saturating_add(share(tenth, at.random))
 }
 
-/// 1 s, 2 s, 4 s .. 60 s after so many failures in a row, of which the second half is left to chance.
+/// 1 s, 2 s, 4 s .. 60 s after this many failures in a row, the second half of it random.
 fn back_off(failures: u32, random: u64) -> Millis {
     let (first, last) = BACK_OFF;
     let doublings = failures.saturating_sub(1).min(16);

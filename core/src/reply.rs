@@ -1,7 +1,7 @@
-//! What a refused client is told: status, body, challenge.
+//! The reply to a refused client: status, body, challenge.
 //!
-//! Nothing of the request is repeated but scheme and authority: Envoy's challenge holds path and query,
-//! and with them a token that was sent there (docs/semantics.md, "The response to a refused token").
+//! Of the request it only repeats scheme and authority: Envoy's challenge contains path and query, and
+//! with them a token in the query (docs/semantics.md, "The response to a refused token").
 
 use std::borrow::Cow;
 
@@ -14,29 +14,29 @@ use crate::request::Request;
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// Header lines, names lower-case; `content-length` is the host's to set.
+    /// Header lines, names in lower case; the host sets `content-length`.
     pub headers: Vec<(&'static str, String)>,
-    /// Body; for gRPC requests the host makes the message of it.
+    /// Body; for gRPC requests the host turns it into the message.
     pub body: String,
     /// Envoy's `RESPONSE_CODE_DETAILS`.
     pub details: String,
 }
 
-/// What a policy says in place of the standard answer, and what a challenge needs to know.
+/// The reply that a policy configures, and what a challenge depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplyContext {
-    /// Whether a token was in the request (RFC 6750 section 3.1: without one no error is named).
+    /// Whether a token was in the request (RFC 6750 section 3.1: without one there is no error code).
     pub token_present: bool,
     /// The policy's `denyStatus`.
     pub status: Option<u16>,
     /// The policy's `denyMessage`.
     pub message: Option<String>,
-    /// The scopes that a rule asked a verified caller for.
+    /// The scopes that a rule requires of a verified caller.
     pub scopes: Vec<String>,
 }
 
 impl Reply {
-    /// The answer to `denial`.
+    /// The reply to `denial`.
     pub fn new(
         denial: &Denial,
         request: &Request,
@@ -69,14 +69,14 @@ impl Reply {
         Self { status, headers, body, details: format!("usher_denied{{{}}}", denial.code()) }
     }
 
-    /// The challenge, if the answer holds one.
+    /// The challenge, if the reply has one.
     pub fn challenge(&self) -> Option<&str> {
         let mut headers = self.headers.iter();
         headers.find(|(name, _)| *name == "www-authenticate").map(|(_, value)| value.as_str())
     }
 }
 
-/// RFC 6750 section 3: 401 always carries a challenge; 403 where more scope would help.
+/// RFC 6750 section 3: 401 always has a challenge; 403 if more scope would help.
 fn challenge(
     denial: &Denial,
     status: u16,
@@ -105,7 +105,7 @@ fn challenge(
     }
 }
 
-/// `<scheme>://<authority>`. An authority that would not fit into quotes is left out.
+/// `<scheme>://<authority>`. An authority that cannot be quoted is left out.
 fn realm(request: &Request) -> String {
     let text = |name, fallback| {
         let value = request.header(name).and_then(|value| std::str::from_utf8(value).ok());

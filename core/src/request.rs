@@ -1,7 +1,7 @@
-//! A request as the host tells it: header bytes, the connection's peer, addresses, metadata.
+//! A request from the host: header bytes, the connection's peer, addresses, metadata.
 //!
-//! Plain data. The filter fills it from Envoy, `usher explain` from arguments or a file, a test
-//! from literals. Nothing in here is trusted yet; header names are lower-case, as Envoy delivers them.
+//! Plain data. The filter fills it from Envoy, `usher explain` from arguments or a file, a test from
+//! literals. Nothing in it is trusted yet; header names are in lower case, as Envoy delivers them.
 
 use std::net::IpAddr;
 
@@ -12,12 +12,12 @@ pub mod peer;
 
 pub use peer::Peer;
 
-/// One request, before anything was decided about it.
+/// One request, before any decision about it.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// Header lines in order of arrival, pseudo headers (`:path`, ..) among them. Names lower-case.
+    /// Header lines in order of arrival, with pseudo headers (`:path`, ..). Names in lower case.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What is known of the connection. Filled only as far as [`crate::Compiled::needs`] asks.
+    /// The attributes of the connection. Only those in [`crate::Compiled::needs`] are set.
     pub connection: Connection,
     /// Whether the headers end the request: neither body nor trailers follow.
     pub end_of_stream: bool,
@@ -26,11 +26,12 @@ pub struct Request {
 /// The downstream connection and what other filters left on the stream.
 #[derive(Clone, Debug, Default)]
 pub struct Connection {
-    /// Who is at the other end, as far as the configuration's `peerIdentity` knows; see [`peer::find`].
+    /// The peer, as far as the configuration's `peerIdentity` finds it; see [`peer::find`].
     pub peer: Option<Peer>,
     /// TLS server name (Envoy `connection.requested_server_name`), empty without one.
     pub sni: String,
-    /// The TCP peer, handed over as the configuration's `sourceAddress` says; never a header's word.
+    /// The TCP peer, from the source that the configuration's `sourceAddress` names; never from a
+    /// header.
     pub source_ip: Option<IpAddr>,
     /// The client address as the proxy trusts `x-forwarded-for` (Envoy `source.address`).
     pub remote_ip: Option<IpAddr>,
@@ -38,7 +39,7 @@ pub struct Connection {
     pub destination_ip: Option<IpAddr>,
     /// Local port of the connection (Envoy `destination.port`).
     pub destination_port: Option<u16>,
-    /// Dynamic metadata that rules ask for, see [`Metadatum`].
+    /// Dynamic metadata that rules read, see [`Metadatum`].
     pub metadata: Vec<Metadatum>,
 }
 
@@ -56,7 +57,7 @@ pub struct Metadatum {
 /// The two shapes of metadata that an `experimental.envoy.filters.*` condition can match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetadataValue {
-    /// A list; elements that are no strings are left out.
+    /// A list; elements other than strings are left out.
     List(Vec<String>),
     /// A string.
     Text(String),
@@ -92,8 +93,8 @@ impl Request {
     }
 
     /// A CORS preflight: `OPTIONS` with a non-empty `origin` and `access-control-request-method`.
-    /// Source: Envoy jwt_authn/filter.cc (isCorsPreflightRequest). Stricter: a browser's has no body
-    /// (Fetch section 4.8), and one with a body could do whatever a POST does.
+    /// Source: Envoy jwt_authn/filter.cc (isCorsPreflightRequest). Stricter: a browser's preflight has
+    /// no body (Fetch section 4.8), and one with a body could do anything that a POST does.
     pub fn is_cors_preflight(&self) -> bool {
         let filled = |name| self.header(name).is_some_and(|value| !value.is_empty());
         self.end_of_stream

@@ -1,7 +1,7 @@
-//! **Scrub**: none of the client's identity headers gets through, in whatever spelling.
+//! **Scrub**: removes the client's identity headers, in any spelling.
 //!
-//! Header names are compared folded, so whatever folds to an emitted name is an emitted name. That holds in
-//! trailers too.
+//! Header names are compared folded, so every name that folds to an emitted name counts as that name. That applies
+//! to trailers too.
 
 use crate::hash::{FastSet, length_bit};
 use crate::headers::{fold, folded};
@@ -12,8 +12,8 @@ use crate::request::Request;
 #[derive(Clone, Debug, Default)]
 pub struct ProtectedHeaders {
     folded: FastSet<Vec<u8>>,
-    /// Which lengths these names have, a bit each. Folding keeps a name's length, so that most headers
-    /// are known to be none of them at a glance.
+    /// The lengths of these names, a bit each. Folding keeps a name's length, so the lengths exclude most headers
+    /// quickly.
     lengths: u64,
 }
 
@@ -30,9 +30,9 @@ impl ProtectedHeaders {
         self.folded.is_empty()
     }
 
-    /// Whether the name, in whatever spelling, is protected.
+    /// Whether the name, in any spelling, is protected.
     pub fn protects(&self, name: &[u8]) -> bool {
-        // Pseudo headers are not the client's to name.
+        // A client cannot name pseudo headers.
         !name.starts_with(b":")
             && self.lengths & length_bit(name) != 0
             && self.folded.contains(&fold(name))
@@ -57,8 +57,8 @@ impl ProtectedHeaders {
             .collect()
     }
 
-    /// The lines of `connection` without what nominates a protected header; `None` where none does. Envoy hands the
-    /// `connection` header of an upgrade on, and whoever reads it next removes the headers that it nominates.
+    /// The lines of `connection` without options that name a protected header; `None` if there are none. Envoy
+    /// forwards the `connection` header of an upgrade, and the next hop removes the headers that it names.
     // RFC 9110 section 7.6.1: the nominated fields are removed before the message is forwarded.
     pub fn without_nominations(&self, request: &Request) -> Option<Vec<Vec<u8>>> {
         let options = |line: &'_ [u8]| -> Vec<Vec<u8>> {

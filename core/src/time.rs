@@ -1,6 +1,6 @@
 //! Points in time, by their unit: seconds and milliseconds cannot be mixed up.
 
-/// Seconds since 1970, as `exp`, `nbf` and `iat` have them (RFC 7519 section 2, NumericDate).
+/// Seconds since 1970, as in `exp`, `nbf` and `iat` (RFC 7519 section 2, NumericDate).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixSeconds(pub u64);
 
@@ -12,43 +12,43 @@ pub struct UnixMillis(pub u64);
 pub type Millis = u64;
 
 impl UnixSeconds {
-    /// What the host's clock reads where it fails: in 1970 nothing has expired.
+    /// What the host's clock returns if it fails: in 1970 nothing has expired.
     pub const NO_CLOCK: Self = Self(0);
 
-    /// So many seconds later; the latest time there is at most.
+    /// The time this many seconds later; at most the latest possible time.
     #[must_use]
     pub const fn saturating_add(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds))
     }
 
-    /// So many seconds earlier; 1970 at least.
+    /// The time this many seconds earlier; at least 1970.
     #[must_use]
     pub const fn saturating_sub(self, seconds: u64) -> Self {
         Self(self.0.saturating_sub(seconds))
     }
 
-    /// Seconds that have passed since `earlier`; 0 where it is later.
+    /// Seconds since `earlier`; 0 if that is later.
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
 impl UnixMillis {
-    /// What the host's clock reads where it fails.
+    /// What the host's clock returns if it fails.
     pub const NO_CLOCK: Self = Self(0);
 
-    /// So much later; the latest time there is at most.
+    /// The time this much later; at most the latest possible time.
     #[must_use]
     pub const fn saturating_add(self, span: Millis) -> Self {
         Self(self.0.saturating_add(span))
     }
 
-    /// What has passed since `earlier`; 0 where it is later.
+    /// The time since `earlier`; 0 if that is later.
     pub const fn since(self, earlier: Self) -> Millis {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The second that it lies in.
+    /// The second that contains it.
     pub const fn seconds(self) -> UnixSeconds {
         UnixSeconds(self.0 / 1000)
     }

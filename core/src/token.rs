@@ -1,10 +1,9 @@
-//! Where a token may stand in a request, which ones stand there, and how one is taken out.
+//! Where a token may be in a request, which tokens a request has, and how one is removed.
 //!
-//! Envoy looks for a prefix anywhere in a value, leaves cookies in place and rewrites a query when
-//! it takes a token out (source/extensions/filters/http/jwt_authn/extractor.cc; docs/semantics.md,
-//! "How a token is removed"). Here a prefix is where the value begins, every place can be emptied,
-//! and what remains keeps its bytes and its order. The tokens themselves are read by
-//! [`crate::compact`].
+//! Envoy finds a prefix anywhere in a value, leaves cookies in place and rewrites a query when it removes a
+//! token (source/extensions/filters/http/jwt_authn/extractor.cc; docs/semantics.md, "How a token is removed").
+//! Here a prefix must begin the value, a token can be removed from every place, and the rest keeps its bytes
+//! and its order. [`crate::compact`] parses the tokens.
 
 use std::borrow::Cow;
 
@@ -19,25 +18,24 @@ mod take;
 
 pub use locations::Locations;
 
-/// A token as it stands in a request.
+/// A token in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found<'r> {
     /// Index of the place in the list that was searched.
     pub place: usize,
-    /// The token's bytes, percent-decoded where it stood in a query; of a misplaced one the line.
+    /// The token's bytes, percent-decoded if it was in a query; for a misplaced one the whole line.
     pub token: Cow<'r, [u8]>,
-    /// Whether it stands where it should.
+    /// Whether it is where its place expects it.
     pub placement: Placement,
 }
 
-/// Whether a token stands where its place says.
+/// Whether a token is where its place expects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// The prefix is in the header line, but not where it begins. Envoy would take what follows for a
-    /// token, and take it out (docs/semantics.md, "The prefix of a header"): here it is neither used
-    /// nor handed on.
+    /// The prefix is in the header line, but not at the beginning. Envoy would read what follows as a token,
+    /// and remove it (docs/semantics.md, "The prefix of a header"): here it is neither used nor forwarded.
     Misplaced,
-    /// There it is.
+    /// As expected.
     Right,
 }
 
@@ -63,7 +61,8 @@ impl Prefix {
         }
     }
 
-    /// Whether the scheme stands anywhere in the line; of [`Prefix::Exact`] only whether it begins it.
+    /// Whether the scheme is anywhere in the line; for [`Prefix::Exact`], only whether the line begins with
+    /// it.
     fn is_in(&self, line: &[u8]) -> bool {
         let is_scheme = |rest: &[u8]| {
             let (scheme, rest) = rest.split_at_checked("bearer".len()).unwrap_or_default();
@@ -90,7 +89,8 @@ impl Prefix {
         }
     }
 
-    /// What follows the prefix, white space round it removed. `None` where the line has another one.
+    /// The rest of the line behind the prefix, without white space around it. `None` if the line has another
+    /// prefix.
     fn strip<'l>(&self, line: &'l [u8]) -> Option<&'l [u8]> {
         let rest = match self {
             Self::Exact(text) => line.strip_prefix(text.as_bytes())?,

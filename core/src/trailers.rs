@@ -1,25 +1,26 @@
 //! A request's trailers: what is removed from them.
 //!
-//! Trailers come when the request went on already, and many a server reads them beside the headers. So they hold
-//! no identity that a client made up, and no token that is withheld from the headers. They decide nothing.
+//! Trailers arrive after the request was forwarded, and many servers read them beside the headers. So they must
+//! contain no identity that a client spoofed, and no token that is removed from the headers. They never affect
+//! the decision.
 
 use crate::compiled::Compiled;
 use crate::headers::HeaderMutations;
 use crate::policy::Mode;
 use crate::request::Request;
 
-/// What happens to these trailers: names in lower case, each with its value.
+/// The mutations of these trailers: names in lower case, each with its value.
 pub fn mutations(policy: &Compiled, trailers: Vec<(Vec<u8>, Vec<u8>)>) -> HeaderMutations {
     let trailers = Request { headers: trailers, ..Request::default() };
     let mut mutations =
         HeaderMutations::removing(&policy.protected_headers.spoofed(&trailers.headers));
     match policy.settings.mode {
-        // RFC 9110 section 6.5.1: no field for authentication belongs into trailers.
+        // RFC 9110 section 6.5.1: authentication fields do not belong in trailers.
         Mode::Enforce => {
             let leaves = |place, _: &[u8]| !policy.jwt.forwards_from(place);
             mutations.take(&policy.jwt.locations, &trailers, &leaves);
         }
-        // A dry run withholds no token.
+        // A dry run removes no token.
         Mode::DryRun => {}
     }
     mutations

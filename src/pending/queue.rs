@@ -1,25 +1,25 @@
 //! Requests that wait for keys, in order of their arrival.
 //!
-//! A worker holds [`MAX_PENDING`] of them at most, and a wake-up takes a batch of [`BATCH`] at most: a host may
-//! do what a callback asked for only when that callback has ended, one request inside of the other. The rest
-//! is taken by the next callbacks, each going on where the last one ended, so that each request gets its turn.
+//! A worker holds at most [`MAX_PENDING`] of them, and a wake-up takes a batch of at most [`BATCH`]: a host may
+//! carry out what a callback requested only after that callback has ended, one request nested in the other. The
+//! next callbacks take the rest, each continuing where the last one ended, so that each request gets its turn.
 
 use std::collections::BTreeMap;
 
-/// How many may wait in a worker: each keeps its headers (of 60 KiB at most, as Envoy has it), and a client
-/// may send tokens whose keys never come.
+/// How many may wait in a worker: each keeps its headers (at most 60 KiB in Envoy), and a client may send
+/// tokens whose keys never arrive.
 pub const MAX_PENDING: usize = 1024;
 
-/// How many a callback decides about again. Envoy runs the local replies and continuations of a callback when
-/// it has returned, and each that ends a stream enters the module once more, inside of the one before: with
-/// some 310 of them V8's stack is full, which is a fault of the whole worker.
+/// How many a callback decides again. Envoy runs the local replies and continuations of a callback after it has
+/// returned, and each that ends a stream enters the module once more, nested in the one before: some 310 of
+/// them overflow V8's stack, which is a fault of the whole worker.
 pub const BATCH: usize = 32;
 
-/// A place among those who wait.
+/// A position in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place(u64);
 
-/// Those who wait, each with what it waits for.
+/// The waiting requests, each with what it waits for.
 #[derive(Debug)]
 pub struct PendingRequests<W> {
     waiting: BTreeMap<Place, W>,
@@ -28,10 +28,10 @@ pub struct PendingRequests<W> {
     cursor: Place,
 }
 
-/// Some of those who wait.
+/// Some of the waiting requests.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Batch<W> {
-    /// In order of arrival, but for those that the last batches have passed over.
+    /// In order of arrival, except for those that the last batches have passed over.
     pub due: Vec<W>,
     /// Whether there are more of them.
     pub more: bool,
@@ -49,7 +49,7 @@ impl<W: Clone> PendingRequests<W> {
         self.waiting.is_empty()
     }
 
-    /// Lets one more wait; `None` where as many wait as may.
+    /// Adds a request; `None` if the maximum number wait already.
     pub fn join(&mut self, wait: W) -> Option<Place> {
         if self.waiting.len() >= MAX_PENDING {
             return None;
@@ -60,12 +60,12 @@ impl<W: Clone> PendingRequests<W> {
         Some(place)
     }
 
-    /// It waits no longer: it was answered, or its stream has ended.
+    /// Removes a request: it was answered, or its stream has ended.
     pub fn leave(&mut self, place: Place) {
         self.waiting.remove(&place);
     }
 
-    /// The next of those that are due.
+    /// The next requests that are due.
     pub fn batch(&mut self, mut is_due: impl FnMut(&W) -> bool) -> Batch<W> {
         let mut batch = Batch { due: Vec::new(), more: false };
         let turn = self.waiting.range(self.cursor..).chain(self.waiting.range(..self.cursor));
@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// Those who are decided about and must go on waiting do not keep the others from their turn.
+    /// Requests that are decided and must continue to wait do not delay the others.
     #[test]
     fn who_stays_due_does_not_hold_up_the_others() {
         let (mut pending, _) = waiting(5 * BATCH);

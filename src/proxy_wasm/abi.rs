@@ -1,8 +1,8 @@
-//! The ABI proxy-wasm 0.2.1: the host's functions, and the numbers that pass between it and us.
+//! The ABI proxy-wasm 0.2.1: the host's functions, and their numeric constants.
 //!
-//! The numbers are those of the SDK for Rust. Its calls and its dispatcher are not used: its `Action` cannot say that a whole
-//! request is to be held ([`crate::stage::HeadersStatus`]), and both panic, and so take the worker's VM down, at any context, call or
-//! status that they did not expect. Here a status is a number until [`Status::of`] has read it.
+//! The numbers are those of the SDK for Rust. Its calls and its dispatcher are not used: its `Action` cannot express
+//! that a whole request is to be held ([`crate::stage::HeadersStatus`]), and both panic, which takes the worker's VM
+//! down, at any unexpected context, call or status. Here a status is a number until [`Status::of`] has read it.
 
 #![expect(unsafe_code, reason = "the ABI is C functions over raw pointers")]
 
@@ -117,14 +117,14 @@ unsafe extern "C" {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     Ok,
-    /// Shared data was written by another since it was read.
+    /// Another worker has written the shared data since it was read.
     CasMismatch,
-    /// Any other: the host does not do it.
+    /// Any other: the host failed.
     Failed,
 }
 
 impl Status {
-    /// Reads what a host's function has answered, whatever it is.
+    /// Reads the status that a host's function returned, including unknown ones.
     pub(super) fn of(number: u32) -> Self {
         match number {
             0 => Self::Ok,
@@ -134,7 +134,7 @@ impl Status {
     }
 }
 
-/// `proxy_log_level_t`, to be compared with what the host has told.
+/// `proxy_log_level_t`, to be compared with the host's level.
 pub(super) fn level_number(level: LogLevel) -> i32 {
     match level {
         LogLevel::Trace => 0,

@@ -1,7 +1,7 @@
-//! The module's exports: what the host calls, handed on to the [`Vm`].
+//! The module's exports: what the host calls, forwarded to the [`Vm`].
 //!
-//! The SDK owns the host's names for these functions, and its dispatcher stands behind them; the build puts ours there
-//! (`tools/exports`, `tools/optimize.py`). How memory is allocated is the SDK's.
+//! The SDK owns the host's names for these functions, and defines them with its dispatcher; the build replaces that by
+//! ours (`tools/exports`, `tools/optimize.py`). The SDK allocates memory.
 
 #![expect(unsafe_code, reason = "the ABI is C functions by their names")]
 
@@ -75,7 +75,7 @@ extern "C" fn usher_on_delete(id: u32) {
     VM.with(|vm| vm.on_delete(id));
 }
 
-/// What the filter's modules log, in the host's log.
+/// Writes what the filter's modules log to the host's log.
 struct Log;
 
 impl log::Log for Log {

@@ -1,9 +1,9 @@
 //! Which keys are tried for a token's signature, over all rules of its issuer and within one budget.
 //!
-//! A check costs more than everything else that a token can cause, so a token has a number of them
-//! (`limits.signatureChecks`). First come the keys of its `kid`, of all rules, so that no rule's keys without
-//! `kid` use up what the named key needs; then those. A key is the same by its material, whatever set it is
-//! in, and is never checked twice.
+//! A check costs more than everything else that a token can cause, so the number of checks for a token is
+//! limited (`limits.signatureChecks`). The keys of its `kid` come first, from all rules, so that keys without
+//! `kid` do not use up the budget of the named key; then come the keys without `kid`. Keys of all sets are
+//! compared by their material, and none is checked twice.
 
 use crate::compact::Compact;
 use crate::crypto::SignatureEngine;
@@ -12,27 +12,27 @@ use crate::denial::Denial;
 use crate::hash::FastMap;
 use crate::jwks::{KeySet, Turn};
 
-/// What is known of one token's signature so far.
+/// What is known so far about one token's signature.
 pub(super) struct Signatures<'t> {
     token: &'t Compact<'t>,
     budget: usize,
-    /// The checks that were made.
+    /// The checks made so far.
     made: Vec<(Material, Result<bool, Denial>)>,
-    /// The key whose signature it is.
+    /// The key that verified the signature.
     good: Option<Material>,
-    /// What became of a set in this turn, by its generation: rules that share their keys share the work.
+    /// The outcome for a set in this turn, by its generation: rules that share their keys share the work.
     sets: FastMap<u64, usize>,
     outcomes: Vec<Outcome>,
-    /// Whether a key was not tried since the budget was spent.
+    /// Whether a key was not tried because the budget was spent.
     cut: bool,
 }
 
-/// What came of the keys of one set.
+/// The outcome of trying the keys of one set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The signature is one of a key of the set.
+    /// A key of the set verifies the signature.
     Verified,
-    /// It is not: why, as far as the keys of this turn can tell.
+    /// No key does: why, as far as the keys of this turn show.
     Not(Denial),
 }
 
@@ -42,7 +42,7 @@ impl<'t> Signatures<'t> {
         Self { token, budget, made, good: None, sets, outcomes, cut: false }
     }
 
-    /// In which turns keys are tried: a token without `kid` may be any key's.
+    /// The turns in which keys are tried: any key may have signed a token without `kid`.
     pub(super) fn turns(&self) -> &'static [Turn] {
         match self.token.header.kid {
             Some(_) => &[Turn::Named, Turn::Unnamed],
@@ -50,12 +50,12 @@ impl<'t> Signatures<'t> {
         }
     }
 
-    /// Whether some key was left out for the budget, so that nobody knows all that could be known.
+    /// Whether a key was left out because of the budget, so that the outcome is not final.
     pub(super) fn is_cut(&self) -> bool {
         self.cut
     }
 
-    /// Tries the keys of a set whose turn it is.
+    /// Tries the keys of a set that have their turn.
     pub(super) fn check(
         &mut self,
         keys: &KeySet,

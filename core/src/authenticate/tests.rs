@@ -17,7 +17,7 @@ use crate::{Compiled, load};
 
 const NOW: u64 = 1_000_000;
 
-/// A key by its number, with a kid or none.
+/// A key by its number, with or without a `kid`.
 fn key(number: u8, kid: Option<&str>) -> Value {
     let mut key = json!({ "kty": "oct", "k": URL_SAFE_NO_PAD.encode([number; 32]) });
     if let Some(kid) = kid {
@@ -57,7 +57,7 @@ fn policy(rules: &[Value], budget: usize) -> Compiled {
     load::from_value(&configuration).unwrap().policy
 }
 
-/// The provider that verified the token or the refusal, the number of checks, and whether a key is wanted.
+/// The provider that verified the token or the denial, the number of checks, and whether a key is missing.
 fn judged(
     policy: &Compiled,
     jwks_cache: &JwksCache,
@@ -113,7 +113,7 @@ fn a_token_has_a_budget_of_checks_over_all_rules() {
             token(Some("a"), 200),
             ok("second"),
             32,
-            "keys of the kid come first, whatever rule they are of",
+            "keys of the kid come first, those of any rule",
         ),
         (
             vec![first(&unnamed(0..5)), second(&named)],
@@ -162,7 +162,7 @@ fn a_token_has_a_budget_of_checks_over_all_rules() {
             token(Some("a"), 200),
             Err(Denial::AudienceMismatch),
             32,
-            "what is known of a verified token is told",
+            "a verified token reports its claim's denial",
         ),
         (
             vec![first(&[key(1, Some("a")), key(2, Some("a")), key(3, Some("b"))])],

@@ -1,4 +1,4 @@
-//! The proof that a token was verified, and how it is judged again at a later request.
+//! The proof that a token was verified, and how a later request checks it again.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::headers::Lines;
 use crate::heap;
 use crate::time::UnixSeconds;
 
-/// Proof that a token was verified, and what it says.
+/// Proof that a token was verified, with its content.
 ///
 /// INVARIANT (verified): made by [`super::authenticate`] alone.
 #[derive(Clone, Debug)]
@@ -30,16 +30,17 @@ struct Token {
     emission: OnceCell<Result<Rc<Emitted>, Denial>>,
 }
 
-/// Whether the same token would come to the same rule again, as long as that rule accepts it.
+/// Whether the same token would be accepted by the same rule again, as long as that rule accepts
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reuse {
     /// It would.
     Same,
-    /// An earlier rule found it too early, and may accept it by and by.
+    /// An earlier rule found it not yet valid, and may accept it later.
     Unsettled,
 }
 
-/// When a verified token may be used, for judging it again later.
+/// When a verified token is valid, for checking it again later.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
     exp: Option<UnixSeconds>,
@@ -67,12 +68,12 @@ impl Verified {
         }))
     }
 
-    /// Who the request speaks for.
+    /// The caller that the request speaks for.
     pub fn identity(&self) -> &Identity {
         &self.0.identity
     }
 
-    /// The same, and what the token's header says, to be kept beyond this proof.
+    /// The identity and the token's header, to be kept beyond this proof.
     pub fn shared(&self) -> (Rc<Identity>, Rc<Header>) {
         (Rc::clone(&self.0.identity), Rc::clone(&self.0.header))
     }
@@ -82,15 +83,15 @@ impl Verified {
         self.0.rule
     }
 
-    /// The payload as it stands in the token: unpadded base64url.
+    /// The payload as in the token: unpadded base64url.
     pub fn payload(&self) -> &str {
         &self.0.payload
     }
 
-    /// The headers to emit, which `make` makes at the first time.
+    /// The headers to emit, which `make` makes on first use.
     ///
     /// # Errors
-    /// What `make` refused.
+    /// The denial from `make`.
     pub fn emission(
         &self,
         make: impl FnOnce() -> Result<Emitted, Denial>,
@@ -98,7 +99,7 @@ impl Verified {
         self.0.emission.get_or_init(|| make().map(Rc::new)).clone()
     }
 
-    /// Whether a later request with the same token may be answered by this proof.
+    /// Whether a later request with the same token may reuse this proof.
     pub fn is_reusable(&self) -> bool {
         self.0.reuse == Reuse::Same
     }
@@ -124,17 +125,17 @@ impl Verified {
         .fold(0, usize::saturating_add)
     }
 
-    /// Judges the time claims again, for a token that was verified earlier.
+    /// Checks the time claims again, for a token that was verified earlier.
     ///
     /// # Errors
-    /// What has become of it since.
+    /// Why the token is no longer valid.
     pub fn still_valid(&self, rules: &JwtRules, now: UnixSeconds) -> Result<(), Denial> {
         let rule = rules.rules.get(self.rule()).ok_or(Denial::HostFailed)?;
         self.0.timing.check(rule, now)
     }
 }
 
-/// What emitted headers hold.
+/// The memory that emitted headers take.
 fn emission(emitted: &Lines) -> usize {
     let list = size_of::<Lines>();
     let names = emitted.capacity().saturating_mul(size_of::<(Rc<[u8]>, Rc<[Vec<u8>]>)>());
@@ -152,7 +153,7 @@ impl Timing {
         Self { exp: token.exp, nbf: token.nbf, iat: token.iat }
     }
 
-    /// RFC 7519 sections 4.1.4 to 4.1.6, and Envoy's 60 s of skew where none is configured.
+    /// RFC 7519 sections 4.1.4 to 4.1.6, and Envoy's 60 s of skew unless configured.
     pub(super) fn check(self, rule: &JwtRule, now: UnixSeconds) -> Result<(), Denial> {
         if now == UnixSeconds::NO_CLOCK {
             return Err(Denial::HostFailed);

@@ -1,4 +1,4 @@
-//! Whether a block of a set holds an address.
+//! Whether a block of a set contains an address.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,8 @@ impl AddressSet {
         self.0.iter().flat_map(|(length, blocks)| blocks.iter().map(|block| (*length, *block)))
     }
 
-    /// Whether a block holds the address. A v4 block never holds a v6 address, nor the reverse.
+    /// Whether a block contains the address. A v4 block never contains a v6 address, nor the
+    /// reverse.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|(length, blocks)| {
             *length <= bits(address) && blocks.contains(&masked(address, *length))

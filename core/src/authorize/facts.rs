@@ -1,4 +1,4 @@
-//! What rules can ask about a request, and how each attribute is read.
+//! The attributes of a request that rules can use, and how each is read.
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
@@ -15,30 +15,31 @@ use crate::policy::authorization::polarity::Polarity;
 use crate::request::{MetadataValue, Request};
 use crate::token::{self, Param};
 
-/// A request under judgement. What takes reading is read once, when the first rule asks.
+/// A request under evaluation. What is expensive to read is read once, when the first rule needs it.
 #[derive(Debug)]
 pub(crate) struct Facts<'r> {
     pub(crate) request: &'r Request,
     pub(crate) identity: Option<&'r Identity>,
     /// `matchScalarClaims`.
     pub(crate) scalars: Scalars,
-    /// The host as it is written.
+    /// The host as written.
     host: OnceCell<Vec<Spelling>>,
-    /// The host as it may be meant.
+    /// The host in every spelling that a service may read it in.
     host_spellings: OnceCell<Vec<Spelling>>,
-    /// Where each line of a request with many stands, by name.
+    /// The position of each line in a request with many, by name.
     lines: OnceCell<Vec<usize>>,
-    /// How many conditions have asked for header lines.
+    /// How many conditions have looked up header lines.
     asked: Cell<usize>,
-    /// Where each metadatum stands, by key.
+    /// The position of each metadatum, by key.
     metadata: OnceCell<Lookup<'r>>,
     peer: OnceCell<Vec<PeerName<'r>>>,
     query: OnceCell<Vec<Param<'r>>>,
 }
 
-/// So many header lines are looked through by each condition that asks.
+/// With at most this many header lines, each condition that needs one searches them all.
 const FEW_LINES: usize = 64;
-/// So many conditions look through all header lines, however many; for the others these are put in order.
+/// This many conditions search all header lines, however many there are; for later conditions the lines
+/// are sorted.
 const FEW_ASK: usize = 8;
 
 /// Whether a number or boolean claim can match.
@@ -51,7 +52,7 @@ pub(crate) enum Scalars {
     Never,
 }
 
-/// A byte of a header's name to a service that takes `_` for `-`, as CGI and its heirs do.
+/// A byte of a header's name as a service reads it that takes `_` for `-`, as CGI and its successors do.
 fn dash(byte: &u8) -> u8 {
     if *byte == b'_' { b'-' } else { *byte }
 }
@@ -60,7 +61,7 @@ fn is_same_name(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().map(dash).eq(b.iter().map(dash))
 }
 
-/// The one spelling that all names share which such a service takes for the same.
+/// The one spelling for all names that such a service takes for the same.
 pub(crate) fn with_dashes(name: &[u8]) -> Cow<'_, [u8]> {
     if name.contains(&b'_') { name.iter().map(dash).collect() } else { Cow::Borrowed(name) }
 }
@@ -85,7 +86,7 @@ impl<'r> Facts<'r> {
         }
     }
 
-    /// The names of the peer; none without a certificate.
+    /// The names of the peer; empty without a certificate.
     pub(crate) fn peer(&self) -> &[PeerName<'r>] {
         self.peer.get_or_init(|| {
             self.request
@@ -117,7 +118,7 @@ impl<'r> Facts<'r> {
         }
     }
 
-    /// Whether one of the attribute's texts, as far as `polarity` reaches, satisfies `test`.
+    /// Whether one of the attribute's texts satisfies `test`; `polarity` says how widely they are read.
     pub(crate) fn any(
         &self,
         attribute: &Attribute,
@@ -185,7 +186,7 @@ impl<'r> Facts<'r> {
         if headers.len() <= FEW_LINES || asked < FEW_ASK {
             return headers.iter().any(matches);
         }
-        // Names that differ in `_` for `-` alone stand together.
+        // Sorts names that differ only in `_` for `-` next to each other.
         let order = |at: usize, name: &[u8]| {
             let found = headers.get(at).map_or(&[][..], |(name, _)| name);
             found.iter().map(dash).cmp(name.iter().map(dash))
@@ -213,7 +214,7 @@ impl<'r> Facts<'r> {
         all.get(from..to).unwrap_or_default()
     }
 
-    /// Dynamic metadata that another filter left.
+    /// Dynamic metadata that another filter set.
     pub(crate) fn metadata(&self, filter: &str, key: &str) -> Option<&'r MetadataValue> {
         let all = &self.request.connection.metadata;
         let keys = self.metadata.get_or_init(|| Lookup::of(all.iter().map(|m| m.key.as_bytes())));

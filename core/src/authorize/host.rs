@@ -1,9 +1,9 @@
-//! Whether the request's host is one of a set's, and the ways to write a host that mean the same.
+//! Whether the request's host is in a set, and the spellings of a host that mean the same.
 //!
-//! To the letter Istio compares `:authority` whole, without case (istio/istio
+//! Istio compares the whole `:authority`, without case (istio/istio
 //! pilot/pkg/security/authz/matcher/header.go, `HostMatcher`). A service reads `a.:80` as the host `a`,
-//! and of several Host lines, which Envoy joins with commas, perhaps the last: where a match refuses,
-//! each of these counts.
+//! and may read the last of several Host lines, which Envoy joins with commas: where a match refuses, each
+//! of these counts.
 
 use super::key::Key;
 use crate::policy::authorization::host::{HostSet, port_at};
@@ -25,20 +25,20 @@ impl HostSet {
         })
     }
 
-    /// Of the [`spellings`] those one of which a match must have; `None` where a `*` takes any.
+    /// The keys of the [`spellings`] one of which a match must have; `None` if a `*` takes any.
     pub(crate) fn keys(&self) -> Option<Vec<Key>> {
         Some([self.with_port.keys()?, self.without_port.keys()?].concat())
     }
 }
 
-/// A way to write the request's host, in lower case.
+/// A spelling of the request's host, in lower case.
 #[derive(Clone, Debug)]
 pub(crate) struct Spelling {
     pub(crate) text: Vec<u8>,
     pub(crate) port: Port,
 }
 
-/// The request's host as it is written; where a match refuses, in any spelling. None without an authority.
+/// The request's host as written; where a match refuses, in every spelling. Empty without an authority.
 pub(crate) fn spellings(request: &Request, polarity: Polarity) -> Vec<Spelling> {
     let Some(authority) = request.authority().map(<[u8]>::to_ascii_lowercase) else {
         return Vec::new();
@@ -58,7 +58,7 @@ pub(crate) fn spellings(request: &Request, polarity: Polarity) -> Vec<Spelling> 
     all
 }
 
-/// The host without its port, and each without the dot behind its name.
+/// Adds the host without its port, and each without the dot behind its name.
 fn add_shorter(host: &[u8], all: &mut Vec<Spelling>) {
     let (name, port) = host.split_at_checked(port_at(host)).unwrap_or((host, b""));
     if !port.is_empty() {

@@ -1,9 +1,10 @@
-//! Which rules a request could match at all, so that it costs by its own size and not by their number.
+//! Which rules a request could match at all, so that the cost grows with the request and not with the
+//! number of rules.
 //!
-//! Each rule is filed under texts one of which must be in the request for it to match: a path, its
+//! Each rule is indexed under texts one of which must be in the request for it to match: a path, its
 //! beginning or a segment of it, a claim's value, a name of the peer, a host, an address. A request
-//! looks up what it has. A rule that can be filed under nothing is always tried. The index only leaves
-//! out what cannot match; whether a rule does match, [`Rule::matches`] alone says.
+//! looks up the texts that it has. A rule without such a text is always tried. The index only leaves
+//! out rules that cannot match; [`Rule::matches`] alone decides whether a rule does match.
 
 use std::borrow::Cow;
 
@@ -32,10 +33,10 @@ const WORTH_FILING: usize = 8;
 /// Rules of one kind, in the byte order of their names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
-    /// Of the rules' values: how much of a request they see.
+    /// How widely the rules' values read a request.
     polarity: Polarity,
     always: Vec<usize>,
-    /// Whether any rule is filed under anything.
+    /// Whether any rule is indexed.
     files: bool,
     paths: Table,
     hosts: Table,
@@ -44,7 +45,7 @@ pub(crate) struct Index {
     peer_parts: PeerParts,
     request_principals: Table,
     ports: Table,
-    /// By blocks; the prefix lengths that occur.
+    /// By blocks; with the prefix lengths that occur.
     addresses: FastMap<Address, (Vec<u8>, Table)>,
     /// By names; where a match refuses, with dashes.
     headers: FastMap<Box<[u8]>, Table>,
@@ -53,16 +54,16 @@ pub(crate) struct Index {
     texts: FastMap<Attribute, Table>,
 }
 
-/// Rules by claims, along the ways that lead to them.
+/// Rules by claims, along the paths to them.
 #[derive(Clone, Debug, Default)]
 struct Claims {
-    /// By attributes whose way ends here, or goes on through the elements of a list.
+    /// By attributes whose path ends here, or continues through the elements of a list.
     tables: FastMap<Attribute, Table>,
     members: FastMap<String, Self>,
 }
 
 impl Index {
-    /// Files rules under whatever tells them apart best.
+    /// Indexes rules by what distinguishes them best.
     pub(crate) fn new<'r>(
         rules: impl ExactSizeIterator<Item = &'r Rule>,
         polarity: Polarity,
@@ -73,7 +74,7 @@ impl Index {
         Self::of(plan::choose(rules.map(plan::of_rule)), polarity)
     }
 
-    /// Files rules under their paths alone; one without is not in the index at all.
+    /// Indexes rules by their paths alone; a rule without paths is not in the index.
     pub(crate) fn by_path<'r>(rules: impl Iterator<Item = &'r Rule>, polarity: Polarity) -> Self {
         let mut index = Self::of(plan::choose(rules.map(plan::of_paths)), polarity);
         index.always.clear();
@@ -167,7 +168,7 @@ impl Index {
         Cow::Owned(rules)
     }
 
-    /// What a header's name is filed under.
+    /// The key of a header's name.
     fn header_name<'n>(&self, name: &'n [u8]) -> Cow<'n, [u8]> {
         if self.polarity.is_wide() { with_dashes(name) } else { Cow::Borrowed(name) }
     }
@@ -186,14 +187,15 @@ impl Index {
 }
 
 impl Claims {
-    /// The table of an attribute that is a claim, where its way ends or first leads through a list.
+    /// The table of an attribute that is a claim: at the end of its path, or where the path first
+    /// leads through a list.
     fn table(&mut self, attribute: Attribute) -> &mut Table {
         let mut node = self;
         if let Attribute::Claim(path) = &attribute {
             for (place, segment) in path.segments().iter().enumerate() {
                 let name = match segment {
                     Segment::Name(name) => name,
-                    // The claims are no list: there `[*]` is a member of that name.
+                    // The claims are not a list: there `[*]` is a member of that name.
                     Segment::Each if place == 0 => "*",
                     Segment::Each => break,
                 };
@@ -203,7 +205,7 @@ impl Claims {
         node.tables.entry(attribute).or_default()
     }
 
-    /// Goes the ways that the claims have, or those of the rules where these are fewer.
+    /// Follows the members that the claims have, or those that the rules have if these are fewer.
     fn look_up(
         &self,
         claims: &Map<String, Value>,

@@ -1,4 +1,4 @@
-//! What the rules ask of the host.
+//! What the rules need from the host.
 
 use crate::hash::FastSet;
 use crate::policy::AuthorizationPolicy;
@@ -6,7 +6,7 @@ use crate::policy::authorization::attribute::{Address, Attribute};
 use crate::policy::authorization::rule::{Condition, Test};
 use crate::policy::authorization::values_from::ValueSource;
 
-/// What rules ask about the connection: the host need tell nothing else.
+/// The attributes that rules read: the host need not supply any others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Names in the client's certificate.
@@ -21,13 +21,13 @@ pub struct Needs {
     pub destination_ip: bool,
     /// Local port.
     pub destination_port: bool,
-    /// Header lines, beside the pseudo headers.
+    /// Header lines other than pseudo headers.
     pub headers: bool,
     /// Hosts.
     pub hosts: bool,
     /// Paths.
     pub paths: bool,
-    /// Query parameters, where a token may stand too.
+    /// Query parameters, which may hold a token too.
     pub query: bool,
     /// What path templates capture.
     pub captures: bool,
@@ -36,14 +36,14 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What the rules of these policies ask.
+    /// What the rules of these policies read.
     pub(crate) fn of(policies: &[AuthorizationPolicy]) -> Self {
         let mut needs = Self::default();
         for rule in policies.iter().flat_map(|policy| &policy.rules) {
             let operands = rule.from.iter().chain(&rule.to).chain([&rule.when]);
             operands.flatten().for_each(|condition| needs.add(condition));
         }
-        // Each key once; there are as many conditions on one as anybody likes.
+        // Each key once; many conditions may read the same key.
         let mut seen: FastSet<Box<[u8]>> = FastSet::default();
         needs.metadata.retain(|(filter, key)| {
             seen.insert([filter.as_bytes(), b"\0", key.as_bytes()].concat().into())

@@ -1,5 +1,5 @@
-//! Whether a name of the peer is one of a set's: piece by piece, with the answers of Istio's regexes, the known
-//! false matches included.
+//! Whether a name of the peer is in a set: compared piece by piece, with the results of Istio's regexes,
+//! including their known false matches.
 
 use std::cell::OnceCell;
 
@@ -11,7 +11,7 @@ use crate::policy::authorization::peer::{MatchName, PeerSet, SPIFFE, spiffe};
 use crate::policy::authorization::polarity::Polarity;
 use crate::request::peer::{Certainty, Peer};
 
-/// Whether a match of the peer's names says anything: names in doubt let nobody in.
+/// Whether a match of the peer's names counts: doubtful names let no caller in.
 pub(crate) fn counts(peer: &Peer, polarity: Polarity) -> bool {
     match peer.certainty {
         Certainty::Certain => true,
@@ -20,14 +20,15 @@ pub(crate) fn counts(peer: &Peer, polarity: Polarity) -> bool {
 }
 
 impl PeerSet {
-    /// Whether any value matches any of the names. No certificate, no names, no match.
+    /// Whether any value matches any of the names. Without a certificate there are no names, and nothing
+    /// matches.
     pub(crate) fn matches(&self, names: &[PeerName<'_>]) -> bool {
         names.iter().any(|name| self.matches_name(name))
     }
 
     fn matches_name(&self, name: &PeerName<'_>) -> bool {
         self.texts.matches(name.text.as_bytes())
-            // `.` takes no line feed, and no name has a reason to hold one.
+            // `.` does not match a line feed, which no real name contains.
             || name.is_dots
                 && (self.matches_parts(name) || self.patterns.iter().any(|p| p.matches(name.text)))
     }
@@ -40,14 +41,14 @@ impl PeerSet {
         parts.namespaces.each().any(|(namespace, _)| self.namespaces.contains(namespace))
             || parts.accounts.each().any(|(account, place)| {
                 let homes = self.accounts.get(account).and_then(|at| self.homes.get(*at));
-                // Accounts stand in reverse, see there.
+                // Accounts are stored in reverse, see [`Parts::accounts`].
                 let place = usize::MAX.saturating_sub(place);
                 homes.into_iter().flatten().any(|namespace| parts.holds(namespace, place))
             })
     }
 
-    /// Of a peer's names and their [`Parts`] those one of which a match must have; `None` where it need
-    /// have none of them.
+    /// The keys of a peer's names and their [`Parts`] one of which a match must have; `None` if a match needs
+    /// none of them.
     pub(crate) fn keys(&self) -> Option<Vec<Key>> {
         let mut keys = self.texts.keys()?;
         keys.extend(self.namespaces.iter().map(|namespace| exact(&[NAMESPACE, namespace])));
@@ -62,15 +63,15 @@ impl PeerSet {
     }
 }
 
-/// What the keys of [`Parts`] begin with, and what stands between namespace and account in one.
+/// What the keys of [`Parts`] begin with, and what separates namespace and account.
 const NAMESPACE: &[u8] = b"/ns/";
 const ACCOUNT: &[u8] = b"/sa/";
 
-/// A name of the peer. What is asked of it more than once is found out once.
+/// A name of the peer. What several values need of it is read once.
 #[derive(Debug)]
 pub(crate) struct PeerName<'p> {
     pub(crate) text: &'p str,
-    /// Whether the regex `.*` takes it.
+    /// Whether the regex `.*` matches it.
     is_dots: bool,
     parts: OnceCell<Parts<'p>>,
 }
@@ -78,15 +79,15 @@ pub(crate) struct PeerName<'p> {
 /// Namespaces and service accounts in a name.
 #[derive(Debug, Default)]
 pub(crate) struct Parts<'p> {
-    /// Each namespace, with the slash behind it where an account may follow, else with [`NOWHERE`]. The
-    /// leftmost is the first, and leaves the most room.
+    /// Each namespace, with the position of the slash behind it if an account may follow, else with
+    /// [`NOWHERE`]. The leftmost is the first, and leaves the most room.
     pub(crate) namespaces: Lookup<'p>,
-    /// Each account, with the slash before it subtracted from the largest number: the rightmost is the first,
-    /// and stands behind the most.
+    /// Each account, with the position of the slash before it subtracted from the largest number: the rightmost
+    /// is the first, and has the most text before it.
     pub(crate) accounts: Lookup<'p>,
 }
 
-/// No slash is here.
+/// No slash.
 const NOWHERE: usize = usize::MAX;
 
 /// The names of a peer in the order in which Envoy compares them: URI SANs, DNS SANs, subject.
@@ -108,7 +109,7 @@ impl<'p> PeerName<'p> {
 impl<'p> Parts<'p> {
     fn of(name: &'p str) -> Self {
         let (mut namespaces, mut accounts) = (Vec::new(), Vec::new());
-        // At least one character of trust domain stands before what an account belongs to.
+        // At least one character of the trust domain precedes what an account belongs to.
         let earliest = name.strip_prefix(SPIFFE).and_then(|rest| rest.chars().next());
         let earliest = earliest.map(|first| SPIFFE.len().saturating_add(first.len_utf8()));
         // Each slash, and the segment behind it.
@@ -125,7 +126,7 @@ impl<'p> Parts<'p> {
                     let owns = earliest.is_some_and(|earliest| slash >= earliest);
                     namespaces.push((value, if owns { end } else { NOWHERE }));
                 }
-                // The name ends here, or goes on with at least one character.
+                // The name ends here, or continues with at least one character.
                 Some(b"sa") if end.saturating_add(1) != name.len() => {
                     accounts.push((value, usize::MAX.saturating_sub(slash)));
                 }
@@ -136,7 +137,7 @@ impl<'p> Parts<'p> {
         Self { namespaces: Lookup::new(namespaces), accounts: Lookup::new(accounts) }
     }
 
-    /// `.+/ns/<namespace>/(.+/|)` before the account whose slash is at `place`: directly behind the
+    /// `.+/ns/<namespace>/(.+/|)` before the account whose slash is at `place`, that is directly behind the
     /// namespace, whose slash it shares, or with at least one character between the slashes.
     fn holds(&self, namespace: &[u8], place: usize) -> bool {
         let slash = self.namespaces.first(namespace).filter(|slash| *slash != NOWHERE);
@@ -144,7 +145,7 @@ impl<'p> Parts<'p> {
     }
 }
 
-/// What a key of [`PeerSet::keys`] asks for, where it is no whole name.
+/// What a key of [`PeerSet::keys`] is for, if it is not a whole name.
 pub(crate) fn part(key: &Key) -> Option<(&[u8], Option<&[u8]>)> {
     let Key::Exact(text) = key else { return None };
     let rest = text.strip_prefix(NAMESPACE)?;
@@ -184,8 +185,8 @@ fn exact(pieces: &[&[u8]]) -> Key {
     Key::Exact(pieces.concat().into())
 }
 
-/// Whether the pieces stand in the text one behind the other. The leftmost place of each leaves the
-/// most room for the next.
+/// Whether the pieces are in the text, one behind the other. The leftmost position of each leaves the most room
+/// for the next.
 fn in_order(pieces: &[String], text: &str) -> bool {
     let mut rest = text;
     pieces.iter().all(|piece| match rest.split_once(piece.as_str()) {
@@ -209,7 +210,7 @@ fn begins_in_segment(rest: &str, text: &str) -> bool {
 /// `.+<namespace>(.+/|)sa/<account>(/.+)?` on what follows the scheme; `account` is `/sa/..`, whose
 /// slash is the last byte of `namespace` or of `.+/`.
 fn is_account(rest: &str, namespace: &str, account: &str) -> bool {
-    // At least one character of trust domain stands before. The leftmost place leaves the most room.
+    // At least one character of the trust domain precedes. The leftmost position leaves the most room.
     let skipped = rest.chars().next().map_or(0, char::len_utf8);
     let Some(at) = rest.get(skipped..).and_then(|rest| rest.find(namespace)) else {
         return false;
@@ -261,7 +262,7 @@ mod tests {
         assert!(!bare.matches(&[]));
     }
 
-    /// Names of up to seven segments that mean something, read at once and piece by piece.
+    /// Names of up to seven meaningful segments, read at once and piece by piece.
     #[test]
     fn the_parts_of_a_name_say_what_its_text_says() {
         let segments = ["", "ns", "sa", "a"];

@@ -1,5 +1,6 @@
-//! Whether the verified token's `iss` and `sub` are one of a set's pairs. Both must be strings; they are
-//! matched apart (istio/istio pilot/pkg/security/authz/model/generator.go, requestPrincipalGenerator).
+//! Whether the verified token's `iss` and `sub` are a pair of a set. Both must be strings; each is
+//! matched by itself (istio/istio pilot/pkg/security/authz/model/generator.go,
+//! requestPrincipalGenerator).
 
 use super::key::Key;
 use crate::claims::Identity;
@@ -17,8 +18,8 @@ impl RequestPrincipalSet {
             || self.pairs.iter().any(|p| p.issuer.matches(issuer) && p.subject.matches(subject))
     }
 
-    /// Of the [`names`] of an identity those one of which a match must have; `None` where it need have
-    /// none of them.
+    /// The keys of an identity's [`names`] one of which a match must have; `None` if a match needs none
+    /// of them.
     pub(crate) fn keys(&self) -> Option<Vec<Key>> {
         let mut keys = self.exact.keys()?;
         for pair in &self.pairs {
@@ -32,7 +33,7 @@ impl RequestPrincipalSet {
     }
 }
 
-/// What an identity can be looked up by: issuer and subject, either alone.
+/// The keys by which an identity is looked up: issuer and subject, and each alone.
 pub(crate) fn names(identity: &Identity) -> Vec<Vec<u8>> {
     let text = |name| identity.claims.text(name);
     match (text("iss"), text("sub")) {
@@ -91,7 +92,7 @@ mod tests {
             let identity = Identity { claims, ..Identity::default() };
             let set = RequestPrincipalSet::new([value]);
             assert_eq!(set.matches(Some(&identity)), expected, "{value} on {issuer} {subject}");
-            assert!(!set.matches(None), "{value} on nobody");
+            assert!(!set.matches(None), "{value} without a caller");
         }
     }
 }

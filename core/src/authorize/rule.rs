@@ -16,13 +16,14 @@ impl Rule {
         any(&self.from) && any(&self.to) && all(&self.when)
     }
 
-    /// The first condition that does not hold, and how many do.
+    /// The first condition that does not hold, and the number of those that do.
     pub(crate) fn first_failure(&self, facts: &Facts<'_>) -> Option<Failure<'_>> {
         let mut held = 0_usize;
         let mut first = None;
         let when = std::slice::from_ref(&self.when);
         for alternatives in [self.from.as_slice(), &self.to, when] {
-            // Of the alternatives the one of which most holds; one that holds wholly is no failure.
+            // Takes the alternative with the most conditions that hold; an alternative that holds
+            // entirely is not a failure.
             let tried = alternatives.iter().map(|operand| {
                 let mut failing = operand.iter().filter(|condition| !condition.holds(self, facts));
                 let failure = failing.next();
@@ -38,7 +39,7 @@ impl Rule {
         first.map(|condition| Failure { condition, held })
     }
 
-    /// What the path templates of the operations that match captured under this name.
+    /// What the path templates of the matching operations captured under this name.
     pub(super) fn captured<'f>(&self, name: &str, facts: &Facts<'f>) -> Vec<&'f [u8]> {
         let Some(path) = facts.path() else {
             return Vec::new();
@@ -74,7 +75,7 @@ impl Exemption {
             return None;
         }
         let facts = Facts::new(request, None, Scalars::Never);
-        // It lets in.
+        // An exemption lets a request in.
         let rule = Rule { polarity: Polarity::LetsIn, ..Rule::default() };
         let holds = |entry: &Self| entry.operation.iter().all(|c| c.holds(&rule, &facts));
         entries.iter().position(holds)
@@ -82,7 +83,7 @@ impl Exemption {
 }
 
 impl Condition {
-    /// The scopes that the condition asks for, if it is about scopes (RFC 6750 section 3.1).
+    /// The scopes that the condition requires, if it is about scopes (RFC 6750 section 3.1).
     pub(crate) fn scopes(&self) -> Vec<String> {
         let is_scope = |attribute: &Attribute| match attribute {
             Attribute::Scope => true,

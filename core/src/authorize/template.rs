@@ -1,7 +1,7 @@
-//! Whether a path is a template's, and what was captured.
+//! Whether a path matches a template, and what was captured.
 //!
-//! A template is matched from the left, then what follows `{**}` from the right: no choice is ever made
-//! twice, so a path of any length costs its length.
+//! A template is matched from the left, then the part behind `{**}` from the right. No choice is made
+//! twice, so the cost is linear in the length of the path.
 
 use super::key::Key;
 use crate::codec::path_bytes::is_segment_byte;
@@ -12,8 +12,8 @@ use crate::policy::authorization::template::{Piece, Template};
 pub(crate) type Captures<'t, 'p> = Vec<(&'t str, &'p [u8])>;
 
 impl Template {
-    /// What every match has, each of these: a beginning, perhaps an end, and segments that are literal,
-    /// as far as their place is known.
+    /// What every matching path has: a beginning, perhaps an end, and literal segments whose position
+    /// is known. A match has all of these.
     pub(crate) fn keys(&self) -> Vec<Key> {
         let mut keys = Vec::new();
         if let Some(Piece::Literal(text)) = self.front.first() {
@@ -22,7 +22,7 @@ impl Template {
         if let Some(Piece::Literal(text)) = self.back.as_ref().unwrap_or(&self.front).last() {
             keys.push(Key::Suffix(text.as_slice().into()));
         }
-        // The segments of the front, an operator's byte standing for what it takes.
+        // The segments of the front, with an operator's byte in place of what it takes.
         const OPERATOR: u8 = b'*';
         let mut outline = Vec::new();
         for piece in &self.front {
@@ -33,7 +33,7 @@ impl Template {
         }
         let mut segments: Vec<&[u8]> = outline.split(|b| *b == b'/').skip(1).collect();
         if self.back.is_some() {
-            // The rest begins in the last one.
+            // The last segment continues in the rest.
             segments.pop();
         }
         let literal = segments.iter().enumerate().filter(|(_, text)| !text.contains(&OPERATOR));
@@ -41,12 +41,12 @@ impl Template {
         keys
     }
 
-    /// Whether the path, without its query, is the template's.
+    /// Whether the path, without its query, matches the template.
     pub(crate) fn matches(&self, path: &[u8], polarity: Polarity) -> bool {
         self.captures(path, polarity).is_some()
     }
 
-    /// What the template's names stand for in a path that matches.
+    /// What the template's names capture in a path that matches.
     pub(crate) fn captures<'t, 'p>(
         &'t self,
         path: &'p [u8],
@@ -99,8 +99,8 @@ impl Template {
     }
 }
 
-/// Where a literal that does not end its segment stands: behind one byte at least, and as early as it
-/// can, which leaves the most room for what follows.
+/// The position of a literal that does not end its segment: behind at least one byte, and as early as
+/// possible, which leaves the most room for what follows.
 fn first_place(run: &[u8], literal: &[u8]) -> Option<usize> {
     let mut places = run.get(1..)?.windows(literal.len());
     places.position(|place| place == literal).map(|at| at.saturating_add(1))

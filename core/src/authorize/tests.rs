@@ -1,4 +1,4 @@
-//! Usher's own part of the rule language, by literals; Istio's part is in the vectors' test.
+//! Usher's own part of the rule language, by literals; the test of the vectors covers Istio's part.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn identity(claims: &Value) -> Identity {
     Identity { provider: "corp".to_owned(), claims, ..Identity::default() }
 }
 
-/// Whether one ALLOW rule of this condition, perhaps with paths, matches.
+/// Whether one ALLOW rule with this condition, perhaps with paths, matches.
 fn holds(condition: &Value, paths: &[&str], request: &Request, claims: &Value) -> bool {
     let mut rule = json!({"when": [condition]});
     if !paths.is_empty() {
@@ -86,7 +86,7 @@ fn values_come_from_the_request_or_the_path() {
             false,
         ),
         (from("request.headers[x-tenant]"), "/u/a", &[], json!({"tenant": "acme"}), false),
-        // A value from a request is compared as it is: a star in it is a star.
+        // A value from a request is compared literally: a star in it is a star.
         (
             from("request.headers[x-tenant]"),
             "/u/a",
@@ -129,7 +129,7 @@ fn ushers_own_attributes() {
         (is("request.query[v]", "2"), "/?v=1&v=2", json!({}), true),
         (is("request.query[v]", "*"), "/", json!({}), false),
         (is("request.query[v]", "*"), "/?v=1", json!({}), true),
-        // To be there is enough.
+        // Presence is enough.
         (is("request.query[v]", "*"), "/?v", json!({}), true),
         (is("request.query[v]", "*"), "/?v=%0a", json!({}), true),
         (is("request.query[v]", "*"), "/?v=%ff", json!({}), true),
@@ -207,7 +207,7 @@ fn a_policy_may_say_how_it_denies() {
         ),
         (allow(json!({"denyStatus": 404})), 404, standard, "no_rule_matched"),
         (allow(json!({"denyWhenUnauthenticated": 401})), 401, "Jwt is missing", "token_missing"),
-        // Who shows no token is asked for one, whatever the policy tells others.
+        // A caller without a token is asked for one, also if the policy has another reply.
         (
             deny(json!({"denyWhenUnauthenticated": 401, "denyStatus": 404, "denyMessage": "x"})),
             401,

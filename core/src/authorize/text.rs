@@ -1,4 +1,4 @@
-//! Whether a text is one of a set's: in the time of the text, however many values the set holds.
+//! Whether a text is in a set: in the time of the text, however many values the set holds.
 
 use super::key::Key;
 use crate::hash::length_bit;
@@ -12,7 +12,7 @@ impl TextSet {
             || self.suffixes.any(text)
     }
 
-    /// What a match must be like, one of these; `None` where a `*` takes whatever is there.
+    /// The keys one of which a match must have; `None` if a `*` takes any text.
     pub(crate) fn keys(&self) -> Option<Vec<Key>> {
         if self.any.is_some() {
             return None;
@@ -37,7 +37,7 @@ impl Wildcard {
     }
 }
 
-/// Whether the regex `.*` takes the text as RE2 reads it: UTF-8 without a line feed.
+/// Whether the regex `.*` matches the text as RE2 reads it: UTF-8 without a line feed.
 pub(crate) fn is_dots(text: &[u8]) -> bool {
     !text.contains(&b'\n') && std::str::from_utf8(text).is_ok()
 }

@@ -1,5 +1,5 @@
-//! What each rule says of one request: for the trace of `usher explain` and the coverage of policy
-//! tests. The filter never asks.
+//! The result of each rule for one request: for the trace of `usher explain` and the coverage of
+//! policy tests. The filter never uses it.
 
 use super::Policies;
 use super::facts::Facts;
@@ -8,7 +8,7 @@ use crate::policy::authorization::polarity::Polarity;
 use crate::policy::authorization::rule::{Condition, Operand, Rule, Test};
 use crate::request::{MetadataValue, Request};
 
-/// One rule, asked about one request.
+/// One rule, evaluated for one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleTrace {
     /// Number of its policy in the list, from 0.
@@ -17,7 +17,7 @@ pub struct RuleTrace {
     pub rule: usize,
     /// Istio's name of the rule.
     pub name: String,
-    /// Why it does not match; `None`: it matches.
+    /// Why it does not match; `None` if it matches.
     pub miss: Option<Miss>,
 }
 
@@ -26,7 +26,7 @@ pub struct RuleTrace {
 pub struct Miss {
     /// Its path below the rule, such as `from[0].source.principals` or `when[2]`.
     pub at: String,
-    /// What it is about, such as `request.auth.claims[groups]`.
+    /// The attribute that it is about, such as `request.auth.claims[groups]`.
     pub condition: String,
     /// How many conditions of the rule hold before it.
     pub passed: usize,
@@ -34,7 +34,7 @@ pub struct Miss {
     pub found: Vec<String>,
 }
 
-/// Asks every rule, in the order of the list.
+/// Evaluates every rule, in the order of the list.
 pub fn trace_rules(
     policies: &Policies,
     request: &Request,
@@ -58,7 +58,7 @@ pub fn trace_rules(
     all
 }
 
-/// Where a condition stands in its rule.
+/// The path of a condition below its rule.
 fn place(rule: &Rule, condition: &Condition) -> String {
     let position = |operand: &Operand| operand.iter().position(|c| std::ptr::eq(c, condition));
     for (list, field, operands) in [("from", "source", &rule.from), ("to", "operation", &rule.to)] {
@@ -69,7 +69,7 @@ fn place(rule: &Rule, condition: &Condition) -> String {
     position(&rule.when).map_or_else(|| "when".to_owned(), |at| format!("when[{at}]"))
 }
 
-/// The texts that the request has where a condition looks, read as it reads them.
+/// The texts that the request has for a condition's attribute, read as the condition reads them.
 fn found(condition: &Condition, rule: &Rule, facts: &Facts<'_>) -> Vec<String> {
     let polarity = rule.polarity;
     let values = condition.values.iter().chain(&condition.all).map(|test| (test, polarity));
@@ -118,7 +118,7 @@ fn of_test(test: &Test, polarity: Polarity, facts: &Facts<'_>, texts: &mut Vec<S
     }
 }
 
-/// Takes a text down and asks for the next.
+/// Records a text and asks for the next.
 fn note(texts: &mut Vec<String>, text: &[u8]) -> bool {
     texts.push(String::from_utf8_lossy(text).into_owned());
     false

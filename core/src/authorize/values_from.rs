@@ -1,9 +1,9 @@
 //! `valuesFrom`: an attribute that must have a text which the request has elsewhere.
 //!
-//! Of what a client writes twice, nobody can say which the service will read: a side of header lines, query
-//! parameters or captures with several distinct texts is no match where a match lets in, and a match where
-//! a match refuses. The elements of a verified claim were written by its issuer, and any of them counts.
-//! Each side is read once, so that the work grows with the request alone.
+//! If a client writes a value twice, the service may read either one: a side of header lines, query
+//! parameters or captures with several distinct texts does not match where a match lets in, and matches
+//! where a match refuses. The elements of a verified claim were written by its issuer, and any of them
+//! counts. Each side is read once, so that the work grows with the request alone.
 
 use super::facts::Facts;
 use crate::policy::authorization::polarity::Polarity;
@@ -19,7 +19,7 @@ enum Written {
 }
 
 impl ValuesFrom {
-    /// Absent on either side is no match. `captured`: what the rule's path templates captured under a name.
+    /// An absent side does not match. `captured`: what the rule's path templates captured under a name.
     pub(super) fn matches<'f>(
         &self,
         polarity: Polarity,
@@ -44,7 +44,7 @@ impl ValuesFrom {
                 }
             };
         }
-        // Sorted, and not hashed: the keys are not the configuration's.
+        // Sorted and not hashed: these keys are not from the configuration.
         let mut verified = Vec::new();
         self.any_verified(polarity, facts, &mut |text| {
             verified.push(text.to_vec());
@@ -107,7 +107,7 @@ impl ValuesFrom {
 }
 
 impl Written {
-    /// Takes a text down; whether there are many now.
+    /// Adds a text; whether there are many now.
     fn add(&mut self, text: &[u8]) -> bool {
         match self {
             Self::Many => {}

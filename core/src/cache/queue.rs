@@ -1,20 +1,20 @@
-//! Entries in the order of their arrival, and which of them goes when there is no room: SIEVE.
+//! Entries in the order of their arrival, and which of them is evicted when there is no room: SIEVE.
 //!
-//! SIEVE (Zhang et al., NSDI 2024) finds more than LRU does where few keys are asked for often and many
-//! once, as callers' tokens are: a newcomer that nobody asks for again is the next to go, so that a
-//! client with a fresh token for each request cannot drive the others' out. And a hit is one flag set;
+//! SIEVE (Zhang et al., NSDI 2024) has more hits than LRU where few keys are used often and many once,
+//! as callers' tokens are: a new entry that is not used again is the next to be evicted, so that a
+//! client with a fresh token for each request cannot evict those of others. And a hit only sets a flag;
 //! LRU would relink its list each time.
 //!
 //! By hand: a cache of a crate has a map of its own, by the whole token; here an entry is found by a hash that is known.
 
-/// Entries by a number that stays theirs while they are in.
+/// Entries by a number that does not change while they are in the queue.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     slots: Vec<Slot<T>>,
     free: Vec<usize>,
     oldest: Option<usize>,
     newest: Option<usize>,
-    /// Where the search for the next to go stands; it moves from the oldest to the newest.
+    /// The position of the search for the next eviction; it moves from the oldest to the newest.
     hand: Option<usize>,
     len: usize,
 }
@@ -23,7 +23,7 @@ pub(super) struct Queue<T> {
 struct Slot<T> {
     /// `None`: free.
     value: Option<T>,
-    /// Whether it was asked for since the hand was here.
+    /// Whether it was used since the hand last passed.
     visited: bool,
     older: Option<usize>,
     newer: Option<usize>,
@@ -36,7 +36,7 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Bytes of an entry's place.
+    /// The bytes of an entry's slot.
     pub(super) const SLOT: usize = size_of::<Slot<T>>() + size_of::<usize>();
 
     pub(super) fn len(&self) -> usize {
@@ -47,7 +47,7 @@ impl<T> Queue<T> {
         self.slots.get(at)?.value.as_ref()
     }
 
-    /// Notes that the entry was asked for.
+    /// Records that the entry was used.
     pub(super) fn visit(&mut self, at: usize) {
         if let Some(slot) = self.slots.get_mut(at) {
             slot.visited = true;
@@ -74,7 +74,7 @@ impl<T> Queue<T> {
         at
     }
 
-    /// Takes an entry out.
+    /// Removes an entry.
     pub(super) fn remove(&mut self, at: usize) -> Option<T> {
         let slot = self.slots.get_mut(at)?;
         let value = slot.value.take()?;
@@ -95,7 +95,7 @@ impl<T> Queue<T> {
         Some(value)
     }
 
-    /// The entry to go next: from the hand on, the first that nobody asked for since the hand last
+    /// The next entry to evict: from the hand on, the first that was not used since the hand last
     /// passed.
     pub(super) fn victim(&mut self) -> Option<usize> {
         loop {
@@ -148,8 +148,8 @@ mod tests {
         assert_eq!(in_order(&queue), "g");
     }
 
-    /// What stays when a queue of at most three has to take in the `arrivals` one by one; after each,
-    /// whoever has an upper-case letter is asked for.
+    /// The entries that remain of the `arrivals`, one by one, in a queue of at most three; after each
+    /// arrival, every entry with an upper-case letter is used.
     fn survivors(arrivals: &str) -> String {
         let mut queue = Queue::default();
         for c in arrivals.chars() {
@@ -173,10 +173,10 @@ mod tests {
             ("abcd", "bcd"),
             ("Abcd", "Acd"),
             ("ABcd", "ABd"),
-            // One-time callers drive each other out, however many they are.
+            // Tokens used once evict each other, however many they are.
             ("ABcdefghijklmnop", "ABp"),
             ("aBcDefgh", "BDh"),
-            // Where all are asked for, the oldest goes, and the search goes on behind it.
+            // If all are used, the oldest is evicted, and the search continues behind it.
             ("ABCd", "BCd"),
             ("ABCde", "BCe"),
             ("ABCDE", "CDE"),

@@ -68,7 +68,7 @@ fn bearer(token: &str) -> Request {
     request(&[("authorization", &format!("Bearer {token}"))])
 }
 
-/// The portable engine, counting what it is asked.
+/// The portable engine, counting its checks.
 struct Counting(Rc<Cell<u32>>);
 
 impl SignatureEngine for Counting {
@@ -154,7 +154,7 @@ fn a_place_that_another_rule_reads_is_another_question() {
         (&[("x-a", &*token)][..], ("allowed", Some(Answer::Miss))),
         (&[("cookie", &*cookie)], ("audience_mismatch", Some(Answer::Miss))),
         (&[("x-a", &*token), ("cookie", &*cookie)], ("allowed", Some(Answer::Miss))),
-        // Twice in one place is that place.
+        // Twice in one place counts as that place.
         (&[("x-a", &*token), ("x-a", &*token)], ("allowed", Some(Answer::Hit))),
         (&[("x-a", &*token)], ("allowed", Some(Answer::Hit))),
         (&[("cookie", &*cookie)], ("audience_mismatch", Some(Answer::Miss))),
@@ -315,7 +315,7 @@ fn entries_and_bytes_are_bounded() {
     }
 }
 
-/// The hash reads a token's end only, and a hash may collide anyway: tokens are told apart in full.
+/// The hash reads a token's end only, and a hash may collide anyway: tokens are compared in full.
 #[test]
 fn tokens_of_one_hash_are_not_confused() {
     let (policy, token) = (simple(), sign(&SECRET, &claims("x")));
@@ -334,8 +334,8 @@ fn tokens_of_one_hash_are_not_confused() {
     assert_eq!(cache.len(), 1);
 }
 
-/// While an earlier rule finds a token too early, what a later rule says of it is not kept: the earlier
-/// one may accept it next.
+/// While an earlier rule finds a token not yet valid, the acceptance by a later rule is not cached: the
+/// earlier one may accept it next.
 #[test]
 fn the_first_rule_that_accepts_wins_though_it_could_not_at_first() {
     let policy = policy(&json!({"jwtRules": [
@@ -360,7 +360,7 @@ fn the_first_rule_that_accepts_wins_though_it_could_not_at_first() {
     }
 }
 
-/// Whatever comes in whatever order, nothing but the effort differs from a worker state without a cache.
+/// In any order of requests, a worker state with a cache differs from one without only in the effort.
 #[test]
 fn a_cache_changes_no_decision() {
     let rules = |more: Value| {

@@ -5,15 +5,15 @@
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decimal {
     negative: bool,
-    /// The digits that count: 25 at most.
+    /// The significant digits: 25 at most.
     digits: u128,
-    /// The power of ten that they are multiplied with.
+    /// The power of ten that they are multiplied by.
     exponent: i64,
-    /// Whether digits that are not zero are left out.
+    /// Whether digits other than zero were cut off.
     cut: bool,
 }
 
-/// A whole number, and whether it is all of the number that it was made of.
+/// A whole number, and whether the conversion was exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Whole {
     pub(crate) number: u64,
@@ -21,7 +21,7 @@ pub(crate) struct Whole {
 }
 
 impl Decimal {
-    /// Reads digits with a point somewhere among them or none, as JSON writes them and a little more: `.5`, `5.`.
+    /// Parses digits, with or without a point, as JSON writes them and a little more: `.5`, `5.`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         const MOST: u128 = 10_u128.pow(24);
         let (negative, text) = match text.strip_prefix('-') {
@@ -54,7 +54,7 @@ impl Decimal {
         Some(read)
     }
 
-    /// The product with a factor below 2^43, decimals cut off; nothing below zero or from 2^64 on.
+    /// The product with a factor below 2^43, decimals cut off; `None` below zero and from 2^64 on.
     pub(crate) fn times(self, factor: u64) -> Option<Whole> {
         let mut product = self.digits.saturating_mul(factor.into());
         let mut exact = !self.cut;
@@ -77,7 +77,7 @@ impl Decimal {
     }
 }
 
-/// An exponent: one too large for the type is as good as any other that is too large.
+/// An exponent. One that is too large for the type is replaced by another that is too large.
 fn power(text: &str) -> Option<i64> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),

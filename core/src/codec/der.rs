@@ -1,6 +1,6 @@
-//! The little of DER (ITU-T X.690) that keys and certificates need.
+//! The part of DER (ITU-T X.690) that keys and certificates need.
 //!
-//! A reader of tag, length and value that never looks behind the slice it was given. By hand, though the module holds
+//! A reader of tag, length and value that never looks behind the slice that it was given. By hand, though the module holds
 //! `der` and `spki`: they refuse a certificate for a length or a number that is not in its shortest form.
 
 pub(crate) const BOOLEAN: u8 = 0x01;
@@ -28,13 +28,13 @@ pub(crate) fn value(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((*tag, content, rest))
 }
 
-/// The content of the value that must come first, with this tag, and what follows.
+/// The content of the first value, which must have this tag, and what follows.
 pub(crate) fn expect(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, content, rest) = value(der)?;
     (found == tag).then_some((content, rest))
 }
 
-/// An unsigned number: no leading zero but where the sign bit needs one.
+/// An unsigned number: a leading zero only where the sign bit needs one.
 pub(crate) fn integer(bytes: &[u8]) -> Vec<u8> {
     let zeros = bytes.iter().take_while(|b| **b == 0).count();
     let bytes = bytes.get(zeros..).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! Strict JSON: RFC 8259, valid UTF-8, no member twice at any depth, bounded depth, numbers by
 //! their exact text.
 //!
-//! serde_json reads; what it would let pass (a repeated member: the last one wins, and so a gate and
-//! a service may read two different documents, RFC 8725 section 2.4) is refused here.
+//! serde_json parses; this module refuses what serde_json accepts: a repeated member, of which the last one wins, so
+//! that a gateway and a service may read two different documents (RFC 8725 section 2.4).
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::map::Entry;
 pub use serde_json::{Map, Number, Value};
 
-/// Why a text is no acceptable JSON.
+/// Why a text is not acceptable JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidJson {
     /// What was found where, a sentence without a full stop.
@@ -25,13 +25,13 @@ impl fmt::Display for InvalidJson {
 
 impl std::error::Error for InvalidJson {}
 
-/// Reads one JSON document, at most `depth` levels of objects and arrays deep.
+/// Parses one JSON document, at most `depth` levels of objects and arrays deep.
 ///
 /// # Errors
 /// Not JSON, not UTF-8, a repeated member, too deep, or text after the document.
 pub fn parse(text: &[u8], depth: usize) -> Result<Value, InvalidJson> {
-    // serde_json hands a number that is no 64-bit integer over as an object with this one member. A document that spells the
-    // member itself could pass an object off as a number; none has a reason to.
+    // serde_json represents a number that is not a 64-bit integer as an object with this one member. A document with
+    // this member could pass an object off as a number; no document has a reason to.
     if names_number(text) {
         return Err(InvalidJson { problem: "reserved member name".to_owned() });
     }
@@ -45,15 +45,15 @@ pub fn parse(text: &[u8], depth: usize) -> Result<Value, InvalidJson> {
 /// serde_json's own name for a number under `arbitrary_precision`.
 const NUMBER_TOKEN: &str = "$serde_json::private::Number";
 
-/// Whether [`NUMBER_TOKEN`] is the name of a member, spelled plainly; as a value it is a string like any other.
+/// Whether [`NUMBER_TOKEN`] is the name of a member, without escapes; as a value it is a string like any other.
 fn names_number(text: &[u8]) -> bool {
-    // Its first byte is rare, and quickly looked for.
+    // Its first byte is rare, and fast to search for.
     let word = NUMBER_TOKEN.as_bytes();
     if !word.first().is_some_and(|first| text.contains(first)) {
         return false;
     }
     let is_name = |(start, window): (usize, &[u8])| {
-        // RFC 8259 section 2: white space may stand before the colon.
+        // RFC 8259 section 2: white space may precede the colon.
         let after = || text.get(start.saturating_add(word.len())..)?.strip_prefix(b"\"");
         window == word && after().is_some_and(|rest| rest.trim_ascii_start().starts_with(b":"))
     };
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_text() {
-        // One liberty is serde_json's: an exponent without a sign gets its `+`.
+        // serde_json changes one thing: an exponent without a sign gets its `+`.
         assert_eq!(parse(b"1e400", 1).unwrap().as_number().unwrap().as_str(), "1e+400");
         for text in ["9007199254740993", "1.50", "-0", "1e+400", "123456789012345678901234567890"] {
             let value = parse(text.as_bytes(), 1).unwrap();

@@ -3,19 +3,19 @@
 /// What a byte of a path is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// What else a segment may hold (RFC 3986 section 3.3).
+    /// Other bytes that a segment may contain (RFC 3986 section 3.3).
     Delimiter,
     Dot,
     Other,
     Percent,
-    /// No path may hold it raw, a backslash included.
+    /// Must not be unencoded in a path; a backslash neither.
     Raw,
     Slash,
     /// RFC 3986 section 2.3, but for the dot.
     Unreserved,
 }
 
-/// A look at a table costs less than a comparison with each of them.
+/// A table look-up costs less than a comparison with each of them.
 pub(crate) fn kind(byte: u8) -> Kind {
     KINDS.get(usize::from(byte)).copied().unwrap_or(Kind::Other)
 }
@@ -40,7 +40,7 @@ static KINDS: [Kind; 256] = {
     kinds
 };
 
-/// What stands inside a segment (docs/semantics.md, "Path templates").
+/// Bytes that a segment may contain (docs/semantics.md, "Path templates").
 pub(crate) fn is_segment_byte(byte: u8) -> bool {
     matches!(kind(byte), Kind::Unreserved | Kind::Dot | Kind::Percent | Kind::Delimiter)
 }

@@ -18,8 +18,8 @@ pub(crate) fn is_pem(text: &str) -> bool {
     text.trim_start().starts_with("-----BEGIN ")
 }
 
-/// The blocks of a text, in order. `None` where one is not closed, not base64, or where something
-/// other than white space stands between two.
+/// The blocks of a text, in order. `None` if one is not closed or not base64, or if something other
+/// than white space separates two.
 pub(crate) fn blocks(text: &str) -> Option<Vec<Block<'_>>> {
     let mut blocks = Vec::new();
     let mut rest = text.trim();

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-/// Percent codes decoded; a `%` that begins none stays, and so does `+`.
+/// Decodes percent codes; a `%` without two hex digits stays, and so does `+`.
 pub(crate) fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'%') {
         return Cow::Borrowed(text);
@@ -38,7 +38,7 @@ pub(crate) fn first_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
     text.split_first().map(|(byte, tail)| (*byte, tail))
 }
 
-/// The byte of the two hex digits that come first.
+/// The byte of the first two hex digits.
 pub(crate) fn code(digits: &[u8]) -> Option<u8> {
     let [high, low] = digits.first_chunk()?;
     let value = |digit: u8| DIGITS.get(usize::from(digit)).copied().unwrap_or(NO_DIGIT);
@@ -46,7 +46,7 @@ pub(crate) fn code(digits: &[u8]) -> Option<u8> {
     ((high | low) < NO_DIGIT).then_some(high << 4 | low)
 }
 
-/// What [`DIGITS`] has for what is no hex digit.
+/// The value in [`DIGITS`] of a byte that is not a hex digit.
 const NO_DIGIT: u8 = 16;
 
 /// The values of hex digits.

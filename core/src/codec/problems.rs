@@ -1,8 +1,8 @@
 //! Reading configuration values: what was found, what was expected, and where.
 //!
-//! A [`Node`] is a JSON value that knows its path. Every reader method notes a problem and returns
-//! `None` rather than stopping, so that one load reports every mistake. An [`Object`] remembers which
-//! fields were asked for: what is left over is unknown, and the nearest known name is suggested.
+//! A [`Node`] is a JSON value that knows its path. Every reader method records a problem and returns `None` instead of
+//! stopping, so that one load reports every mistake. An [`Object`] remembers which fields were read: the others are
+//! unknown, and the nearest known name is suggested.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::codec::decimal::Decimal;
 use crate::codec::json::{Map, Value};
 
-/// One thing that is wrong with a configuration.
+/// One error in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidConfig {
     /// JSON path, such as `jwtRules[0].jwks`; empty for the whole.
@@ -30,7 +30,7 @@ impl fmt::Display for InvalidConfig {
     }
 }
 
-/// All that was noted while a configuration was read.
+/// All problems recorded while a configuration was read.
 #[derive(Debug, Default)]
 pub struct Problems {
     errors: RefCell<Vec<InvalidConfig>>,
@@ -39,29 +39,29 @@ pub struct Problems {
     vocabulary: RefCell<std::collections::BTreeSet<Known>>,
 }
 
-/// What a reader knows at a place: the schema is held against it.
+/// What a reader accepts at a place: the schema is compared with it.
 #[cfg(feature = "vocabulary")]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Known {
     /// A field of the object at this path.
     Field(String, &'static str),
-    /// A word that may stand at this path.
+    /// A word that is valid at this path.
     Word(String, String),
 }
 
 #[cfg(feature = "vocabulary")]
 impl Problems {
-    /// What was asked for so far; indices are left out of paths, `jwtRules[].issuer`.
+    /// The fields and words read so far; paths omit indices, `jwtRules[].issuer`.
     pub fn vocabulary(&self) -> std::collections::BTreeSet<Known> {
         self.vocabulary.borrow().clone()
     }
 
-    /// Notes that the object at this path may have a field.
+    /// Records that the object at this path may have a field.
     pub fn know_field(&self, at: &str, name: &'static str) {
         self.know(at, |at| Known::Field(at, name));
     }
 
-    /// Notes which words may stand at this path.
+    /// Records which words may be at this path.
     pub fn know_words(&self, at: &str, words: &[&str]) {
         for word in words {
             self.know(at, |at| Known::Word(at, (*word).to_owned()));
@@ -77,19 +77,19 @@ impl Problems {
 }
 
 impl Problems {
-    /// Notes what makes the configuration invalid.
+    /// Records what makes the configuration invalid.
     pub fn error(&self, at: impl Into<String>, problem: impl Into<String>) {
         let found = InvalidConfig { at: at.into(), problem: problem.into() };
         self.errors.borrow_mut().push(found);
     }
 
-    /// Notes what is legal and worth a second look.
+    /// Records what is valid and worth a second look.
     pub fn warning(&self, at: impl Into<String>, problem: impl Into<String>) {
         let found = InvalidConfig { at: at.into(), problem: problem.into() };
         self.warnings.borrow_mut().push(found);
     }
 
-    /// Whether nothing was found that makes the configuration invalid.
+    /// Whether no error was recorded.
     pub fn is_valid(&self) -> bool {
         self.errors.borrow().is_empty()
     }
@@ -115,14 +115,14 @@ impl<'v> Node<'v> {
         Self { at: String::new(), value }
     }
 
-    /// Notes that this value is not what was expected.
+    /// Records that this value is not what was expected.
     pub fn expected<T>(&self, expected: &str, problems: &Problems) -> Option<T> {
         let found = describe(self.value);
         problems.error(&self.at, format!("expected {expected}, found {found}"));
         None
     }
 
-    /// An object, its fields to be taken one by one.
+    /// An object, whose fields are read one by one.
     pub fn object(&self, problems: &Problems) -> Option<Object<'v>> {
         match self.value {
             Value::Object(members) => {
@@ -175,8 +175,8 @@ impl<'v> Node<'v> {
         }
     }
 
-    /// A whole number within `range`. Istio's numbers come through a double, so `60`, `60.0` and `6e1`
-    /// are the same; a string of digits is one too (proto JSON mapping of 64-bit integers).
+    /// A whole number within `range`. Istio's numbers pass through a double, so `60`, `60.0` and `6e1` are the same; a
+    /// string of digits is accepted too (proto JSON mapping of 64-bit integers).
     pub fn integer(
         &self,
         range: std::ops::RangeInclusive<u64>,
@@ -248,7 +248,7 @@ impl<'v> Object<'v> {
         Some(Node { at: self.path(name), value })
     }
 
-    /// The field, or a note that it is missing.
+    /// The field; records that it is missing.
     pub fn required(&self, name: &'static str, problems: &Problems) -> Option<Node<'v>> {
         let field = self.field(name);
         if field.is_none() {
@@ -257,12 +257,12 @@ impl<'v> Object<'v> {
         field
     }
 
-    /// Whether the field is there and not null, which is absent.
+    /// Whether the field is present and not null, which counts as absent.
     pub fn gives(&self, name: &str) -> bool {
         self.members.get(name).is_some_and(|value| !value.is_null())
     }
 
-    /// Whether the field is there at all, null included.
+    /// Whether the field is present, null included.
     pub fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)
     }
@@ -272,7 +272,7 @@ impl<'v> Object<'v> {
         if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) }
     }
 
-    /// Notes every field that nobody asked for.
+    /// Records every field that was not read.
     pub fn finish(self, problems: &Problems) {
         let asked = self.asked.borrow();
         #[cfg(feature = "vocabulary")]
@@ -288,7 +288,7 @@ impl<'v> Object<'v> {
     }
 }
 
-/// `; did you mean ..?` where a known name is near, else nothing. By hand: it is twenty lines, with strsim as without.
+/// `; did you mean ..?` if a known name is near, else an empty text. By hand: it is twenty lines, with strsim as without.
 pub fn did_you_mean<'n>(found: &str, known: impl Iterator<Item = &'n str>) -> String {
     let nearest = known
         .map(|name| (distance(found, name), name))
@@ -297,7 +297,7 @@ pub fn did_you_mean<'n>(found: &str, known: impl Iterator<Item = &'n str>) -> St
     nearest.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
-/// Edits between two names, letter case (of ASCII: the known names have no other) and word separators aside.
+/// Edit distance of two names, without letter case (of ASCII: the known names have no other) and word separators.
 fn distance(a: &str, b: &str) -> usize {
     let fold = |s: &str| -> Vec<char> {
         s.chars().filter(|c| *c != '_' && *c != '-').map(|c| c.to_ascii_lowercase()).collect()
@@ -320,7 +320,7 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// What a value is, for `found ..`; long or structured values are only named by their kind.
+/// How a value is named in `found ..`; long or structured values only by their kind.
 pub fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -334,7 +334,7 @@ pub fn describe(value: &Value) -> String {
     }
 }
 
-/// A JSON number's text as a whole number, if it is one and no larger than 2^53 where a double came in.
+/// A JSON number's text as a whole number, if it is one; at most 2^53 if it has decimals or an exponent.
 fn whole(text: &str) -> Option<u64> {
     if let Ok(number) = text.parse() {
         return Some(number);
@@ -401,7 +401,7 @@ mod tests {
             ("1h30m", 5400.0),
             ("0s", 0.0),
             ("100ms", 0.1),
-            // Go's ParseDuration takes a number without a whole part behind a unit too.
+            // Go's ParseDuration also accepts a number without a whole part after a unit.
             (".5s", 0.5),
             ("1m.5s", 60.5),
             ("5.s", 5.0),

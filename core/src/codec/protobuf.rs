@@ -1,11 +1,11 @@
-//! The little of protobuf (its wire format) that Envoy speaks with filters. By hand: few fields of few messages, for
-//! which prost would come into the module.
+//! The part of protobuf's wire format that Envoy uses with filters. By hand: few fields of few messages, for which prost
+//! would come into the module.
 
 /// Protobuf's wire type of texts and bytes.
 pub(crate) const LENGTH_DELIMITED: u8 = 2;
 
-/// The fields of a message: numbers, and contents of those that have a length (others: empty). `None`
-/// where it is cut off or holds a group.
+/// The fields of a message: numbers, and contents of those with a length (others: empty). `None` if
+/// it is cut off or contains a group.
 pub(crate) fn fields(mut message: &[u8]) -> Option<Vec<(u64, &[u8])>> {
     let mut fields = Vec::new();
     while !message.is_empty() {

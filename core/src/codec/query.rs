@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use super::percent::percent_decode;
 
-/// A pair's name, decoded, and its value as it stands.
+/// A pair's decoded name, and its value as written.
 pub(crate) fn pair(pair: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     let (key, value) = split_once(pair, b'=').unwrap_or((pair, b""));
     (percent_decode(key), value)
 }
 
-/// A cookie's name and value; one pair of double quotes round the value is no part of it
+/// A cookie's name and value; one pair of double quotes around the value is not part of it
 /// (docs/semantics.md, "Cookies").
 pub(crate) fn cookie_value(pair: &[u8]) -> Option<(&[u8], &[u8])> {
     let (key, value) = split_once(pair.trim_ascii(), b'=')?;
@@ -18,7 +18,7 @@ pub(crate) fn cookie_value(pair: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((key, quoted.unwrap_or(value)))
 }
 
-/// What stands before and behind the first such byte.
+/// The text before and after the first such byte.
 pub(crate) fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let position = memchr::memchr(at, text)?;
     let (before, rest) = text.split_at_checked(position)?;
@@ -29,7 +29,7 @@ pub(crate) fn is(separator: u8) -> impl Fn(&u8) -> bool {
     move |b| *b == separator
 }
 
-/// Path without query: what rules on paths compare.
+/// The path without its query, which rules on paths compare.
 pub(crate) fn without_query(path: &[u8]) -> &[u8] {
     let end = memchr::memchr2(b'?', b'#', path).unwrap_or(path.len());
     path.get(..end).unwrap_or_default()

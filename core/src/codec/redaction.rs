@@ -1,4 +1,4 @@
-//! Words of others in a log: escaped, bounded, and without what looks like a token.
+//! Foreign text in a log: escaped, bounded, and without what looks like a token.
 
 use std::borrow::Cow;
 
@@ -8,10 +8,10 @@ use super::percent::{encoded, first_decoded};
 /// Shorter than any header with an `alg`.
 const SHORTEST: usize = 16;
 
-/// What stands in place of a token.
+/// What replaces a token.
 const REDACTED: &[u8] = b"[redacted]";
 
-/// Strikes out whatever looks like a JWT, dots and percent codes included.
+/// Replaces everything that looks like a JWT, including dots and percent codes.
 pub fn redact(text: &[u8]) -> Cow<'_, [u8]> {
     let mut clean: Vec<u8> = Vec::new();
     let mut rest = text;
@@ -38,8 +38,8 @@ pub fn redact(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(clean)
 }
 
-/// How a JOSE header begins in base64url, percent-decoded: a brace, and behind it a quote with the first letter
-/// of a name, of whatever alphabet, or white space (RFC 8259 section 2). Nothing else is read as one.
+/// Whether a JOSE header begins here, in base64url, percent-decoded: a brace, and behind it a quote with the
+/// first letter of a name, in any alphabet, or white space (RFC 8259 section 2). Nothing else is read as one.
 fn begins(text: &[u8]) -> bool {
     let mut rest = text;
     let mut next = || {
@@ -58,7 +58,7 @@ fn of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'%' | b'=' | b'~')
 }
 
-/// Appends bytes as the inside of a JSON string of printable ASCII, of at most `most` bytes. Answers whether
+/// Appends bytes as the inside of a JSON string of printable ASCII, of at most `most` bytes. Returns whether
 /// something was cut off.
 pub fn escape(text: &mut String, bytes: &[u8], most: usize) -> bool {
     let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
@@ -66,7 +66,8 @@ pub fn escape(text: &mut String, bytes: &[u8], most: usize) -> bool {
         text.push_str(str::from_utf8(bytes).unwrap_or_default());
         return false;
     }
-    // No byte becomes less than one: what lies beyond is cut off in any case. A character is not split.
+    // No byte is escaped to less than one byte: what lies beyond is cut off in any case. A character is not
+    // split.
     let within = bytes.get(..most.saturating_add(4)).unwrap_or(bytes);
     let begin = text.len();
     for char in String::from_utf8_lossy(within).chars() {
@@ -88,8 +89,8 @@ pub fn escape(text: &mut String, bytes: &[u8], most: usize) -> bool {
     within.len() < bytes.len()
 }
 
-/// A line of the proxy's log that repeats words of others, such as a key's name: without tokens, and without what
-/// ends a line or drives a terminal.
+/// A line of the proxy's log that repeats foreign text, such as a key's name: without tokens, and without line
+/// ends and terminal controls.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     let plain = |c: char| {
         !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}')
@@ -105,14 +106,14 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escaped).collect())
 }
 
-/// Others' words for a line of its own: without tokens, escaped, of at most `most` bytes.
+/// Foreign text for a line of its own: without tokens, escaped, of at most `most` bytes.
 pub fn clean(text: &[u8], most: usize) -> String {
     let mut clean = String::new();
     escape(&mut clean, &redact(text), most);
     clean
 }
 
-/// A text for filter state, which an access log may print as it is, in quotes or without: percent codes for
+/// A text for filter state, which an access log may print unescaped, with or without quotes: percent codes for
 /// all but printable ASCII, for `%`, quotes and backslashes; of at most `most` bytes.
 pub fn printable(text: &str, most: usize) -> Cow<'_, str> {
     let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'%' | b'"' | b'\\');

@@ -1,9 +1,8 @@
 //! `authorizationPolicies` -> [`AuthorizationPolicy`].
 //!
-//! The fields are AuthorizationPolicy's. What Istio drops or widens in silence is an error here, with
-//! its place: a DENY rule that lost a value, or an ALLOW policy that lost a rule, is not the policy
-//! that was written (docs/semantics.md, "What the compiler drops", and docs/authorization.md, "Stricter
-//! than Istio").
+//! The fields are AuthorizationPolicy's. What Istio silently drops or widens is an error here, with its place: a
+//! DENY rule without one of its values, or an ALLOW policy without one of its rules, is not the policy that was
+//! written (docs/semantics.md, "What the compiler drops", and docs/authorization.md, "Stricter than Istio").
 
 use std::collections::HashSet;
 
@@ -21,16 +20,16 @@ mod values;
 use attribute::Key;
 use values::Reading;
 
-/// What the readers of policies must know beside these.
+/// Settings that the readers of policies need in addition to the policies.
 #[derive(Default)]
 pub(super) struct Context {
-    /// The mesh's trust domain, then its aliases; none: `cluster.local`.
+    /// The mesh's trust domain, then its aliases; empty: `cluster.local`.
     pub(super) trust_domains: Vec<String>,
-    /// Whether the TCP peer is known, so that rules may speak of it.
+    /// Whether the TCP peer is known, so that rules may use it.
     pub(super) source_address: bool,
 }
 
-/// Reads the list. Problems are noted with their places.
+/// Reads the list. Problems are recorded with their places.
 pub(super) fn read_all(
     node: &Node<'_>,
     context: &Context,
@@ -41,7 +40,7 @@ pub(super) fn read_all(
     for item in node.list(problems).unwrap_or_default() {
         let mut reading = Reading::new(context, problems);
         let Some(policy) = policy(&item, &mut reading) else { continue };
-        // What every rule's name begins with must tell policies apart.
+        // The prefix of all rule names must distinguish policies.
         if !names.insert((policy.namespace.clone(), policy.name.clone())) {
             let name = &policy.name;
             let problem = format!("another policy of the namespace is named `{name}`");
@@ -77,7 +76,7 @@ fn policy(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<AuthorizationPol
         problems.error(object.path("dryRun"), "AUDIT never denies, so there is nothing to run dry");
     }
     let rules = object.field("rules");
-    // Without an action the policy is not read, and how its rules are meant is no matter.
+    // Without an action the policy is not read, and the polarity of its rules does not matter.
     let polarity = action.map_or(Polarity::LetsIn, Polarity::of_values);
     let rules = rules.and_then(|node| rules_of(&node, polarity, reading)).unwrap_or_default();
     let given = object.field("rules").is_some_and(|node| !super::is_empty(node.value));
@@ -190,7 +189,7 @@ fn operands<'r>(
     operands
 }
 
-/// A field, its `not` field, and how the values of either are read.
+/// A field, its `not` field, and the reader of the values of both.
 type Pair<'r> = (&'static str, &'static str, fn(&Reading<'r>, &Node<'_>) -> Option<Test>);
 
 /// `from.source`.
@@ -237,7 +236,7 @@ pub(super) fn exemption(object: &Object<'_>, problems: &Problems) -> Operand {
     conditions.collect()
 }
 
-/// Of each pair one condition, if either field has values.
+/// One condition for each pair, if either field has values.
 fn pairs<'r>(object: &Object<'_>, fields: &[Pair<'r>], reading: &Reading<'r>) -> Operand {
     let condition = |(name, not, read): &Pair<'r>| {
         let test = |field| {
@@ -282,7 +281,7 @@ fn condition(
             None
         }
     });
-    // Usher's own fields: where one is empty the condition would ask for less than with an entry.
+    // Usher's own fields: an empty one would require less than one with an entry.
     for name in ["allValues", "valuesFrom"] {
         if let Some(node) = object.field(name).filter(|node| super::is_empty(node.value)) {
             node.expected::<()>("at least one value", problems);
@@ -326,11 +325,12 @@ fn quantifier(object: &Object<'_>, has_sources: bool, problems: &Problems) -> Qu
     if all { Quantifier::All } else { Quantifier::Any }
 }
 
-/// Each value is a test of its own, and all must hold.
+/// Each value is a separate test, and all must hold.
 fn all_values(node: &Node<'_>, key: &Key, reading: &Reading<'_>) -> Vec<Test> {
     let items = node.list(reading.problems).unwrap_or_default();
     let one = |item: &Node<'_>| {
-        // Read as a list of one, which the configuration does not have: problems stand at the value's own place.
+        // Read as a list of one, which the configuration does not have: problems are recorded at the value's own
+        // place.
         let list = crate::codec::json::Value::Array(vec![item.value.clone()]);
         let found = Problems::default();
         let test = key.test(&reading.noting(&found), &Node::root(&list));

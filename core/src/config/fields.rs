@@ -1,15 +1,15 @@
-//! The one reader of a configuration's fields: it walks a table, in which each field has its name, how
-//! it is read, and where to.
+//! The one reader of a configuration's fields: it goes through a table that has, for each field, its
+//! name, how it is read, and its destination.
 //!
-//! A table is written where what it fills stands, so that a new field is one row. Fields are read, and
-//! problems noted, in the table's order. What was not given, or cannot be read, stays as it was: the
-//! place holds the default before.
+//! A table is written next to what it fills, so that a new field is one row. Fields are read, and
+//! problems recorded, in the table's order. A field that is absent or cannot be read leaves its
+//! destination unchanged: that holds the default.
 
 use super::names::{claim_name, emitted_name, top_level_claims};
 use crate::claims::ClaimName;
 use crate::codec::problems::{Node, Object, Problems};
 
-/// A row: what may stand under a name.
+/// A row: a name, and the value that it may have.
 pub(super) struct Field<'t, 'v> {
     name: &'static str,
     presence: Presence,
@@ -22,7 +22,7 @@ enum Presence {
     Required,
 }
 
-/// How a field is read, and where to: see the functions of these names.
+/// How a field is read, and its destination: see the functions of these names.
 enum Read<'t, 'v> {
     Claim(&'t mut Option<ClaimName>),
     Claims(&'t mut Option<Vec<String>>),
@@ -41,7 +41,7 @@ enum Read<'t, 'v> {
 }
 
 impl<'t, 'v> Field<'t, 'v> {
-    /// The same, and it must be there.
+    /// The same field, but required.
     pub(super) fn required(self) -> Self {
         Self { presence: Presence::Required, ..self }
     }
@@ -56,7 +56,7 @@ impl<'t, 'v> Field<'t, 'v> {
         Self { name, presence: Presence::Optional, read: Read::Claims(to) }
     }
 
-    /// A list, each element by a function of its own.
+    /// A list, each element read by a function.
     pub(super) fn each(name: &'static str, read: &'t mut dyn FnMut(&Node<'v>)) -> Self {
         Self { name, presence: Presence::Optional, read: Read::Each(read) }
     }
@@ -71,12 +71,12 @@ impl<'t, 'v> Field<'t, 'v> {
         Self { name, presence: Presence::Optional, read: Read::Header(to) }
     }
 
-    /// Known and not read: these words warn of it.
+    /// A field that is known and not read: `why` is the warning.
     pub(super) fn ignored(name: &'static str, why: &'static str) -> Self {
         Self { name, presence: Presence::Optional, read: Read::Ignored(why) }
     }
 
-    /// As it is, for a check that needs more than this field.
+    /// The value unread, for a check that involves other fields.
     pub(super) fn kept(name: &'static str, to: &'t mut Option<Node<'v>>) -> Self {
         Self { name, presence: Presence::Optional, read: Read::Kept(to) }
     }
@@ -96,7 +96,7 @@ impl<'t, 'v> Field<'t, 'v> {
         Self { name, presence: Presence::Optional, read: Read::Texts(to) }
     }
 
-    /// By a function of its own.
+    /// Read by a function.
     pub(super) fn with(name: &'static str, read: &'t mut dyn FnMut(&Node<'v>)) -> Self {
         Self { name, presence: Presence::Optional, read: Read::With(read) }
     }
@@ -123,11 +123,11 @@ pub(super) trait Words: Copy + 'static {
     const WORDS: &'static [(&'static str, Self)];
 }
 
-/// A place for a value of any such type, so that one reader does for all.
+/// A place for a value of any such type, so that one reader serves all.
 pub(super) trait Choice {
     /// All words.
     fn words(&self) -> Vec<&'static str>;
-    /// Takes the value of the word at this place in the list.
+    /// Sets the value of the word at this position in the list.
     fn choose(&mut self, index: usize);
 }
 
@@ -143,7 +143,8 @@ impl<T: Words> Choice for T {
     }
 }
 
-/// Reads an object of these fields and no others. `None`, with a note, where there is no object.
+/// Reads an object of these fields and no others. `None`, with a problem, if the value is not an
+/// object.
 pub(super) fn read_object<'v>(
     node: &Node<'v>,
     fields: &mut [Field<'_, 'v>],
@@ -208,7 +209,7 @@ fn keep<T>(to: &mut Option<T>, read: Option<T>) {
     }
 }
 
-/// What a table says is known, whether or not a configuration has it.
+/// Records the fields and words of a table, whether or not a configuration has them.
 #[cfg(feature = "vocabulary")]
 fn know(at: &str, fields: &[Field<'_, '_>], problems: &Problems) {
     for field in fields {

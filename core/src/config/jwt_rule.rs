@@ -18,7 +18,7 @@ const CLOCK_SKEW: u64 = 60;
 /// pilot/pkg/security/authn/policy_applier.go, `buildSpaceDelimitedClaims`).
 const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
 
-/// Reads it. `None`, with a note, where there is no object.
+/// Reads a rule. `None`, with a problem, if the value is not an object.
 pub(super) fn read(node: &Node<'_>, context: &mut Context<'_>) -> Option<JwtRule> {
     let problems = context.problems;
     let object = node.object(problems)?;
@@ -38,7 +38,7 @@ pub(super) fn read(node: &Node<'_>, context: &mut Context<'_>) -> Option<JwtRule
         provider: name.or_else(|| issuer.clone()).unwrap_or_else(|| "any".to_owned()),
         issuer,
         audiences: Vec::new(),
-        // What is wrong with them was noted: this rule comes into no policy.
+        // The problem with the keys was recorded: this rule is not used in any configuration.
         keys: keys.unwrap_or_else(|| Keys::Inline(Rc::default())),
         places,
         forward: Forward::Withhold,
@@ -58,7 +58,7 @@ pub(super) fn read(node: &Node<'_>, context: &mut Context<'_>) -> Option<JwtRule
     Some(rule)
 }
 
-/// What a token must be like, and what becomes of it.
+/// The conditions on a token, and what happens to it.
 #[inline(never)]
 fn about_tokens(object: &Object<'_>, rule: &mut JwtRule, problems: &Problems) {
     let (mut keep, mut expires) = (false, true);
@@ -128,7 +128,7 @@ fn algorithms(node: &Node<'_>, problems: &Problems) -> Option<Vec<Algorithm>> {
 }
 
 fn types(node: &Node<'_>, problems: &Problems) -> Vec<String> {
-    // Usher's own field: an empty list must not open what a list with an entry closes.
+    // Usher's own field: an empty list must not allow what a list with an entry refuses.
     if is_empty(node.value) {
         node.expected::<()>("at least one type, or no `types` for any", problems);
     }
@@ -136,7 +136,7 @@ fn types(node: &Node<'_>, problems: &Problems) -> Vec<String> {
     types.into_iter().map(normalize_type).collect()
 }
 
-/// Claims that are read as lists of words, in order.
+/// Claims that are read as lists of words, sorted.
 fn lists_of_words(mut claims: Vec<String>) -> Rc<[String]> {
     claims.extend(SPACE_DELIMITED.map(str::to_owned));
     claims.sort_unstable();

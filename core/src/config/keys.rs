@@ -1,4 +1,4 @@
-//! The keys of a rule: `jwks`, or from a server: `jwksUri` and its companions.
+//! The keys of a rule: `jwks`, or from a server: `jwksUri` and the fields beside it.
 
 use std::ops::RangeInclusive;
 use std::rc::Rc;
@@ -16,17 +16,18 @@ use crate::policy::{JwksLocation, Keys, Location, Remote, Selection, Source, Ter
 
 /// Istio's default for `timeout` (RequestAuthentication).
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Envoy drops a stream that is idle for 5 minutes; nobody waits for keys as long as a fifth of it.
+/// Envoy drops a stream that is idle for 5 minutes; a fifth of it is the longest that a request waits
+/// for keys.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
-/// A day: long enough for an outage of the key server, and to notice it.
+/// A day: long enough to notice and survive an outage of the key server.
 const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Two fetches must find room in it.
+/// Enough for two fetches.
 const LEAST_STALE: Duration = Duration::from_secs(2);
 
-/// Fields that only mean something for fetched keys.
+/// Fields that apply to fetched keys only.
 const COMPANIONS: [&str; 2] = ["maxStale", "jwksPins"];
 
-/// Reads the keys. `None`, with a note, where they are missing or wrong.
+/// Reads the keys. `None`, with a problem, if they are missing or wrong.
 #[inline(never)]
 pub(super) fn read(
     object: &Object<'_>,
@@ -94,7 +95,7 @@ pub(super) fn read(
     Some(Keys::Remote(Rc::new(Remote { source, terms: terms?, inline })))
 }
 
-/// Keys that stand in the configuration.
+/// Keys in the configuration.
 fn inline(
     node: &Node<'_>,
     symmetric: bool,
@@ -110,7 +111,7 @@ fn inline(
     Some(keys)
 }
 
-/// `allowPublishedKeys`: the only way to trust a key that everybody has.
+/// `allowPublishedKeys`: the only way to trust a key whose private half is public.
 fn published(node: &Node<'_>, problems: &Problems) -> Published {
     match node.boolean(problems) {
         Some(true) => {
@@ -124,7 +125,7 @@ fn published(node: &Node<'_>, problems: &Problems) -> Published {
     }
 }
 
-/// `jwksUri`, or else what the issuer's OpenID configuration will say.
+/// `jwksUri`, or else the `jwks_uri` of the issuer's OpenID configuration.
 fn place(
     object: &Object<'_>,
     uri: Option<&Node<'_>>,
@@ -167,14 +168,14 @@ fn terms(object: &Object<'_>, problems: &Problems) -> Option<Terms> {
         let duration = node.duration(problems)?;
         if range.contains(&duration) { Some(duration) } else { node.expected(expected, problems) }
     };
-    // Both are read before either may end it: a field that was never asked for would be an unknown one.
+    // Both are read before either may end it: a field that was never read would be reported as unknown.
     let timeout = duration("timeout", TIMEOUT, TIMEOUTS, "a duration from `100ms` to `60s`");
     let stale = LEAST_STALE..=Duration::MAX;
     let max_stale = duration("maxStale", MAX_STALE, stale, "a duration of at least `2s`");
     Some(Terms { timeout: timeout?, max_stale: max_stale? })
 }
 
-/// `jwksPins`: thumbprints of the keys that count.
+/// `jwksPins`: thumbprints of the accepted keys.
 fn pins(node: &Node<'_>, problems: &Problems) -> Option<Vec<String>> {
     let items = node.list(problems)?;
     if items.is_empty() {

@@ -1,27 +1,27 @@
-//! Which configuration stays in force while a wrong one stands in its place: a plugin's own last good
-//! one, and never another plugin's.
+//! Which configuration stays in force in place of a wrong one: the plugin's own last good one, and never another
+//! plugin's.
 //!
-//! What two plugins of one process are told apart by is their name and root id in Istio, which gives
-//! each plugin a name of its own, and in a plain Envoy, where two listeners often have a filter of one
-//! name, an `instance` that both texts carry.
+//! Two plugins of one process are distinguished by their name and root id in Istio, which gives each plugin its own
+//! name, and in a plain Envoy, where two listeners often have a filter of one name, by an `instance` that both texts
+//! have.
 
 use super::CONFIG_DEPTH;
 use super::fields::Words;
 use crate::codec::json::{self, Value};
 use crate::policy::OnInvalidConfig;
 
-/// A plugin, as its host calls it.
+/// A plugin, as its host identifies it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plugin {
     /// Envoy `plugin_name`.
     pub name: String,
     /// Envoy `plugin_root_id`.
     pub root_id: String,
-    /// Whether the proxy is Istio's, where no two plugins have one name.
+    /// Whether the proxy is Istio's, where each plugin has its own name.
     pub in_istio: bool,
 }
 
-/// What can be read of a text that is wrong.
+/// The fields that can be read from an invalid text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Wrong {
     on_invalid_config: OnInvalidConfig,
@@ -29,8 +29,8 @@ struct Wrong {
 }
 
 impl Plugin {
-    /// The name in shared data under which a good configuration of this plugin is kept; `None` where it
-    /// could be taken for another plugin's.
+    /// The name in shared data under which a good configuration of this plugin is kept; `None` if another plugin may
+    /// have the same name.
     pub fn key(&self, instance: Option<&str>) -> Option<String> {
         if self.name.is_empty() || self.root_id.is_empty() {
             return None;
@@ -39,12 +39,12 @@ impl Plugin {
         if !self.in_istio {
             parts.push(instance.filter(|instance| !instance.is_empty())?);
         }
-        // A list in JSON: no two lists have one text, whatever is in the names.
+        // A JSON list: two different lists have different texts, for any names.
         let parts: Value = parts.into_iter().map(Value::from).collect();
         Some(format!("usher.config {parts}"))
     }
 
-    /// What a wrong `text` lacks for a last good configuration to be known as its own.
+    /// What an invalid `text` lacks to identify its own last good configuration.
     pub fn lacks(&self, text: &[u8]) -> Option<&'static str> {
         match self {
             Self { name, .. } if name.is_empty() => Some("name"),
@@ -54,7 +54,7 @@ impl Plugin {
         }
     }
 
-    /// The same as [`Self::key`] for the configuration that may stand in for `text`, which is wrong; `None` where there is none.
+    /// As [`Self::key`], for the configuration that may replace `text`, which is invalid; `None` if there is none.
     pub fn key_for_wrong(&self, text: &[u8]) -> Option<String> {
         let wrong = Wrong::read(text);
         match wrong.on_invalid_config {
@@ -64,7 +64,7 @@ impl Plugin {
     }
 
     /// Whether a configuration with this `onInvalidConfig` and `instance`, once kept for this plugin, stays in force in
-    /// place of `text`, which is wrong. Either may say `deny`.
+    /// place of `text`, which is invalid. Either may say `deny`.
     pub fn keeps(&self, last: OnInvalidConfig, instance: Option<&str>, text: &[u8]) -> bool {
         let key = self.key_for_wrong(text);
         last == OnInvalidConfig::KeepLast && key.is_some() && key == self.key(instance)
@@ -137,7 +137,7 @@ mod tests {
                 a,
                 r#"{"instance":"a","onInvalidConfig":"denny"}"#,
                 true,
-                "a word that is unknown",
+                "a word that is not known",
             ),
         ] {
             let plugin = plugin("usher", "usher", in_istio);

@@ -3,7 +3,7 @@
 use crate::claims::ClaimName;
 use crate::codec::problems::{Node, Problems};
 
-/// Headers that frame the message or name the host: to set or strip one breaks the request.
+/// Headers that frame the message or name the host: setting or stripping one breaks the request.
 const FRAMING: [&str; 10] = [
     "connection",
     "content-length",
@@ -17,7 +17,7 @@ const FRAMING: [&str; 10] = [
     "upgrade",
 ];
 
-/// A header name (RFC 9110 section 5.6.2), in lower case as Envoy has it.
+/// A header name (RFC 9110 section 5.6.2), in lower case as in Envoy.
 pub(super) fn header_name(node: &Node<'_>, problems: &Problems) -> Option<String> {
     let name = node.filled_text(problems)?;
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);

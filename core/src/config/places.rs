@@ -8,11 +8,11 @@ use super::names::header_name;
 use crate::codec::problems::{Node, Object, Problems};
 use crate::policy::{Prefix, TokenLocation, default_places};
 
-/// Reads a rule's places; the default ones where it names none. Answers indices into the list that
-/// all rules share.
+/// Reads a rule's places; the default ones if it names none. Returns indices into the list that all
+/// rules share.
 pub(super) fn read(rule: &Object<'_>, context: &mut Context<'_>) -> Vec<usize> {
     let problems = context.problems;
-    // One that cannot be read is none, and was named all the same.
+    // A place that cannot be read is left out, but was named nevertheless.
     let named = RefCell::new(Vec::new());
     let take = |place: Option<TokenLocation>| named.borrow_mut().push(place);
     let name = |node: &Node<'_>| node.filled_text(problems).map(str::to_owned);
@@ -64,7 +64,7 @@ fn index_of(place: TokenLocation, context: &mut Context<'_>) -> usize {
     index
 }
 
-/// A text that no two places share: names of headers hold no NUL.
+/// A text that is different for each place: names of headers contain no NUL.
 fn form(place: &TokenLocation) -> Box<[u8]> {
     let (kind, name, prefix) = match place {
         TokenLocation::Cookie(name) => (b'c', name, None),

@@ -1,7 +1,7 @@
 //! The fields of a pluginConfig, each with how it is read.
 //!
-//! They stand in the order in which problems with them are told. A table may use what those before it
-//! have read.
+//! Problems are reported in the order of these functions. A table may use what those before it have
+//! read.
 
 use super::fields::{self, Field};
 use super::names::emitted_name;
@@ -15,16 +15,16 @@ use crate::policy::{
     SourceAddress,
 };
 
-/// Up to what a header can hold at all: Envoy's own ceiling for all headers is 8 MiB.
+/// The most that a header can hold: Envoy's own ceiling for all headers is 8 MiB.
 const MOST_BYTES: u32 = 8_388_608;
 
-/// serde_json refuses what is deeper than 128 levels, whatever the configuration says.
+/// serde_json refuses more than 128 levels, for any configuration.
 const MAX_JSON_DEPTH: u32 = 127;
 
-/// Each worker has its own tokens, in a memory of 4 GiB at most.
+/// Each worker has its own tokens, in a memory of at most 4 GiB.
 const MOST_CACHED: (u32, u32) = (1_048_576, 1 << 30);
 
-/// The rules for tokens; none where one of them cannot be read.
+/// The JWT rules; empty if one of them cannot be read.
 pub(super) fn rules(object: &Object<'_>, context: &mut Context<'_>) -> Vec<JwtRule> {
     let (problems, mut rules) = (context.problems, Vec::new());
     let mut read = |node: &Node<'_>| rules.push(jwt_rule::read(node, context));
@@ -32,7 +32,7 @@ pub(super) fn rules(object: &Object<'_>, context: &mut Context<'_>) -> Vec<JwtRu
     rules.into_iter().collect::<Option<_>>().unwrap_or_default()
 }
 
-/// The policies, what they may speak of, and what is held against the rules beside them.
+/// The policies, the settings that they may refer to, and what is checked against the JWT rules.
 #[inline(never)]
 pub(super) fn policies(root: &Object<'_>, config: &mut Config, problems: &Problems) {
     let settings = &mut config.settings;
@@ -175,9 +175,9 @@ fn filter_state_key(node: &Node<'_>, problems: &Problems) -> Option<String> {
     key
 }
 
-/// `missingToken` where it is not given. Rules for tokens ask for one, unless a policy that is enforced
-/// speaks about callers without: adding any other policy must not take the demand away. Without such
-/// rules no token could be shown, and the policies alone decide.
+/// The default of `missingToken`. With JWT rules a token is required, unless an enforced policy is
+/// about callers without one: adding any other policy must not remove the requirement. Without JWT
+/// rules no token can be verified, and the policies alone decide.
 fn default_missing_token(rules: &[JwtRule], policies: &[AuthorizationPolicy]) -> MissingToken {
     if rules.is_empty() || no_token::is_spoken_about(policies) {
         MissingToken::Allow
@@ -224,7 +224,7 @@ const HASH_KEY_BYTES: usize = 16;
 fn hash_key(node: &Node<'_>, problems: &Problems) -> Option<Vec<u8>> {
     let key = node.text(problems)?;
     if key.len() < HASH_KEY_BYTES {
-        // Not with what was found: that goes to a log.
+        // The key found is not reported: the message goes to a log.
         let expected = format!("expected at least {HASH_KEY_BYTES} bytes, found {}", key.len());
         problems.error(&node.at, expected);
         return None;

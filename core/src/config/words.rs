@@ -1,4 +1,4 @@
-//! The words of a configuration that stand for one of several values.
+//! The words in a configuration, each for one of several values.
 
 use super::fields::Words;
 use crate::policy::{

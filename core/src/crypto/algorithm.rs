@@ -53,7 +53,7 @@ impl Algorithm {
         Self::ALL.into_iter()
     }
 
-    /// The algorithm of this name, compared exactly; `none` is none.
+    /// The algorithm of this name, compared exactly; `none` is not an algorithm.
     pub fn parse(name: &str) -> Option<Self> {
         Self::names().find(|(known, _)| *known == name).map(|(_, algorithm)| algorithm)
     }

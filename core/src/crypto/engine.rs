@@ -2,16 +2,15 @@
 
 use super::{Algorithm, Key};
 
-/// What can check signatures. A key only ever meets algorithms that it allows: [`crate::jwks`] sees to
-/// it.
+/// Checks signatures. A key is only used with algorithms that it allows: [`crate::jwks`] ensures that.
 pub trait SignatureEngine {
-    /// What metrics call the engine that answers for an algorithm.
+    /// The name in metrics of the engine that checks an algorithm.
     fn name(&self, algorithm: Algorithm) -> &'static str;
 
     /// Whether `signature` (as in the token: for ECDSA `r || s`) is the key's over `signed`.
     ///
     /// # Errors
-    /// The engine could not answer; that is no verdict on the signature.
+    /// The engine failed, which is not a verdict on the signature.
     fn verify(
         &mut self,
         algorithm: Algorithm,
@@ -21,7 +20,7 @@ pub trait SignatureEngine {
     ) -> Result<bool, EngineFailed>;
 }
 
-/// Another engine, with a note of each check.
+/// Another engine, with a record of each check.
 pub struct Counting<'e> {
     engine: &'e mut dyn SignatureEngine,
     /// The checks so far, see [`crate::decide::Report::signature_checks`].
@@ -29,7 +28,7 @@ pub struct Counting<'e> {
 }
 
 impl<'e> Counting<'e> {
-    /// Nothing checked yet.
+    /// A record without checks.
     pub fn new(engine: &'e mut dyn SignatureEngine) -> Self {
         Self { engine, checks: Vec::new() }
     }
@@ -52,6 +51,6 @@ impl SignatureEngine for Counting<'_> {
     }
 }
 
-/// The engine gave no answer.
+/// The engine could not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineFailed;

@@ -1,10 +1,11 @@
-//! The host's own cryptography, by its foreign function `verify_signature`.
+//! The host's own cryptography, through its foreign function `verify_signature`.
 //!
 //! As fast as the native filters, and forty times faster than the same work in wasm (Envoy
 //! source/extensions/common/wasm/foreign.cc, since 1.30: RSA PKCS#1 v1.5 and ECDSA). Another host may
-//! lack the function, or mean something else by it: an algorithm is the host's only after it gave the
-//! known answers, and whatever is then neither its plain yes nor its plain no is no answer. What the
-//! host does not answer, the portable engine does: a failing host costs time, never a wrong yes.
+//! lack the function, or implement it differently: the host checks an algorithm only after it gave
+//! the known answers, and a result that is then neither its plain yes nor its plain no does not
+//! count. The portable engine checks what the host does not answer: a failing host costs time, but
+//! never accepts a wrong signature.
 
 use std::fmt;
 use std::rc::Rc;
@@ -30,29 +31,29 @@ pub type Call = Rc<dyn Fn(&[u8]) -> Option<Vec<u8>>>;
 pub struct HostEngine {
     call: Call,
     trusted: Vec<Trusted>,
-    /// The message, made anew for each call in the same memory.
+    /// The message, built again for each call in the same memory.
     message: Vec<u8>,
 }
 
-/// An algorithm that the host passed the test for.
+/// An algorithm for which the host passed the test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Trusted {
     algorithm: Algorithm,
-    /// How it says no. Any other no is about something else: a key that it cannot read, say.
+    /// How the host says no. Any other no has another cause, such as a key that it cannot read.
     no: Answer,
 }
 
-/// What the host says: `VerifySignatureResult`.
+/// The host's answer: `VerifySignatureResult`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Answer {
     result: bool,
     error: Vec<u8>,
 }
 
-/// How an algorithm is asked for.
+/// The parameters of a call for an algorithm.
 struct Form {
     hash: &'static str,
-    /// Bytes of a signature in a token.
+    /// The bytes of a signature in a token.
     size: usize,
     kind: Kind,
 }
@@ -64,7 +65,7 @@ enum Kind {
 }
 
 impl HostEngine {
-    /// Asks for the known answers, and trusts the host with what it gave them for.
+    /// Asks for the known answers, and trusts the host with the algorithms that it answers correctly.
     pub fn probe(call: Call) -> Self {
         let mut engine = Self { call, trusted: Vec::new(), message: Vec::new() };
         for answer in &known::ALL {
@@ -75,13 +76,13 @@ impl HostEngine {
         engine
     }
 
-    /// What the host checks; everything else is the portable engine's.
+    /// The algorithms that the host checks; the portable engine checks the others.
     pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
         self.trusted.iter().map(|trusted| trusted.algorithm)
     }
 
-    /// Whether the host says yes to the good signature, and no to the same of another message and to
-    /// another of the same message: then, how it says no.
+    /// Whether the host accepts the good signature, and refuses the same one for another message and
+    /// another one for the same message: if so, how it says no.
     fn passes(&mut self, known: &known::KnownAnswer) -> Option<Answer> {
         let spki = URL_SAFE_NO_PAD.decode(known.spki).ok()?;
         let good = URL_SAFE_NO_PAD.decode(known.signature).ok()?;
@@ -109,7 +110,7 @@ impl HostEngine {
         Answer::read(&(self.call)(&self.message)?)
     }
 
-    /// The host's verdict, if it has one.
+    /// The host's verdict, if it gives one.
     fn verdict(
         &mut self,
         algorithm: Algorithm,
@@ -154,7 +155,7 @@ impl SignatureEngine for HostEngine {
     }
 }
 
-/// Which algorithms are the host's, for the log.
+/// The algorithms that the host checks, for the log.
 impl fmt::Display for HostEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.trusted.is_empty() {
@@ -179,7 +180,7 @@ impl Form {
         }
     }
 
-    /// RFC 7518 sections 3.3 and 3.4. `modulus`: bytes of an RSA key's.
+    /// RFC 7518 sections 3.3 and 3.4. `modulus`: the number of bytes of an RSA key's.
     fn new(algorithm: Algorithm, modulus: usize) -> Option<Self> {
         let (hash, size, kind) = match algorithm {
             Algorithm::RS256 => ("sha256", modulus, Kind::Rsa),
@@ -255,7 +256,7 @@ mod tests {
         fields
     }
 
-    /// A host as Envoy is one, but with the crates' own reading of keys and signatures.
+    /// A host like Envoy, but with the crates' own reading of keys and signatures.
     fn envoy(message: &[u8]) -> Option<Vec<u8>> {
         use p256::ecdsa::signature::Verifier as _;
         let [hash, spki, signature, text] = arguments(message);

@@ -1,8 +1,8 @@
 //! Public keys, read once and ready to check signatures with.
 //!
-//! jwt-simple makes its keys but those of HMAC with an error that brings stack traces, their demangler and all of its
-//! texts into the module, for what is one sentence here. The primitives check the same, so the keys are theirs
-//! as they stand below jwt-simple's, and one implementation of each hash serves them all.
+//! For all keys but HMAC's, jwt-simple returns an error that brings stack traces, their demangler and all of its
+//! texts into the module, for what is one sentence here. The primitives below jwt-simple make the same checks, so
+//! their keys are used directly, and they share one implementation of each hash.
 
 use std::fmt;
 
@@ -23,20 +23,20 @@ use super::spki::{Curve, Numbers};
 pub struct Key {
     /// `kid`; a key without one is tried for every token.
     pub kid: Option<String>,
-    /// What it may verify; never empty.
+    /// The algorithms that it may verify; never empty.
     pub algorithms: Vec<Algorithm>,
     /// The key, ready for the portable engine.
     pub public: PublicKey,
     /// SubjectPublicKeyInfo in DER (RFC 5280 section 4.1), for the host's engine; empty for `oct` and `AKP`.
     pub spki: Vec<u8>,
-    /// What tells it from other keys.
+    /// What distinguishes it from other keys.
     pub material: Material,
-    /// RFC 7638; none for `oct`, whose thumbprint would tell of the secret.
+    /// RFC 7638; `None` for `oct`, whose thumbprint would reveal something about the secret.
     pub thumbprint: Option<String>,
 }
 
-/// What a key is, whatever it is called: the bytes of its RFC 7638 thumbprint. For `oct` they are a hash of the
-/// secret, and are told to nobody.
+/// The identity of a key, independent of its `kid`: the bytes of its RFC 7638 thumbprint. For `oct` they are a hash
+/// of the secret, and are never shown.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Material(pub(super) [u8; 32]);
 
@@ -47,17 +47,17 @@ impl fmt::Debug for Material {
 }
 
 impl Key {
-    /// Its size as one speaks of it: of an RSA modulus, of a curve's field, of a secret.
+    /// Its nominal size: of an RSA modulus, of a curve's field, of a secret.
     pub fn bits(&self) -> usize {
         self.public.bits()
     }
 }
 
-/// RSA moduli of fewer bits can be factored (NIST SP 800-131A); of more, one signature costs the proxy
+/// RSA moduli of fewer bits can be factored (NIST SP 800-131A); with more, one signature costs the proxy
 /// milliseconds.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// A key, read once and ready to check with.
+/// A key, read once and ready to verify with.
 #[derive(Clone, Debug)]
 pub enum PublicKey {
     /// EdDSA over edwards25519.
@@ -74,11 +74,11 @@ pub enum PublicKey {
     Rsa(RsaPublicKey),
     /// ECDSA over secp256k1.
     Secp256k1(k256::ecdsa::VerifyingKey),
-    /// HMAC. Boxed: it is three keys.
+    /// HMAC. Boxed: it consists of three keys.
     Shared(Box<SharedKey>),
 }
 
-/// The secret that signer and verifier share, as jwt-simple's key of each algorithm.
+/// The secret that signer and verifier share, as jwt-simple's key for each algorithm.
 #[derive(Clone, Debug)]
 pub struct SharedKey {
     pub(super) hs256: HS256Key,
@@ -86,12 +86,12 @@ pub struct SharedKey {
     pub(super) hs512: HS512Key,
 }
 
-/// Why numbers are no key, in words.
+/// Why numbers are not a valid key, as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidKey(pub &'static str);
 
 impl PublicKey {
-    /// Reads a key, and checks what can be checked of it.
+    /// Reads a key, and checks what can be checked.
     ///
     /// # Errors
     /// A modulus out of range, an exponent that is even or below 3, a point that is not on its curve.
@@ -116,7 +116,7 @@ impl PublicKey {
         }))
     }
 
-    /// Its size as one speaks of it: of an RSA modulus, of a curve's field, of a secret.
+    /// Its nominal size: of an RSA modulus, of a curve's field, of a secret.
     pub fn bits(&self) -> usize {
         match self {
             Self::Rsa(key) => bits(key.n()),
@@ -149,15 +149,15 @@ fn rsa(n: &[u8], e: &[u8]) -> Result<RsaPublicKey, InvalidKey> {
         .map_err(|_| InvalidKey("modulus or exponent are out of range"))
 }
 
-/// As jwt-simple reads it, points of small order refused: for those one signature fits many texts.
+/// As jwt-simple reads it. Points of small order are refused: one signature fits many texts for them.
 fn ed25519(bytes: &[u8]) -> Result<Ed25519PublicKey, InvalidKey> {
     let key = Ed25519PublicKey::from_slice(bytes);
     key.and_then(|key| key.validate().map(|()| key))
         .map_err(|_| InvalidKey("`x` is no Ed25519 key"))
 }
 
-/// SEC 1 section 2.3.4, of the forms the uncompressed one: it is all that a JWK can say, and to find `y` would
-/// take a square root for each curve.
+/// SEC 1 section 2.3.4, the uncompressed form only: a JWK can express no other, and computing `y` would take a square
+/// root for each curve.
 fn ecdsa<C>(point: &[u8]) -> Result<VerifyingKey<C>, InvalidKey>
 where
     C: EcdsaCurve + CurveArithmetic,

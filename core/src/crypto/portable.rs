@@ -1,8 +1,8 @@
-//! The engine that runs anywhere: jwt-simple's HMAC, and the primitives that its other keys stand on.
+//! The engine that runs anywhere: jwt-simple's HMAC, and the primitives that jwt-simple uses for its other keys.
 //!
-//! jwt-simple's own `verify_token` insists on its reading of header and claims (a `typ` it knows, whole
-//! seconds) and takes RSA keys of 2048 to 4096 bits with the exponent 65537 only. Usher has read both
-//! by then, and issuers have other keys; so the signature alone is checked here, by the same crates.
+//! jwt-simple's own `verify_token` requires its own reading of header and claims (a `typ` that it knows, whole
+//! seconds) and only accepts RSA keys of 2048 to 4096 bits with the exponent 65537. Usher has read both already,
+//! and issuers have other keys; so only the signature is checked here, by the same crates.
 
 use ecdsa::signature::hazmat::PrehashVerifier;
 use ecdsa::{EcdsaCurve, Signature, SignatureSize, VerifyingKey};
@@ -20,9 +20,10 @@ use super::Algorithm;
 use super::engine::{EngineFailed, SignatureEngine};
 use super::key::{Key, PublicKey, SharedKey};
 
-/// The engine. It has no state: keys are ready when they are read.
+/// The engine. It has no state: keys are prepared when they are read.
 ///
-/// Each algorithm's check stays a function of its own: the host's compiler is slow with one that holds them all.
+/// Each algorithm's check stays a separate function: the host's compiler is slow with one that contains them
+/// all.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Portable;
 
@@ -51,7 +52,7 @@ impl SignatureEngine for Portable {
     }
 }
 
-/// RFC 7518 sections 3.3 and 3.5. The salt of PSS is as long as the hash, no other length.
+/// RFC 7518 sections 3.3 and 3.5. The salt of PSS must be as long as the hash.
 #[inline(never)]
 fn verify_rsa(algorithm: Algorithm, key: &RsaPublicKey, signed: &[u8], signature: &[u8]) -> bool {
     let verdict = match algorithm {
@@ -77,7 +78,7 @@ where
     Signature::from_slice(signature).is_ok_and(|s| key.verify_prehash(hash, &s).is_ok())
 }
 
-/// RFC 8812 section 3.2. k256 by itself takes only the lower of the two `s`; the RFC allows both.
+/// RFC 8812 section 3.2. By itself k256 accepts only the lower of the two `s`; the RFC allows both.
 #[inline(never)]
 fn verify_secp256k1(key: &k256::ecdsa::VerifyingKey, signed: &[u8], signature: &[u8]) -> bool {
     k256::ecdsa::Signature::from_slice(signature)

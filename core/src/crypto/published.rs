@@ -1,8 +1,8 @@
-//! Keys whose private half is printed in a standard, on a web site or in a sample: anybody can sign for them.
+//! Keys whose private half is published in a standard, on a web site or in a sample: anyone can sign with them.
 //!
-//! Found by the first half of their RFC 7638 thumbprint, 128 bits. `tests/data/published-keys.json` holds the public
-//! keys, and a test makes the numbers of them anew. Secrets that are shorter than their hash are keys nowhere
-//! (`your-256-bit-secret` of jwt.io), so none is here; nor are RSA keys below 2048 bits.
+//! Looked up by the first half of their RFC 7638 thumbprint, 128 bits. `tests/data/published-keys.json` has the
+//! public keys, and a test computes the numbers from them again. Secrets that are shorter than their hash are never
+//! accepted as keys (`your-256-bit-secret` of jwt.io), so none is here, and neither are RSA keys below 2048 bits.
 
 use super::Material;
 

@@ -1,8 +1,7 @@
-//! The little of DER (ITU-T X.690) that keys need: SubjectPublicKeyInfo in and out of certificates.
+//! The part of DER (ITU-T X.690) that keys need: SubjectPublicKeyInfo, by itself and in certificates.
 //!
-//! A reader of tag, length and value that never looks behind the slice it was given. Nothing is
-//! believed of a certificate but its key: who signed it and until when is the operator's business, who
-//! configured it.
+//! A reader of tag, length and value that never looks behind the slice that it was given. Of a
+//! certificate only its key is used: its signer and validity are up to the operator who configured it.
 
 use super::Algorithm;
 use crate::codec::der::{BIT_STRING, INTEGER, SEQUENCE, VERSION, encode, expect, integer, value};
@@ -36,7 +35,7 @@ pub enum Curve {
     Secp256k1,
 }
 
-/// A public key's numbers, as a SubjectPublicKeyInfo or a JWK gives them.
+/// The numbers of a public key, from a SubjectPublicKeyInfo or a JWK.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Numbers {
     /// A point, SEC 1 section 2.3.3, uncompressed.
@@ -48,7 +47,7 @@ pub enum Numbers {
     },
     /// 32 bytes, RFC 8032 section 5.1.5.
     Ed25519(Vec<u8>),
-    /// ML-DSA, FIPS 204 section 7.2; known from a JWK only.
+    /// ML-DSA, FIPS 204 section 7.2; from a JWK only.
     MlDsa {
         /// The parameter set.
         algorithm: Algorithm,
@@ -76,7 +75,7 @@ pub fn certificate_key(certificate: &[u8]) -> Option<Numbers> {
     public_key(rest)
 }
 
-/// A SubjectPublicKeyInfo's numbers.
+/// The numbers of a SubjectPublicKeyInfo.
 pub fn public_key(spki: &[u8]) -> Option<Numbers> {
     let (info, _) = expect(SEQUENCE, spki)?;
     let (algorithm, rest) = expect(SEQUENCE, info)?;
@@ -98,7 +97,7 @@ pub fn public_key(spki: &[u8]) -> Option<Numbers> {
 }
 
 impl Numbers {
-    /// SubjectPublicKeyInfo in DER; nothing for ML-DSA, which no host's engine checks.
+    /// SubjectPublicKeyInfo in DER; empty for ML-DSA, which no host's engine checks.
     pub fn spki(&self) -> Vec<u8> {
         let (algorithm, key) = match self {
             Self::Rsa { n, e } => {

@@ -1,4 +1,4 @@
-//! JWK thumbprints (RFC 7638): a key's own name, whatever `kid` a server gives it.
+//! JWK thumbprints (RFC 7638): they identify a key by its material, independent of its `kid`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +12,7 @@ impl Material {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// Of a key that signer and verifier share (RFC 7638 section 3.2).
+    /// For a key that signer and verifier share (RFC 7638 section 3.2).
     pub(crate) fn shared(secret: &[u8]) -> Self {
         Self::of_members(&format!(r#""k":"{}","kty":"oct""#, URL_SAFE_NO_PAD.encode(secret)))
     }
@@ -23,7 +23,7 @@ impl Material {
 }
 
 impl Numbers {
-    /// What tells the key from every other.
+    /// What distinguishes the key from every other.
     pub(crate) fn material(&self) -> Material {
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         // RFC 7638 section 3.2, RFC 8037 section 2: the required members, sorted, without white space.

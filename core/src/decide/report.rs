@@ -1,4 +1,4 @@
-//! A decision, and what explains it.
+//! A decision, and its explanation.
 
 use std::rc::Rc;
 
@@ -18,65 +18,65 @@ use crate::request::Request;
 
 use super::withhold;
 
-/// What is to be done with a request, and why.
+/// What to do with a request, and why.
 #[derive(Clone, Debug)]
 pub struct Decision {
     /// The answer to a refused request; `None` lets it pass.
     pub reply: Option<Reply>,
-    /// What happens to the headers, of a refused request too (its log must not hold spoofed ones).
+    /// The mutations of the headers, of a refused request too (its log must not contain spoofed ones).
     pub mutations: HeaderMutations,
     /// Why it is refused, or would be if `mode` were `enforce`; `None`: allowed.
     pub denial: Option<Denial>,
-    /// What was found out.
+    /// What was found during the evaluation.
     pub report: Report,
-    /// Remote keys that were not there. While they may come, the request can be held and decided again;
-    /// this is the decision if they do not.
+    /// Remote keys that were missing. While they may arrive, the request can be held and decided again; this is the
+    /// decision if they do not.
     pub missing_keys: Vec<MissingKey>,
 }
 
-/// What was found out about a request on its way.
+/// What was found during the evaluation of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Identity headers that the client sent, as it spelt them.
+    /// Identity headers that the client sent, in its spelling.
     pub spoofed: Vec<String>,
     /// Whether it passed, or was refused, as a CORS preflight.
     pub preflight: bool,
-    /// In a dry run: the places of tokens that enforcement would have taken out.
+    /// In a dry run: the places of tokens that enforcement would have removed.
     pub would_withhold: Vec<TokenLocation>,
-    /// Identity headers that were not emitted, because their encoding cannot write the claim.
+    /// Identity headers that were not emitted because their encoding cannot express the claim.
     pub withheld: Vec<String>,
-    /// Whether a token was there to be looked at.
+    /// Whether the request had a token.
     pub token_present: bool,
     /// The verified caller.
     pub identity: Option<Rc<Identity>>,
-    /// The token's header, as it says; what it says is true only if there is an identity.
+    /// The token's header; its content is only verified if there is an identity.
     pub header: Option<Rc<Header>>,
-    /// Of a refused token: the rule whose issuer it names.
+    /// For a refused token: the rule for the issuer that it names.
     pub claimed_provider: Option<String>,
-    /// Each signature check that was made: the algorithm and the engine that answered.
+    /// Each signature check: the algorithm and the engine that made it.
     pub signature_checks: Vec<(Algorithm, &'static str)>,
-    /// What the cache had to say about the token, if it was asked.
+    /// The result of the cache look-up, if there was one.
     pub cache: Option<cache::Answer>,
-    /// What the policies said, if they were asked.
+    /// The outcome of the policies, if they were evaluated.
     pub judgement: Option<AuthorizationOutcome>,
-    /// What the policies' judgement means for this caller; a dry run goes on all the same.
+    /// The denial that the policies' outcome means for this caller; a dry run continues nevertheless.
     pub denied_by_policy: Option<Denial>,
-    /// The steps in words, if the worker state collects it.
+    /// The steps as text, if the worker state collects them.
     pub steps: Vec<String>,
-    /// What each rule says, if the worker state asks them all.
+    /// The result of each rule, if the worker state evaluates them all.
     pub rules: Vec<RuleTrace>,
 }
 
-/// Longest value in filter state.
+/// The longest value in filter state.
 const FACT_BYTES: usize = 256;
 
 impl Decision {
-    /// The answer while no valid configuration is in force.
+    /// The decision while no valid configuration is in force.
     pub fn config_invalid(request: &Request) -> Self {
         Self::refused(Denial::ConfigInvalid, None, request)
     }
 
-    /// The answer where the host failed, under `policy` if one is in force.
+    /// The decision if the host failed, under `policy` if one is in force.
     pub fn host_failed(policy: Option<&Compiled>, request: &Request) -> Self {
         Self::refused(Denial::HostFailed, policy, request)
     }
@@ -92,13 +92,13 @@ impl Decision {
         }
     }
 
-    /// The reason code: what enforcement says, `allowed` where it lets pass.
+    /// The reason code: of the denial under enforcement, `allowed` if there is none.
     pub fn reason(&self) -> &'static str {
         self.denial.as_ref().map_or("allowed", Denial::code)
     }
 
-    /// Tells what access logs can show of it, by name (Envoy `%FILTER_STATE(wasm.usher.reason:PLAIN)%`). In a dry run
-    /// it is what enforcement would have answered. Values are printable ASCII, and short.
+    /// Reports what access logs can show, by name (Envoy `%FILTER_STATE(wasm.usher.reason:PLAIN)%`). In a dry run it
+    /// is the outcome under enforcement. Values are short, printable ASCII.
     pub fn facts(&self, mut tell: impl FnMut(&'static str, &str)) {
         tell("usher.decision", if self.denial.is_some() { "deny" } else { "allow" });
         tell("usher.reason", self.reason());
@@ -134,29 +134,29 @@ impl Decision {
         }
     }
 
-    /// Whether what was decided is what happens; not so for a refusal in a dry run.
+    /// Whether the decision takes effect; a denial in a dry run does not.
     pub fn is_enforced(&self) -> bool {
         self.denial.is_some() == self.reply.is_some()
     }
 
-    /// The status: of the reply, or 200 for what passes.
+    /// The status: that of the reply, or 200 if there is none.
     pub fn status(&self) -> u16 {
         self.reply.as_ref().map_or(200, |reply| reply.status)
     }
 }
 
 impl Report {
-    /// The rule that accepted the token, or whose issuer a refused one names.
+    /// The rule that accepted the token, or the one for the issuer of a refused token.
     pub fn provider(&self) -> Option<&str> {
         let verified = self.identity.as_ref().map(|identity| identity.provider.as_str());
         verified.or(self.claimed_provider.as_deref())
     }
 
-    /// What the reply to a refusal depends on.
+    /// The parts of the report that the reply to a denial depends on.
     pub(super) fn context(&self) -> ReplyContext {
         let mut context =
             ReplyContext { token_present: self.token_present, ..ReplyContext::default() };
-        // Who shows no token is asked for one, whatever a policy tells others.
+        // A caller without a token is asked for one, also if a policy has another reply.
         let asked = matches!(self.denied_by_policy, Some(Denial::TokenMissing));
         if let Some(judgement) = self.judgement.as_ref().filter(|_| !asked) {
             context.status = judgement.deny_status;

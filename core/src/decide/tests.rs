@@ -1,5 +1,5 @@
-//! Decisions with keys from a server: what is said without them, what is wanted, and that nothing that
-//! was found out with other keys answers.
+//! Decisions with keys from a server: the reason without them, the missing keys, and that no result
+//! from other keys is reused.
 
 use std::rc::Rc;
 
@@ -86,7 +86,7 @@ fn ask(
     decide(policy, &Request { headers, ..Request::default() }, UnixSeconds(now), worker_state)
 }
 
-/// The reason, and the key ids that were wanted; `*` for a whole set.
+/// The reason, and the missing key ids; `*` for a whole set.
 fn said(decision: &Decision) -> (&str, Vec<&str>) {
     let missing_keys = decision.missing_keys.iter().map(|want| want.kid.as_deref().unwrap_or("*"));
     (decision.reason(), missing_keys.collect())
@@ -175,7 +175,8 @@ fn a_cached_token_answers_under_its_own_keys_only() {
     hold(&worker_state, &policy, Some(&set(&[("old", OLD)])), NOW);
     assert_eq!(reason(&mut worker_state, &old, NOW), ("allowed", miss));
     assert_eq!(reason(&mut worker_state, &old, NOW), ("allowed", hit));
-    // Confirmed, and otherwise as it was: read again it is another set, so it was not read again.
+    // Confirmed and otherwise unchanged: reading it again would make another set, so it was not read
+    // again.
     let held = worker_state
         .jwks_cache
         .held(&policy.jwt.rules[0].keys.remote().unwrap().source.id())
@@ -196,7 +197,7 @@ fn a_cached_token_answers_under_its_own_keys_only() {
     assert_eq!(reason(&mut worker_state, &new, NOW + 60).0, "keys_unavailable", "forgotten");
 }
 
-/// A host whose clock fails says that it is 1970.
+/// If a host's clock fails, it reads 1970.
 #[test]
 fn without_a_clock_no_token_is_judged() {
     let keys = set(&[("old", OLD)]);

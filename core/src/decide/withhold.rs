@@ -1,7 +1,7 @@
-//! Which tokens leave a request: one that goes on, one that is refused, one that waits for keys.
+//! Which tokens are removed: from a request that passes, one that is refused, one that waits for keys.
 //!
-//! What a rule does not forward reaches neither the service nor an access log (`%REQ(:PATH)%`). Of a
-//! refused request that holds whatever the reason, so a token that was never looked at goes too.
+//! A token that a rule does not forward reaches neither the service nor an access log (`%REQ(:PATH)%`). In a refused
+//! request that holds for any reason, so a token that was never read is removed too.
 
 use super::Evaluation;
 use crate::compiled::Compiled;
@@ -10,9 +10,9 @@ use crate::policy::{Mode, default_places};
 use crate::request::Request;
 use crate::token::Locations;
 
-/// The header mutations of a refused request, the same on every exit: no spoofed header and no token, but where a
-/// token was verified by a rule that forwards it. While no configuration is in force the default places
-/// are all that is known. `forwarded` is in order.
+/// The header mutations of a refused request, the same on every exit: they remove spoofed headers and tokens, except a
+/// token that was verified by a rule that forwards it. While no configuration is in force, only the default places are
+/// known. `forwarded` is sorted.
 pub(super) fn refusal(
     policy: Option<&Compiled>,
     request: &Request,
@@ -28,14 +28,14 @@ pub(super) fn refusal(
     }
 }
 
-/// The header mutations of a request that waits for keys: no token is verified yet, so none stays, since the client may
-/// go meanwhile, or the host end the stream, and the access log is written then.
+/// The header mutations of a request that waits for keys. No token is verified yet, so none stays: the client may
+/// disconnect, or the host end the stream, and the access log is written then.
 pub fn while_pending(policy: &Compiled, request: &Request) -> HeaderMutations {
     removal(policy, request, &|_| policy.settings.mode == Mode::Enforce)
 }
 
-/// The header mutations of a request that has waited, made of its decision's: what [`while_pending`] has taken out and the
-/// decision leaves stands there again.
+/// The header mutations of a request that has waited, from those of its decision: they restore what [`while_pending`]
+/// removed and the decision keeps.
 pub fn after_pending(
     policy: &Compiled,
     request: &Request,
@@ -54,7 +54,7 @@ pub fn after_pending(
 }
 
 impl Evaluation<'_> {
-    /// Takes out tokens that nobody read, but from places that every reader forwards.
+    /// Removes tokens that were not read, except from places that every reader forwards.
     pub(super) fn withhold_unread(&mut self, request: &Request) {
         let jwt = &self.policy.jwt;
         if !self.found.is_empty() {
@@ -63,7 +63,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Says which tokens enforcement would have taken out of the request, had it let it pass.
+    /// Records which tokens enforcement would have removed from the request, had it let it pass.
     pub(super) fn note_withheld(&mut self) {
         for index in self.found.iter().filter(|index| self.forwarded.binary_search(index).is_err())
         {
@@ -78,7 +78,7 @@ impl Evaluation<'_> {
     }
 }
 
-/// Takes out spoofed headers, and every token at the places that `leaves` chooses.
+/// Removes spoofed headers, and every token at the places for which `leaves` is true.
 fn removal(
     policy: &Compiled,
     request: &Request,

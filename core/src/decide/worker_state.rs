@@ -1,25 +1,25 @@
-//! What lives longer than a request.
+//! State that outlives a request.
 
 use crate::cache::TokenCache;
 use crate::crypto::{SignatureEngine, portable::Portable};
 use crate::remote::JwksCache;
 
-/// What lives longer than a request and belongs to one worker.
+/// State that outlives a request and belongs to one worker.
 pub struct WorkerState {
-    /// What checks signatures.
+    /// The signature engine.
     pub engine: Box<dyn SignatureEngine>,
     /// Tokens that were verified.
     pub cache: TokenCache,
-    /// The key sets that were fetched.
+    /// The fetched key sets.
     pub jwks_cache: JwksCache,
-    /// Whether decisions tell their steps in words ([`super::Report::steps`]).
+    /// Whether decisions describe their steps ([`super::Report::steps`]).
     pub trace: Trace,
 }
 
-/// Whether a way is told in words.
+/// How much of an evaluation is described.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trace {
-    /// Each step, for people, and what each rule says of the request.
+    /// Each step, for people, and the result of each rule.
     Rules,
     /// Each step, for people.
     Steps,
@@ -28,12 +28,12 @@ pub enum Trace {
 }
 
 impl WorkerState {
-    /// A session that checks signatures without the host's help.
+    /// A worker state that checks signatures without the host's help.
     pub fn portable() -> Self {
         Self::new(Box::new(Portable))
     }
 
-    /// A session that checks signatures with `engine`.
+    /// A worker state that checks signatures with `engine`.
     pub fn new(engine: Box<dyn SignatureEngine>) -> Self {
         let (cache, jwks_cache) = (TokenCache::default(), JwksCache::default());
         Self { engine, cache, jwks_cache, trace: Trace::Off }

@@ -1,4 +1,4 @@
-//! How claims are written into headers: no control character ever, numbers as they were signed.
+//! How claims are written into headers: without control characters, numbers as signed.
 
 use std::borrow::Cow;
 use std::io;
@@ -12,8 +12,8 @@ use crate::codec::json::{Map, Value, unicode_escape};
 use crate::codec::percent::push_encoded;
 use crate::policy::{ClaimFormat, PayloadEncoding, TextEncoding};
 
-/// The value of a payload header. `signed` is the payload as it stands in the token, `claims` what is
-/// to be sent of it, `chosen` whether that is less than all.
+/// The value of a payload header. `signed` is the payload as in the token, `claims` the part to be sent,
+/// `chosen` whether that is less than all.
 pub fn payload(
     signed: &str,
     claims: &Map<String, Value>,
@@ -40,20 +40,20 @@ pub fn payload(
 /// The header lines of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// These lines; none where there is nothing to say.
+    /// These lines; empty if there is no value.
     Lines(Vec<String>),
-    /// `raw` cannot write it: a reader would take it for another value.
+    /// `raw` cannot express it: a reader would take it for another value.
     Withheld,
 }
 
-/// What a claim's values are beyond what their JSON says.
+/// How a claim's values are written, beyond their JSON type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shape<'c> {
-    /// Nothing: one value, or none.
+    /// As their JSON type: one value, or none.
     Value,
     /// A text that is a list of these words.
     Words(Vec<&'c str>),
-    /// Elements of a list, however many: what `[*]` leads to.
+    /// Elements of a list, however many: the values at `[*]`.
     Elements,
 }
 
@@ -71,7 +71,7 @@ pub fn claim(
         ([Value::Array(items)], _, Some(Json)) if items.is_empty() => Vec::new(),
         ([value], _, Some(Json)) => return lines([ascii_json(value).into()], None, encoding),
         (many, _, Some(Json)) => return lines([ascii_json(&many).into()], None, encoding),
-        // What Istio sends: a text is no list unless the configuration says so.
+        // As Istio writes it: a text is not a list unless the configuration says so.
         ([value @ (Value::String(_) | Value::Object(_))], Shape::Value | Shape::Words(_), None) => {
             return lines([scalar_or_json(value)], None, encoding);
         }
@@ -112,9 +112,9 @@ fn lines<'t>(
     Written::Lines(lines)
 }
 
-/// One line of all texts.
+/// One line with all texts.
 fn list(texts: &[Cow<'_, str>], separator: char, encoding: TextEncoding) -> Written {
-    // base64url hides the separators, so it is put round the list, not into it.
+    // base64url hides the separators, so it is applied to the list, not to its items.
     let inner = match encoding {
         TextEncoding::Base64Url => TextEncoding::Percent,
         TextEncoding::Percent | TextEncoding::Raw => encoding,
@@ -148,19 +148,19 @@ fn scalar_or_json(value: &Value) -> Cow<'_, str> {
     }
 }
 
-/// Writes a text so that a header can hold it, as an element of a list where there is a separator. `false`
-/// where `raw` cannot.
+/// Writes a text so that a header can hold it, as an element of a list if there is a separator. `false` if
+/// `raw` cannot express it.
 fn write(
     written: &mut String,
     text: &str,
     encoding: TextEncoding,
     separator: Option<char>,
 ) -> bool {
-    // What stands between the separators of a list is told apart by percent codes, in `raw` too.
+    // Percent codes distinguish separators inside an item from those of the list, in `raw` too.
     let coded = |c: char| separator.is_some_and(|separator| c == separator || c == '%');
     let escaped = |c: char| match encoding {
         TextEncoding::Percent => !matches!(c, ' '..='~') || c == '%' || coded(c),
-        // The C1 controls too: terminals obey them.
+        // The C1 controls too: terminals interpret them.
         TextEncoding::Base64Url | TextEncoding::Raw => c.is_control() || coded(c),
     };
     match encoding {
@@ -171,7 +171,7 @@ fn write(
         TextEncoding::Raw if trim(text) != text => return false,
         TextEncoding::Raw | TextEncoding::Percent => {}
     }
-    // Most texts need nothing done.
+    // Most texts need no change.
     if text.bytes().all(|byte| matches!(byte, b'!'..=b'~') && !escaped(char::from(byte))) {
         written.push_str(text);
         return true;
@@ -197,8 +197,9 @@ fn trim(text: &str) -> &str {
     text.trim_matches(is_stripped)
 }
 
-/// What readers strip from a value's ends: RFC 9110 section 5.6.3 (SP, HTAB), and what programming languages
-/// take for white space beyond ASCII; JavaScript's `trim` takes the byte order mark too.
+/// Characters that readers strip from a value's ends: RFC 9110 section 5.6.3 (SP, HTAB), and what
+/// programming languages treat as white space beyond ASCII; JavaScript's `trim` strips the byte order mark
+/// too.
 fn is_stripped(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\u{feff}') || c.is_whitespace() && !c.is_control()
 }
@@ -221,7 +222,7 @@ impl Formatter for Ascii {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        // Most are printable from end to end.
+        // Most are entirely printable.
         if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return writer.write_all(fragment.as_bytes());
         }
@@ -396,7 +397,7 @@ mod tests {
     }
 
     proptest! {
-        /// A reader that splits, strips and decodes finds the elements that were signed, and no others.
+        /// A reader that splits, strips and decodes gets the signed elements, and no others.
         #[test]
         fn a_list_is_read_as_it_was_signed(
             items in proptest::collection::vec("[ ,%\tab\u{a0}\u{e9}\u{0}\u{85}]{0,6}", 0..5),

@@ -1,13 +1,13 @@
-//! Finding keys of a set by what a token says, without a look at each of them.
+//! Finding keys of a set by a token's header, without a search through all of them.
 
 use super::Turn;
 use crate::crypto::{Algorithm, Key, Material};
 use crate::hash::{FastMap, FastSet};
 
-/// What a key is, and the algorithm and the turn that it is tried for.
+/// A key's material, and an algorithm and a turn in which it is tried.
 pub(crate) type Fit = (Material, Algorithm, Turn);
 
-/// Where keys stand in their set.
+/// The positions of keys in their set.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     by_kid: FastMap<String, Vec<usize>>,
@@ -52,12 +52,12 @@ impl Index {
         }
     }
 
-    /// The keys of this `kid`.
+    /// The keys with this `kid`.
     pub(super) fn named(&self, kid: &str) -> &[usize] {
         self.by_kid.get(kid).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// How many keys have one `kid`, at most.
+    /// The largest number of keys with the same `kid`.
     pub(super) fn most_of_a_kid(&self) -> usize {
         self.by_kid.values().map(Vec::len).max().unwrap_or_default()
     }
@@ -72,7 +72,7 @@ impl Index {
         self.fitting(algorithm).map(|fitting| fitting.every.as_slice()).unwrap_or_default()
     }
 
-    /// Whether a key of this material is tried in this turn.
+    /// Whether a key with this material is tried in this turn.
     pub(super) fn fits(&self, fit: &Fit) -> bool {
         self.fits.contains(fit)
     }

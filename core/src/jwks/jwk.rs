@@ -18,7 +18,7 @@ const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
 pub(super) enum Unusable {
     /// It holds a private part.
     Private(&'static str),
-    /// Anything else, in words.
+    /// Any other reason, as text.
     Unfit(String),
 }
 
@@ -28,7 +28,7 @@ impl Unusable {
     }
 }
 
-/// Whether keys count that the issuer and every verifier share.
+/// Whether keys count that the issuer and all verifiers share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Symmetric {
     Counts,
@@ -61,7 +61,7 @@ pub(super) fn read(jwk: &Map<String, Value>, symmetric: Symmetric) -> Result<Key
     from_numbers(&numbers, kid, text(jwk, "alg")?)
 }
 
-/// A key of its numbers, bound to `alg` if that is given.
+/// A key from its numbers, bound to `alg` if given.
 pub(super) fn from_numbers(
     numbers: &Numbers,
     kid: Option<String>,
@@ -74,7 +74,7 @@ pub(super) fn from_numbers(
     Ok(Key { kid, algorithms, public, spki: numbers.spki(), material, thumbprint })
 }
 
-/// What a key's type and curve allow.
+/// The algorithms that a key's type and curve allow.
 fn fitting(numbers: &Numbers) -> &[Algorithm] {
     use Algorithm::{ES256, ES256K, ES384, ES512, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
     match numbers {
@@ -88,7 +88,7 @@ fn fitting(numbers: &Numbers) -> &[Algorithm] {
     }
 }
 
-/// RFC 7517 section 4.4: a key that names its algorithm has no other.
+/// RFC 7517 section 4.4: a key with `alg` has no other algorithm.
 fn bind(fitting: &[Algorithm], alg: Option<&str>) -> Result<Vec<Algorithm>, Unusable> {
     let Some(alg) = alg else {
         return Ok(fitting.to_vec());
@@ -99,16 +99,16 @@ fn bind(fitting: &[Algorithm], alg: Option<&str>) -> Result<Vec<Algorithm>, Unus
     }
 }
 
-/// What a key's issuer says it is for.
+/// The use that a key's issuer marks it for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MarkedUse {
-    /// Something else than signatures: an issuer that lists no other key signs with none.
+    /// Something other than signatures: an issuer that lists no other keys has no signing key.
     Another,
     /// Signatures, or anything.
     Signatures,
 }
 
-/// By `use` and `key_ops`. A mark that cannot be read is none.
+/// From `use` and `key_ops`. A mark that cannot be read is ignored.
 pub(super) fn marked_use(jwk: &Map<String, Value>) -> MarkedUse {
     let by_use = matches!(jwk.get("use"), Some(Value::String(usage)) if !is_for_signatures(usage));
     let by_operations = match jwk.get("key_ops") {
@@ -120,12 +120,12 @@ pub(super) fn marked_use(jwk: &Map<String, Value>) -> MarkedUse {
     if by_use || by_operations { MarkedUse::Another } else { MarkedUse::Signatures }
 }
 
-/// RFC 7517 section 4.2; SPIFFE Trust Domain and Bundle section 4.2.2: keys for JWT-SVIDs are marked so.
+/// RFC 7517 section 4.2; SPIFFE Trust Domain and Bundle section 4.2.2 marks keys for JWT-SVIDs like this.
 fn is_for_signatures(usage: &str) -> bool {
     matches!(usage, "sig" | "jwt-svid")
 }
 
-/// RFC 7517 sections 4.2 and 4.3: a key for encryption is none for signatures.
+/// RFC 7517 sections 4.2 and 4.3: a key for encryption is not for signatures.
 fn check_use(jwk: &Map<String, Value>) -> Result<(), Unusable> {
     if text(jwk, "use")?.is_some_and(|usage| !is_for_signatures(usage)) {
         return Err(Unusable::because("`use` is not `sig`"));
@@ -178,7 +178,7 @@ fn point(jwk: &Map<String, Value>) -> Result<Numbers, Unusable> {
     Ok(Numbers::Ec { curve, point: [&[4], x.as_slice(), &y].concat() })
 }
 
-/// A key whose `alg` says all about it, and must be there.
+/// A key that `alg`, which is required, describes completely.
 fn algorithm_key_pair(jwk: &Map<String, Value>) -> Result<Numbers, Unusable> {
     let alg = required(jwk, "alg")?;
     match Algorithm::parse(alg) {
@@ -221,7 +221,7 @@ mod tests {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// An odd number of exactly so many bits.
+    /// An odd number of exactly `bits` bits.
     fn modulus(bits: u32) -> Vec<u8> {
         let mut bytes = vec![0; usize::try_from(bits.div_ceil(8)).unwrap()];
         // Wraps at the byte's eight bits.

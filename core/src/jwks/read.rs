@@ -1,7 +1,7 @@
 //! The forms in which a key set is given -> [`KeySet`].
 //!
 //! JSON text or the object itself, the map of key id to certificate, or PEM. One unusable key must not
-//! take the others down; a set that holds a private part has leaked it, and is refused.
+//! affect the others; a set with a private part has leaked it, and is refused.
 
 use super::KeySet;
 use super::jwk::{self, MarkedUse, Symmetric, Unusable};
@@ -13,9 +13,9 @@ use crate::crypto::{Key, spki};
 /// Where a key set comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Fetched: what the server lists is not the operator's to mend, so a private part is a warning.
+    /// Fetched: the operator cannot change what the server lists, so a private part is a warning.
     Fetched,
-    /// Written into the configuration: a private part there is an error.
+    /// In the configuration: a private part there is an error.
     Inline,
 }
 
@@ -24,7 +24,7 @@ pub enum Origin {
 pub enum Published {
     /// They do: for tests with the examples of standards.
     Allowed,
-    /// Inline an error, fetched a key that is skipped: anybody can sign for them.
+    /// Inline an error, fetched a key that is skipped: anyone can sign with them.
     #[default]
     Refused,
 }
@@ -33,10 +33,10 @@ pub enum Published {
 const DEPTH: usize = 8;
 
 impl KeySet {
-    /// Reads a set. `symmetric`: whether the rule offers an HS algorithm, so that `oct` keys count.
-    /// `None`, with a note, where no key is usable or an inline set holds a private part. A fetched set
-    /// that is empty, or whose every key is marked for another use, is a set without keys: its issuer has
-    /// withdrawn the last one. Where a key was refused for anything else, nobody can say that.
+    /// Reads a set. `symmetric`: whether the rule allows an HS algorithm, so that `oct` keys count.
+    /// `None`, with a problem, if no key is usable or an inline set contains a private part. A fetched
+    /// set that is empty, or whose keys are all marked for another use, is a set without keys: its issuer
+    /// has withdrawn the last one. If a key was refused for any other reason, that does not follow.
     pub fn read(
         node: &Node<'_>,
         origin: Origin,
@@ -79,9 +79,9 @@ struct Reading<'p> {
     published: Published,
     problems: &'p Problems,
     keys: Vec<Key>,
-    /// Keys that are skipped.
+    /// The number of keys that are skipped.
     skipped: usize,
-    /// Those of them that their issuer marks for another use.
+    /// The number of those that their issuer marks for another use.
     elsewhere: usize,
     refused: bool,
 }
@@ -127,7 +127,7 @@ impl Reading<'_> {
 
     /// PEM blocks: public keys and certificates.
     fn certificates(&mut self, at: &str, kid: Option<&str>, text: &str) {
-        // A text without a block is no key that was left out: `{"error": ""}` is no set of certificates.
+        // A text without a block is not a skipped key: `{"error": ""}` is not a set of certificates.
         let Some(blocks) = pem::blocks(text).filter(|blocks| !blocks.is_empty()) else {
             return self.skip_or_refuse_text(at, kid, "it is no well-formed PEM");
         };

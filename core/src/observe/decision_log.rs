@@ -1,9 +1,9 @@
-//! The decision log: which decisions are written, how loud, and the line: one JSON object, whatever
-//! bytes came in.
+//! The decision log: which decisions are logged, at which level, and the line: one JSON object, for any
+//! bytes in a request.
 //!
-//! INVARIANT (no secrets): a line holds no token, no signature, no header's value but those it names
+//! INVARIANT (no secrets): a line contains no token, no signature, no header's value except those it names
 //! (`x-request-id`, `traceparent`), no query, and no claim that `decisionLog.claims` does not list. Its
-//! length is bounded, since half a line is no JSON. `docs/decision-log.schema.json` is its schema.
+//! length is bounded, since half a line is not JSON. `docs/decision-log.schema.json` is its schema.
 
 use crate::authorize::{AuthorizationOutcome, DryRun};
 use crate::cache;
@@ -24,59 +24,60 @@ mod tests;
 use limit::Limiter;
 use line::Line;
 
-/// How loud a line is. A stock sidecar shows warnings and nothing below.
+/// The level of a line. A stock sidecar shows warnings and nothing below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// What was let through.
+    /// Allowed requests.
     Info,
     /// Refusals, would-be refusals (of a dry run of everything, or of a dry-run policy) and AUDIT matches.
     Warn,
 }
 
-/// What a line says that neither the request nor the decision knows.
+/// The content of a line that is neither in the request nor in the decision.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LineContext<'c> {
     /// Unix time in seconds.
     pub now: UnixSeconds,
-    /// How many configurations the plugin has put in force, this one included.
+    /// The number of configurations that the plugin has put in force, this one included.
     pub generation: u64,
-    /// How many lines were left out since the last one.
+    /// The number of lines left out since the last one.
     pub suppressed: u64,
-    /// The key for hashes where the configuration gives none.
+    /// The key for hashes if the configuration has none.
     pub process_key: &'c [u8],
-    /// What the host told of the connection for the line alone; `None`: what the request holds.
+    /// The connection's attributes that the host supplied for the line alone; `None`: those of the
+    /// request.
     pub connection: Option<&'c Connection>,
 }
 
-/// Which of the allowed decisions are written: each n-th, evenly.
+/// Which of the allowed decisions are logged: each n-th, evenly.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sampler {
     owed: f64,
 }
 
-/// What chooses the lines of one plugin in one worker.
+/// Selects the lines of one plugin in one worker.
 #[derive(Clone, Debug, Default)]
 pub struct Throttle {
     sampler: Sampler,
     limiter: Limiter,
 }
 
-/// What becomes of the line for a decision.
+/// What happens to the line for a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// It is written, this loud, and says that so many were left out before it.
+    /// It is written, at this level, and reports this number of lines left out before it.
     Write(Level, u64),
     /// It would be written, but there were too many in this second.
     Suppress,
-    /// Nobody asked for it.
+    /// The configuration does not ask for it.
     Skip,
 }
 
-/// Longest line, in bytes: what all its fields may have together.
+/// The longest line, in bytes: the total for all its fields.
 pub const LINE_BYTES: usize = 8192;
 
 /// Longest texts, in bytes as written. Sources: W3C Trace Context section 3.2 (`traceparent` has 55), RFC
-/// 1035 section 2.3.4 (a host name has 253), a UUID has 36; the others are what a reader can use.
+/// 1035 section 2.3.4 (a host name has 253), a UUID has 36; the others are what is useful to a reader.
 mod most {
     pub(super) const ADDRESS: usize = 64;
     pub(super) const CLAIM: usize = 256;
@@ -89,7 +90,7 @@ mod most {
     pub(super) const SPOOFED: usize = 512;
 }
 
-/// What becomes of the line for a decision of Unix time `now`, in seconds.
+/// What happens to the line for a decision at Unix time `now`, in seconds.
 pub fn choose(
     log: &DecisionLog,
     decision: &Decision,
@@ -99,7 +100,7 @@ pub fn choose(
     let Throttle { sampler, limiter } = throttle;
     match wanted(log, decision, sampler) {
         None => Choice::Skip,
-        // How many there may be of what was let through is `sample`'s to say.
+        // `sample` limits the lines about allowed requests.
         Some(Level::Info) => Choice::Write(Level::Info, limiter.take_suppressed()),
         Some(Level::Warn) if limiter.admits(log.refusals_per_second, decision, now) => {
             Choice::Write(Level::Warn, limiter.take_suppressed())
@@ -108,11 +109,11 @@ pub fn choose(
     }
 }
 
-/// Whether a decision is worth a line, and how loud.
+/// Whether a decision is worth a line, and at which level.
 fn wanted(log: &DecisionLog, decision: &Decision, sampler: &mut Sampler) -> Option<Level> {
     let judgement = decision.report.judgement.as_ref();
     let audited = judgement.is_some_and(|judgement| judgement.audit == Some(true));
-    // Whoever tries a policy out waits for these.
+    // An operator who tries a policy out needs these.
     let would_refuse = |dry_run: &Option<DryRun>| dry_run.as_ref().is_some_and(|run| !run.allowed);
     let tried = judgement.is_some_and(|judgement| {
         would_refuse(&judgement.dry_run_deny) || would_refuse(&judgement.dry_run_allow)
@@ -168,7 +169,7 @@ pub fn line(
     line.finish()
 }
 
-/// What was decided and why.
+/// The decision and its reason.
 fn outcome(line: &mut Line, decision: &Decision) {
     let report = &decision.report;
     line.text("decision", if decision.denial.is_some() { "deny" } else { "allow" }, most::NAME);
@@ -195,7 +196,7 @@ fn outcome(line: &mut Line, decision: &Decision) {
     }
 }
 
-/// What the policies said.
+/// The outcome of the policies.
 fn policies(line: &mut Line, judgement: &AuthorizationOutcome) {
     line.optional("policy", judgement.policy.as_deref(), most::NAME);
     if let Some(rule) = judgement.rule.and_then(|rule| u64::try_from(rule).ok()) {
@@ -217,7 +218,7 @@ fn policies(line: &mut Line, judgement: &AuthorizationOutcome) {
     }
 }
 
-/// Who it was: of a verified token alone.
+/// The caller: from a verified token only.
 fn caller(line: &mut Line, log: &DecisionLog, decision: &Decision, hash_key: Option<&[u8]>) {
     let Some(identity) = &decision.report.identity else {
         return;
@@ -234,12 +235,12 @@ fn caller(line: &mut Line, log: &DecisionLog, decision: &Decision, hash_key: Opt
     line.optional("actor", actor.map(shown).as_deref(), most::CLAIM);
 }
 
-/// A string as it is, anything else as JSON.
+/// A string as such, any other value as JSON.
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// HMAC-SHA256 in hexadecimal (RFC 2104): `openssl dgst -sha256 -hmac KEY` says the same.
+/// HMAC-SHA256 in hexadecimal (RFC 2104): the same as `openssl dgst -sha256 -hmac KEY`.
 fn hash(key: &[u8], text: &str) -> String {
     hex(&hmac_sha256::HMAC::mac(text, key))
 }
@@ -250,7 +251,7 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// What was asked, and from where.
+/// The request, and where it came from.
 fn about(line: &mut Line, request: &Request, connection: &Connection) {
     line.bytes("method", request.method(), most::METHOD);
     line.bytes("host", request.authority(), most::HOST);

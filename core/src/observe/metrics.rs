@@ -1,8 +1,8 @@
-//! Metrics: the families there are, and which series a decision moves.
+//! Metrics: the families, and which series a decision increments.
 //!
-//! Names and labels are Prometheus's ([`family::ALL`] is the whole list); how a series is written as an
-//! Envoy stat, and read back by a tag rule, is [`stat`]'s. [`registry`] bounds how many there are: label
-//! values come from the configuration and the issuers' keys, but a configuration may hold thousands of rules.
+//! Names and labels are Prometheus's ([`family::ALL`] is the whole list); [`stat`] defines how a series is
+//! written as an Envoy stat and read back by a tag rule. [`registry`] limits their number: label values come
+//! from the configuration and the issuers' keys, but a configuration may hold thousands of rules.
 
 use crate::cache;
 use crate::decide::Decision;
@@ -14,13 +14,13 @@ pub mod stat;
 
 use family::Family;
 
-/// Most labels of a family, `plugin` aside.
+/// The most labels of a family, without `plugin`.
 pub const MOST_LABELS: usize = 6;
 
 /// A label's value before it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Label<'d> {
-    /// Nothing to say: written `none`.
+    /// No value: written as `none`.
     #[default]
     None,
     /// A number.
@@ -36,7 +36,7 @@ pub enum Label<'d> {
 pub struct Series<'d> {
     /// The family.
     pub family: &'static Family,
-    /// The values; those beyond the family's labels are none.
+    /// The values; those beyond the family's labels are `None`.
     pub labels: [Label<'d>; MOST_LABELS],
 }
 
@@ -63,8 +63,7 @@ impl<'d> Series<'d> {
     }
 }
 
-/// Calls `add` for each counter that a decision moves by one. Nothing is allocated for what every request
-/// does.
+/// Calls `add` for each counter that a decision increments. Series of every request allocate nothing.
 pub fn of_decision(decision: &Decision, mut add: impl FnMut(&Series<'_>)) {
     let report = &decision.report;
     let judgement = report.judgement.as_ref();
@@ -89,7 +88,7 @@ pub fn of_decision(decision: &Decision, mut add: impl FnMut(&Series<'_>)) {
     if !report.would_withhold.is_empty() {
         add(&Series::new(&family::DRY_RUN_TOKENS, []));
     }
-    // Only of verified tokens: anyone can make up a kid.
+    // Only for verified tokens: any client can invent a kid.
     if let (Some(identity), Some(header)) = (&report.identity, &report.header) {
         let labels = [identity.provider.as_str().into(), header.kid.as_deref().into()];
         add(&Series::new(&family::KEY_REQUESTS, labels));

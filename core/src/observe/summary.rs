@@ -1,4 +1,4 @@
-//! What is told when a configuration comes into force: which one it is, and what it makes of the module.
+//! What is logged when a configuration comes into force: which one it is, and its effect on the module.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::jwks::KeySet;
 use crate::policy::Mode;
 use crate::remote::JwksCache;
 
-/// The SHA-256 of a configuration. Of its members in order, without white space: istiod does not keep either.
+/// The SHA-256 of a configuration. Its members are sorted, without white space: istiod preserves neither.
 pub fn config_hash(text: &[u8]) -> [u8; 32] {
     let canonical = json::parse(text, usize::MAX).unwrap_or(Value::Null).to_string();
     hmac_sha256::Hash::hash(canonical.as_bytes())
@@ -23,7 +23,7 @@ pub fn leading_bits(hash: &[u8; 32]) -> u64 {
     hash.iter().take(6).fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
-/// Each provider and how many usable keys it has, as far as fetched ones are there.
+/// Each provider and the number of its usable keys, as far as remote ones are fetched.
 pub fn usable_keys<'p>(policy: &'p Compiled, jwks_cache: &JwksCache) -> BTreeMap<&'p str, u64> {
     let mut keys = BTreeMap::new();
     for rule in &policy.jwt.rules {
@@ -35,7 +35,7 @@ pub fn usable_keys<'p>(policy: &'p Compiled, jwks_cache: &JwksCache) -> BTreeMap
     keys
 }
 
-/// Longest line.
+/// The longest line.
 const LINE_BYTES: usize = 4096;
 
 /// The line for a configuration that is in force.

@@ -1,7 +1,7 @@
-//! What authorization policies say.
+//! Authorization policies.
 //!
-//! The values of a rule are held as the sets that a request is compared with: a second form of them, as they are
-//! written, would weigh in the module and say no more. [`crate::authorize`] compares.
+//! A rule's values are stored as the sets that a request is compared with: storing them as written too would add
+//! size to the module, and no information. [`crate::authorize`] compares.
 
 pub(crate) mod address;
 pub(crate) mod attribute;
@@ -20,12 +20,12 @@ use std::rc::Rc;
 use super::ExemptToken;
 use rule::{Operand, Rule};
 
-/// `action`. CUSTOM hands a request to another service, which is no filter's to do.
+/// `action`. CUSTOM passes a request to another service, which a filter like this cannot do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// One rule of all ALLOW policies must match.
     Allow,
-    /// A match is noted.
+    /// A match is recorded.
     Audit,
     /// A match denies.
     Deny,
@@ -48,7 +48,7 @@ pub struct AuthorizationPolicy {
     pub(crate) reply: PolicyReply,
 }
 
-/// What a policy says of its refusals.
+/// The reply that a policy configures for its denials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PolicyReply {
     pub(crate) status: Option<u16>,
@@ -56,11 +56,11 @@ pub(crate) struct PolicyReply {
     pub(crate) challenge: bool,
 }
 
-/// One entry of `exempt`: requests that need no token and meet no policy.
+/// One entry of `exempt`: requests that need no token and are subject to no policy.
 #[derive(Clone, Debug)]
 pub struct Exemption {
     /// `paths` and `methods`.
     pub(crate) operation: Operand,
-    /// `token`: what becomes of one that is there all the same.
+    /// `token`: what happens to a token that is present nevertheless.
     pub token: ExemptToken,
 }

@@ -2,12 +2,13 @@
 
 use super::{AuthorizationPolicy, JwtRule, Settings, TokenLocation};
 
-/// What a pluginConfig says, in its order; of a field that is not given, what it is then.
+/// The content of a pluginConfig, in its order; for an absent field, its default.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// `jwtRules`.
     pub jwt_rules: Vec<JwtRule>,
-    /// Every location that some rule reads, each once: rules name them by their place in this list.
+    /// Every location that a rule reads, each once: rules refer to them by their position in this
+    /// list.
     pub token_locations: Vec<TokenLocation>,
     /// `authorizationPolicies`.
     pub authorization_policies: Vec<AuthorizationPolicy>,
@@ -19,7 +20,8 @@ pub struct Config {
     pub settings: Settings,
 }
 
-/// The names of headers that are Usher's to set: whatever a rule emits, and `identityHeaders.strip`.
+/// The names of headers that only Usher may set: every header that a rule emits, and
+/// `identityHeaders.strip`.
 pub fn identity_headers<'c>(
     rules: &'c [JwtRule],
     strip: &'c [String],

@@ -1,18 +1,18 @@
-//! What a rule emits for a token that it accepted.
+//! The headers that a rule emits for a token that it accepted.
 
 use crate::claims::ClaimName;
 
-/// What a rule emits for a token that it accepted.
+/// The headers that a rule emits for a token that it accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Emission {
-    /// `outputPayloadToHeader` and what belongs to it.
+    /// `outputPayloadToHeader` and its options.
     pub payload: Option<PayloadHeader>,
     /// `outputClaimToHeaders`.
     pub claims: Vec<ClaimHeader>,
 }
 
 impl Emission {
-    /// Lower-case names of all headers that this may emit.
+    /// Lower-case names of all headers that it may emit.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let payload = self.payload.iter().map(|header| header.name.as_str());
         payload.chain(self.claims.iter().map(|header| header.name.as_str()))
@@ -37,7 +37,7 @@ pub struct ClaimHeader {
     pub name: String,
     /// The claim.
     pub claim: ClaimName,
-    /// How a list is written, and that a text is one; `None`: a text is no list.
+    /// How a list is written; a text is then a list too; `None`: a text is not a list.
     pub format: Option<ClaimFormat>,
     /// How bytes that a header cannot hold are written.
     pub encoding: TextEncoding,
@@ -57,12 +57,12 @@ pub enum PayloadEncoding {
     Json,
 }
 
-/// `outputClaimToHeaders.format`: how a list is written, and that a text is a list of one.
+/// `outputClaimToHeaders.format`: how a list is written; a text is then a list of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimFormat {
     /// Items joined by commas.
     Csv,
-    /// JSON, for any value: a text in its quotes too, so that a reader can tell `true` from `"true"`.
+    /// JSON, for any value: a text is quoted too, so that `true` and `"true"` differ.
     Json,
     /// A header line for each item.
     Repeat,
@@ -70,16 +70,16 @@ pub enum ClaimFormat {
     Space,
 }
 
-/// `outputClaimToHeaders.encoding`: how bytes are written that are no printable ASCII.
+/// `outputClaimToHeaders.encoding`: how bytes other than printable ASCII are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TextEncoding {
     /// The whole text as unpadded base64url.
     Base64Url,
-    /// `%`, control and non-ASCII bytes and white space at the ends as percent codes; in an item of a list its
-    /// separator too.
+    /// Percent codes for `%`, control and non-ASCII bytes and white space at the ends; in an item of a list
+    /// for its separator too.
     #[default]
     Percent,
-    /// UTF-8 as it is, but control bytes, and in an item of a list `%` and its separator, as percent codes. A
+    /// UTF-8, with percent codes only for control bytes, and in an item of a list for `%` and its separator. A
     /// text with white space at an end is not written at all.
     Raw,
 }

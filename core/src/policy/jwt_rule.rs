@@ -1,4 +1,4 @@
-//! Rules for tokens, as RequestAuthentication has them, with Usher's own fields.
+//! JWT rules, with the fields of RequestAuthentication and Usher's own.
 
 use std::rc::Rc;
 
@@ -10,11 +10,11 @@ use crate::hash::FastMap;
 /// One entry of `jwtRules` (RequestAuthentication, with Usher's own fields).
 #[derive(Clone, Debug)]
 pub struct JwtRule {
-    /// What logs, metrics and `request.auth.provider` call it: its `name`, else its issuer.
+    /// Its name in logs, metrics and `request.auth.provider`: its `name`, else its issuer.
     pub provider: String,
-    /// The `iss` to be accepted; `None` is any (`anyIssuer`).
+    /// The `iss` to accept; `None` is any (`anyIssuer`).
     pub issuer: Option<String>,
-    /// Accepted audiences, normalised; none: any, and no `aud` either.
+    /// Accepted audiences, normalised; if empty, any, and a token without `aud` too.
     pub audiences: Vec<String>,
     /// The keys, or where they come from.
     pub keys: Keys,
@@ -24,32 +24,32 @@ pub struct JwtRule {
     pub forward: Forward,
     /// The headers to emit.
     pub emission: Emission,
-    /// Claims that rules read as lists of words, in order.
+    /// Claims that rules read as lists of words, sorted.
     pub space_delimited: Rc<[String]>,
-    /// `algorithms`; `None`: what the keys allow, symmetric ones aside.
+    /// `algorithms`; `None`: those that the keys allow, except symmetric ones.
     pub algorithms: Option<Vec<Algorithm>>,
     /// Seconds by which clocks may differ.
     pub clock_skew: u64,
-    /// Whether `exp` must be there.
+    /// Whether `exp` is required.
     pub expiration: Expiration,
     /// Seconds from `iat` to `exp` at most.
     pub max_lifetime: Option<u64>,
     /// Seconds from `iat` to now at most.
     pub max_age: Option<u64>,
-    /// Accepted subjects; none: any.
+    /// Accepted subjects; if empty, any.
     pub subjects: Vec<MatchSubject>,
-    /// Claims that must be there.
+    /// Claims that are required.
     pub required_claims: Vec<RequiredClaim>,
-    /// Accepted `typ`, normalised; none: any, and none at all.
+    /// Accepted `typ`, normalised; if empty, any, and a token without `typ` too.
     pub types: Vec<String>,
 }
 
-/// Rules by the issuer that they are for, in file order.
+/// Rules by their issuer, in file order.
 #[derive(Clone, Debug, Default)]
 pub struct Issuers {
     /// Rules for one issuer.
     pub named: FastMap<String, Vec<usize>>,
-    /// Rules for any.
+    /// Rules for any issuer.
     pub any: Vec<usize>,
 }
 
@@ -67,21 +67,21 @@ impl Issuers {
     }
 }
 
-/// What becomes of a verified token.
+/// What happens to a verified token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {
-    /// The service sees it where it stood (`forwardOriginalToken: true`).
+    /// The service receives it at its original place (`forwardOriginalToken: true`).
     Keep,
-    /// It is taken out of the request.
+    /// It is removed from the request.
     Withhold,
 }
 
-/// Whether a token must say when it ends.
+/// Whether a token must have an expiration time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiration {
-    /// Without `exp` it never ends, as in Istio.
+    /// A token without `exp` never expires, as in Istio.
     Optional,
-    /// Without `exp` it is refused.
+    /// A token without `exp` is refused.
     Required,
 }
 
@@ -90,19 +90,19 @@ pub enum Expiration {
 pub enum MatchSubject {
     /// This text.
     Exact(String),
-    /// A text that begins so.
+    /// A text with this prefix.
     Prefix(String),
-    /// A text that ends so.
+    /// A text with this suffix.
     Suffix(String),
 }
 
-/// A claim that must be there, with one of these values if any are listed. Values are compared with a
-/// string's text, and with a number's or boolean's JSON text; of a list, with each element.
+/// A claim that is required, with one of these values if any are listed. Values are compared with a
+/// string's text, and with a number's or boolean's JSON text; for a list, with each element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequiredClaim {
     /// The claim.
     pub claim: ClaimName,
-    /// Accepted values; none: any but null.
+    /// Accepted values; if empty, any but null.
     pub values: Vec<String>,
 }
 
@@ -112,8 +112,8 @@ pub fn normalize_type(typ: &str) -> String {
     lower.strip_prefix("application/").map(str::to_owned).unwrap_or(lower)
 }
 
-/// One leading `http://` or `https://` and one trailing `/` aside (google/jwt_verify_lib
-/// src/check_audience.cc).
+/// The audience without one leading `http://` or `https://` and one trailing `/`
+/// (google/jwt_verify_lib src/check_audience.cc).
 pub fn normalize_audience(audience: &str) -> &str {
     let rest = audience.strip_prefix("http://").or_else(|| audience.strip_prefix("https://"));
     let rest = rest.unwrap_or(audience);

@@ -21,28 +21,28 @@ pub enum Keys {
 pub struct Remote {
     /// What is fetched.
     pub source: Source,
-    /// How it is used. Another `timeout` is no other key set.
+    /// How it is used. A different `timeout` does not make a different key set.
     pub terms: Terms,
-    /// `jwks` beside it: serves until the first set was fetched.
+    /// `jwks` beside it: used until the first set is fetched.
     pub inline: Option<Rc<KeySet>>,
 }
 
-/// What is fetched. Rules with equal sources share what was fetched, and so do configurations that
-/// follow each other.
+/// What is fetched. Rules with equal sources share the fetched set, and so do successive
+/// configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// The Envoy cluster that leads there.
+    /// The Envoy cluster of the key server.
     pub cluster: String,
     /// Where the keys are.
     pub place: JwksLocation,
-    /// Which of them count.
+    /// Which of the keys count.
     pub selection: Selection,
 }
 
 /// Where keys are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JwksLocation {
-    /// OpenID Connect Discovery 1.0: the issuer's configuration says where.
+    /// OpenID Connect Discovery 1.0: the issuer's configuration has the location.
     Discovery {
         /// The issuer, as its configuration must name it.
         issuer: String,
@@ -56,11 +56,11 @@ pub enum JwksLocation {
 /// Which keys of a fetched set count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Whether `oct` keys do: the rule lists an HS algorithm.
+    /// Whether `oct` keys count: the rule lists an HS algorithm.
     pub symmetric: bool,
-    /// `jwksPins`: RFC 7638 thumbprints; none: all keys.
+    /// `jwksPins`: RFC 7638 thumbprints; if empty, all keys count.
     pub pins: Vec<String>,
-    /// Whether keys do whose private half is published.
+    /// Whether keys count whose private half is published.
     pub published: Published,
 }
 
@@ -74,7 +74,7 @@ pub struct Terms {
 }
 
 impl Keys {
-    /// The configuration's own.
+    /// The keys in the configuration.
     pub fn inline(&self) -> Option<Rc<KeySet>> {
         match self {
             Self::Inline(keys) => Some(Rc::clone(keys)),
@@ -93,7 +93,7 @@ impl fmt::Display for JwksLocation {
 }
 
 impl Source {
-    /// One text for equal sources, and for no others: the name of what is shared about them.
+    /// One text for equal sources, different for others: the name of their shared data.
     pub fn id(&self) -> String {
         let place = match &self.place {
             JwksLocation::Discovery { issuer, .. } => format!("issuer {issuer}"),

@@ -17,8 +17,8 @@ pub enum TokenLocation {
     },
     /// The query parameter of this name, compared percent-decoded.
     Param(String),
-    /// An entry of `sec-websocket-protocol` that begins with this prefix: what a browser can send
-    /// instead of a header of its own.
+    /// An entry of `sec-websocket-protocol` that begins with this prefix: a browser cannot set other
+    /// headers on a WebSocket.
     WebSocketProtocol(String),
 }
 
@@ -27,9 +27,9 @@ pub enum TokenLocation {
 pub enum Prefix {
     /// The scheme `Bearer` in any case (RFC 9110 section 11.1), then white space.
     Bearer,
-    /// The same of a `prefix` without the space: white space may follow, or the token at once.
+    /// The same for a `prefix` without the space: white space may follow, or the token directly.
     BearerOpen,
-    /// This text exactly; nothing where it is empty.
+    /// Exactly this text; empty for no prefix.
     Exact(String),
 }
 
@@ -42,8 +42,8 @@ pub fn default_places() -> Vec<TokenLocation> {
 }
 
 impl Prefix {
-    /// The form of `fromHeaders.prefix`: a text that is the scheme `Bearer`, alone or with the space
-    /// behind it, is compared as a scheme.
+    /// The form of `fromHeaders.prefix`: the text `Bearer`, alone or with the space behind it, is
+    /// compared as a scheme.
     pub fn new(text: &str) -> Self {
         if text.eq_ignore_ascii_case("bearer") {
             Self::BearerOpen

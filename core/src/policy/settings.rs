@@ -1,8 +1,8 @@
-//! The fields of a pluginConfig beside its rules and policies.
+//! The fields of a pluginConfig other than its rules and policies.
 
 use super::{Exemption, PeerIdentity};
 
-/// How requests are treated beside rules and policies; of a field that is not given, its default.
+/// How requests are treated, apart from rules and policies; for an absent field, its default.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// `identityHeaders.onSpoof`.
@@ -41,21 +41,21 @@ pub struct Settings {
     pub instance: Option<String>,
 }
 
-/// `filterState`: whether access logs can show what was decided.
+/// `filterState`: whether access logs can show the decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FilterState {
     /// They can.
     #[default]
     Set,
-    /// They cannot: each fact is a call to the host, and together they are a quarter of what a request
-    /// with a cached token costs.
+    /// They cannot: each fact is a call to the host, and together they are a quarter of the cost of a
+    /// request with a cached token.
     Unset,
 }
 
 /// `signatureEngine`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
-    /// The host's where it proved itself, else the portable one.
+    /// The host's if it passed the known-answer test, else the portable one.
     #[default]
     Auto,
     /// The module's own.
@@ -65,7 +65,7 @@ pub enum Engine {
 /// `mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Everything but the refusals, which are only told.
+    /// Everything except the refusals, which are only reported.
     DryRun,
     /// Refusals refuse.
     #[default]
@@ -75,7 +75,7 @@ pub enum Mode {
 /// `missingToken`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissingToken {
-    /// Anonymous requests go on to the policies.
+    /// Anonymous requests continue to the policies.
     Allow,
     /// 401 `token_missing`.
     #[default]
@@ -87,45 +87,45 @@ pub enum MissingToken {
 pub enum OnSpoof {
     /// 403 `identity_spoofed`.
     Reject,
-    /// The spoofed header is removed and the request goes on.
+    /// The spoofed header is removed and the request continues.
     #[default]
     Strip,
 }
 
-/// `sourceAddress`: where the TCP peer is known from (docs/semantics.md, "What a plugin can see").
+/// `sourceAddress`: where the TCP peer's address comes from (docs/semantics.md, "What a plugin can see").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceAddress {
-    /// Envoy's `source.address`, where the operator vouches that no header can change it.
+    /// Envoy's `source.address`, if the operator guarantees that no header can change it.
     Connection,
-    /// The filter-state key that a `set_filter_state` filter ahead fills.
+    /// The filter-state key that a `set_filter_state` filter ahead sets.
     FilterState(String),
 }
 
-/// `corsPreflight`: what is asked of a CORS preflight, which a browser sends without a token.
+/// `corsPreflight`: the requirement for a CORS preflight, which a browser sends without a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CorsPreflight {
-    /// The policies, as of a request without identity.
+    /// The policies, as for a request without identity.
     #[default]
     Authorize,
-    /// What is asked of every other request.
+    /// The requirement for every other request.
     RequireToken,
 }
 
 /// `exempt[].token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExemptToken {
-    /// Not looked at.
+    /// Ignored.
     Ignore,
-    /// Verified if there; a bad one is refused, a good one's identity emitted.
+    /// Verified if present; a bad one is refused, a good one's identity emitted.
     Optional,
 }
 
-/// `onInvalidConfig`: what is in force when a configuration comes that is wrong.
+/// `onInvalidConfig`: what is in force after an invalid configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnInvalidConfig {
-    /// Nothing: every request is refused.
+    /// No configuration: every request is refused.
     Deny,
-    /// The last good one, if there was one.
+    /// The last good configuration, if there is one.
     #[default]
     KeepLast,
 }
@@ -142,16 +142,16 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Emitted headers: half of what Envoy takes for all request headers (60 KiB, HttpConnectionManager
-    /// `max_request_headers_kb`). Signature checks: four times the keys that an issuer was seen to rotate
-    /// through without `kid`; one with Envoy's own cryptography costs 30 to 100 microseconds, so that no
-    /// token costs more than 3 milliseconds.
+    /// Emitted headers: half of Envoy's limit for all request headers (60 KiB, HttpConnectionManager
+    /// `max_request_headers_kb`). Signature checks: four times the largest number of keys without `kid`
+    /// seen at an issuer; one check with Envoy's own cryptography costs 30 to 100 microseconds, so that
+    /// no token costs more than 3 milliseconds.
     fn default() -> Self {
         Self { token: TokenLimits::default(), emitted_bytes: 32_768, signature_checks: 32 }
     }
 }
 
-/// How much of a token is read.
+/// Limits on reading a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenLimits {
     /// Bytes of the whole token (`limits.tokenBytes`).
@@ -161,8 +161,8 @@ pub struct TokenLimits {
 }
 
 impl Default for TokenLimits {
-    /// 16 KiB is the largest single header that common servers take (Tomcat, nginx: 8 KiB; Go: 1 MiB);
-    /// 32 levels are twice what any identity provider's nested claims were seen to use.
+    /// 16 KiB is the largest single header that common servers accept (Tomcat, nginx: 8 KiB; Go: 1 MiB);
+    /// 32 levels are twice the deepest nesting seen in an identity provider's claims.
     fn default() -> Self {
         Self { token_bytes: 16_384, json_depth: 32 }
     }
@@ -173,11 +173,11 @@ impl Default for TokenLimits {
 pub struct DecisionLog {
     /// Which decisions are logged.
     pub emit: Emit,
-    /// Which part of the allowed ones, from 0 to 1.
+    /// The fraction of allowed decisions, from 0 to 1.
     pub sample: f64,
-    /// How many of the others in a second, in each worker.
+    /// The number of other decisions in a second, in each worker.
     pub refusals_per_second: Rate,
-    /// The claims that a line may name.
+    /// The claims that a line may contain.
     pub claims: Vec<String>,
     /// Whether claims are shown as hashes.
     pub hash: Option<HashKey>,
@@ -190,10 +190,10 @@ impl Default for DecisionLog {
     }
 }
 
-/// `decisionLog.hashKey`: what the hashes of claims are keyed with.
+/// `decisionLog.hashKey`: the key for the hashes of claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HashKey {
-    /// The text that is configured, so that hashes are the same everywhere.
+    /// The configured text, so that hashes are the same everywhere.
     Given(Vec<u8>),
     /// A random one that lives as long as the proxy does.
     OfProcess,
@@ -213,14 +213,14 @@ pub enum Emit {
 /// `decisionLog.refusalsPerSecond`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rate {
-    /// So many lines a second, beside the first ones.
+    /// This many lines a second, in addition to the first ones.
     PerSecond(u32),
-    /// As many as there are.
+    /// No limit.
     Unlimited,
 }
 
 impl Default for Rate {
-    /// Enough to see who is refused, and 12 KiB a second at most in a usual configuration.
+    /// Enough to see who is refused, and at most 12 KiB a second in a usual configuration.
     fn default() -> Self {
         Self::PerSecond(50)
     }
@@ -233,8 +233,8 @@ pub struct Responses {
     pub format: Format,
     /// `details`.
     pub details: Details,
-    /// `challengeAnonymous`: what policies refuse to a request without identity is 401
-    /// `token_missing` with a challenge.
+    /// `challengeAnonymous`: a denial by policies for a request without identity is 401 `token_missing`
+    /// with a challenge.
     pub challenge_anonymous: bool,
 }
 
@@ -262,17 +262,17 @@ impl Default for Responses {
     }
 }
 
-/// `tokenCache`: how much is kept. No entries: nothing is.
+/// `tokenCache`: the limits of the cache. 0 entries disable it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenCacheBounds {
     /// Tokens.
     pub entries: usize,
-    /// Memory that they take together.
+    /// The memory that they take together.
     pub bytes: usize,
 }
 
 impl Default for TokenCacheBounds {
-    /// What 1024 tokens of 1 KiB with flat claims take, and half as much again.
+    /// The memory of 1024 tokens of 1 KiB with flat claims, and half as much again.
     fn default() -> Self {
         Self { entries: 1024, bytes: 8 << 20 }
     }
@@ -288,6 +288,6 @@ pub enum Normalization {
     DecodeAndMergeSlashes,
     /// As `Base`, then runs of slashes.
     MergeSlashes,
-    /// Nothing.
+    /// No normalization.
     None,
 }

@@ -1,5 +1,5 @@
-//! Where more keys fit one token than are tried for it (`limits.signatureChecks`): worth a word, since a token of the
-//! last of them may be refused.
+//! Where more keys fit one token than are tried for it (`limits.signatureChecks`): worth a warning, since a token
+//! signed with the last of them may be refused.
 
 use std::rc::Rc;
 
@@ -8,21 +8,21 @@ use crate::crypto::Algorithm;
 use crate::hash::FastSet;
 use crate::jwks::{Fit, KeySet, Turn};
 
-/// More keys of one algorithm than are tried.
+/// An algorithm with more keys than are tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UntriedKeys {
     /// The first rule for their issuer.
     pub rule: usize,
-    /// What they verify.
+    /// The algorithm of the keys.
     pub algorithm: Algorithm,
-    /// How many fit a token without `kid`.
+    /// The number of keys that fit a token without `kid`.
     pub keys: usize,
-    /// How many fit a token of some `kid`, at most: keys of that `kid` and keys without one.
+    /// The largest number of keys that fit a token with a `kid`: keys with that `kid` and keys without one.
     pub of_a_kid: usize,
 }
 
 impl UntriedKeys {
-    /// In words, for whoever configures it.
+    /// The warning for the operator.
     pub fn problem(&self, budget: usize) -> String {
         let Self { algorithm, keys, of_a_kid, .. } = self;
         let which = if *of_a_kid > budget { "with or without `kid`" } else { "without `kid`" };
@@ -36,7 +36,7 @@ impl UntriedKeys {
 /// The keys of a rule, as far as they are known.
 pub type Known<'k> = &'k dyn Fn(&Keys) -> Option<Rc<KeySet>>;
 
-/// The worst of each issuer's algorithms, as far as its keys are known.
+/// The worst algorithm of each issuer, as far as its keys are known.
 pub fn crowds(
     rules: &[JwtRule],
     issuers: &Issuers,
@@ -89,7 +89,7 @@ impl Group {
         };
         for rule in indices.iter().filter_map(|index| rules.get(*index)) {
             let Some(set) = known(&rule.keys) else { continue };
-            // At worst the sets share that `kid`.
+            // In the worst case the sets share that `kid`.
             group.most_of_a_kid = group.most_of_a_kid.saturating_add(set.most_of_a_kid());
             for key in set.keys() {
                 for algorithm in key.algorithms.iter().filter(|a| offers(rule, **a)) {

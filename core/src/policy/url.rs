@@ -6,16 +6,17 @@ use std::net::Ipv6Addr;
 /// An absolute `http` or `https` URL without user, fragment or white space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
-    /// `http` or `https`. The cluster decides what is spoken; this is what the request says.
+    /// `http` or `https`. The cluster decides which protocol is used; this is the request's
+    /// `:scheme`.
     pub scheme: &'static str,
-    /// Host and port as they stand there, the `:authority` of the request.
+    /// Host and port as written, the `:authority` of the request.
     pub authority: String,
     /// Path and query.
     pub path: String,
 }
 
 impl Location {
-    /// Reads a URL (RFC 3986).
+    /// Parses a URL (RFC 3986).
     ///
     /// # Errors
     /// What was expected.
@@ -38,7 +39,7 @@ impl Location {
         if !url.split('%').skip(1).all(begins_with_hex) {
             return Err("a URL in which two hexadecimal digits follow each `%`");
         }
-        // RFC 3986 has no place for it, and many readers take it for `/`.
+        // RFC 3986 does not allow it, and many readers take it for `/`.
         if url.contains('\\') {
             return Err("a URL without `\\`");
         }

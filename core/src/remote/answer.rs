@@ -1,8 +1,8 @@
-//! What a key server answered -> keys, or why they are none.
+//! The answer of a key server -> keys, or why there are none.
 //!
-//! Only 200 with a JWK set counts in which a key is usable, or which says that there is none: it is empty, or
-//! each of its keys is marked for another use. A set whose keys we refuse says no such thing. A redirect is not
-//! followed: where else keys may come from is the operator's to say.
+//! Only 200 with a JWK set counts that has a usable key, or that has none at all: it is empty, or each of its keys
+//! is marked for another use. A set whose keys are refused is not such a set. Redirects are not followed: only the
+//! operator may name another source of keys.
 
 use std::fmt;
 use std::rc::Rc;
@@ -13,14 +13,14 @@ use crate::jwks::{KeySet, Origin};
 use crate::policy::{Location, Selection};
 use crate::time::Millis;
 
-/// What an issuer's configuration says.
+/// The content of an issuer's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovered {
     /// `jwks_uri`.
     pub keys: Location,
 }
 
-/// The largest answer that is read, in bytes. A key is about 500, a certificate chain in it 10,000.
+/// The largest answer that is read, in bytes. A key has about 500, one with a certificate chain 10,000.
 pub const MOST_BYTES: usize = 262_144;
 
 /// JSON levels of an OpenID configuration that are read.
@@ -44,32 +44,32 @@ pub struct Answer {
 /// A key set that was fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// As it came.
+    /// The body as received.
     pub body: String,
-    /// How many keys of it are usable; 0: its issuer has withdrawn the last one.
+    /// The number of its usable keys; 0: its issuer has withdrawn the last one.
     pub usable: usize,
     /// The ids of its usable keys.
     pub kids: Vec<String>,
-    /// How long it is fresh, where the server says.
+    /// How long it is fresh, if the server says so.
     pub max_age: Option<Millis>,
     /// Keys that are skipped, and why.
     pub warnings: Vec<String>,
 }
 
-/// Why a fetch brought no keys.
+/// Why a fetch returned no keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FetchError {
     /// The issuer's configuration cannot be used.
     Discovery(String),
-    /// Whoever asked is gone.
+    /// The root context that made the request is gone.
     Lost,
-    /// No usable JWK set.
+    /// Not a usable JWK set.
     NotKeys(String),
-    /// Elsewhere, the server says.
+    /// A redirect, to this location.
     Redirected(String),
     /// Not 200.
     Status(u16),
-    /// More than is read.
+    /// Larger than the limit.
     TooLarge(usize),
     /// No answer in time, or no cluster of that name.
     Unreachable(&'static str),
@@ -166,10 +166,10 @@ impl Answer {
     }
 }
 
-/// The keys of a body that a server sent, none where it has withdrawn the last, and what is worth a note about them.
+/// The keys of a body from a server, empty if it has withdrawn the last one, and warnings about them.
 ///
 /// # Errors
-/// Why there are none.
+/// Why there are no keys.
 pub(super) fn read(body: &str, selection: &Selection) -> Result<(KeySet, Vec<String>), String> {
     let problems = Problems::default();
     let value = Value::String(body.to_owned());
@@ -179,7 +179,7 @@ pub(super) fn read(body: &str, selection: &Selection) -> Result<(KeySet, Vec<Str
     let withdrawn = keys.as_ref().is_some_and(|keys| keys.keys().is_empty());
     let keys = keys.map(|keys| keys.pinned(&selection.pins, &problems));
     let (errors, warnings) = problems.into_parts();
-    // Both may repeat what the server sent.
+    // Both may repeat text from the server.
     let plain = |notes: Vec<InvalidConfig>| -> Vec<String> {
         notes.iter().map(|note| note.to_string().escape_default().to_string()).collect()
     };
@@ -195,7 +195,7 @@ pub(super) fn read(body: &str, selection: &Selection) -> Result<(KeySet, Vec<Str
     }
 }
 
-/// So many of the keys that were refused are told, where none is left.
+/// If no key is left, this many refused keys are reported.
 const TOLD: usize = 5;
 
 impl super::Record {

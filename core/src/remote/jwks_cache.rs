@@ -1,7 +1,7 @@
 //! The fetched key sets, as a decision finds them.
 //!
-//! The refreshing puts them in, [`Keys::current`] takes one out. A decision that lacks a key says what
-//! it [lacks](MissingKey); whether that is worth waiting for is for the refreshing to say.
+//! Refreshing stores them, [`Keys::current`] reads one. A decision without the key that it needs
+//! returns [which one](MissingKey); refreshing decides whether that is worth waiting for.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -22,35 +22,35 @@ pub struct JwksCache {
 /// A fetched set.
 #[derive(Clone, Debug)]
 pub struct CachedJwks {
-    /// The keys; `None`: none were fetched yet.
+    /// The keys; `None`: none fetched yet.
     pub keys: Option<Rc<KeySet>>,
     /// When their server last confirmed them.
     pub fetched_at: UnixSeconds,
     /// When the next fetch is due.
     pub retry_at: UnixSeconds,
-    /// Whether the server has listed a key before.
+    /// Whether the server has ever listed a key.
     pub heard: Heard,
 }
 
-/// Whether a server has ever listed a key: from then on it alone says which keys count.
+/// Whether a server has ever listed a key: from then on it alone decides which keys count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// Never: the configuration's own keys serve.
+    /// Never: the keys in the configuration are used.
     Never,
-    /// It has, be it none now.
+    /// It has, even if it lists none now.
     Once,
 }
 
-/// What a decision lacked.
+/// The key that a decision needed and did not have.
 #[derive(Clone, Debug)]
 pub struct MissingKey {
     /// The rule's keys.
     pub remote: Rc<Remote>,
-    /// The key that the set does not hold; `None`: there is no set.
+    /// The key that is not in the set; `None`: there is no set.
     pub kid: Option<String>,
 }
 
-/// No set is there that could be asked.
+/// There is no set to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable {
     /// Seconds until there may be one.
@@ -61,10 +61,10 @@ pub struct Unavailable {
 const RETRY_AFTER: u64 = 60;
 
 impl Keys {
-    /// The set that is in force at `now`.
+    /// The set in force at `now`.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such set.
     pub fn current(
         &self,
         jwks_cache: &JwksCache,
@@ -78,8 +78,8 @@ impl Keys {
         let Some(held) = held else {
             return remote.inline.clone().ok_or(Unavailable { retry_after: 1 });
         };
-        // Once its server was heard, the configuration's own keys are out of date: the server may have
-        // withdrawn them. One that has listed none so far has withdrawn nothing.
+        // Once its server has listed a key, the keys in the configuration are out of date: the server
+        // may have withdrawn them. A server that has listed none so far has withdrawn nothing.
         if let Some(own) = remote.inline.as_ref().filter(|_| held.heard == Heard::Never) {
             return Ok(Rc::clone(own));
         }
@@ -88,7 +88,7 @@ impl Keys {
         held.keys.filter(|_| usable).ok_or_else(|| Unavailable::until(held.retry_at, now))
     }
 
-    /// The newest set that is known, however old.
+    /// The newest known set, however old.
     pub fn known(&self, jwks_cache: &JwksCache) -> Option<Rc<KeySet>> {
         match self {
             Self::Inline(keys) => Some(Rc::clone(keys)),
@@ -117,17 +117,17 @@ impl Unavailable {
 }
 
 impl JwksCache {
-    /// What is held of the source of this id.
+    /// The cached set of the source with this id.
     pub fn held(&self, id: &str) -> Option<CachedJwks> {
         self.held.try_borrow().ok()?.get(id).cloned()
     }
 
-    /// A number that is another whenever some keys are.
+    /// A number that changes whenever some keys change.
     pub fn epoch(&self) -> u64 {
         self.epoch.get()
     }
 
-    /// Puts in what is known of a source.
+    /// Stores the state of a source.
     pub fn hold(&self, id: &str, held: CachedJwks) {
         let generation = |held: &CachedJwks| held.keys.as_ref().map(|keys| keys.generation());
         let new = generation(&held);
@@ -137,7 +137,7 @@ impl JwksCache {
         }
     }
 
-    /// Forgets a source that nobody asks for any more.
+    /// Removes a source that is no longer used.
     pub fn forget(&self, id: &str) {
         if let Ok(mut all) = self.held.try_borrow_mut() {
             self.turn(all.remove(id).is_some());

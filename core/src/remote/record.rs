@@ -1,7 +1,7 @@
-//! What the workers of a process share about one remote key set.
+//! The state of one remote key set that the workers of a process share.
 //!
-//! One line of numbers, then the set as it was fetched. Times are the wall clock's: should it be set
-//! back, no moment of the record is believed that lies further ahead than any could.
+//! One line of numbers, then the set as fetched. Times are the wall clock's: if it is set back, a time
+//! in the record that is further ahead than possible is ignored.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -13,35 +13,35 @@ use crate::time::{Millis, UnixMillis};
 /// The state of a remote key set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// How many different sets there were; 0: none yet.
+    /// The number of different sets so far; 0: none yet.
     pub generation: u64,
     /// When the server last confirmed the set.
     pub fetched_at: UnixMillis,
-    /// When the last fetch that has ended began.
+    /// When the last completed fetch began.
     pub asked_at: UnixMillis,
     /// When the timer fetches next.
     pub due_at: UnixMillis,
     /// Failed fetches since the last good one.
     pub failures: u32,
-    /// Sets without a key that came in a row when a fetch was due; 0: the set in force has one.
+    /// Sets without a key in a row, each when a fetch was due; 0: the set in force has a key.
     pub empty: u32,
-    /// Sets with a key that there were, as far as one can count them.
+    /// The number of sets with a key so far, up to the maximum of its type.
     pub filled: u32,
-    /// Who fetches, since when and until when at most.
+    /// The worker that fetches, since when, and until when at most.
     lease: Option<Lease>,
-    /// Refetches for unknown keys that were spent and have not come back.
+    /// Refetches for unknown keys that were spent and not returned.
     spent: u32,
     spent_at: UnixMillis,
     /// Keys of tokens that the set lacks, by their hashed ids: the next fetch is for them.
     wanted: Vec<u64>,
-    /// Those that the fetch under way is for. What is wanted later, it may miss: the server may have
-    /// answered before.
+    /// Those that the fetch in progress is for. It may miss keys that are wanted later: the server may
+    /// have answered before.
     asking: Vec<u64>,
-    /// Key ids that the server does not list, and until when that is believed.
+    /// Key ids that the server does not list, and until when that is assumed.
     absent: Vec<(u64, UnixMillis)>,
     /// The ids that the set lists, hashed.
     kids: Vec<u64>,
-    /// The set as it was fetched.
+    /// The set as fetched.
     pub body: String,
 }
 
@@ -61,31 +61,31 @@ impl Record {
         self.generation > 0 && now < self.fetched_at.saturating_add(max_stale)
     }
 
-    /// Whether somebody is fetching.
+    /// Whether a worker is fetching.
     pub fn is_leased(&self, now: UnixMillis) -> bool {
         self.lease.is_some_and(|lease| lease.since <= now && now < lease.until)
     }
 
-    /// Who has the lease, be it over or not.
+    /// The worker that has the lease, even if it has expired.
     pub(super) fn holder(&self) -> Option<u64> {
         self.lease.map(|lease| lease.holder)
     }
 
-    /// When the next fetch is due, if nobody is fetching.
+    /// When the next fetch is due, if no worker is fetching.
     pub fn next_attempt(&self, now: UnixMillis) -> UnixMillis {
         let latest = match self.fruitless() {
             0 => FRESH_BOUNDS.1,
             _ => BACK_OFF.1,
         };
         let due = if self.due_at > now.saturating_add(latest) { now } else { self.due_at };
-        // While the server fails, nothing but the back-off decides.
+        // While the server fails, only the back-off counts.
         if self.failures > 0 || self.wanted.is_empty() {
             return due;
         }
         due.min(self.next_refetch(now))
     }
 
-    /// Fetches that brought no key, since one did: the back-off counts them.
+    /// Fetches without a key since the last with one: the back-off counts them.
     pub fn fruitless(&self) -> u32 {
         self.failures.saturating_add(self.empty)
     }
@@ -100,18 +100,18 @@ impl Record {
         credit.max(if self.asked_at > now { now } else { spaced })
     }
 
-    /// What is spent, less what has come back by now.
+    /// The refetches spent, less those returned by now.
     fn spent_now(&self, now: UnixMillis) -> u32 {
         let elapsed = now.since(self.spent_at);
         let back = u32::try_from(elapsed / CREDIT_EVERY).unwrap_or(u32::MAX);
         if self.spent_at > now { 0 } else { self.spent.saturating_sub(back) }
     }
 
-    /// Pays for a fetch that the timer did not ask for.
+    /// Spends a refetch for a fetch that was not due.
     pub(super) fn spend(&mut self, now: UnixMillis) {
         if self.due_at > now && !self.wanted.is_empty() {
             let spent = self.spent_now(now);
-            // What has come back in part goes on coming.
+            // Keeps the part of the next refetch that has come back already.
             let whole = now.since(self.spent_at) / CREDIT_EVERY;
             self.spent_at = match spent {
                 0 => now,
@@ -121,7 +121,7 @@ impl Record {
         }
     }
 
-    /// Begins a fetch, for all that is wanted by now.
+    /// Begins a fetch, for all keys that are wanted by now.
     pub(super) fn lease(&mut self, holder: u64, since: UnixMillis, until: UnixMillis) {
         for kid in std::mem::take(&mut self.wanted) {
             push(&mut self.asking, kid, |known| *known == kid);
@@ -129,11 +129,11 @@ impl Record {
         self.lease = Some(Lease { holder, since, until });
     }
 
-    /// Notes that a key is wanted. Answers whether that is news.
+    /// Records that a key is wanted. Returns whether that is new.
     pub(super) fn note_missing(&mut self, kid: &str, now: UnixMillis) -> bool {
         let kid = hash(kid);
         let absent = self.absent.iter().any(|(k, until)| *k == kid && now < *until);
-        // One that is asked for already is wanted all the same: see `asking`.
+        // A key that the fetch in progress is for is wanted nevertheless: see `asking`.
         if absent || self.wanted.contains(&kid) || self.kids.contains(&kid) {
             return false;
         }
@@ -141,11 +141,11 @@ impl Record {
         true
     }
 
-    /// Takes over what was fetched by a fetch that began at `began`.
+    /// Stores the result of a fetch that began at `began`.
     pub(super) fn accept(&mut self, fetched: &Fetched, began: UnixMillis, now: UnixMillis) {
         let kids: Vec<u64> = fetched.kids.iter().map(|kid| hash(kid)).collect();
         if fetched.usable == 0 {
-            // An issuer that starts again may list nothing for a moment: its keys come back.
+            // An issuer that restarts may list no keys for a moment: its keys come back.
             self.absent.clear();
             self.kids.clear();
             if self.empty == 0 || self.due_at <= began {
@@ -156,10 +156,10 @@ impl Record {
             self.filled = self.filled.saturating_add(1);
         }
         self.absent.retain(|(kid, until)| now < *until && !kids.contains(kid));
-        // The server was asked for these, and does not list them.
+        // The fetch was for these, and the server does not list them.
         let asked_for = std::mem::take(&mut self.asking);
         let missing = asked_for.iter().map(|kid| (*kid, now.saturating_add(ABSENT)));
-        // Tokens of a key that is withdrawn shall not use up what a new key's need.
+        // Tokens with a withdrawn key must not use up the refetches for a new key.
         let withdrawn = self.kids.iter().map(|kid| (*kid, now.saturating_add(WITHDRAWN)));
         let gone: Vec<_> =
             missing.chain(withdrawn).filter(|(kid, _)| !kids.contains(kid)).collect();
@@ -176,14 +176,14 @@ impl Record {
         self.end(began);
     }
 
-    /// Notes that a fetch failed that began at `began`. The keys stay as they are.
+    /// Records that a fetch failed that began at `began`. The keys stay unchanged.
     pub(super) fn refuse(&mut self, began: UnixMillis) {
         self.failures = self.failures.saturating_add(1);
         self.asking.clear();
         self.end(began);
     }
 
-    /// Nobody is fetching any more, and nothing came of it.
+    /// Ends a fetch without a result.
     pub(super) fn release(&mut self) {
         for kid in std::mem::take(&mut self.asking) {
             push(&mut self.wanted, kid, |known| *known == kid);
@@ -197,7 +197,8 @@ impl Record {
     }
 
     /// Whether a request that may wait until `until` should wait for a key set (no `kid`), or for this
-    /// key, which was wanted when it came. Nobody waits for the key of an issuer that lists none.
+    /// key, which was wanted when the request arrived. No request waits for the key of an issuer that
+    /// lists none.
     pub fn is_worth_waiting(&self, kid: Option<&str>, until: UnixMillis, now: UnixMillis) -> bool {
         if now >= until {
             return false;
@@ -212,7 +213,7 @@ impl Record {
         }
     }
 
-    /// The record as it is shared.
+    /// The record in its shared form.
     pub fn to_bytes(&self) -> Vec<u8> {
         let lease = self.lease.map_or([0; 3], |lease| [lease.holder, lease.since.0, lease.until.0]);
         let numbers = [
@@ -241,7 +242,7 @@ impl Record {
         format!("{VERSION};{}\n{}", words.join(";"), self.body).into_bytes()
     }
 
-    /// Reads a record. What is none is as good as none at all.
+    /// Reads a record. `None` if the bytes are not a record.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (head, body) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
         let mut lists = head.strip_prefix(VERSION)?.strip_prefix(';')?.split(';').map(|list| {
@@ -283,7 +284,7 @@ impl Record {
     }
 }
 
-/// Adds to a list of which only the latest are kept, in place of what is the same.
+/// Adds an entry in place of an equal one, and keeps only the latest.
 fn push<T>(list: &mut Vec<T>, entry: T, same: impl Fn(&T) -> bool) {
     list.retain(|known| !same(known));
     let surplus = list.len().saturating_add(1).saturating_sub(REMEMBERED);
@@ -291,8 +292,8 @@ fn push<T>(list: &mut Vec<T>, entry: T, same: impl Fn(&T) -> bool) {
     list.push(entry);
 }
 
-/// A key id is the client's to choose, and may be long. Not the keyed hash of a map: the workers must
-/// agree on it.
+/// A client chooses a key id, and it may be long. Not a map's keyed hash: all workers must compute the
+/// same one.
 fn hash(kid: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     kid.hash(&mut hasher);
@@ -354,7 +355,7 @@ mod tests {
             !record.is_worth_waiting(Some("other"), UnixMillis(7_000), UnixMillis(2_000)),
             "not wanted"
         );
-        // A fetch that began before the token came says nothing about its key.
+        // A fetch that began before the token arrived may not include its key.
         record.accept(&fetched("1", &["old"]), UnixMillis(1_990), UnixMillis(2_010));
         assert!(record.is_worth_waiting(Some("new"), UnixMillis(7_000), UnixMillis(2_010)));
         assert!(
@@ -405,7 +406,7 @@ mod tests {
                 fetches += 1;
             }
         }
-        // Five at once, and one each 30 s.
+        // Five at once, and one every 30 s.
         assert_eq!(fetches, 5 + 600 / 30 - 1);
     }
 

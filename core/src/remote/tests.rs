@@ -47,7 +47,7 @@ fn ok(body: &str) -> Result<Answer, FetchError> {
     Ok(Answer { status: 200, body: body.as_bytes().to_vec(), ..Answer::default() })
 }
 
-/// Every answer that is no key set, and what is said of it.
+/// Every answer that is not a key set, and the error for it.
 fn bad() -> Vec<(Result<Answer, FetchError>, &'static str)> {
     let with = |status, location: Option<&str>, body: &[u8]| {
         let location = location.map(str::to_owned);
@@ -90,7 +90,7 @@ struct Process {
     record: Record,
     version: u64,
     workers: Vec<Worker>,
-    /// The calls under way: whose, since when, where to.
+    /// The calls in progress: whose, since when, where to.
     calls: Vec<(usize, Millis, Location)>,
     /// When calls began.
     begun: Vec<Millis>,
@@ -162,7 +162,7 @@ impl Process {
         }
     }
 
-    /// Time goes by; a call that is not answered is ended by the host.
+    /// Lets time pass; the host ends a call that is not answered.
     fn pass(&mut self, millis: Millis, pace: Millis) {
         let end = self.now + millis;
         while self.now < end {
@@ -213,7 +213,7 @@ fn four_workers_fetch_once_and_ahead_of_expiry() {
         let next = process.record.due_at.0 - process.now;
         let bounds = expected / 10 * 8..=expected / 10 * 9;
         assert!(bounds.contains(&next), "{cache_control}: {next} not in {bounds:?}");
-        assert_eq!(process.record.generation, 1, "the same set is no other");
+        assert_eq!(process.record.generation, 1, "the same set is not a new one");
     }
 }
 
@@ -383,7 +383,7 @@ fn a_rule_has_its_own_keys_until_the_server_was_heard() {
             kid(keys.current(&jwks_cache, UnixSeconds(stale - 1))),
             Ok("fetched".to_owned())
         );
-        // What the server may have withdrawn does not come back.
+        // A key that the server may have withdrawn is not used again.
         assert_eq!(
             kid(keys.current(&jwks_cache, UnixSeconds(stale))),
             Err(Unavailable { retry_after: 60 })
@@ -420,7 +420,7 @@ fn a_set_without_a_key_withdraws_the_last_one() {
         assert_eq!(record.keys(&Selection::default()).unwrap().keys().len(), 0, "{empty}");
         assert_eq!(process.outcomes.last().map(Result::is_ok), Some(true), "{empty}");
 
-        // Its tokens ask for the key in the background, and nobody waits.
+        // Its tokens cause a fetch in the background, and no request waits.
         process.step(0, &Event::Unknown { kid: "a".to_owned() }, true);
         let until = process.now + TIMEOUT;
         assert!(
@@ -439,7 +439,7 @@ fn a_set_without_a_key_withdraws_the_last_one() {
         assert_eq!((record.generation, record.empty, record.filled), (3, 0, 2), "{empty}");
         assert!(record.due_at.0 - process.now >= FRESH / 10 * 8, "{empty}: as ever");
 
-        // The configuration's own keys stay where the server has listed none yet.
+        // The keys in the configuration stay in use while the server has listed none.
         let mut process = Process::new(1, by_uri());
         process.tick();
         process.answer(&ok(empty));
@@ -447,7 +447,7 @@ fn a_set_without_a_key_withdraws_the_last_one() {
     }
 }
 
-/// A 200 with something else than a set is a failed fetch: it withdraws nothing.
+/// A 200 with something other than a set is a failed fetch: it withdraws nothing.
 #[test]
 fn what_is_no_set_withdraws_no_key() {
     for other in [r#"{"error":""}"#, r#"{"a":"","b":"no PEM"}"#, r#"{"message":"try again"}"#, "{}"]
@@ -487,7 +487,8 @@ fn a_server_without_a_key_is_asked_as_one_that_fails() {
             assert!((step / 2..=step + 300).contains(&gap), "step {step}: {gap}: {begun:?}");
         }
         assert!((14..=26).contains(&begun.len()), "{begun:?}");
-        // One that fails then goes on in the same steps, and takes nothing away or back.
+        // A server that fails then continues in the same steps, and neither withdraws nor restores
+        // a key.
         process.pass_with(120_000, &Ok(Answer { status: 500, ..Answer::default() }));
         assert!(process.record.failures > 0 && process.record.empty > 0);
         assert!(process.begun.len() - first <= begun.len() + 5, "{:?}", process.begun);
@@ -553,7 +554,8 @@ proptest! {
                     process.step(worker, &Event::Unknown { kid: kid.to_string() }, true);
                 }
             }
-            // The last good set is there, as long as it may be used and no better one came.
+            // The last good set is available, as long as it may be used and no better one was
+            // fetched.
             if let Some((body, at)) = &good {
                 prop_assert_eq!(&process.record.body, body);
                 prop_assert_eq!(process.record.fetched_at.0, *at);
@@ -561,20 +563,20 @@ proptest! {
             } else {
                 prop_assert_eq!(process.record.generation, 0);
             }
-            // Nobody waits for a key of an issuer that lists none.
+            // No request waits for a key of an issuer that lists none.
             let empty = process.record.keys(&Selection::default()).is_some_and(|k| k.keys().is_empty());
             prop_assert_eq!(empty, process.record.empty > 0);
             let until = process.now + TIMEOUT;
             let waits = (0..9_u8).any(|kid| {
                 process.record.is_worth_waiting(Some(&kid.to_string()), UnixMillis(until), UnixMillis(process.now))
             });
-            prop_assert!(!(empty && waits), "somebody waits for a key that is withdrawn");
-            // Nobody spins: a look is never due at once, and fetches keep their distance.
+            prop_assert!(!(empty && waits), "a request waits for a withdrawn key");
+            // No busy loop: the next check is never due at once, and fetches keep their distance.
             prop_assert!(look_after(&process.record, UnixMillis(process.now)) >= Duration::from_millis(1));
             let close = process.begun.windows(2).filter(|pair| pair[1] - pair[0] < 500).count();
             prop_assert!(close <= lost, "{close} fetches on the heels of another, {lost} were lost");
         }
-        // And whatever happened, a good server is heard within the longest step.
+        // After any history, a good server's set is used within the longest step.
         let until = process.now + FRESH_BOUNDS.1 + BACK_OFF.1;
         while process.record.body != set(&["final"]) && process.now < until {
             process.pass(1_000, 1_000);

@@ -1,8 +1,8 @@
-//! How much of each attribute a request may bring: what exceeds a bound refuses the whole request.
+//! How much of each attribute a request may have: a request that exceeds a bound is refused.
 //!
-//! A bound holds only where the configuration reads the attribute: a rule, a token place, or the scrubbing of
-//! identity headers. It is met or not before anything is judged, so that no rule ever sees a view that was cut,
-//! and counting costs one pass over the bytes. docs/configuration.md promises the numbers.
+//! A bound applies only if the configuration reads the attribute: in a rule, a token place, or the scrubbing of
+//! identity headers. Bounds are checked before any rule is evaluated, so that no rule sees a truncated request,
+//! and counting costs one pass over the bytes. docs/configuration.md documents the numbers.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct Reads {
     pub captures: bool,
     /// Cookies.
     pub cookies: bool,
-    /// Header lines, beside the pseudo headers.
+    /// Header lines other than pseudo headers.
     pub headers: bool,
     /// Hosts.
     pub hosts: bool,
@@ -54,14 +54,14 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// The largest number that is taken.
+    /// The largest number that is accepted.
     pub fn most(self) -> usize {
         match self {
             Self::Cookies => 512,
             Self::HeaderLines | Self::QueryParameters => 1_024,
-            // Each rule about hosts asks for each of them, in each of its spellings.
+            // Each rule about hosts looks up each of them, in each of its spellings.
             Self::Hosts => 16,
-            // RFC 9110 section 4.1: everybody should support URIs of 8,000 octets.
+            // RFC 9110 section 4.1: all parties should support URIs of 8,000 octets.
             Self::PathBytes => 8_192,
             Self::PathSegments => 256,
             Self::PeerNameBytes => 4_096,
@@ -87,10 +87,10 @@ impl fmt::Display for Bound {
     }
 }
 
-/// The first bound that the request exceeds, of what is read.
+/// Checks the bounds of the attributes that are read.
 ///
 /// # Errors
-/// That bound.
+/// The first bound that the request exceeds.
 pub fn check(reads: Reads, request: &Request) -> Result<(), Bound> {
     if reads.headers {
         within(Bound::HeaderLines, request.headers.len())?;
@@ -115,10 +115,10 @@ pub fn check(reads: Reads, request: &Request) -> Result<(), Bound> {
     }
 }
 
-/// The first bound that a path exceeds, query and all: of one that was normalised once more.
+/// Checks the bounds of a path with its query, once it is normalised.
 ///
 /// # Errors
-/// That bound.
+/// The first bound that the path exceeds.
 pub fn check_path(reads: Reads, path: &[u8]) -> Result<(), Bound> {
     if !(reads.query || reads.captures || reads.path) {
         return Ok(());
@@ -147,7 +147,7 @@ fn check_peer(peer: &Peer) -> Result<(), Bound> {
     within(Bound::PeerNameBytes, longest.unwrap_or_default())
 }
 
-/// How many items a list has, empty ones too.
+/// The number of items in a list, with empty ones.
 fn items(list: &[u8], separator: u8) -> usize {
     count(list, separator).saturating_add(1)
 }
@@ -167,7 +167,7 @@ mod tests {
         Request { headers, ..Request::default() }
     }
 
-    /// A request with so many of what the bound counts.
+    /// A request with `n` of what the bound counts.
     #[expect(clippy::arithmetic_side_effects, reason = "of a few thousands")]
     fn with(bound: Bound, n: usize) -> Request {
         let plain = || "/".to_owned();
@@ -220,7 +220,7 @@ mod tests {
             assert!(most >= least, "{bound}: {most}");
             assert_eq!(check(reads, &with(bound, most)), Ok(()), "{bound}: {most}");
             assert_eq!(check(reads, &with(bound, most + 1)), Err(bound), "{bound}: one more");
-            assert_eq!(check(none, &with(bound, 2 * most)), Ok(()), "{bound}: nobody reads it");
+            assert_eq!(check(none, &with(bound, 2 * most)), Ok(()), "{bound}: not read");
         }
     }
 }

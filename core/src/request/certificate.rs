@@ -1,8 +1,9 @@
-//! Alternative names in a client's certificate, as Envoy hands it over: PEM, percent-encoded.
+//! Alternative names in a client's certificate, as Envoy supplies it: PEM, percent-encoded.
 //!
-//! Envoy's attributes tell the first URI SAN and the first DNS SAN only, while its RBAC filter compares
-//! each; the others stand in `connection.peer_certificate` alone (Envoy 1.38 and later). The TLS layer
-//! has verified the certificate: names are read out of it here, and nothing else is believed or judged.
+//! Envoy's attributes have the first URI SAN and the first DNS SAN only, while its RBAC filter compares
+//! each; all of them are in `connection.peer_certificate` only (Envoy 1.38 and later). The TLS layer
+//! has verified the certificate: only its names are read here, and nothing else in it is used or
+//! checked.
 
 use crate::codec::der::{self, BOOLEAN, OCTET_STRING, SEQUENCE, VERSION};
 use crate::codec::pem;
@@ -23,8 +24,8 @@ const EXTENSIONS: u8 = 0xa3;
 const DNS_NAME: u8 = 0x82;
 const URI: u8 = 0x86;
 
-/// Reads the first certificate of a percent-encoded PEM text. `None` where there is none, or where it
-/// cannot be read to its end: half the names are not the names.
+/// Reads the first certificate of a percent-encoded PEM text. `None` if there is none, or if it cannot
+/// be read to its end: a part of the names must not pass for all of them.
 pub fn names(encoded: &[u8]) -> Option<Names> {
     let text = percent_decode(encoded);
     let blocks = pem::blocks(std::str::from_utf8(&text).ok()?)?;
@@ -40,7 +41,7 @@ fn names_of(certificate: &[u8]) -> Option<Names> {
     for _ in 0..6 {
         rest = der::value(rest)?.2;
     }
-    // issuerUniqueID and subjectUniqueID may stand before the extensions.
+    // issuerUniqueID and subjectUniqueID may precede the extensions.
     while !rest.is_empty() {
         let (tag, content, tail) = der::value(rest)?;
         if tag == EXTENSIONS {
@@ -142,7 +143,7 @@ mod tests {
         let binary = [tlv(URI, b"spiffe://td/\xff")].concat();
         let binary = extension(SUBJECT_ALT_NAME, b"", &tlv(SEQUENCE, &binary));
         let binary = certificate(&tlv(EXTENSIONS, &tlv(SEQUENCE, &binary)));
-        assert_eq!(names_of(&binary), None, "a name that is no text");
+        assert_eq!(names_of(&binary), None, "a name that is not a text");
     }
 
     #[test]

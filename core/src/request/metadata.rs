@@ -1,15 +1,15 @@
-//! Dynamic metadata of other filters, out of Envoy's own message of it.
+//! Dynamic metadata of other filters, from Envoy's own message.
 //!
-//! Asked for one key, Envoy answers with bare bytes, in which a text cannot be told from a list; asked
-//! for `metadata`, it answers with `envoy.config.core.v3.Metadata`, which says what is what. Read here
-//! is the little of protobuf that this takes; whatever else the message holds is skipped.
+//! For a single key Envoy returns bare bytes, which do not distinguish a text from a list; for `metadata` it
+//! returns `envoy.config.core.v3.Metadata`, which has the types. Only the parts of protobuf that this needs are
+//! read; everything else in the message is skipped.
 
 use super::{MetadataValue, Metadatum};
 use crate::codec::protobuf::fields;
 use crate::hash::FastMap;
 use crate::lookup::Lookup;
 
-/// The values that `message` has for the wanted filters and keys, in their order. Nothing where it cannot be read.
+/// The values in `message` for the wanted filters and keys, in their order. Empty if it cannot be read.
 pub fn read(message: &[u8], wanted: &[(String, String)]) -> Vec<Metadatum> {
     // Metadata.filter_metadata, then Struct.fields; each map is read once.
     let filters = Entries::of(message);
@@ -40,7 +40,7 @@ struct Entries<'m> {
 }
 
 impl<'m> Entries<'m> {
-    /// The map that is field 1; empty where it cannot be read.
+    /// The map that is field 1; empty if it cannot be read.
     fn of(message: &'m [u8]) -> Self {
         let pair = |(_, entry): (u64, &'m [u8])| {
             let pair = fields(entry)?;
@@ -65,7 +65,7 @@ fn metadata_value(value: &[u8]) -> Option<MetadataValue> {
     match fields(value)?.last()? {
         (3, text) => Some(MetadataValue::Text(str::from_utf8(text).ok()?.to_owned())),
         (6, list) => {
-            // A list in a list is no text, however deep it goes on: it is not followed.
+            // A list in a list is not a text, at any depth: it is not followed.
             let text = |item| match fields(item)?.last()? {
                 (3, text) => str::from_utf8(text).ok(),
                 _ => None,
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn field(number: u8, content: &[u8]) -> Vec<u8> {
-        // A varint of two bytes, the first of which may be a zero that goes on.
+        // A varint of two bytes, the first of which may be a zero with the continuation bit.
         let length = u8::try_from(content.len()).unwrap();
         [&[number << 3 | 2, length & 0x7f | 0x80, length >> 7], content].concat()
     }
@@ -149,7 +149,7 @@ mod tests {
             let low = |shift: usize| u8::try_from(length >> shift & 0x7f).unwrap();
             [&[number << 3 | 2, low(0) | 0x80, low(7) | 0x80, low(14)], content].concat()
         }
-        // Twenty thousand levels: whoever follows them has no stack left.
+        // Twenty thousand levels: a recursive reader would overflow the stack.
         let mut value = text("deep");
         for _ in 0..20_000 {
             value = long_field(6, &long_field(1, &value));
@@ -166,7 +166,7 @@ mod tests {
     fn what_cannot_be_read_is_nothing() {
         let good = message();
         for end in 0..good.len() {
-            // However it is cut, nothing is found that was not there.
+            // However it is cut, no value is found that was not there.
             let found = find(&good[..end], "envoy.filters.b", "text");
             assert!(
                 matches!(&found, None | Some(MetadataValue::Text(_))),

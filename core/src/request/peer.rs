@@ -1,8 +1,8 @@
-//! Who is at the other end of the connection, out of what the host tells of it.
+//! The peer of the connection, from the host's properties.
 //!
-//! A peer is known by its certificate, or, where TLS ended a hop before (an Istio waypoint, HBONE), by
-//! the filter state that this hop left. Which of the two counts is decided here. The host's part is to
-//! answer for single properties; it is asked for no more than the answer depends on.
+//! A peer is identified by its certificate, or, where TLS ended at a hop before (an Istio waypoint,
+//! HBONE), by the filter state that this hop left. This module decides which of the two counts. The
+//! host only returns single properties, and only those that the result depends on are read.
 
 use super::certificate;
 
@@ -16,34 +16,34 @@ pub struct Peer {
     pub dns_sans: Vec<String>,
     /// Subject in RFC 2253 form, may be empty.
     pub subject: String,
-    /// Whether a match of these names may let somebody in.
+    /// Whether a match of these names may let a caller in.
     pub certainty: Certainty,
 }
 
-/// Whether a peer's names say who it is.
+/// Whether a peer's names are certain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Certainty {
     /// They do.
     #[default]
     Certain,
-    /// They may: each counts where a match refuses, none where it lets in.
+    /// They may not be: each counts where a match refuses, none where it lets in.
     Doubtful,
 }
 
-/// `peerIdentity`: where the peer is known from.
+/// `peerIdentity`: the source of the peer's names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PeerIdentity {
-    /// The certificate; on a connection without TLS the filter state that Istio fills.
+    /// The certificate; on a connection without TLS the filter state that Istio sets.
     #[default]
     Auto,
     /// The certificate alone.
     Connection,
-    /// The filter state of this key alone, whatever TLS says.
+    /// Only the filter state with this key, with or without TLS.
     FilterState(String),
 }
 
-/// The filter state in which Istio hands the peer on behind HBONE.
-/// Source: istio/istio pilot/pkg/xds/filters (ConnectAuthorityFilter, `io.istio.peer_principal`).
+/// The filter state in which Istio passes the peer on behind HBONE. Source: istio/istio
+/// pilot/pkg/xds/filters (ConnectAuthorityFilter, `io.istio.peer_principal`).
 pub const PEER_PRINCIPAL: &str = "io.istio.peer_principal";
 
 /// Scheme of a SPIFFE ID (SPIFFE-ID section 2).
@@ -52,8 +52,8 @@ const SPIFFE: &str = "spiffe://";
 /// Reads a property (an Envoy attribute), by path.
 pub type Property<'h> = &'h dyn Fn(&[&str]) -> Option<Vec<u8>>;
 
-/// Finds the peer. `require_validated`: a certificate counts in full only where this very handshake
-/// has validated it.
+/// Finds the peer. `require_validated`: a certificate is certain only if this very handshake validated
+/// it.
 pub fn find(
     identity: &PeerIdentity,
     require_validated: bool,
@@ -76,7 +76,7 @@ fn has_certificate(property: Property<'_>) -> bool {
     is_true(property(&["connection", "mtls"]))
 }
 
-/// Envoy hands a boolean over as one byte.
+/// Envoy returns a boolean as one byte.
 fn is_true(value: Option<Vec<u8>>) -> bool {
     value.as_deref() == Some(&[1])
 }
@@ -84,7 +84,7 @@ fn is_true(value: Option<Vec<u8>>) -> bool {
 /// The names in the certificate of the connection.
 fn in_certificate(require_validated: bool, property: Property<'_>) -> Peer {
     let text = |name| String::from_utf8(property(&["connection", name])?).ok();
-    // False for a certificate that nobody validated and for each resumed session alike.
+    // False both for a certificate that was not validated and for each resumed session.
     let valid = !require_validated || is_true(property(&["connection", "peer_certificate_valid"]));
     let certainty = if valid { Certainty::Certain } else { Certainty::Doubtful };
     let subject = text("subject_peer_certificate").unwrap_or_default();
@@ -92,7 +92,7 @@ fn in_certificate(require_validated: bool, property: Property<'_>) -> Peer {
     if let Some(names) = encoded.and_then(|encoded| certificate::names(&encoded)) {
         return Peer { uri_sans: names.uris, dns_sans: names.dns, subject, certainty };
     }
-    // Envoy before 1.38 tells the first name of either kind.
+    // Envoy before 1.38 returns the first name of either kind.
     let first = |name| text(name).filter(|text| !text.is_empty()).into_iter().collect();
     Peer {
         uri_sans: first("uri_san_peer_certificate"),
@@ -102,7 +102,7 @@ fn in_certificate(require_validated: bool, property: Property<'_>) -> Peer {
     }
 }
 
-/// The peer that a hop before has found: `%DOWNSTREAM_PEER_URI_SAN%`, which is `-` for none and joins
+/// The peer that a hop before found: `%DOWNSTREAM_PEER_URI_SAN%`, which is `-` for none and joins
 /// several with commas.
 fn in_filter_state(value: &[u8]) -> Option<Peer> {
     let text = String::from_utf8_lossy(value);
@@ -122,7 +122,7 @@ mod tests {
 
     const WEB: &str = "spiffe://td/ns/shop/sa/web";
 
-    /// What the host tells, by the names of its properties, and which of them it was asked for.
+    /// A host with these properties, by name, and those that it was asked for.
     struct Host<'t> {
         properties: &'t [(&'t str, &'t [u8])],
         asked: RefCell<Vec<String>>,
@@ -172,8 +172,8 @@ mod tests {
             ("no TLS", plain, PeerIdentity::Auto, &of_state),
             ("no TLS", plain, PeerIdentity::Connection, &None),
             ("no TLS", plain, key.clone(), &of_key),
-            ("nothing told", &[], PeerIdentity::Auto, &of_state),
-            ("nothing told", &[], PeerIdentity::Connection, &None),
+            ("no property", &[], PeerIdentity::Auto, &of_state),
+            ("no property", &[], PeerIdentity::Connection, &None),
         ] {
             let properties = [connection, &[state, other]].concat();
             let host = Host { properties: &properties, asked: RefCell::default() };
@@ -213,10 +213,10 @@ mod tests {
         for (valid, required, expected, what) in [
             (Some([1]), false, Certain, "fresh and validated"),
             (Some([0]), false, Certain, "resumed, or never validated"),
-            (None, false, Certain, "an Envoy that does not tell"),
+            (None, false, Certain, "an Envoy without the property"),
             (Some([1]), true, Certain, "fresh and validated, required"),
             (Some([0]), true, Doubtful, "resumed, or never validated, required"),
-            (None, true, Doubtful, "an Envoy that does not tell, required"),
+            (None, true, Doubtful, "an Envoy without the property, required"),
         ] {
             let mut properties: Vec<(&str, &[u8])> = vec![
                 ("connection mtls", &[1]),

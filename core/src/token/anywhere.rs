@@ -1,13 +1,13 @@
-//! Which of many words stand in a text, wherever: one walk along the text, however many words there are.
+//! Which of many words are anywhere in a text: one pass over the text, however many words there are.
 //!
-//! The automaton of Aho and Corasick (Communications of the ACM 18, 1975): where a word breaks off, the walk goes
-//! on with the longest end of what was read that another word begins with.
+//! The automaton of Aho and Corasick (Communications of the ACM 18, 1975): where a word does not continue, the
+//! search continues with the longest suffix of the text so far that is a prefix of a word.
 
-/// Words to be found.
+/// The words to find.
 #[derive(Clone, Debug)]
 pub(super) struct Anywhere {
     nodes: Vec<Node>,
-    /// Where the walk goes from the root by each byte.
+    /// The next state from the root, by each byte.
     root: Box<[usize]>,
 }
 
@@ -15,18 +15,18 @@ pub(super) struct Anywhere {
 struct Node {
     /// By their bytes, in order.
     children: Vec<(u8, usize)>,
-    /// The longest proper end of this node's text that begins a word.
+    /// The longest proper suffix of this node's text that is a prefix of a word.
     fallback: usize,
-    /// The nearest node along the fallbacks where a word ends; the root for none.
+    /// The nearest node along the fallbacks at which a word ends; the root if there is none.
     shorter: usize,
-    /// The nearest where one ends, itself included.
+    /// The nearest node at which one ends, this one included.
     ends: usize,
     /// The number of the word that ends here.
     word: Option<usize>,
 }
 
 impl Anywhere {
-    /// Words with their numbers, none of them empty.
+    /// Words with their numbers; none is empty.
     pub(super) fn new(words: &[(&[u8], usize)]) -> Self {
         let mut nodes = vec![Node::default()];
         for (word, number) in words {
@@ -47,7 +47,7 @@ impl Anywhere {
         all
     }
 
-    /// Where the walk goes from `at` by `byte`.
+    /// The next state from `at`, by `byte`.
     fn step(&self, mut at: usize, byte: u8) -> usize {
         while at != 0 {
             if let Some(next) = child(&self.nodes, at, byte) {
@@ -58,7 +58,7 @@ impl Anywhere {
         self.root.get(usize::from(byte)).copied().unwrap_or(0)
     }
 
-    /// Shows the number of each word in the text, once.
+    /// Calls `found` with the number of each word in the text, once.
     pub(super) fn each(&self, text: &[u8], found: &mut dyn FnMut(usize)) {
         let mut seen = Vec::new();
         let mut at = 0;
@@ -76,7 +76,7 @@ impl Anywhere {
                 if seen.is_empty() {
                     seen.resize(self.nodes.len(), false);
                 }
-                // Where one was seen, the shorter ones were too.
+                // If one was seen, the shorter ones were too.
                 match seen.get_mut(end) {
                     Some(seen) if !*seen => *seen = true,
                     _ => break,

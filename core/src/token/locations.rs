@@ -1,4 +1,4 @@
-//! All places that rules read, so that a request is read once, however many there are.
+//! All places that rules read, indexed so that a request is read once, however many there are.
 
 use std::borrow::Cow;
 
@@ -11,13 +11,13 @@ use crate::policy::{Prefix, TokenLocation};
 use crate::prefix_tree::{Direction, PrefixTree};
 use crate::request::Request;
 
-/// Places by what they are found by; each is known by its number in the list that they were made of.
+/// Places by kind and name; each has the number of its position in the list.
 #[derive(Clone, Debug)]
 pub struct Locations {
-    /// Where the places of each header are in `by_header`.
+    /// The position in `by_header` of each header's places.
     headers: FastMap<Box<[u8]>, usize>,
     by_header: Vec<HeaderPlaces>,
-    /// Which lengths the names of these headers have, a bit each: most headers are none of them at a glance.
+    /// The lengths of these headers' names, a bit each: they exclude most headers quickly.
     lengths: u64,
     cookies: Names,
     params: Names,
@@ -28,7 +28,7 @@ pub struct Locations {
 #[derive(Clone, Debug, Default)]
 struct Names {
     places: FastMap<Box<[u8]>, usize>,
-    /// Which lengths the names have, a bit each.
+    /// The lengths of the names, a bit each.
     lengths: u64,
 }
 
@@ -42,7 +42,7 @@ impl Names {
         if self.lengths & length_bit(name) == 0 { None } else { self.places.get(name).copied() }
     }
 
-    /// Whether one has the length of this one, which is percent-encoded.
+    /// Whether a name has the length of this one, which is percent-encoded.
     fn may_be(&self, encoded: &[u8]) -> bool {
         let mut length = 0_usize;
         let mut rest = encoded;
@@ -63,14 +63,14 @@ impl Names {
 struct HeaderPlaces {
     /// Prefixes that are compared exactly.
     exact: PrefixTree,
-    /// `Bearer` and `BearerOpen`, as far as they are there.
+    /// `Bearer` and `BearerOpen`, as far as present.
     bearer: Vec<(Prefix, usize)>,
-    /// The exact ones again; nothing where one of them is empty, since that one begins each line.
+    /// The exact ones again; `None` if one of them is empty, since that one begins each line.
     misplaced: Option<Anywhere>,
 }
 
 impl Locations {
-    /// Files a list of places in which none stands twice.
+    /// Indexes a list of places without repetitions.
     pub fn new(places: &[TokenLocation]) -> Self {
         let mut all = Self {
             headers: FastMap::default(),
@@ -80,7 +80,7 @@ impl Locations {
             params: Names::default(),
             protocols: PrefixTree::new(Direction::Forward),
         };
-        // Of each header the prefixes that are compared exactly.
+        // For each header, the prefixes that are compared exactly.
         let mut exact: Vec<Vec<(&[u8], usize)>> = Vec::new();
         for (number, place) in places.iter().enumerate() {
             match place {
@@ -119,7 +119,7 @@ impl Locations {
         all
     }
 
-    /// Every token at any of the places, header by header, then those of the query.
+    /// Every token at any of the places, header by header, then those in the query.
     pub fn find<'r>(&self, request: &'r Request) -> Vec<Found<'r>> {
         let mut all = Vec::new();
         for (name, line) in &request.headers {
@@ -150,7 +150,7 @@ impl Locations {
         all
     }
 
-    /// Whether tokens are looked for in headers of this name.
+    /// Whether headers of this name are searched for tokens.
     pub(super) fn reads_header(&self, name: &[u8]) -> bool {
         self.header(name).is_some()
     }
@@ -167,7 +167,7 @@ impl Locations {
         !self.protocols.is_empty()
     }
 
-    /// What the places of a header find in one of its lines.
+    /// The tokens that the places of a header find in one of its lines.
     pub(super) fn each_in_line<'l>(
         &self,
         name: &[u8],
@@ -196,7 +196,7 @@ impl Locations {
     /// The place of a pair of a query, and its value, percent-decoded.
     pub(super) fn param<'q>(&self, text: &'q [u8]) -> Option<(usize, Cow<'q, [u8]>)> {
         let (name, value) = split_once(text, b'=').unwrap_or((text, b""));
-        // Most names have another length than any that is looked for.
+        // Most names have a length that no place has.
         if !self.params.may_be(name) {
             return None;
         }
@@ -204,7 +204,7 @@ impl Locations {
         Some((place, percent_decode(value)))
     }
 
-    /// The places of an entry of `sec-websocket-protocol`, and what follows the prefix.
+    /// The places of an entry of `sec-websocket-protocol`, and the rest behind the prefix.
     pub(super) fn each_protocol<'l>(
         &self,
         entry: &'l [u8],
@@ -237,8 +237,8 @@ impl HeaderPlaces {
         Self { exact, bearer: Vec::new(), misplaced: None }
     }
 
-    /// A line is read behind the longest prefix that begins it. Where none does, those that stand elsewhere in
-    /// it are misplaced.
+    /// A line is read behind the longest prefix that begins it. If there is none, prefixes elsewhere in it are
+    /// misplaced.
     fn each<'l>(&self, line: &'l [u8], found: &mut dyn FnMut(usize, Placement, &'l [u8])) {
         let mut longest: Option<(usize, usize)> = None;
         self.exact.walk(line, &mut |length, place| {
@@ -248,7 +248,7 @@ impl HeaderPlaces {
         let bearer = self.bearer.iter().filter_map(|(prefix, place)| {
             prefix.strip(line).map(|token| (prefix.len(), *place, token))
         });
-        // An empty prefix begins each line, and says nothing about what stands in it.
+        // An empty prefix begins each line, with any content.
         let mut begins = longest.is_some_and(|(length, _)| length > 0);
         let is_anything = longest.is_some_and(|(length, _)| length == 0);
         for (length, place, token) in bearer {
@@ -265,7 +265,7 @@ impl HeaderPlaces {
             found(place, Placement::Right, line.get(length..).unwrap_or_default().trim_ascii());
         }
         if !begins {
-            // No token holds white space, but one may well hold these six letters.
+            // No token contains white space, but one may contain these six letters.
             let counts = |prefix: &Prefix| !is_anything || *prefix == Prefix::Bearer;
             let bearer = self.bearer.iter().filter(|(prefix, _)| counts(prefix));
             for (_, place) in bearer.filter(|(prefix, _)| prefix.is_in(line)) {

@@ -1,4 +1,4 @@
-//! Taking tokens out of a request: the header mutations that leave everything else as it was.
+//! Removing tokens from a request: the header mutations that leave everything else unchanged.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use crate::lookup::Lookup;
 use crate::request::Request;
 
 impl HeaderMutations {
-    /// Takes every token for which `taken` says so, by the number of its place, out of the request.
+    /// Removes every token for which `taken` returns true, given the number of its place.
     pub fn take(
         &mut self,
         locations: &Locations,
@@ -24,8 +24,8 @@ impl HeaderMutations {
                     .each_in_line(name, line, &mut |place, _, t| held = held || taken(place, t));
                 held
             };
-            // Envoy takes the whole header. What is no token stays here, and what may be one does not,
-            // whatever stands before it.
+            // Envoy removes the whole header. Here a line stays unless it has, or may have, a token,
+            // after any text.
             if self.lines(request, name).any(held) {
                 self.edit_lines(request, name, &|line| {
                     if held(line) || may_hold_a_token(line) { Line::Gone } else { Line::Kept }
@@ -49,7 +49,7 @@ impl HeaderMutations {
             });
         }
         if locations.has_params() {
-            // A hop that rewrites paths hands the original on, query and all.
+            // A hop that rewrites paths forwards the original, with its query.
             for header in [b":path".as_slice(), b"x-envoy-original-path"] {
                 self.edit_lines(request, header, &|path| {
                     cut_query(path, &|pair| {
@@ -63,7 +63,7 @@ impl HeaderMutations {
     fn edit_lines(&mut self, request: &Request, name: &[u8], edit: &dyn Fn(&[u8]) -> Line) {
         let edited: Vec<(&[u8], Line)> =
             self.lines(request, name).map(|line| (line, edit(line))).collect();
-        // Most requests hold a token in one place, and lines of the others are not copied.
+        // Most requests have a token in one place, and lines of the others are not copied.
         if edited.iter().all(|(_, line)| matches!(line, Line::Kept)) {
             return;
         }
@@ -77,7 +77,7 @@ impl HeaderMutations {
     }
 }
 
-/// Whether something in the line has the form of a signed token: three parts, of which the first is an
+/// Whether a part of the line has the form of a signed token: three parts, of which the first is an
 /// object in base64url (`{` and a quote or white space give `ey` or `ew`).
 fn may_hold_a_token(line: &[u8]) -> bool {
     let outside = |b: &u8| !(b.is_ascii_alphanumeric() || b"-_.".contains(b));
@@ -87,14 +87,15 @@ fn may_hold_a_token(line: &[u8]) -> bool {
     })
 }
 
-/// What becomes of a line.
+/// What happens to a line.
 enum Line {
     Cut(Vec<u8>),
     Gone,
     Kept,
 }
 
-/// Cuts the chosen items out of a list; the others keep their bytes, the white space at the seam goes.
+/// Removes the chosen items from a list; the others keep their bytes, but not the white space at the
+/// ends.
 fn cut(line: &[u8], separator: u8, chosen: &dyn Fn(&[u8]) -> bool) -> Line {
     if !line.split(is(separator)).any(chosen) {
         return Line::Kept;
@@ -104,7 +105,7 @@ fn cut(line: &[u8], separator: u8, chosen: &dyn Fn(&[u8]) -> bool) -> Line {
     if rest.is_empty() { Line::Gone } else { Line::Cut(rest) }
 }
 
-/// Cuts the chosen pairs out of the query; `/p?only=this` becomes `/p`.
+/// Removes the chosen pairs from the query; `/p?only=this` becomes `/p`.
 fn cut_query(path: &[u8], chosen: &dyn Fn(&[u8]) -> bool) -> Line {
     let Some((before, query)) = split_once(path, b'?') else {
         return Line::Kept;

@@ -1,5 +1,5 @@
-//! Policies evaluated over their JSON, value by value, by the words of the documentation: slow, and written
-//! apart from the compiled rules, so that the two can be held against each other.
+//! Policies evaluated over their JSON, value by value, as documented: slow, and written independently of
+//! the compiled rules, so that the two can be compared.
 
 use std::net::IpAddr;
 
@@ -87,7 +87,7 @@ impl<'r> Naive<'r> {
         if all { !own.is_empty() && own.iter().all(is_source) } else { own.iter().any(is_source) }
     }
 
-    /// Of the operations that match, what their templates captured.
+    /// What the templates of the matching operations captured.
     fn captures(self, rule: &Value, name: &str) -> Texts {
         let Some(path) = self.path() else { return Texts::new() };
         let operations = rule["to"].as_array().into_iter().flatten().map(|item| &item["operation"]);
@@ -221,7 +221,7 @@ impl<'r> Naive<'r> {
         }
     }
 
-    /// What a key's texts are.
+    /// The texts of a key.
     fn texts(self, key: &str) -> Texts {
         if let Some(name) = key.strip_prefix("request.headers[") {
             let name = name.trim_end_matches(']');
@@ -294,7 +294,7 @@ impl<'r> Naive<'r> {
         values.iter().flat_map(each).collect()
     }
 
-    /// Without percent codes, of which the requests have none.
+    /// Without percent codes: the requests have none.
     fn query(self, name: &str) -> Texts {
         let path = String::from_utf8_lossy(self.request.path().unwrap_or_default()).into_owned();
         let Some((_, query)) = path.split_once('?') else { return Texts::new() };
@@ -350,7 +350,7 @@ fn text(value: &str, text: &[u8], present: bool) -> bool {
     }
 }
 
-/// Each `*` of the pattern is any run of bytes that it takes.
+/// Each `*` of the pattern is any run of bytes that `takes` accepts.
 fn glob(pattern: &str, text: &str, takes: &dyn Fn(u8) -> bool) -> bool {
     let Some((before, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(text) = text.strip_prefix(before) else { return false };

@@ -1,23 +1,23 @@
-//! Rules by the namespaces and service accounts that stand in a name of the peer.
+//! Rules by the namespaces and service accounts in a name of the peer.
 
 use super::table::{Candidates, Filed};
 use crate::authorize::key::Key;
 use crate::authorize::peer::{self, PeerName};
 use crate::hash::FastMap;
 
-/// As many look-ups as a name has namespaces and accounts. Pairs are not tried one by one: a name can have
-/// many of both, and then the pairs would be their product.
+/// The number of look-ups is that of the namespaces and accounts in a name. Pairs are not tried one by
+/// one: a name can have many of both, and the number of pairs is their product.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PeerParts {
     by_namespace: Filed,
-    /// Where each account's rules are in `by_home`.
+    /// The position in `by_home` of each account's rules.
     accounts: FastMap<Box<[u8]>, usize>,
     /// The rules of each account, by namespace.
     by_home: Vec<Filed>,
 }
 
 impl PeerParts {
-    /// Whether the key asks for such a part; then the rule is filed.
+    /// Adds a rule if the key is for such a part; whether it is.
     pub(super) fn add(&mut self, number: usize, key: &Key) -> bool {
         let Some((namespace, account)) = peer::part(key) else { return false };
         let filed = match account {
@@ -49,7 +49,7 @@ impl PeerParts {
         let accounts = parts.accounts.each().filter_map(|(account, _)| self.accounts.get(account));
         let by_home = accounts.filter_map(|place| self.by_home.get(*place));
         for filed in by_home.chain([&self.by_namespace]) {
-            // Whichever are fewer.
+            // Goes through the shorter of the two.
             if filed.len() < parts.namespaces.len() {
                 let held = filed.iter().filter(|(namespace, _)| parts.namespaces.has(namespace));
                 held.for_each(|(_, list)| found.add(list));

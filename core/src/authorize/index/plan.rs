@@ -1,4 +1,5 @@
-//! What rules can be filed under: of everything that each would need, what the fewest others need.
+//! The texts that rules are indexed under: of all texts that a rule requires, those that the fewest
+//! other rules require.
 
 use crate::authorize::address::octets;
 use crate::authorize::key::Key;
@@ -6,25 +7,25 @@ use crate::hash::FastMap;
 use crate::policy::authorization::attribute::{Address, Attribute};
 use crate::policy::authorization::rule::{Condition, Operand, Rule, Test};
 
-/// One text, and where a request has it.
+/// One text, and which part of a request has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Bucket {
     pub(super) kind: Kind,
     pub(super) key: Key,
 }
 
-/// Where a request has a text.
+/// The part of a request that has a text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     /// An address, cut to a prefix of this length.
     Block(Address, u8),
-    /// What [`crate::authorize::host::spellings`] makes of the host.
+    /// The host, in its [`crate::authorize::host::spellings`].
     Host,
     Path,
     /// Names of the peer, and what [`crate::authorize::peer::Parts`] holds of them.
     Peer,
     Port,
-    /// What [`crate::authorize::principal::names`] makes of the token.
+    /// The token, by its [`crate::authorize::principal::names`].
     RequestPrincipal,
     Text(Attribute),
 }
@@ -36,11 +37,11 @@ pub(super) enum Need {
     /// All of these.
     Every(Vec<Self>),
     One(Bucket),
-    /// Nothing that could be looked up.
+    /// Nothing that can be looked up.
     Unknown,
 }
 
-/// For each rule the slots one of which every request that it matches has; `None` where there are none.
+/// For each rule the buckets one of which every matching request has; `None` if there are none.
 pub(super) fn choose(needs: impl Iterator<Item = Need>) -> Vec<Option<Vec<Bucket>>> {
     let needs: Vec<Need> = needs.collect();
     let mut crowd = FastMap::default();
@@ -62,7 +63,7 @@ impl Need {
         }
     }
 
-    /// The slots that the fewest rules want, and how many want them.
+    /// The buckets that the fewest rules require, and how many require them.
     fn cheapest(&self, crowd: &FastMap<&Bucket, usize>) -> Option<(usize, Vec<Bucket>)> {
         match self {
             Self::One(bucket) => {
@@ -91,7 +92,7 @@ pub(super) fn of_rule(rule: &Rule) -> Need {
     Need::Every([alternatives(&rule.from), alternatives(&rule.to), when].into())
 }
 
-/// The paths of a rule alone.
+/// The paths of a rule, without its other conditions.
 pub(super) fn of_paths(rule: &Rule) -> Need {
     let only = |operand: &Operand| {
         let paths = operand.iter().filter(|c| matches!(c.values, Some(Test::Path(_))));
@@ -100,7 +101,7 @@ pub(super) fn of_paths(rule: &Rule) -> Need {
     if rule.to.is_empty() { Need::Unknown } else { Need::Any(rule.to.iter().map(only).collect()) }
 }
 
-/// No alternative at all is always true.
+/// An empty list of alternatives is always true.
 fn alternatives(operands: &[Operand]) -> Need {
     if operands.is_empty() {
         return Need::Unknown;

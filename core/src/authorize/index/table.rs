@@ -7,7 +7,7 @@ use crate::policy::authorization::attribute::Attribute;
 use crate::policy::authorization::polarity::Polarity;
 use crate::prefix_tree::{Direction, PrefixTree};
 
-/// Rules by keys: a look-up costs by the length of what is asked, whatever the number of rules.
+/// Rules by keys: a look-up costs by the length of the text, for any number of rules.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     exact: Filed,
@@ -16,16 +16,16 @@ pub(super) struct Table {
     suffixes: PrefixTree,
     /// The rules of each prefix and suffix, by its number in the trees.
     affixed: Vec<Vec<usize>>,
-    /// Places of segments end before this one.
+    /// All segments are at places before this one.
     places: usize,
 }
 
-/// The rules that were looked up so far.
+/// The rules found so far.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     pub(super) rules: Vec<usize>,
-    /// Where the lists of rules stand that were added. A request may say a thing a thousand times, and a thousand rules
-    /// be about it.
+    /// The addresses of the lists of rules that were added. A request may repeat a text a thousand times, and a
+    /// thousand rules may be about it.
     lists: FastSet<*const usize>,
 }
 

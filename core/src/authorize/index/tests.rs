@@ -9,7 +9,7 @@ use crate::claims::{Claims, Identity};
 use crate::request::{Connection, Peer, Request};
 use crate::{Compiled, load};
 
-/// One ALLOW policy of these rules.
+/// One ALLOW policy with these rules.
 fn policy(rules: &[Value]) -> Compiled {
     let policy = json!({"name": "p", "namespace": "home", "rules": rules});
     let config = json!({"authorizationPolicies": [policy], "sourceAddress": "connection"});
@@ -39,7 +39,7 @@ fn identity(claims: Value) -> Identity {
     Identity { claims, ..Identity::default() }
 }
 
-/// How many of the rules a request is compared with.
+/// The number of rules that a request is compared with.
 fn candidates(policy: &Compiled, request: &Request, identity: &Identity) -> usize {
     let facts = Facts::new(request, Some(identity), Scalars::Never);
     policy.authorization.allow.index.candidates(&facts).len()
@@ -91,7 +91,7 @@ fn whatever_tells_rules_apart_keeps_them_apart() {
         let rules: Vec<Value> = (0..200)
             .map(|i| {
                 let mut rule = rule(i);
-                // What all rules share must not be what they are filed under.
+                // The rules must not be indexed under what all of them share.
                 if rule.get("to").is_none() {
                     rule["to"] = alike["to"].clone();
                 }
@@ -154,7 +154,7 @@ fn a_rule_matches_however_many_stand_beside_it() {
     }
 }
 
-/// Values that overlap, so that generated requests match now and then.
+/// Values that overlap, so that some generated requests match.
 fn any_rule() -> impl Strategy<Value = Value> {
     let path = prop::sample::select(vec![
         "/a",

@@ -1,5 +1,5 @@
-//! What matches more widely where a match refuses, and nowhere else: each field, in each of the four cases,
-//! with few rules and with so many that they are filed.
+//! What matches more widely where a match refuses, and only there: each field, in each of the four cases,
+//! with few rules and with enough that they are indexed.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::decide::{WorkerState, decide};
 use crate::request::Request;
 use crate::time::UnixSeconds;
 
-/// Beside the one rule, and never matching.
+/// Rules beside the one under test, which never match.
 fn others(count: usize) -> impl Iterator<Item = Value> {
     (0..count).map(|i| json!({"to": [{"operation": {"ports": [format!("{i}")]}}]}))
 }
@@ -31,7 +31,7 @@ fn asking(path: &str, authority: &str, headers: &[(&str, &str)]) -> Request {
 fn where_a_match_refuses_it_is_wide_and_elsewhere_to_the_letter() {
     let operation = |field: &str, value: &str| json!({"to": [{"operation": {field: [value]}}]});
     let when = |field: &str, key: &str| json!({"when": [{"key": key, field: ["x"]}]});
-    // A field, its `not`, a value, and a request that matches it widely but not to the letter.
+    // A field, its `not`, a value, and a request that matches it widely but not literally.
     let rows = [
         ("paths", "notPaths", "/a/{*}", asking("/a/x[", "h", &[])),
         ("paths", "notPaths", "/a/{**}", asking("/a/x]/y", "h", &[])),
@@ -55,10 +55,10 @@ fn where_a_match_refuses_it_is_wide_and_elsewhere_to_the_letter() {
         };
         for count in [0, 30] {
             for (action, field, expected) in [
-                // Values in DENY and `not` values in ALLOW refuse: a match takes away.
+                // Values in DENY and `not` values in ALLOW refuse: a match takes access away.
                 ("DENY", *field, Verdict::Deny),
                 ("ALLOW", *not, Verdict::NoRuleMatched),
-                // Values in ALLOW and `not` values in DENY let in: no match, and so nothing is given.
+                // Values in ALLOW and `not` values in DENY let in: no match, so no access.
                 ("ALLOW", *field, Verdict::NoRuleMatched),
                 ("DENY", *not, Verdict::Deny),
             ] {

@@ -1,4 +1,5 @@
-//! `valuesFrom` and `valuesFromAll`: what a client writes twice is many, what a token says is not.
+//! `valuesFrom` and `valuesFromAll`: two values that a client writes are ambiguous, two that a
+//! token has are not.
 
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ use crate::authorize::judge;
 const TENANT: &str = "request.auth.claims[tenant]";
 const HEADER: &str = "request.headers[x-tenant]";
 
-/// Whether a rule of this condition matches, in ALLOW and in DENY.
+/// Whether a rule with this condition matches, in ALLOW and in DENY.
 fn matches(rule: &Value, path: &str, headers: &[(&str, &str)], claims: &Value) -> [bool; 2] {
     ["ALLOW", "DENY"].map(|action| {
         let config =
@@ -100,7 +101,7 @@ fn what_a_client_writes_twice_lets_nobody_in_and_refuses() {
             yes,
         ),
         ("claims against claims", from(TENANT, &["request.auth.claims[tenants]"]), "/", &[], yes),
-        // A name that CGI makes the same counts where a match refuses.
+        // A name that CGI reads as the same counts where a match refuses.
         (
             "another spelling of the name",
             from(TENANT, &[HEADER]),

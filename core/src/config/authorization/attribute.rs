@@ -26,7 +26,7 @@ pub(super) enum Key {
 const EXPERIMENTAL: &str = "experimental.";
 const FILTERS: &str = "envoy.filters.";
 
-/// What Istio's validation knows keys by, and what it says of those that are gone.
+/// Keys that Istio's validation recognizes but no longer supports, and what it says about them.
 const GONE: [(&str, &str); 4] = [
     ("destination.namespace", "the policy's own namespace says that"),
     ("destination.labels", "the plugin's selector says that"),
@@ -56,7 +56,7 @@ impl Key {
         ]
     }
 
-    /// Reads a key; the problem in words where there is none.
+    /// Parses a key; if there is no such key, returns the problem as text.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let known = Self::simple();
         if let Some((_, key)) = known.iter().find(|(name, _)| *name == text) {
@@ -66,7 +66,7 @@ impl Key {
         if let Some(rest) = bracketed("request.headers") {
             let name = one_bracket(rest).ok_or_else(|| bad_form(text, "request.headers[name]"))?;
             let name = name.to_ascii_lowercase();
-            // Envoy knows the host by its pseudo header.
+            // In Envoy the host is a pseudo header.
             let name = if name == "host" { ":authority".to_owned() } else { name };
             return Ok(Self::Text(Attribute::Header(name)));
         }
@@ -91,7 +91,7 @@ impl Key {
         Err(unknown(text, known.iter().map(|(name, _)| *name)))
     }
 
-    /// Values of this attribute.
+    /// Reads values of this attribute.
     pub(super) fn test(&self, reading: &Reading<'_>, node: &Node<'_>) -> Option<Test> {
         match self {
             Self::DestinationIp => reading.destination_ip(node),
@@ -136,7 +136,7 @@ pub(super) fn source(text: &str, to: &[Operand]) -> Result<ValueSource, String> 
     }
 }
 
-/// The text between one pair of brackets that stands round it all.
+/// The text between one pair of brackets around the whole.
 fn one_bracket(text: &str) -> Option<&str> {
     text.strip_prefix('[')?.strip_suffix(']').filter(|name| !name.is_empty())
 }
@@ -158,7 +158,7 @@ fn unknown<'n>(text: &str, known: impl Iterator<Item = &'n str>) -> String {
     }) {
         return format!("unknown attribute `{text}`: {why}");
     }
-    // The name without its bracket is what is misspelt as a rule: `request.auth.claim[groups]`.
+    // The name without its bracket is usually what is misspelt: `request.auth.claim[groups]`.
     let (name, bracket) = match text.find('[') {
         Some(at) => (text.get(..at).unwrap_or(text), text.get(at..).unwrap_or_default()),
         None => (text, ""),

@@ -1,6 +1,6 @@
-//! Every error of docs/semantics.md, "Validation of an AuthorizationPolicy", and what Istio drops or
-//! widens in silence (docs/authorization.md, "Stricter than Istio"), in a pluginConfig: its place and
-//! its words.
+//! Every error of docs/semantics.md, "Validation of an AuthorizationPolicy", and what Istio silently
+//! drops or widens (docs/authorization.md, "Stricter than Istio"), in a pluginConfig: its place and
+//! its text.
 
 use serde_json::{Value, json};
 

@@ -12,10 +12,11 @@ use crate::policy::authorization::rule::{PathSet, Test};
 use crate::policy::authorization::template::{Dialect, InvalidTemplate, Template};
 use crate::policy::authorization::text::{TextSet, Wildcard};
 
-/// Reading the policies: what they may refer to.
+/// Reading the policies, and the settings that they may refer to.
 pub(crate) struct Reading<'r> {
     pub(super) problems: &'r Problems,
-    /// Of the policy under the pen; what a bare service account belongs to.
+    /// The namespace of the policy that is being read; a service account without a namespace belongs
+    /// to it.
     pub(super) namespace: Option<String>,
     context: &'r Context,
 }
@@ -33,12 +34,12 @@ impl<'r> Reading<'r> {
         Self { problems, namespace: None, context }
     }
 
-    /// The same, with problems noted elsewhere.
+    /// The same, with problems recorded elsewhere.
     pub(super) fn noting<'s>(&'s self, problems: &'s Problems) -> Reading<'s> {
         Reading { problems, namespace: self.namespace.clone(), context: self.context }
     }
 
-    /// A list of texts, each checked; one bad value and there is no test.
+    /// A list of texts, each checked; one bad value, and there is no test.
     fn checked<'v>(
         &self,
         node: &Node<'v>,
@@ -135,7 +136,8 @@ impl<'r> Reading<'r> {
         Some(Test::Address(address, set))
     }
 
-    /// `ipBlocks`, `source.ip`: only where the TCP peer is known from somewhere no client can write.
+    /// `ipBlocks`, `source.ip`: only if the TCP peer is known from a source that no client can
+    /// write.
     pub(super) fn source_ip(&self, node: &Node<'_>) -> Option<Test> {
         if !self.context.source_address {
             self.problems.error(
@@ -261,7 +263,7 @@ impl<'r> Reading<'r> {
         Some(Test::RequestPrincipal(RequestPrincipalSet::new(values)))
     }
 
-    /// `experimental.envoy.filters.*`: `[v]` is about a list, `v` about a string (docs/semantics.md,
+    /// `experimental.envoy.filters.*`: `[v]` matches a list, `v` a string (docs/semantics.md,
     /// "Conditions").
     pub(super) fn metadata(&self, filter: &str, key: &str, node: &Node<'_>) -> Option<Test> {
         let values = self.checked(node, |value| check_stars(trimmed(value).unwrap_or(value)))?;
@@ -281,12 +283,12 @@ impl<'r> Reading<'r> {
     }
 }
 
-/// Of `[v]` the `v`: Go's `strings.Trim(value, "[]")`.
+/// The `v` in `[v]`: Go's `strings.Trim(value, "[]")`.
 fn trimmed(value: &str) -> Option<&str> {
     (value.starts_with('[') && value.ends_with(']')).then(|| value.trim_matches(['[', ']']))
 }
 
-/// A star means something at one end only (istio/istio pilot/pkg/security/authz/matcher/string.go).
+/// A star is a wildcard at one end only (istio/istio pilot/pkg/security/authz/matcher/string.go).
 fn check_stars(value: &str) -> Result<(), String> {
     let rest = value.strip_prefix('*').unwrap_or_else(|| value.strip_suffix('*').unwrap_or(value));
     if rest.contains('*') { Err(star_problem(value)) } else { Ok(()) }
@@ -300,8 +302,8 @@ fn star_problem(value: &str) -> String {
 }
 
 /// Whether a request principal has a star beyond those of the forms in docs/semantics.md, "Request
-/// principals": `*`, `*suf`, `p*`, `iss/*`, `iss/p*`, `*/sub`, `*suf/sub`. `*/*` is anyone whose
-/// subject is a star.
+/// principals": `*`, `*suf`, `p*`, `iss/*`, `iss/p*`, `*/sub`, `*suf/sub`. `*/*` matches only a
+/// subject that is a star.
 fn has_literal_star(value: &str) -> bool {
     let rest = value.strip_prefix('*').unwrap_or_else(|| value.strip_suffix('*').unwrap_or(value));
     rest.contains('*')
@@ -349,7 +351,7 @@ fn expand_principals(values: &[&str], known: &[String]) -> Vec<String> {
     expanded
 }
 
-/// Equal, or matched by a star at an end of either.
+/// Equal, or matched by a star at one end of either.
 fn same_domain(a: &str, b: &str) -> bool {
     let matches = |pattern: &str, text: &str| {
         if let Some(suffix) = pattern.strip_prefix('*') {

@@ -1,11 +1,11 @@
-//! Known answers: a public key and a signature of one message for each algorithm, to find out whether a
-//! host's cryptography can be relied upon. The private keys were thrown away when this was written.
+//! Known answers: a public key and a signature of one message for each algorithm, to test whether a
+//! host's cryptography is reliable. The private keys were deleted.
 //!
-//! Unpadded base64url; keys are SubjectPublicKeyInfo in DER, signatures as a token has them.
+//! Unpadded base64url; keys are SubjectPublicKeyInfo in DER, signatures are as in a token.
 
 use crate::crypto::Algorithm;
 
-/// What was signed.
+/// The signed message.
 pub(super) const MESSAGE: &[u8] = b"usher: a known answer";
 
 /// A key and its signature of [`MESSAGE`].

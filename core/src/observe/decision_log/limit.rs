@@ -1,8 +1,8 @@
-//! How many lines refusals may write: a flood of them must not fill the log, nor hide what is new in it.
+//! How many lines denials may write: a flood of them must not fill the log, nor hide what is new in it.
 //!
-//! The first refusal of each pair of reason and policy in a second is always written; all else at level
-//! warning comes from one bucket, which is full again each second. Both are the configuration's to bound: a
-//! client makes up neither reasons nor policies. What is left out is counted.
+//! The first denial of each pair of reason and policy in a second is always logged; all other lines at level
+//! warning come from one token bucket, which is refilled each second. The configuration bounds both: a
+//! client cannot invent reasons or policies. Lines left out are counted.
 
 use std::hash::BuildHasher as _;
 
@@ -16,22 +16,21 @@ use crate::time::UnixSeconds;
 pub struct Limiter {
     second: UnixSeconds,
     spent: u32,
-    /// Hashes of the pairs that were told in this second.
+    /// Hashes of the pairs that were logged in this second.
     told: FastSet<u64>,
     suppressed: u64,
 }
 
-/// Pairs that are told apart in a second: more than reasons and policies there are in any configuration that
-/// was seen, and 128 KiB of memory. Further ones come from the bucket.
+/// The number of pairs that are distinguished in a second: more than the reasons and policies in any
+/// configuration seen so far, and 128 KiB of memory. Further pairs come from the bucket.
 const MOST_PAIRS: usize = 8192;
 
-/// How far a decision's time may lie behind the newest: a request waits for keys so long (`timeout`). What
-/// lies further behind is a clock that was set back.
+/// How far a decision's time may be behind the newest: the longest that a request waits for keys
+/// (`timeout`). If it is further behind, the clock was set back.
 const LONGEST_WAIT: u64 = 60;
 
 impl Limiter {
-    /// Whether a line about `decision` may be written at `now`. One that may not is
-    /// counted.
+    /// Whether a line about `decision` may be written at `now`. A line that may not is counted.
     pub fn admits(&mut self, rate: Rate, decision: &Decision, now: UnixSeconds) -> bool {
         let Rate::PerSecond(most) = rate else {
             return true;
@@ -52,7 +51,7 @@ impl Limiter {
         false
     }
 
-    /// How many lines were left out since this was asked last.
+    /// The number of lines left out since the last call.
     pub fn take_suppressed(&mut self) -> u64 {
         std::mem::take(&mut self.suppressed)
     }
@@ -97,7 +96,7 @@ mod tests {
         }
     }
 
-    /// How many of so many lines at `now` are written.
+    /// The number of lines written at `now`, out of `of` tried.
     fn written(
         limiter: &mut Limiter,
         rate: u32,
@@ -117,7 +116,7 @@ mod tests {
         for second in [NOW, NOW + 1, NOW + 5] {
             assert_eq!(written(&mut limiter, 50, &flood, second, 1000), 51, "{second}");
             assert_eq!(limiter.take_suppressed(), 949, "{second}");
-            assert_eq!(limiter.take_suppressed(), 0, "{second}: told once");
+            assert_eq!(limiter.take_suppressed(), 0, "{second}: reported once");
         }
         assert_eq!(written(&mut limiter, 0, &flood, NOW + 6, 1000), 1);
         let unlimited =

@@ -1,18 +1,18 @@
-//! One line of JSON, bounded, in printable ASCII alone.
+//! One line of JSON, bounded, in printable ASCII only.
 //!
-//! No byte of a request can end the line, drive a terminal or turn its text round: everything but
-//! printable ASCII is a `\u` escape. What looks like a token is struck out wherever it stands.
+//! No byte of a request can end the line, control a terminal or reverse its text: everything but printable ASCII
+//! is a `\u` escape. Everything that looks like a token is redacted.
 
 use super::LINE_BYTES;
 use crate::codec::redaction::{escape, redact};
 
-/// A JSON object under way.
+/// A JSON object that is being written.
 pub(super) struct Line {
     text: String,
     cut: bool,
 }
 
-/// What ends each line: room that is always kept.
+/// The end of each line: room for it is always reserved.
 const ENDS: [&str; 2] = ["}", ",\"cut\":true}"];
 
 impl Line {
@@ -43,7 +43,7 @@ impl Line {
         self.bytes(name, text.map(str::as_bytes), most);
     }
 
-    /// Bytes that need be no text.
+    /// Bytes that may not be text.
     pub(super) fn bytes(&mut self, name: &str, bytes: Option<&[u8]>, most: usize) {
         if let Some(bytes) = bytes {
             self.member(name, &mut |text| quoted(text, bytes, most));
@@ -93,8 +93,8 @@ impl Line {
         self.text
     }
 
-    /// Adds a member; not if the line would become too long by it. `write` appends its value as JSON, and says
-    /// whether something of that was cut off.
+    /// Adds a member, unless the line would become too long. `write` appends its value as JSON, and returns
+    /// whether some of it was cut off.
     fn member(&mut self, name: &str, write: &mut dyn FnMut(&mut String) -> bool) {
         let [_, end] = ENDS;
         let before = self.text.len();
@@ -110,7 +110,7 @@ impl Line {
 }
 
 /// Appends an item to a list that began at `begin`, unless its items would have more than `most` bytes together.
-/// Answers whether something was cut off.
+/// Returns whether something was cut off.
 fn append(
     text: &mut String,
     begin: usize,
@@ -129,9 +129,9 @@ fn append(
     cut
 }
 
-/// Appends a string of at most `most` bytes between its quotes. Answers whether something was cut off.
+/// Appends a string of at most `most` bytes between its quotes. Returns whether something was cut off.
 fn quoted(text: &mut String, bytes: &[u8], most: usize) -> bool {
-    // What lies far behind the cut need not be looked through.
+    // Bytes far behind the cut need not be searched.
     let near = bytes.get(..most.saturating_mul(2)).unwrap_or(bytes);
     text.push('"');
     let cut = escape(text, &redact(near), most);

@@ -187,10 +187,10 @@ fn a_line_that_follows_suppressed_ones_tells_how_many() {
         (&bad, NOW, write(Level::Warn, 0), "the last of the bucket"),
         (&bad, NOW, Choice::Suppress, "the bucket is empty"),
         (&bad, NOW, Choice::Suppress, "and stays so"),
-        (&good, NOW, write(Level::Info, 2), "what is let through is not limited, and tells"),
+        (&good, NOW, write(Level::Info, 2), "allowed requests are not limited, and report"),
         (&bad, NOW, Choice::Suppress, "it fills no bucket"),
         (&bad, NOW + 1, write(Level::Warn, 1), "the next second"),
-        (&bad, NOW + 1, write(Level::Warn, 0), "told once"),
+        (&bad, NOW + 1, write(Level::Warn, 0), "reported once"),
     ] {
         assert_eq!(choice(request, UnixSeconds(now)), expected, "{why}");
     }
@@ -246,7 +246,7 @@ fn wrong_fields_are_told() {
     }
 }
 
-/// Bytes that harm a careless writer.
+/// Bytes that break a careless writer.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let pieces = prop_oneof![
         Just(b"\"".to_vec()),
@@ -354,7 +354,7 @@ proptest! {
         }
         let mut path = [b"/".as_slice(), &path].concat();
         path.retain(|byte| *byte != 0);
-        // Through the token's real size limit only if it is small; the caller is put in by hand otherwise.
+        // Only a small token fits within the token size limit; otherwise the test sets the caller directly.
         let request = Request {
             headers: vec![
                 (b":method".to_vec(), method),

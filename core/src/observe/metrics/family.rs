@@ -1,12 +1,12 @@
-//! The list of metrics. `docs/metrics.md` is made of it, and a test holds the dashboard and the alerts
-//! against it.
+//! The list of metrics. `docs/metrics.md` is generated from it, and a test compares the dashboard and the
+//! alerts with it.
 
-/// What a metric counts.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// What happened since the proxy started.
+    /// Events since the proxy started.
     Counter,
-    /// What is so now.
+    /// The current value.
     Gauge,
 }
 
@@ -17,17 +17,18 @@ pub struct Family {
     pub name: &'static str,
     /// What it counts.
     pub kind: Kind,
-    /// Its labels beside `plugin`, which each metric has.
+    /// Its labels in addition to `plugin`, which each metric has.
     pub labels: &'static [&'static str],
     /// Labels that read `other` once the family has [`Family::most`] series.
     pub open: &'static [&'static str],
-    /// How many series a plugin may have of it.
+    /// The most series of it for a plugin.
     pub most: usize,
     /// One sentence.
     pub help: &'static str,
 }
 
-/// Enough to name what matters, little enough for a mesh of proxies: Prometheus keeps each series of each pod.
+/// Enough for the series that matter, few enough for a mesh of proxies: Prometheus keeps each series of each
+/// pod.
 const SERIES: usize = 400;
 
 /// An issuer has a handful of keys at a time.
@@ -72,7 +73,7 @@ pub static SIGNATURE_CHECKS: Family = counter(
     "Signature checks. `engine` is `host` (Envoy's BoringSSL) or `portable` (in the module, some twenty times dearer).",
 );
 
-/// Forged identity headers.
+/// Spoofed identity headers.
 pub static IDENTITY_HEADERS_STRIPPED: Family = counter(
     "usher_identity_headers_stripped_total",
     &["header"],
@@ -104,7 +105,7 @@ pub static DRY_RUN_VERDICTS: Family = counter(
     "What policies with `dryRun` would have done.",
 );
 
-/// What `mode: dryRun` left in requests.
+/// Tokens that `mode: dryRun` left in requests.
 pub static DRY_RUN_TOKENS: Family = counter(
     "usher_dry_run_withheld_tokens_total",
     &[],
@@ -128,7 +129,7 @@ pub static TOKEN_CACHE_LOOKUPS: Family = counter(
     "Lookups in the cache of verified tokens: `hit` or `miss`.",
 );
 
-/// Entries that made room.
+/// Entries that were evicted.
 pub static TOKEN_CACHE_EVICTIONS: Family = counter(
     "usher_token_cache_evictions_total",
     &[],
@@ -136,7 +137,7 @@ pub static TOKEN_CACHE_EVICTIONS: Family = counter(
     "Verified tokens that left the cache to make room.",
 );
 
-/// Entries there are.
+/// Entries in the cache.
 pub static TOKEN_CACHE_ENTRIES: Family =
     gauge("usher_token_cache_entries", &[], "Verified tokens in the caches of all workers.");
 
@@ -155,7 +156,7 @@ pub static JWKS_LAST_SUCCESS: Family = gauge(
     "When a remote key set was last fetched, in Unix time: its age is `time()` less this.",
 );
 
-/// Keys there are.
+/// Usable keys.
 pub static JWKS_KEYS: Family = gauge(
     "usher_jwks_keys",
     &["provider"],
@@ -184,25 +185,25 @@ pub static CONFIG_GENERATION: Family = gauge(
     "How many configurations the plugin has put in force since the proxy started.",
 );
 
-/// Whether the newest configuration is good.
+/// Whether the newest configuration is valid.
 pub static CONFIG_VALID: Family = gauge(
     "usher_config_valid",
     &[],
     "1 if the newest configuration is valid, else 0; the log says what is wrong with it.",
 );
 
-/// Which configuration it is.
+/// The hash of the configuration.
 pub static CONFIG_HASH: Family = gauge(
     "usher_config_hash",
     &[],
     "The first 48 bits of the SHA-256 of the configuration in force: proxies that differ in it differ in their configuration.",
 );
 
-/// The module.
+/// The version of the module.
 pub static BUILD_INFO: Family =
     gauge("usher_build_info", &["version"], "1, for the module's version.");
 
-/// Every metric there is.
+/// Every metric.
 pub static ALL: &[&Family] = &[
     &DECISIONS,
     &KEY_REQUESTS,

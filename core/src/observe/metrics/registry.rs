@@ -1,7 +1,7 @@
-//! Which stats were defined already, and how many there may be.
+//! Which stats are defined already, and how many there may be.
 //!
-//! The host gives each stat a number; a request must not pay for its name again. Where a family has as many
-//! series as it may, further ones are counted as one whose open labels are `other`.
+//! The host gives each stat a number; a request must not pay for its name again. If a family has its
+//! maximum of series, further ones are counted as one series whose open labels are `other`.
 
 use std::hash::BuildHasher as _;
 
@@ -15,21 +15,21 @@ pub struct Registry {
     families: Vec<Known>,
 }
 
-/// The series of a family that were defined.
+/// The defined series of a family.
 #[derive(Debug)]
 struct Known {
     family: &'static Family,
     stats: Vec<Stat>,
     /// By the hash of the series, since a key that borrows cannot be looked up in a map of owned ones.
     by_hash: FastMap<u64, Vec<usize>>,
-    /// What was asked for last: most requests move the same series as the one before.
+    /// The series of the last look-up: most requests increment the same series as the one before.
     last: usize,
 }
 
 #[derive(Debug)]
 struct Stat {
     labels: [Owned; MOST_LABELS],
-    /// `None`: the host would not define it.
+    /// `None`: the host refused to define it.
     id: Option<u32>,
 }
 
@@ -42,7 +42,7 @@ enum Owned {
 }
 
 impl Registry {
-    /// The host's number for a series of `plugin`; `define` is asked for it at the first time.
+    /// The host's number for a series of `plugin`; `define` supplies it the first time.
     pub fn id(
         &mut self,
         plugin: &str,
@@ -183,7 +183,7 @@ mod tests {
         let first = registry.id("p", &decisions(0, "denied_by_rule"), &mut define);
         let late = registry.id("p", &decisions(most + 7, "denied_by_rule"), &mut define);
         let reason = registry.id("p", &decisions(most + 7, "no_rule_matched"), &mut define);
-        // The known keep theirs; a closed label keeps its value.
+        // Known series keep their numbers; a closed label keeps its value.
         let other = u32::try_from(most + 1).unwrap();
         assert_eq!((first, late, reason), (Some(1), Some(other), Some(other + 1)));
         assert_eq!(names.len(), most + 2);

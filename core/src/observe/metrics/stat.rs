@@ -1,18 +1,18 @@
 //! A series as the name of an Envoy stat, in Istio's convention: `label=.=value;.;` for each label, then the
 //! metric's name.
 //!
-//! Wasm can only give a stat a name; labels are cut out of it by tag rules, `(label=\.=(.*?);\.;)` for each.
-//! That is what Istio's bootstrap makes of `extraStatTags` (istio/istio tools/packaging/common/
-//! envoy_bootstrap.json) and what Envoy's `stats_tags` can say. The rules are not anchored and stop at the
-//! first `;.;`, so a value is kept from holding `;` or `=`.
+//! Wasm can only give a stat a name; tag rules extract the labels from it, `(label=\.=(.*?);\.;)` for each.
+//! Istio's bootstrap generates such rules from `extraStatTags` (istio/istio tools/packaging/common/
+//! envoy_bootstrap.json) and Envoy's `stats_tags` can express them. The rules are not anchored and stop at
+//! the first `;.;`, so a value never contains `;` or `=`.
 
 use super::{Label, Series};
 use crate::codec::percent::push_encoded;
 
-/// Longest value, in bytes as written.
+/// The longest value, in bytes as written.
 const VALUE_BYTES: usize = 96;
 
-/// Words before a dot that rules of Istio's bootstrap look for, in whatever stat.
+/// Words before a dot that rules of Istio's bootstrap search for, in any stat.
 const ISTIO: [&str; 5] = ["cache", "component", "tag", "wasm_filter", "rbac"];
 
 /// The name of the stat for a series of `plugin`.
@@ -46,14 +46,14 @@ fn written(label: Label<'_>) -> String {
     }
 }
 
-/// A label's value: percent codes for what a tag rule, Envoy or a reader could trip over; what is too long is
-/// cut and told apart by a checksum of the whole.
+/// A label's value: percent codes for bytes that a tag rule, Envoy or a reader could misread; a value that is
+/// too long is cut, and a checksum of the whole is appended.
 pub fn value(text: &str) -> String {
     let mut value = String::new();
     for byte in text.bytes() {
         let plain = byte.is_ascii_alphanumeric()
             || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'/' | b'@' | b'+' | b':');
-        // Istio's bootstrap cuts `cache.x.` and its like out of any stat.
+        // Istio's bootstrap removes `cache.x.` and the like from any stat.
         let dotted = byte == b'.' && ISTIO.iter().any(|word| value.ends_with(word));
         if plain && !dotted {
             value.push(char::from(byte));
@@ -69,7 +69,7 @@ pub fn value(text: &str) -> String {
     if value.is_empty() { "none".to_owned() } else { value }
 }
 
-/// FNV-1a, 32 bits: no secret, only to tell two names apart.
+/// FNV-1a, 32 bits: not for secrets, only to distinguish two names.
 fn fnv1a(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 
 use crate::hash::FastSet;
 
-/// Blocks, any of which may hold an address. One look-up for each prefix length that occurs.
+/// Blocks, any of which may contain an address. One look-up for each prefix length that occurs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AddressSet(pub(crate) Vec<(u8, FastSet<IpAddr>)>);
 
 impl AddressSet {
-    /// Adds `a.b.c.d`, an IPv6 address, or a CIDR block; host bits are ignored. `None` where the text
-    /// is none of them (Go netip.ParseAddr and ParsePrefix, as in istio/istio
+    /// Adds `a.b.c.d`, an IPv6 address, or a CIDR block; host bits are ignored. `None` if the text is
+    /// not one of them (Go netip.ParseAddr and ParsePrefix, as in istio/istio
     /// pkg/config/security/security.go).
     pub(crate) fn add(&mut self, text: &str) -> Option<()> {
         let (address, length) = match text.split_once('/') {
@@ -40,7 +40,7 @@ fn prefix_length(text: &str) -> Option<u8> {
     if plain { text.parse().ok() } else { None }
 }
 
-/// How many bits an address has.
+/// The number of bits of an address.
 pub(crate) fn bits(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => 32,
@@ -48,7 +48,7 @@ pub(crate) fn bits(address: IpAddr) -> u8 {
     }
 }
 
-/// An address without what follows its first `length` bits.
+/// An address with only its first `length` bits.
 pub(crate) fn masked(address: IpAddr, length: u8) -> IpAddr {
     match address {
         IpAddr::V4(v4) => {

@@ -1,8 +1,8 @@
-//! What rules can ask about.
+//! The attributes that rules can use.
 
 use crate::claims::ClaimPath;
 
-/// An attribute that has texts: none where it is absent, several where a request can say it twice.
+/// An attribute that has texts: none if it is absent, several if a request can repeat it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Attribute {
     /// Usher's own: subject of the outermost `act` (RFC 8693 section 4.1).
@@ -35,7 +35,7 @@ pub(crate) enum Address {
 }
 
 impl Attribute {
-    /// Whether a client writes it, and may write it more than once; the others are told by the token.
+    /// Whether a client writes it, and may repeat it; the others come from the token.
     pub(crate) fn is_written_by_client(&self) -> bool {
         match self {
             Self::Header(_) | Self::Method | Self::Query(_) | Self::Sni => true,

@@ -30,8 +30,8 @@ fn has_port(value: &str) -> bool {
     }
 }
 
-/// Where the port begins, its colon included; the end where there is none (RFC 3986 section 3.2: digits,
-/// perhaps none, behind a name without colon or an address in brackets).
+/// Where the port begins, its colon included; the end if there is no port (RFC 3986 section 3.2: digits,
+/// possibly none, behind a name without colon or an address in brackets).
 pub(crate) fn port_at(host: &[u8]) -> usize {
     let Some(at) = host.iter().rposition(|b| *b == b':') else {
         return host.len();

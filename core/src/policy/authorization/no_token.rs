@@ -1,15 +1,15 @@
 //! Which DENY rules are about callers without a token: Istio's idiom "deny without a token".
 //!
-//! Where a policy says what becomes of them, `missingToken` leaves it to that policy by default. So the
-//! idiom is read narrowly: what is no more than near it must not open a gate.
+//! If a policy decides about such callers, `missingToken` leaves the decision to that policy by default. So the idiom
+//! is recognized narrowly: a rule that only resembles it must not let callers in.
 
 use super::attribute::Attribute;
 use super::rule::{Condition, Operand, Rule, Test};
 use super::values_from::{ValueSource, ValuesFrom};
 use super::{Action, AuthorizationPolicy};
 
-/// Whether a policy that is enforced says what becomes of callers without a token: an ALLOW policy, or a DENY rule that
-/// means them and nobody else.
+/// Whether an enforced policy decides about callers without a token: an ALLOW policy, or a DENY rule that is about them
+/// only.
 pub(crate) fn is_spoken_about(policies: &[AuthorizationPolicy]) -> bool {
     policies.iter().filter(|policy| !policy.dry_run).any(|policy| match policy.action {
         Action::Allow => true,
@@ -18,9 +18,9 @@ pub(crate) fn is_spoken_about(policies: &[AuthorizationPolicy]) -> bool {
     })
 }
 
-/// Whether the rule means callers without a token and nobody else: every `from` says
-/// `notRequestPrincipals: ["*"]`, or a `when` says the same of `request.auth.principal`. A rule that also
-/// asks for something in a token matches nobody, and is about nobody.
+/// Whether the rule is about callers without a token only: every `from` has `notRequestPrincipals: ["*"]`, or a `when`
+/// has the same for `request.auth.principal`. A rule that also requires something in a token matches no request, and is
+/// about no caller.
 fn is_about_it_alone(rule: &Rule) -> bool {
     let rules_out = |operand: &Operand| operand.iter().any(rules_out_every_token);
     let asks = |operand: &Operand| operand.iter().any(asks_for_a_token);
@@ -38,7 +38,7 @@ fn asks_for_a_token(condition: &Condition) -> bool {
         || condition.values_from.as_ref().is_some_and(is_with_a_token)
 }
 
-/// Where the key, or every source, is in a token, nothing matches without one.
+/// If the key, or every source, is in a token, nothing matches without one.
 fn is_with_a_token(from: &ValuesFrom) -> bool {
     let in_token = |source: &ValueSource| match source {
         ValueSource::Attribute(attribute) => is_in_token(attribute),

@@ -1,8 +1,8 @@
-//! Who is on the other end of the connection: principals, namespaces, service accounts, trust domains.
+//! The peer of the connection: principals, namespaces, service accounts, trust domains.
 //!
 //! Istio compiles these to regexes over every name in the client's certificate (istio/istio
-//! pilot/pkg/security/authz/model/generator.go; docs/semantics.md, "Peer identity"); here each is
-//! kept by its pieces.
+//! pilot/pkg/security/authz/model/generator.go; docs/semantics.md, "Peer identity"); here each is stored
+//! as its pieces.
 
 use super::text::{Form, TextSet, Wildcard, form};
 use crate::hash::{FastMap, FastSet};
@@ -10,7 +10,7 @@ use crate::hash::{FastMap, FastSet};
 /// Scheme of a SPIFFE ID.
 pub(crate) const SPIFFE: &str = "spiffe://";
 
-/// Values about the peer, any of which may match any of its names.
+/// Values for the peer, any of which may match any of its names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PeerSet {
     pub(crate) texts: TextSet,
@@ -22,7 +22,7 @@ pub(crate) struct PeerSet {
     pub(crate) patterns: Vec<MatchName>,
 }
 
-/// What no set of texts can say.
+/// Values that no set of texts can express.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MatchName {
     /// Regex `.*/ns/<v>/.*`, where each `*` of the value is `.*`: the texts between the stars.

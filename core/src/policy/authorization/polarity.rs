@@ -1,26 +1,28 @@
-//! Whether a match gives or takes, and so how widely a value is read.
+//! Whether a match lets in or refuses, and therefore how widely a value is read.
 //!
-//! Istio's language is read to the letter, but a letter can be dodged: what a service reads as `/admin/x`
-//! or as the host `a` need not be written so. Where a match lets in, the letter stands. Where a match
-//! refuses, whatever may mean the same matches too: `{*}` and `{**}` take any byte, `_` in a header's name
-//! is `-`, a host is meant with and without its port and the dot behind its name. All else stays.
+//! Istio compares literally, but a literal comparison can be evaded: a client need not write `/admin/x` or
+//! the host `a` in the spelling that the service reads. Where a match lets in, the comparison is literal.
+//! Where a match refuses, every spelling that may mean the same matches too: `{*}` and `{**}` take any
+//! byte, `_` in a header's name is `-`, a host matches with and without its port and the dot behind its
+//! name. Everything else is the same.
 
 use super::Action;
 
-/// What a match of a value does to a request.
+/// The effect of a value's match on a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Polarity {
-    /// It gives: values in ALLOW, `not` values in DENY, `exempt`.
+    /// It lets in: values in ALLOW, `not` values in DENY, `exempt`.
     #[default]
     LetsIn,
-    /// Neither: AUDIT, which is read to the letter.
+    /// Neither: AUDIT, which compares literally.
     Notes,
-    /// It takes: values in DENY, `not` values in ALLOW.
+    /// It refuses: values in DENY, `not` values in ALLOW.
     Refuses,
 }
 
 impl Polarity {
-    /// Of `values`, `allValues` and `valuesFrom` in a policy of this action, in a dry run too.
+    /// The polarity of `values`, `allValues` and `valuesFrom` in a policy with this action, in a dry run
+    /// too.
     pub(crate) fn of_values(action: Action) -> Self {
         match action {
             Action::Allow => Self::LetsIn,
@@ -29,7 +31,7 @@ impl Polarity {
         }
     }
 
-    /// Of the `not` values beside values of this polarity.
+    /// The polarity of the `not` values beside values of this polarity.
     pub(crate) fn negated(self) -> Self {
         match self {
             Self::LetsIn => Self::Refuses,
@@ -38,7 +40,7 @@ impl Polarity {
         }
     }
 
-    /// Whether whatever may mean the same matches too.
+    /// Whether every spelling that may mean the same matches too.
     pub(crate) fn is_wide(self) -> bool {
         self == Self::Refuses
     }

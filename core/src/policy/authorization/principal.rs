@@ -1,7 +1,7 @@
 //! Request principals: `iss/sub` of the verified token.
 //!
-//! Source: istio/istio pilot/pkg/security/authz/model/generator.go (requestPrincipalGenerator). The two
-//! are apart; the slash is only notation.
+//! Source: istio/istio pilot/pkg/security/authz/model/generator.go (requestPrincipalGenerator). Both
+//! are stored separately; the slash is only notation.
 
 use super::text::TextSet;
 
@@ -40,13 +40,13 @@ impl RequestPrincipalSet {
         set
     }
 
-    /// Whether one of the values is `*`, which is anyone with a token.
+    /// Whether one of the values is `*`, which matches any caller with a token.
     pub(crate) fn is_anyone(&self) -> bool {
         self.pairs.iter().any(|pair| pair.issuer == Part::Any && pair.subject == Part::Any)
     }
 }
 
-/// A key that no two pairs share: no JSON string of a claim can end inside the length.
+/// A key that is different for each pair: no JSON string of a claim can end inside the length.
 pub(crate) fn joined(issuer: &str, subject: &str) -> Vec<u8> {
     [&issuer.len().to_le_bytes(), issuer.as_bytes(), subject.as_bytes()].concat()
 }

@@ -16,11 +16,11 @@ use crate::hash::FastSet;
 /// One rule of a policy.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rule {
-    /// Of its values.
+    /// The polarity of its values.
     pub(crate) polarity: Polarity,
-    /// Alternatives; none: true.
+    /// Alternatives; if empty, always true.
     pub(crate) from: Vec<Operand>,
-    /// Alternatives; none: true.
+    /// Alternatives; if empty, always true.
     pub(crate) to: Vec<Operand>,
     /// All must hold.
     pub(crate) when: Operand,
@@ -32,19 +32,19 @@ pub(crate) type Operand = Vec<Condition>;
 /// A field with its values and its `not` values.
 #[derive(Clone, Debug)]
 pub(crate) struct Condition {
-    /// What the operator wrote, such as `paths` or `request.auth.claims[groups]`.
+    /// The field or key, such as `paths` or `request.auth.claims[groups]`.
     pub(crate) name: String,
     /// Must match, if given.
     pub(crate) values: Option<Test>,
     /// Each must match (`allValues`).
     pub(crate) all: Vec<Test>,
-    /// Must be what the request says elsewhere (`valuesFrom`), if given.
+    /// Must equal a text elsewhere in the request (`valuesFrom`), if given.
     pub(crate) values_from: Option<ValuesFrom>,
-    /// Must not match, if given; true where the attribute is absent.
+    /// Must not match, if given; true if the attribute is absent.
     pub(crate) not_values: Option<Test>,
 }
 
-/// What one of a field's values must be like.
+/// A test that one of a field's values must pass.
 #[derive(Clone, Debug)]
 pub(crate) enum Test {
     Address(Address, AddressSet),

@@ -1,18 +1,18 @@
 //! Path templates: `{*}` for a segment, `{**}` for any number of them.
 //!
-//! Source: envoyproxy/envoy source/extensions/path/uri_template_lib, and what was measured
+//! Source: envoyproxy/envoy source/extensions/path/uri_template_lib, and measurements
 //! (docs/semantics.md, "Path templates").
 
 use crate::codec::path_bytes::is_segment_byte;
 
-/// A template, its outer slash included.
+/// A template, with its outer slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     /// Pieces before `{**}`, or all of them.
     pub(crate) front: Vec<Piece>,
-    /// Pieces after `{**}`, where there is one.
+    /// Pieces after `{**}`, if there is one.
     pub(crate) back: Option<Vec<Piece>>,
-    /// Names of captures, for the pieces that have one (Usher's own).
+    /// The name of the capture by `{**}`, if it has one (Usher's own).
     pub(crate) rest_name: Option<String>,
 }
 
@@ -21,18 +21,18 @@ pub(crate) struct Template {
 pub(crate) enum Piece {
     /// This text.
     Literal(Vec<u8>),
-    /// One or more bytes of a segment, perhaps remembered by name.
+    /// One or more bytes of a segment, captured if there is a name.
     Segment(Option<String>),
 }
 
-/// Why a text is no template, for the operator.
+/// Why a text is not a valid template, for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InvalidTemplate {
     /// `{**}` is followed by another operator.
     BehindRest,
-    /// A brace that belongs to no operator.
+    /// A brace that is not part of an operator.
     Brace,
-    /// A literal segment is empty or holds what no path segment may.
+    /// A literal segment is empty or contains a byte that no path segment may.
     Literal,
     /// It does not begin with a slash.
     NoSlash,
@@ -50,14 +50,14 @@ pub(crate) enum Dialect {
 }
 
 impl Template {
-    /// Reads a template. `None`: the text holds no brace and is none.
+    /// Parses a template. `None`: the text contains no brace and is not a template.
     pub(crate) fn parse(text: &str, dialect: Dialect) -> Option<Result<Self, InvalidTemplate>> {
         text.contains(['{', '}']).then(|| Self::read(text, dialect))
     }
 
     fn read(text: &str, dialect: Dialect) -> Result<Self, InvalidTemplate> {
         let mut template = Self { front: Vec::new(), back: None, rest_name: None };
-        // Istio trims every outer slash before its check; Envoy then matches them all the same.
+        // Istio trims every outer slash before its check; Envoy matches them nevertheless.
         let inner = text.strip_prefix('/').unwrap_or(text);
         let inner = inner.strip_suffix('/').unwrap_or(inner);
         for segment in inner.split('/') {
@@ -103,7 +103,8 @@ impl Template {
                 self.literal(before)?;
             }
             let (operator, tail) = operator.split_once('}').ok_or(InvalidTemplate::Brace)?;
-            // Two operators in a row would leave it open where the one ends and the other begins.
+            // Between two operators in a row, the end of one and the beginning of the other would be
+            // ambiguous.
             if tail.starts_with('{') {
                 return Err(InvalidTemplate::Brace);
             }
@@ -119,7 +120,7 @@ impl Template {
 
     fn literal(&mut self, text: &str) -> Result<(), InvalidTemplate> {
         // Istio's check of a template's literal segments (istio/istio pkg/config/security/security.go,
-        // `CheckValidPathTemplate`); a star is not among them.
+        // `CheckValidPathTemplate`), which excludes a star.
         let allowed = |b: u8| is_segment_byte(b) && b != b'*';
         if text.is_empty() || !text.bytes().all(allowed) {
             return Err(InvalidTemplate::Literal);

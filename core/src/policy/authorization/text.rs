@@ -9,7 +9,7 @@ use crate::prefix_tree::{Direction, PrefixTree};
 /// What a lone `*` accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wildcard {
-    /// Whatever is there, the empty text too (headers, hosts, methods: Envoy `present_match`).
+    /// Any text, the empty one too (headers, hosts, methods: Envoy `present_match`).
     Present,
     /// The regex `.+`: at least one character, no line feed, valid UTF-8.
     Filled,
@@ -24,7 +24,7 @@ pub(crate) enum Form<'v> {
     Suffix(&'v str),
 }
 
-/// The form of a value, checked in Istio's order; a further `*` is itself.
+/// The form of a value, checked in Istio's order; a further `*` is literal.
 pub(crate) fn form(value: &str) -> Form<'_> {
     if value == "*" {
         Form::Any
@@ -42,7 +42,7 @@ pub(crate) fn form(value: &str) -> Form<'_> {
 pub(crate) struct TextSet {
     pub(crate) any: Option<Wildcard>,
     pub(crate) exact: FastSet<Box<[u8]>>,
-    /// Which lengths the exact ones have, a bit each.
+    /// The lengths of the exact ones, one bit each.
     pub(crate) lengths: u64,
     pub(crate) prefixes: Affixes,
     pub(crate) suffixes: Affixes,
@@ -89,7 +89,7 @@ impl TextSet {
     }
 }
 
-/// Prefixes or suffixes: one walk along a text, however many there are.
+/// Prefixes or suffixes: one pass over a text, however many there are.
 #[derive(Clone, Debug)]
 pub(crate) struct Affixes {
     pub(crate) tree: PrefixTree,

@@ -13,7 +13,7 @@ pub(crate) struct ValuesFrom {
 /// How many of the attribute's texts must be among those of the sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quantifier {
-    /// Each, and one at least: `valuesFromAll: true`.
+    /// Each, and at least one: `valuesFromAll: true`.
     All,
     /// One.
     Any,
@@ -29,7 +29,7 @@ pub(crate) enum ValueSource {
 }
 
 impl ValuesFrom {
-    /// Whether a client that adds a text makes a match none.
+    /// Whether a client can prevent a match by adding a text.
     pub(crate) fn is_dodged_by_one_more(&self) -> bool {
         self.quantifier == Quantifier::All && self.attribute.is_written_by_client()
     }
