@@ -1,7 +1,7 @@
-//! What judging a request costs among 5 rules and among 5,000, in instructions (valgrind counts them).
+//! The cost of evaluating a request with 5 rules and with 5,000, in instructions (valgrind counts them).
 //!
-//! `cargo run --release --example authorization_cost`; exit status 1 where the many cost more than 1.5
-//! times the few. The token's verification is left out: it costs the same in both and would hide the rules.
+//! `cargo run --release --example authorization_cost`; exit status 1 if the many cost more than 1.5 times
+//! the few. The token's verification is left out: it costs the same in both and would hide the rules.
 
 #![expect(
     clippy::unwrap_used,
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     if worst > MOST { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Instructions of this very program with these arguments.
+/// The instructions of this program with these arguments.
 fn instructions(kind: &str, rules: usize, requests: usize) -> f64 {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -61,7 +61,7 @@ fn run(kind: &str, rules: usize, requests: usize) {
     let config =
         json!({"authorizationPolicies": [{"name": "p", "namespace": "shop", "rules": list}]});
     let policy = load::from_value(&config).unwrap().policy;
-    // The same requests whatever the number of rules, made before they are counted.
+    // The same requests for any number of rules, made before counting begins.
     let made: Vec<(Request, Identity)> = (0..FEW).map(|i| request(kind, i)).collect();
     let mut matched = 0;
     for (request, identity) in made.iter().cycle().take(requests) {
@@ -103,7 +103,7 @@ fn request(kind: &str, i: usize) -> (Request, Identity) {
         ("accept", "*/*"),
         ("x-request-id", "b1f0c1e2-7c1d-4f7e-9c55-0f1c1b7e2d11"),
     ];
-    // Of a refused one everything is right but the group.
+    // In a refused one only the group is wrong.
     let group = if kind == "refused" { "nobody".to_owned() } else { format!("group-{i}") };
     let claims = json!({
         "iss": "https://idp.example.com", "sub": format!("user-{i}"), "aud": "shop",

@@ -1,7 +1,7 @@
 //! Policies by their index, rule by rule, and by a naive reading of their JSON.
 //!
-//! A case that is written down is a request, the `config` that judges it, and the `claims` of its caller, if it has one; the naive
-//! reading is asked if each text is one of those that it is written for.
+//! A written case is a request, the `config` that decides it, and the `claims` of its caller, if it has one; the naive
+//! reading is used if it supports each text of the case.
 
 use std::rc::Rc;
 
@@ -65,7 +65,7 @@ fn written_down(case: &Value) -> Option<()> {
     Some(())
 }
 
-/// As a rule without `spaceDelimitedClaims` has them, and one more.
+/// Those of a rule without `spaceDelimitedClaims`, and one more.
 fn space_delimited() -> Rc<[String]> {
     ["permission", "roles", "scope"].map(str::to_owned).into()
 }
@@ -77,11 +77,11 @@ struct Case<'c> {
     identity: Option<&'c Identity>,
 }
 
-/// The rules of one action, enforced or as a dry run, that match.
+/// The matching rules of one action, enforced or as a dry run.
 type Set<'n> = (&'n str, bool);
 
 impl Case<'_> {
-    /// The index finds what a look at each rule finds.
+    /// The index finds the same rules as trying each.
     fn check(&self) {
         let names = matching(self.config, self.request, self.identity);
         let judgement = judge(self.config, self.request, self.identity);
@@ -89,7 +89,7 @@ impl Case<'_> {
         assert_eq!(Outcome::from(&judgement), expected, "{}", self.shown());
     }
 
-    /// Each rule means what its JSON says. Returns how many match.
+    /// Each rule matches as its JSON says. Returns how many match.
     fn check_naively(&self) -> usize {
         let mut names = matching(self.config, self.request, self.identity);
         let scalars = self.json["matchScalarClaims"] == json!(true);
@@ -130,7 +130,7 @@ fn rule_name(policy: &Value, number: usize) -> String {
     format!("ns[{}]-policy[{}]-rule[{number}]", text("namespace"), text("name"))
 }
 
-/// A judgement, as far as the names of the matching rules say it.
+/// An outcome of the policies, as far as it follows from the names of the matching rules.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     verdict: Verdict,
@@ -169,7 +169,7 @@ impl Outcome {
         Self {
             audit: exists(("AUDIT", false)).then(|| first(("AUDIT", false)).is_some()),
             dry_run_deny: dry_run("DENY"),
-            // What is denied anyway is not asked about.
+            // A denied request has no dry-run ALLOW outcome.
             dry_run_allow: dry_run("ALLOW").filter(|_| verdict != Verdict::Deny),
             verdict,
             matched,

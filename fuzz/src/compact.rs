@@ -1,6 +1,7 @@
-//! The reader of tokens, against a slow reading of its rules: docs/differences.md says where they are stricter than Envoy's.
+//! The parser of tokens, against a slow reading of its rules: docs/differences.md lists where they are stricter than
+//! Envoy's.
 //!
-//! A case that is written down is a token, without a line's end.
+//! A written case is a token, without a line end.
 
 use serde_json::Value;
 
@@ -162,7 +163,7 @@ fn reference(token: &[u8], limits: &TokenLimits) -> Option<Expected> {
     Some(Expected { header, claims, times })
 }
 
-/// Base64url without padding, of which no bit is left over (RFC 4648 section 3.5).
+/// Base64url without padding and without leftover bits (RFC 4648 section 3.5).
 fn decoded(part: &str) -> Option<Vec<u8>> {
     let (mut bits, mut held) = (0_u32, 0_u32);
     let mut bytes = Vec::new();
@@ -195,7 +196,7 @@ pub(crate) fn whole(text: &str) -> Option<u64> {
     if negative {
         return None;
     }
-    // What no i64 holds lies far outside on the same side.
+    // An exponent that no i64 can hold is far outside on the same side.
     let far = if power.starts_with('-') { i64::MIN / 2 } else { i64::MAX / 2 };
     let point = i64::try_from(before.len()).ok()?.saturating_add(power.parse().unwrap_or(far));
     let leading = i64::try_from(digits.bytes().take_while(|digit| *digit == b'0').count()).ok()?;

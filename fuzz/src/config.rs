@@ -1,7 +1,7 @@
 //! Configurations: of any bytes, and good ones that were changed somewhere.
 //!
-//! A case that is written down is the text of a configuration, in which `"$jwks"` stands for keys, and the item
-//! `{"repeat": item, "times": 4000}` of a list for so many items, in each of which `#` is its number.
+//! A written case is the text of a configuration, in which `"$jwks"` stands for keys, and the item `{"repeat":
+//! item, "times": 4000}` of a list for that many items, in each of which `#` is its number.
 
 use std::collections::BTreeSet;
 
@@ -18,10 +18,10 @@ use crate::words;
 
 mod vocabulary;
 
-/// As deep as a configuration is read.
+/// The depth to which a configuration is read.
 const DEPTH: usize = 32;
 
-/// More than a configuration is usable with.
+/// More than a usable configuration has.
 const MOST_ITEMS: usize = 5_000;
 
 pub(crate) fn run(data: &[u8]) {
@@ -50,7 +50,7 @@ fn draw_config(draw: &mut Draw<'_>) -> Value {
     CONFIGS.with(|configs| configs[draw.below(configs.len())].clone())
 }
 
-/// What is too long, or not known, to be written down.
+/// Expands what is too long, or not known in advance, to be written.
 fn expand(value: &mut Value) {
     match value {
         Value::String(text) if text == "$jwks" => *value = mint::jwks(),
@@ -79,7 +79,7 @@ fn check(text: &[u8]) {
     let shown = || text.escape_ascii().to_string();
     match config_of_text(text) {
         Err(problems) => {
-            assert!(!problems.is_empty(), "refused without a word: {}", shown());
+            assert!(!problems.is_empty(), "refused without a problem: {}", shown());
             let value = strict_json(text, DEPTH).ok();
             let places = value.as_ref().map(Places::of);
             for problem in &problems {
@@ -96,7 +96,7 @@ fn check(text: &[u8]) {
             for warning in &warnings {
                 check_problem(warning, Some(&places), &shown);
             }
-            // Other white space says nothing.
+            // Different white space does not matter.
             let pretty = config_of_text(format!("{value:#}").as_bytes());
             let (again, warned) = pretty.unwrap_or_else(|p| panic!("{p:?}: {}", shown()));
             assert_eq!(warned, warnings, "other warnings: {}", shown());
@@ -121,7 +121,7 @@ fn drop_nulls(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(drop_nulls),
         Value::Object(members) => {
             members.retain(|_, member| !member.is_null());
-            // What null means in a key is RFC 7517's to say.
+            // RFC 7517 defines what null means in a key.
             let rest = members.iter_mut().filter(|(name, _)| *name != "jwks");
             rest.for_each(|(_, member)| drop_nulls(member));
         }
@@ -132,7 +132,7 @@ fn drop_nulls(value: &mut Value) {
 fn check_problem(problem: &InvalidConfig, places: Option<&Places>, shown: &dyn Fn() -> String) {
     let text = &problem.problem;
     assert!(!text.is_empty() && !text.ends_with('.'), "{problem}: {}", shown());
-    // The word for a reader that gave up without a note.
+    // The problem of a reader that failed without recording one.
     assert!(text != "could not be read", "{}", shown());
     if let Some(places) = places {
         assert!(places.has(&problem.at), "no such place: {problem}: {}", shown());
@@ -149,7 +149,8 @@ impl Places {
         Self(places)
     }
 
-    /// A place is there, or would be if one member were not missing, or lies in a text that holds keys.
+    /// Whether a place is in the configuration, or would be except for one missing member, or is in a text with
+    /// keys.
     fn has(&self, at: &str) -> bool {
         let ends = at.match_indices(['.', '[']).map(|(end, _)| end).chain([0, at.len()]);
         let known = ends.filter(|end| self.0.contains(&at[..*end])).max().unwrap_or_default();
@@ -181,7 +182,7 @@ fn decisions(config: &Config) -> Vec<String> {
     thread_local! {
         static REQUESTS: Vec<Request> = requests();
     }
-    // One session: tokens are verified once.
+    // One worker state: tokens are verified once.
     let mut worker_state = WorkerState::portable();
     REQUESTS.with(|requests| {
         let decided = requests.iter().map(|request| {

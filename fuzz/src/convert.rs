@@ -1,6 +1,6 @@
-//! A configuration to Istio's manifests and back: where `convert` reports nothing lost, it means the same.
+//! A configuration to Istio's manifests and back: if `convert` reports nothing lost, the result means the same.
 //!
-//! A case that is written down is a request, the `config` that judges it, and the `claims` of its caller, if it has one.
+//! A written case is a request, the `config` that decides it, and the `claims` of its caller, if it has one.
 
 use serde_json::{Value, json};
 use usher_cli::convert::{self, Home, Mesh, Notes, Ports, Workload};
@@ -49,7 +49,7 @@ fn written_down(case: &Value) -> Option<()> {
     Some(())
 }
 
-/// Policies, as the authorization target draws them, and rules.
+/// Policies, as the authorization target draws them, and JWT rules.
 fn config(draw: &mut Draw<'_>) -> Value {
     let mut config = cases::config(draw);
     if draw.one_in(2)
@@ -58,7 +58,7 @@ fn config(draw: &mut Draw<'_>) -> Value {
         fields.remove("matchScalarClaims");
     }
     if draw.one_in(2) {
-        // The naive reading of policies has conditions that Istio has not: most rules must have none.
+        // The naive reading of policies has conditions that Istio lacks: most rules must have none.
         for policy in config["authorizationPolicies"].as_array_mut().into_iter().flatten() {
             for rule in policy["rules"].as_array_mut().into_iter().flatten() {
                 if let Some(rule) = rule.as_object_mut() {
@@ -87,7 +87,7 @@ fn config(draw: &mut Draw<'_>) -> Value {
     config
 }
 
-/// A configuration, and what came of it by way of Istio's manifests.
+/// A configuration, and its conversion to Istio's manifests and back.
 struct Pair<'c> {
     json: &'c Value,
     back: Value,
@@ -96,7 +96,7 @@ struct Pair<'c> {
 }
 
 impl<'c> Pair<'c> {
-    /// `None`: something cannot be carried over one way or the other, and is reported.
+    /// `None`: something cannot be converted in one direction, and that is reported.
     fn of(json: &'c Value) -> Option<Self> {
         let (before, _) = config_of_value(json).ok()?;
         let text = |name: &str| json.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -142,7 +142,7 @@ impl<'c> Pair<'c> {
         let plugins = convert::to_usher(&files, mesh, &mut notes).unwrap_or_else(|problems| {
             panic!("refuses what it wrote: {problems:?}\n{text_of_all}\n{json}")
         });
-        // A plugin is not told some things that Istio knows.
+        // Istio knows some things that a plugin does not.
         if !notes.is_whole() {
             return None;
         }
@@ -150,7 +150,7 @@ impl<'c> Pair<'c> {
             panic!("{} plugins, not one\n{text_of_all}\n{json}", plugins.len())
         };
         let mut back = plugin.value["spec"]["pluginConfig"].clone();
-        // Istio knows the address by itself.
+        // Istio has the address itself.
         if let Some(source) = json.get("sourceAddress") {
             back["sourceAddress"] = source.clone();
         }
@@ -180,10 +180,11 @@ impl<'c> Pair<'c> {
         }
         let decided = |config| {
             let decision = decide(config, &request, NOW, &mut WorkerState::portable());
-            // What a refused request's headers are is of interest to its log alone.
+            // The headers of a refused request only matter to its log.
             decision.reply.is_none().then(|| format!("{:?}", decision.mutations))
         };
-        // By Istio's idiom for `missingToken: reject` a token without a principal is none (and `convert` says so).
+        // With Istio's idiom for `missingToken: reject` a token without a principal counts as missing (and `convert`
+        // reports that).
         let has_principal = |claims: &Value| {
             ["iss", "sub"]
                 .iter()
@@ -206,7 +207,7 @@ impl<'c> Pair<'c> {
     }
 }
 
-/// A judgement, but for the names of what decided.
+/// An outcome of the policies, without the names of the policy and rule that decided.
 #[derive(Debug, PartialEq, Eq)]
 struct Meaning {
     allows: bool,

@@ -1,8 +1,8 @@
-//! A decision on whatever a client can send, against what must hold of each.
+//! A decision on anything that a client can send, against the invariants of decisions.
 //!
-//! A case that is written down is a request, `now`, and a `config`: the number of one of [`configs::all`], or a configuration in
-//! which `"$jwks"` stands for the keys that sign. A token in a header is a piece
-//! `{"token": "k1", "header": "{..}", "payload": "{..}"}`.
+//! A written case is a request, `now`, and a `config`: the number of one of [`configs::all`], or a configuration in
+//! which `"$jwks"` stands for the keys that sign. A token in a header is a piece `{"token": "k1", "header": "{..}",
+//! "payload": "{..}"}`.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub(crate) use requests::NOW;
 pub(crate) struct Subject {
     pub(crate) json: Value,
     pub(crate) config: Config,
-    /// A session that other cases have used before.
+    /// A worker state that earlier cases have used.
     pub(crate) used: RefCell<WorkerState>,
 }
 
@@ -40,12 +40,12 @@ thread_local! {
     static SUBJECTS: Vec<Subject> = configs::all().into_iter().map(|json| Subject::new(json).unwrap()).collect();
 }
 
-/// A request, and the tokens that somebody whose keys are known has signed for it.
+/// A request, and its tokens that were signed with known keys.
 pub(crate) struct Case {
     pub(crate) now: u64,
     pub(crate) request: Request,
     pub(crate) signed: Vec<String>,
-    /// How the case is written down, but for the configuration.
+    /// The written form of the case, without the configuration.
     written: Option<Value>,
 }
 
@@ -97,13 +97,13 @@ fn written_down(written: &Value) -> Option<()> {
 }
 
 impl Case {
-    /// The case as it is written down. Tokens stand there as they are, since what signs them is no secret.
+    /// The written form of the case. Tokens are printed whole, since their keys are not secret.
     fn shown(&self, config: &Value) -> String {
         let mut case = self.written.clone().unwrap_or_else(|| written::print(&self.request));
         if self.written.is_none() {
             case["now"] = json!(self.now);
             case["config"] = config.clone();
-            // To be made pieces of, by hand.
+            // To be converted to pieces by hand.
             let parts = |token: &String| -> Vec<String> {
                 let decoded = token.split('.').take(2).filter_map(mint::unbase64url);
                 decoded.map(|part| String::from_utf8_lossy(&part).into_owned()).collect()

@@ -2,10 +2,10 @@
 
 use arbitrary::Unstructured;
 
-/// An input whose first byte is below this is a plan. No text begins so.
+/// An input whose first byte is below this is a plan. No text begins with such a byte.
 pub(crate) const PLANS: u8 = 9;
 
-/// The source of choices. When the bytes have come to an end each choice is the first.
+/// The source of choices. When the bytes are used up, each choice is the first.
 pub(crate) struct Draw<'d>(Unstructured<'d>);
 
 impl<'d> Draw<'d> {
@@ -19,7 +19,7 @@ impl<'d> Draw<'d> {
         self.0.is_empty()
     }
 
-    /// The source itself, for what draws itself.
+    /// The source itself, for types that draw themselves.
     pub(crate) fn source(&mut self) -> &mut Unstructured<'d> {
         &mut self.0
     }
@@ -55,12 +55,12 @@ impl<'d> Draw<'d> {
         String::from_utf8_lossy(&self.bytes(end)).into_owned()
     }
 
-    /// Fewer than `end` of these, one behind the other.
+    /// Fewer than `end` of these, concatenated.
     pub(crate) fn joined(&mut self, of: &[&str], end: usize) -> String {
         (0..self.below(end)).map(|_| self.pick(of)).collect()
     }
 
-    /// From one to `most` of what `draw` draws.
+    /// From one to `most` results of `draw`.
     pub(crate) fn some<T>(&mut self, most: usize, mut draw: impl FnMut(&mut Self) -> T) -> Vec<T> {
         (0..=self.below(most)).map(|_| draw(self)).collect()
     }

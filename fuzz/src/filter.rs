@@ -1,7 +1,7 @@
-//! The filter on a proxy that is a value: requests of two plugins, configurations, ticks, responses and calls to the host that
-//! fail, in whatever order.
+//! The filter on a simulated proxy: requests of two plugins, configurations, ticks, responses and calls to the host
+//! that fail, in any order.
 //!
-//! A case that is written down is a list of [`Happening`]s in JSON.
+//! A written case is a list of [`Happening`]s in JSON.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ const NOW: u64 = 1_800_000_000;
 const ISSUER: &str = "https://i.example";
 const PLUGINS: [&str; 2] = ["one", "two"];
 
-/// Numbers that choose are taken modulo what there is.
+/// Numbers that choose are taken modulo the number of choices.
 #[derive(arbitrary::Arbitrary, Clone, Debug, Deserialize, Serialize)]
 enum Happening {
     Configure {
@@ -59,20 +59,20 @@ enum Happening {
     Pass {
         tenths: u16,
     },
-    /// The call to the host after so many others fails.
+    /// The call to the host after this many others fails.
     Fail {
         after: u8,
     },
 }
 
-/// A proxy at work.
+/// A running proxy.
 struct Play {
     proxy: Proxy,
     /// The root context of each plugin, if it has one.
     roots: [Option<u32>; 2],
-    /// Each request, and whether it has a token of a key that is listed at some time.
+    /// Each request, and whether it has a token of a key that is ever listed.
     requests: Vec<(u32, bool)>,
-    /// Once a call has failed, what the host was not told it can't do.
+    /// Whether a call to the host has failed so far.
     failed: Rc<std::cell::Cell<bool>>,
 }
 
@@ -110,7 +110,7 @@ impl Play {
             Happening::Configure { plugin, configuration } => {
                 let plugin = usize::from(plugin) % PLUGINS.len();
                 let (root, loaded) = proxy.configure(PLUGINS[plugin], &configured(configuration));
-                assert!(loaded, "the host is never told that a configuration is wrong");
+                assert!(loaded, "no configuration is reported to the host as failed");
                 if let Some(former) = self.roots[plugin].replace(root) {
                     proxy.end(former);
                 }
@@ -174,13 +174,13 @@ impl Play {
         Some(self.requests[index].0)
     }
 
-    /// What must hold at any time.
+    /// The invariants at any time.
     fn check(&self) -> Result<(), String> {
         for (id, is_known) in &self.requests {
             let stream = self.proxy.stream(*id).ok_or("the proxy knows its requests")?;
             let service = &stream.service;
             if let Some(reply) = &stream.reply {
-                // A request whose trailers cannot be cleaned is ended, after its headers have gone on.
+                // A request whose trailers cannot be cleaned is ended, although its headers were forwarded.
                 let ended = reply.status == 503 && service.trailers.is_none() && self.failed.get();
                 if stream.reached_service() && !ended {
                     return Err(format!("request {id} is answered and goes on: {stream:?}"));
@@ -207,7 +207,7 @@ impl Play {
                 .map(|(name, value)| (name.as_slice(), value.as_slice()))
                 .collect();
             if identities != BTreeSet::from([(&b"user-info"[..], &b"sub"[..])]) {
-                return Err(format!("request {id} goes on as somebody else: {stream:?}"));
+                return Err(format!("request {id} passes as another caller: {stream:?}"));
             }
         }
         Ok(())
@@ -239,7 +239,7 @@ fn configured(number: u8) -> String {
     }
 }
 
-/// A header's value, and whether its token may ever let a request go on.
+/// A header's value, and whether its token may ever let a request pass.
 fn authorization(number: u8) -> (Option<String>, bool) {
     let token = |signer: Signer, exp: u64| {
         let header = json!({ "alg": signer.algorithm() }).to_string();

@@ -1,16 +1,16 @@
-//! The strict reader of JSON, against a reader of RFC 8259 that is written apart from it, and against serde_json.
+//! The strict reader of JSON, against an independent reader of RFC 8259, and against serde_json.
 
 use serde_json::{Map, Value};
 
 use crate::subject::strict_json;
 
-/// As deep as serde_json reads.
+/// The depth to which serde_json reads.
 const DEPTH: usize = 127;
 
-/// serde_json's name for a number that is no 64-bit integer.
+/// serde_json's name for a number that is not a 64-bit integer.
 const MARK: &str = "$serde_json::private::Number";
 
-/// How all names begin that serde_json keeps for itself; which of them it knows depends on what else is built.
+/// The prefix of all names that serde_json reserves; which of them it uses depends on its other features.
 const PRIVATE: &str = "$serde_json::private::";
 
 pub(crate) fn run(data: &[u8]) {
@@ -19,7 +19,7 @@ pub(crate) fn run(data: &[u8]) {
     let shown = data.escape_ascii();
     let taken = reference.as_ref().filter(|read| read.is_unique && read.depth <= DEPTH);
     match (&strict, taken) {
-        // No document has a reason to spell it, and it may stand in another document's place.
+        // No document has a reason to use it, and it may replace another document's value.
         (Err(invalid), Some(_)) if invalid.problem == "reserved member name" => {
             let marks = data.windows(MARK.len()).any(|window| window == MARK.as_bytes());
             assert!(marks, "reserved: {shown}");
@@ -28,10 +28,10 @@ pub(crate) fn run(data: &[u8]) {
         (Ok(value), None) => panic!("taken: {value}\n{shown}"),
         (Ok(value), Some(read)) => {
             assert_eq!(with_number_texts(value), read.value, "{shown}");
-            // Spelled with escapes the mark is a name like any other, which serde_json takes for its own, and which is
-            // refused once it is written plainly.
+            // Spelled with escapes the mark is a name like any other. serde_json takes it for its own, and it is
+            // refused once it is written without escapes.
             if !names_mark(value) {
-                let plain: Value = serde_json::from_slice(data).expect("serde_json is no stricter");
+                let plain: Value = serde_json::from_slice(data).expect("serde_json reads it");
                 assert_eq!(*value, plain, "serde_json reads something else: {shown}");
                 let again = strict_json(value.to_string().as_bytes(), DEPTH);
                 assert_eq!(again.as_ref(), Ok(value), "written and read again: {shown}");
@@ -56,11 +56,11 @@ fn names_mark(value: &Value) -> bool {
     }
 }
 
-/// What was read: numbers are texts behind a `#`, and strings stand behind a `"`.
+/// The value: numbers are texts behind a `#`, and strings follow a `"`.
 struct Read {
     value: Value,
     depth: usize,
-    /// No member stands twice.
+    /// Whether no member is repeated.
     is_unique: bool,
 }
 
@@ -92,7 +92,7 @@ impl<'t> Reader<'t> {
         rest.map(|rest| self.rest = rest).is_some()
     }
 
-    /// What stands between brackets, each read by `item`.
+    /// The items between brackets, each read by `item`.
     fn items(&mut self, end: &str, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.space();
         if self.takes(end) {
@@ -110,7 +110,7 @@ impl<'t> Reader<'t> {
     }
 
     fn value(&mut self, depth: usize) -> Option<Value> {
-        // The stack is not the target's to test.
+        // This target does not test the stack.
         if depth > 4 * DEPTH {
             return None;
         }
@@ -215,7 +215,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// A character of one `\u` escape, or of two that are a pair.
+    /// A character of one `\u` escape, or of a surrogate pair.
     fn escaped(&mut self) -> Option<char> {
         let first = self.unit()?;
         if let Some(Ok(char)) = char::decode_utf16([first]).next() {

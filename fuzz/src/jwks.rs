@@ -1,6 +1,7 @@
-//! Key sets of any text, and made-up ones: what is read is fit to be used, and verifies nothing that nobody signed.
+//! Key sets from any text, and generated ones: a key that is read is usable, and verifies nothing that was not
+//! signed with it.
 //!
-//! A case that is written down is a key set, in JSON or PEM.
+//! A written case is a key set, in JSON or PEM.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -51,7 +52,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }
 
-/// Mostly one byte again and again.
+/// Mostly one byte repeated.
 fn number(draw: &mut Draw<'_>, length: usize) -> Vec<u8> {
     let mut bytes = vec![draw.byte(); length];
     for _ in 0..draw.below(8) {
@@ -64,7 +65,7 @@ fn number(draw: &mut Draw<'_>, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// One that is odd, and as long as it looks.
+/// An odd number of the full length.
 fn modulus(draw: &mut Draw<'_>, length: usize) -> Vec<u8> {
     let mut bytes = vec![draw.byte() | 1; length];
     bytes[0] |= if draw.one_in(2) { 0x80 } else { 1 };
@@ -147,7 +148,7 @@ fn check(set: &Value, origin: Origin, symmetric: bool, draw: &mut Draw<'_>) {
     let read = KeySet::read(&Node::root(set), origin, symmetric, Published::Refused, &problems);
     let (errors, _) = problems.into_parts();
     let Some(keys) = read else {
-        assert!(!errors.is_empty(), "refused without a word: {set}");
+        assert!(!errors.is_empty(), "refused without a problem: {set}");
         return;
     };
     assert!(errors.is_empty(), "read, with {errors:?}: {set}");

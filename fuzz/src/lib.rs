@@ -1,12 +1,12 @@
 //! What must hold for any input.
 //!
-//! A [`Target`] is an ordinary function of bytes, which panics where something does not hold. libFuzzer calls it with bytes that it
-//! changes until they lead to new code (`make fuzz`); a test calls it with the inputs of `corpus/<target>`, among them each that
-//! once broke it.
+//! A [`Target`] is an ordinary function of bytes, which panics if an invariant is violated. libFuzzer calls it with
+//! bytes that it changes until they lead to new code (`make fuzz`); a test calls it with the inputs of
+//! `corpus/<target>`, which include each that once broke it.
 //!
-//! What an input means depends on its first byte. Below 9 it is a plan: a case is drawn with the bytes that follow,
-//! so that most cases have a meaning. Anything else is a case as a person writes it, which stays the same when the drawing
-//! changes: a failure of a plan prints its case in that form.
+//! What an input means depends on its first byte. Below 9 it is a plan: a case is drawn with the bytes that follow, so
+//! that most cases have a meaning. Any other input is a case as a person writes it, which stays the same when the
+//! drawing changes: a failure of a plan prints its case in that form.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -50,12 +50,12 @@ mod words;
 mod written;
 mod yaml;
 
-/// Something that any input is given to.
+/// Something that runs on any input.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// Its name, and that of its folder in `corpus/`.
     pub name: &'static str,
-    /// Panics where something does not hold.
+    /// Panics if an invariant is violated.
     pub run: fn(&[u8]),
 }
 

@@ -1,4 +1,5 @@
-//! Keys that are made anew in each run, from numbers, and tokens of theirs, whatever these say.
+//! Keys that are generated again in each run, from numbers, and tokens signed with them, with any
+//! content.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,7 +7,7 @@ use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use serde_json::{Value, json};
 
-/// Who signs.
+/// The signer of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signer {
     /// A shared secret, `kid` `hs`.
@@ -17,11 +18,11 @@ pub(crate) enum Signer {
     Unnamed,
     /// P-256, `kid` `ec`.
     Ec,
-    /// A key of nobody's that is known.
+    /// A key that no configuration has.
     Stranger,
 }
 
-/// By the names that they have in a case that is written down.
+/// By their names in written cases.
 pub(crate) const SIGNERS: &[(&str, Signer)] = &[
     ("hs", Signer::Shared),
     ("k1", Signer::Ed),
@@ -63,7 +64,7 @@ impl Signer {
         }
     }
 
-    /// A token with this header and this payload, as they stand.
+    /// A token with exactly this header and this payload.
     pub(crate) fn token(self, header: &str, payload: &str) -> String {
         let signed = format!("{}.{}", base64url(header), base64url(payload));
         let signature = self.signature(signed.as_bytes());
@@ -91,7 +92,7 @@ pub(crate) fn ec_public() -> (Vec<u8>, Vec<u8>) {
     (x.to_vec(), y.to_vec())
 }
 
-/// The key set of all but the stranger.
+/// The key set of all signers except the stranger.
 pub(crate) fn jwks() -> Value {
     let ed = |seed| base64url(ed_key(seed).pk.as_ref());
     let (x, y) = ec_public();
@@ -103,7 +104,7 @@ pub(crate) fn jwks() -> Value {
     ]})
 }
 
-/// The key set of these of the Ed25519 signers, without key ids.
+/// The key set of these Ed25519 signers, without key ids.
 pub(crate) fn ed_jwks(signers: &[Signer]) -> Value {
     let seed = |signer: &Signer| if *signer == Signer::Ed { 1 } else { 2 };
     let key = |signer: &Signer| json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(ed_key(seed(signer)).pk.as_ref())});

@@ -1,6 +1,7 @@
-//! The one form of a path, against a slow reading of docs/semantics.md, "Path normalization", and of RFC 3986.
+//! The normal form of a path, against a slow reading of docs/semantics.md, "Path normalization", and of RFC
+//! 3986.
 //!
-//! A case that is written down is a mode, a space, and the path.
+//! A written case is a mode, a space, and the path.
 
 use crate::draw::Draw;
 use crate::subject::{Normalization, normalize};
@@ -44,7 +45,7 @@ fn check(path: &[u8], mode: Normalization) {
     if mode == Normalization::None || !normal.starts_with(b"/") {
         return;
     }
-    // What rules compare names no other place, however a service decodes it.
+    // The path that rules compare has no dot segments, however a service decodes it.
     let compared = normal.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
     for segment in compared.split(|b| *b == b'/') {
         let plain = segment.escape_ascii().to_string().to_ascii_lowercase().replace("%2e", ".");
@@ -65,7 +66,7 @@ fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((&text[..position], &text[position + 1..]))
 }
 
-/// `None`: the path is not to be decided on.
+/// `None`: the path is refused.
 fn reference(path: &[u8], mode: Normalization) -> Option<Vec<u8>> {
     let path = split(path, b'#').map_or(path, |(path, _)| path);
     let (before, query) = path.split_at(path.iter().position(|b| *b == b'?').unwrap_or(path.len()));
@@ -165,7 +166,7 @@ fn unescaped(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for (at, (byte, stray)) in pieces.iter().enumerate() {
         out.push(*byte);
-        // It has become one by what was decoded behind it.
+        // It has become one because of what was decoded behind it.
         if *stray && code(&bytes[at + 1..]).is_some() {
             out.extend(b"25");
         }

@@ -1,6 +1,6 @@
-//! The small readers, by the public functions that lead to them.
+//! The small readers, through the public functions that use them.
 //!
-//! A case that is written down is the name of a piece, a space, and what it is given.
+//! A written case is the name of a piece, a space, and its input.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::subject::{
     TokenLocation, UnixMillis, certificate, metadata, peer, redaction, spki,
 };
 
-/// A piece: its name, what is drawn for it, and what must hold.
+/// A piece: its name, how its input is drawn, and its invariant.
 type Piece = (&'static str, fn(&mut Draw<'_>) -> Vec<u8>, fn(&[u8]));
 
 const PIECES: &[Piece] = &[
@@ -42,7 +42,7 @@ fn shown(input: &[u8]) -> std::slice::EscapeAscii<'_> {
     input.escape_ascii()
 }
 
-/// DER with the object identifiers that are looked for, and lengths that may be wrong.
+/// DER with the known object identifiers, and lengths that may be wrong.
 fn draw_der(draw: &mut Draw<'_>) -> Vec<u8> {
     let mut der = Vec::new();
     value(draw, 5, &mut der);
@@ -91,7 +91,7 @@ fn key_info(der: &[u8]) {
     assert_eq!(again, Some(written), "{}", shown(der));
 }
 
-/// A certificate whose names are known, or any DER; in PEM.
+/// A certificate with known names, or any DER; in PEM.
 fn draw_certificate(draw: &mut Draw<'_>) -> Vec<u8> {
     use base64::Engine as _;
     let der = draw_der(draw);
@@ -101,7 +101,7 @@ fn draw_certificate(draw: &mut Draw<'_>) -> Vec<u8> {
 
 fn certificate_names(pem: &[u8]) {
     let names = certificate::names(pem);
-    // Percent codes mean the bytes that they are; a `%` that is none is in no certificate.
+    // Percent codes mean their bytes; a `%` that is not one is in no certificate.
     let coded: String = pem.iter().map(|b| format!("%{b:02X}")).collect();
     if !pem.contains(&b'%') {
         assert_eq!(certificate::names(coded.as_bytes()), names, "{}", shown(pem));
@@ -126,7 +126,7 @@ fn draw_number(draw: &mut Draw<'_>) -> Vec<u8> {
     draw.joined(&pieces, 12).into_bytes()
 }
 
-/// A whole number is read from each of its spellings, and nothing else is.
+/// A whole number is read from each of its spellings, and from nothing else.
 fn numbers(text: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(text) else { return };
     let Value::Number(number) = &value else { return };
@@ -138,7 +138,7 @@ fn numbers(text: &[u8]) {
         let (digits, power) = spelled.split_once(['e', 'E']).unwrap_or((spelled, "0"));
         let (before, behind) = digits.split_once('.').unwrap_or((digits, ""));
         let all = before.trim_start_matches('-').to_owned() + behind;
-        // How many zeros stand at the end, beside those that the power asks for.
+        // The number of zeros at the end, in addition to those for the power.
         let zeros = all.len() - all.trim_end_matches('0').len();
         let power = power.parse::<i64>().unwrap_or(if power.starts_with('-') {
             i64::MIN / 2
@@ -149,7 +149,7 @@ fn numbers(text: &[u8]) {
         all.bytes().all(|digit| digit == b'0') || needed <= i64::try_from(zeros).unwrap()
     };
     let plain = spelled.bytes().all(|b| b.is_ascii_digit());
-    // Above 2^53 a double is not what was written; a plain integer is.
+    // Above 2^53 a double differs from what was written; a plain integer does not.
     let expected = whole(spelled).filter(|n| is_whole && (plain || *n <= 1 << 53));
     if let (Some(read), Some(expected)) = (read, expected) {
         assert_eq!(read, expected, "{}", shown(text));
@@ -172,7 +172,7 @@ fn durations(text: &[u8]) {
     let read = Node::root(&value).duration(&problems);
     assert_eq!(read.is_some(), problems.is_valid(), "{value}");
     let Some(read) = read else { return };
-    // The same, a minute longer.
+    // The same duration, a minute longer.
     let longer = json!(format!("1m{}", value.as_str().unwrap()));
     let more = Node::root(&longer).duration(&problems);
     let minute = std::time::Duration::from_secs(60);
@@ -225,7 +225,7 @@ fn decoded(text: &[u8]) -> Vec<u8> {
     let text: String = text.iter().map(|b| char::from(*b)).collect();
     let mut parts = text.split('%');
     let mut decoded: String = parts.next().unwrap_or_default().to_owned();
-    // A `%` that begins no code stays, and may stand before another one.
+    // A `%` that begins no code stays, and may precede another one.
     for part in parts {
         let digits = part.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
@@ -248,7 +248,7 @@ fn draw_peer(draw: &mut Draw<'_>) -> Vec<u8> {
     draw.joined(&pieces, 8).into_bytes()
 }
 
-/// A text of another filter's: only what names a workload is a peer, and several names leave it in doubt.
+/// A text from another filter: only the name of a workload is a peer, and several names are doubtful.
 fn peers(text: &[u8]) {
     let of = |identity: &PeerIdentity, tls: bool| {
         peer::find(identity, true, &|path| match path {
@@ -267,7 +267,7 @@ fn peers(text: &[u8]) {
         assert_eq!(is_certain, found.uri_sans.len() == 1, "{}", shown(text));
     }
     assert_eq!(of(&PeerIdentity::Connection, false), None, "{}", shown(text));
-    // Nobody has validated this certificate.
+    // This certificate was not validated.
     for identity in [PeerIdentity::Auto, PeerIdentity::Connection] {
         let found = of(&identity, true).map(|peer| peer.certainty);
         assert_eq!(found, Some(peer::Certainty::Doubtful), "{}", shown(text));
@@ -310,7 +310,7 @@ fn field(number: u8, content: &[u8], message: &mut Vec<u8>) {
     message.extend(content);
 }
 
-/// Whatever stands before it, the last entry of a key counts.
+/// After any other entries, the last entry of a key counts.
 fn protobuf(message: &[u8]) {
     let wanted = [("f", "k"), ("f", "k"), ("", "")].map(|(f, k)| (f.to_owned(), k.to_owned()));
     let before = metadata::read(message, &wanted);
@@ -327,7 +327,7 @@ fn protobuf(message: &[u8]) {
     let mut more = message.to_vec();
     more.extend(entry(b"f", &entry(b"k", &text)));
     let found = metadata::read(&more, &wanted);
-    // A message that ends in the middle of a field swallows what follows, or cannot be read.
+    // A message that ends in the middle of a field takes in what follows, or cannot be read.
     let is_whole = whole_message(message);
     if is_whole {
         let first = found.first().map(|metadatum| &metadatum.value);
@@ -420,7 +420,7 @@ fn redacted(text: &[u8]) {
     }
     let line = redaction::one_line(&lossy);
     assert!(!line.chars().any(char::is_control), "{line}: {}", shown(text));
-    // A token is struck out wherever it stands.
+    // A token is redacted anywhere in a text.
     let token = Signer::Ed.token(r#"{"alg":"EdDSA"}"#, r#"{"sub":"somebody in particular"}"#);
     let payload = token.split('.').nth(1).unwrap();
     for written in [token.clone(), token.replace('.', "%2E"), token.replace('.', "%2e")] {
@@ -446,7 +446,7 @@ fn url(text: &[u8]) {
     assert_eq!(Location::parse(&location.to_string()), Ok(location.clone()), "{text}");
     let Location { scheme, authority, path } = &location;
     assert!(["http", "https"].contains(scheme) && path.starts_with('/'), "{text}");
-    // One reading, by whoever reads it.
+    // Every reader reads it the same way.
     let separators = ['/', '\\', '@', '?', '#', '%', ' '];
     assert!(!authority.is_empty() && !authority.contains(separators), "{text}");
     assert!(!path.contains(['\\', '#', ' ']) && text.is_ascii(), "{text}");
@@ -455,5 +455,5 @@ fn url(text: &[u8]) {
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
     assert!(!host.is_empty() && (port.is_empty() || is_port(&port[1..])), "{text}");
     let prefix = Prefix::new(text);
-    assert_eq!(prefix, Prefix::Exact(text.to_owned()), "a URL is no scheme");
+    assert_eq!(prefix, Prefix::Exact(text.to_owned()), "a URL is not a scheme");
 }

@@ -1,7 +1,7 @@
-//! The refreshing of a remote key set: workers on one record, a server that answers anything, a host that gives up in time, and a
-//! clock, in whatever order things happen.
+//! Refreshing a remote key set: workers on one record, a server that answers anything, a host that gives up in time,
+//! and a clock, with events in any order.
 //!
-//! A case that is written down is a [`Plan`] in JSON.
+//! A written case is a [`Plan`] in JSON.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::subject::{
     Answer, Event, FetchError, JwksLocation, Location, MOST_BYTES, Moment, Record, Remote,
     Selection, Source, Step, Terms, UnixMillis, Worker, look_after,
 };
-/// Times in milliseconds, as docs/remote-keys.md has them.
+/// Times in milliseconds, as in docs/remote-keys.md.
 const SECOND: u64 = 1_000;
 const CREDIT: usize = 5;
 const CREDIT_EVERY: u64 = 30_000;
@@ -51,7 +51,7 @@ const CONFIGURATIONS: [&str; 4] = [
     "{}",
 ];
 
-/// What happens to how many workers. Numbers that choose are taken modulo what there is.
+/// What happens, and to how many workers. Numbers that choose are taken modulo the number of choices.
 #[derive(arbitrary::Arbitrary, Clone, Debug, Deserialize, Serialize)]
 struct Plan {
     discovery: bool,
@@ -63,7 +63,7 @@ struct Plan {
 
 #[derive(arbitrary::Arbitrary, Clone, Debug, Deserialize, Serialize)]
 enum Happening {
-    /// What the worker's call is answered, if one is under way.
+    /// The answer to the worker's call, if one is in progress.
     Answer {
         worker: u8,
         with: Answered,
@@ -126,7 +126,7 @@ fn choose<T: Copy>(of: &[T], number: u8) -> T {
     of[usize::from(number) % of.len()]
 }
 
-/// A call under way.
+/// A call in progress.
 #[derive(Clone, Copy)]
 struct Call {
     worker: usize,
@@ -141,11 +141,11 @@ struct Process {
     workers: Vec<Worker>,
     last_worker: u64,
     calls: Vec<Call>,
-    /// Whether the clock was ever set back: a bound in time means nothing then.
+    /// Whether the clock was ever set back: then no bound in time holds.
     set_back: bool,
     failures: u32,
     failed_at: u64,
-    /// When fetches began that the timer did not ask for, and when sets changed.
+    /// When fetches began that were not due, and when sets changed.
     refetches: Vec<u64>,
     changes: Vec<u64>,
     log: Vec<String>,
@@ -235,7 +235,7 @@ impl Process {
         }
     }
 
-    /// The host ends a call that is not answered in time, before anything else happens.
+    /// The host ends a call that is not answered in time, before the next event.
     fn pass(&mut self, millis: u64) {
         let end = self.now + millis;
         loop {
@@ -261,7 +261,7 @@ impl Process {
                     self.step(other, &Event::Tick, !random, false);
                 }
             }
-            // Who comes too late reads again.
+            // A worker that is too late reads again.
             if step.record.is_some() && self.record != read {
                 continue;
             }
@@ -301,7 +301,7 @@ impl Process {
         self.kept(before);
     }
 
-    /// A fetch that begins now: not before the back-off allows it, and without being due only for credit.
+    /// A fetch that begins now: not before the back-off allows it, and if it is not due, only within the credit.
     fn may_fetch(&mut self, before: &Record) {
         if self.set_back {
             return;
@@ -341,7 +341,7 @@ impl Process {
         assert!(within, "{look:?}: {}", self.shown());
     }
 
-    /// Whatever has happened: keys are fetched again within the longest time that a server may ask for, and a lease.
+    /// After any history keys are fetched again within the longest `max-age` of a server, and a lease.
     fn ends_with_a_fetch(mut self) {
         self.calls.clear();
         for _ in 0..4_500 {

@@ -1,4 +1,4 @@
-//! What is fuzzed: all that the targets call of the core.
+//! The subject of fuzzing: all functions of the core that the targets call.
 
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ pub(crate) use usher_core::request::{
 pub(crate) use usher_core::time::{UnixMillis, UnixSeconds};
 pub(crate) use usher_core::token::Locations;
 
-/// A configuration, and what it is warned of.
+/// A configuration, and its warnings.
 pub(crate) type Read = (Config, Vec<InvalidConfig>);
 
 pub(crate) fn config_of_text(text: &[u8]) -> Result<Read, Vec<InvalidConfig>> {
@@ -50,7 +50,7 @@ pub(crate) fn decide(
     usher_core::decide(config, request, UnixSeconds(now), worker_state)
 }
 
-/// What the policies say of a request, as a decision asks them.
+/// The outcome of the policies for a request, as in a decision.
 pub(crate) fn judge(
     config: &Config,
     request: &Request,
@@ -59,7 +59,7 @@ pub(crate) fn judge(
     authorize::judge(&config.authorization, request, identity)
 }
 
-/// The names of the rules that match, by one look at each.
+/// The names of the matching rules, by trying each.
 pub(crate) fn matching(
     config: &Config,
     request: &Request,
@@ -69,7 +69,7 @@ pub(crate) fn matching(
     rules.into_iter().filter(|rule| rule.miss.is_none()).map(|rule| rule.name).collect()
 }
 
-/// The line of the decision log, where each decision has one.
+/// The line of the decision log, if each decision has one.
 pub(crate) fn log_line(
     config: &Config,
     request: &Request,
@@ -90,7 +90,7 @@ pub(crate) fn log_line(
 
 pub(crate) use usher_core::observe::decision_log::LINE_BYTES;
 
-/// The trailers that go on.
+/// The trailers that are forwarded.
 pub(crate) fn trailers(
     config: &Config,
     trailers: &[(Vec<u8>, Vec<u8>)],

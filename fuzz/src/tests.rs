@@ -25,7 +25,7 @@ fn nothing_in_the_corpus_breaks_anything() {
         let inputs = entries(&corpus.join(target.name));
         assert!(!inputs.is_empty(), "no input for `{}`", target.name);
         for input in inputs {
-            // Shown where the test fails.
+            // Shown if the test fails.
             println!("{}", input.display());
             let data = fs::read(&input).unwrap();
             (target.run)(&data);

@@ -1,4 +1,4 @@
-//! JSON that is made of words with a meaning, and changes of what is there.
+//! JSON from meaningful words, and changes to given JSON.
 
 use serde_json::{Map, Number, Value};
 
@@ -21,7 +21,7 @@ const NUMBERS: &[&str] = &[
     "503",
 ];
 
-/// A value of at most so many levels.
+/// A value of at most `depth` levels.
 pub(crate) fn value(draw: &mut Draw<'_>, depth: u32, words: &[&str]) -> Value {
     match draw.below(if depth == 0 { 7 } else { 9 }) {
         0 => Value::Null,

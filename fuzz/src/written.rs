@@ -1,28 +1,28 @@
-//! Requests as they are written in the corpus, and printed where a drawn one has broken something.
+//! Requests as written in the corpus, and as printed when a drawn one fails.
 //!
 //! ```json
 //! {"headers": [[":path", "/x"], ["x-long", [{"repeat": "a", "times": 9000}, {"hex": "ff"}]]],
 //!  "connection": {"uriSans": ["spiffe://td/ns/a/sa/b"], "sourceIp": "10.0.0.7"}}
 //! ```
 //!
-//! Wherever a text stands, a list of pieces may stand too: [`bytes`].
+//! A list of pieces may replace any text: [`bytes`].
 
 use serde_json::{Map, Value, json};
 
 use crate::subject::{Connection, MetadataValue, Metadatum, Peer, Request};
 
-/// The filter and the key of the metadata that rules of cases ask for.
+/// The filter and the key of the metadata that the rules of cases use.
 pub(crate) const METADATA: (&str, &str) = ("envoy.filters.f", "k");
 
-/// More than any request can hold.
+/// More than any request can contain.
 pub(crate) const MOST_TIMES: usize = 60_000;
 
-/// A case that is written down.
+/// A written case.
 pub(crate) fn case(data: &[u8]) -> Option<Value> {
     serde_json::from_slice(data).ok().filter(Value::is_object)
 }
 
-/// Reads a piece that is no piece of every case's.
+/// Reads a piece that only some cases have.
 pub(crate) type Piece<'p> = &'p mut dyn FnMut(&Value) -> Option<Vec<u8>>;
 
 /// The request of a case.

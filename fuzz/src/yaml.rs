@@ -1,6 +1,6 @@
 //! The command's reader and writer of YAML: what is written is read again, and JSON means what JSON says.
 //!
-//! An input that is not a plan is a text as a file holds it.
+//! An input that is not a plan is the text of a file.
 
 use serde_json::Value;
 use usher_cli::input::{DEPTH, Document, documents};
@@ -68,7 +68,7 @@ const WORDS: &[&str] = &[
     "\u{7f}",
 ];
 
-/// YAML takes no implicit key that is longer (YAML 1.2 section 7.4.2); in quotes, with escapes.
+/// YAML does not allow a longer implicit key (YAML 1.2 section 7.4.2); in quotes, with escapes.
 const KEY: usize = 1000;
 
 pub(crate) fn run(data: &[u8]) {
@@ -96,7 +96,7 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 fn written_and_read_again(value: &Value, shown: &str) {
-    // A document that is null is none, and one that nothing else is in is an empty object.
+    // A document that is null counts as none, and a text without any document is an empty object.
     if value.is_null() || has_long_key(value) {
         return;
     }
@@ -107,7 +107,7 @@ fn written_and_read_again(value: &Value, shown: &str) {
     }
 }
 
-/// Each place that a problem can be in stands somewhere in the text.
+/// Each place of a problem is somewhere in the text.
 fn is_located(document: &Document, text: &str) {
     let lines = text.lines().count().max(1);
     for path in ["", "a", "spec.rules[0]", "[0]"] {
@@ -123,7 +123,7 @@ fn breaks(text: &str) -> usize {
     text.chars().filter(|c| ['\r', '\u{85}', '\u{2028}', '\u{2029}'].contains(c)).count()
 }
 
-/// Whether every number is one that a double holds.
+/// Whether a double can hold every number.
 fn is_finite(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.as_str().parse().is_ok_and(f64::is_finite),
@@ -133,7 +133,7 @@ fn is_finite(value: &Value) -> bool {
     }
 }
 
-/// Whether they are the same, numbers as doubles.
+/// Whether they are equal, with numbers as doubles.
 fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {

@@ -1,4 +1,4 @@
-//! What an operator can list, kind by kind: what it costs to load, and what a plain request costs beside it.
+//! The lists of a configuration, kind by kind: the cost of loading them, and of a plain request with them.
 
 use serde_json::{Value, json};
 use usher_core::load;
@@ -6,7 +6,7 @@ use usher_core::load;
 use crate::requests::{decided, demo, get, plain_token, policy, rule};
 use crate::{Case, Input};
 
-/// No list has a bound; this many are more than anybody has.
+/// No list has a bound; this many are more than any operator has.
 const MOST: usize = 4_000;
 
 fn texts(n: usize, text: impl Fn(usize) -> String) -> Value {
@@ -45,7 +45,7 @@ fn field(more: Value) -> Value {
     json!({"jwtRules": [rule(more)]})
 }
 
-/// How many texts of 0, 1, 2 and so on bytes have ten bytes for each of n together.
+/// How many texts of 0, 1, 2 and so on bytes have ten bytes for each of n in total.
 fn distinct(n: usize) -> usize {
     (20 * n).isqrt()
 }

@@ -1,12 +1,12 @@
-//! Whether the cost of a request grows no faster than the request, and that of a configuration no faster than its
+//! Whether the cost of a request grows no faster than the request, and the cost of a configuration no faster than its
 //! lists: in instructions, which valgrind counts, and never in time.
 //!
-//! `make linearity`. For each kind of input n is a quarter of the largest that is taken (docs/configuration.md), or
-//! of what Envoy takes for all headers where Usher has no bound of its own. What 4n adds may be at most five times
-//! what n adds, a twentieth of a plain request aside, which counts as nothing. And no request may cost more than
-//! eight plain ones and 50 instructions for each byte above a plain one's; the kinds that do are listed ([`ABOVE`]).
-//! Plain is the demo's GET with a token of 1 KiB that is not in the cache. Signatures are checked by a stub, whose
-//! calls are counted apart: 32 at most.
+//! `make linearity`. For each kind of input n is a quarter of the largest accepted (docs/configuration.md), or of
+//! Envoy's limit for all headers if Usher has no bound of its own. The increase for 4n may be at most five times the
+//! increase for n; a twentieth of a plain request counts as nothing. And a request may cost no more than eight plain
+//! ones and 50 instructions for each byte above a plain one's; the kinds that do are listed ([`ABOVE`]). Plain is the
+//! demo's GET with a token of 1 KiB that is not in the cache. A stub checks signatures, and its calls are counted
+//! separately: 32 at most.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use measure::{Measured, Point};
 
-/// As in the module, so that what it does is counted as it is there.
+/// As in the module, so that its work is counted as it is there.
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
@@ -29,13 +29,13 @@ mod configurations;
 mod measure;
 mod requests;
 
-/// What 4n adds, in what n adds, at most.
+/// The most that 4n may add, as a multiple of what n adds.
 const RATIO: f64 = 5.0;
-/// What a request costs at most: so many plain ones, and so many instructions a byte.
+/// The most that a request may cost: this many plain ones, and this many instructions a byte.
 const PLAIN: f64 = 8.0;
 const PER_BYTE: f64 = 50.0;
-/// Kinds that cost more than that, by how their names begin, and how many times the limit they may cost: more than we
-/// want, each of them, but in proportion to its size, and never more than now. The first that fits counts.
+/// Kinds that cost more than that, by the beginnings of their names, and how many times the limit they may cost. Each
+/// is more than we want, but in proportion to its size, and must not grow. The first match counts.
 const ABOVE: [(&str, f64); 15] = [
     ("path of `", 2.7),
     ("query parameters", 3.4),
@@ -45,17 +45,17 @@ const ABOVE: [(&str, f64); 15] = [
     ("spoofed headers", 5.3),
     ("authorization", 3.5),
     ("websocket protocols far beyond the bound", 2.2),
-    // A signed token says these, so an issuer does, and no client.
+    // These are in a signed token, so an issuer wrote them, and no client.
     ("claims: a list of numbers", 18.5),
     ("claims: ", 8.5),
     ("a header of a token", 3.0),
     ("a certificate's name of distinct", 1.2),
-    // 4,000 of them, each of which this one request asks for.
+    // 4,000 of them, each used by this one request.
     ("ask beside: jwtRules of the same issuer", 4.4),
     ("ask beside: outputClaimToHeaders", 5.6),
     ("ask beside: ", 3.4),
 ];
-/// Signature checks for one request, at most.
+/// The most signature checks for one request.
 const CHECKS: usize = 32;
 /// The part of a plain request that counts as nothing.
 const FLAT: f64 = 0.05;
@@ -68,15 +68,15 @@ pub(crate) struct Case {
     pub(crate) most: usize,
     /// Whether sizes are of a request, which has a price for each byte, or of a configuration.
     pub(crate) request: bool,
-    /// Makes what is to be counted.
+    /// Makes the input.
     pub(crate) make: Box<dyn Fn(usize) -> Input>,
 }
 
-/// What is to be counted.
+/// The input to count.
 pub(crate) struct Input {
-    /// How many bytes it is of.
+    /// Its size in bytes.
     pub(crate) bytes: usize,
-    /// What it does. It says how many signature checks it made; what it was made of is dropped outside the count.
+    /// The work to count. It returns the number of signature checks; the input is dropped outside the count.
     pub(crate) work: Box<dyn FnMut() -> usize>,
 }
 
@@ -122,7 +122,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The cases whose names hold one of these words; all of them without any.
+/// The cases whose names contain one of these words; all cases if there are no words.
 fn only(mut cases: Vec<Case>, words: &[String]) -> Vec<Case> {
     cases.retain(|case| {
         words.is_empty() || words.iter().any(|word| case.name.contains(word.as_str()))

@@ -1,4 +1,4 @@
-//! Counting instructions: this very program again, under callgrind, which counts inside one function only.
+//! Counting instructions: runs this program again under callgrind, which counts inside one function only.
 
 use std::fmt;
 use std::hint::black_box;
@@ -6,23 +6,23 @@ use std::process::Command;
 
 use crate::{Case, requests};
 
-/// The first argument of the program that is counted.
+/// The first argument of the counted program.
 pub(crate) const WORD: &str = "--counted";
 
-/// What one input costs.
+/// The cost of one input.
 pub(crate) struct Point {
     pub(crate) bytes: usize,
     pub(crate) checks: usize,
     pub(crate) instructions: u64,
 }
 
-/// What a kind of input costs.
+/// The cost of a kind of input.
 pub(crate) struct Measured {
     pub(crate) base: f64,
     pub(crate) large: f64,
-    /// What 4n adds, in what n adds; 0 where that is next to nothing.
+    /// What 4n adds, as a multiple of what n adds; 0 if that is negligible.
     pub(crate) ratio: f64,
-    /// What the largest costs, in what it may.
+    /// The cost of the largest input, as a multiple of its limit.
     pub(crate) limit: f64,
     pub(crate) checks: usize,
 }
@@ -33,20 +33,20 @@ impl fmt::Display for Measured {
     }
 }
 
-/// Does everything once, in order, and says what it was.
+/// Runs everything once, in order, and prints the size and checks of each.
 pub(crate) fn run(cases: &[Case]) {
     let mut all = vec![requests::plain()];
     for case in cases {
         all.extend([0, case.most / 4, case.most].map(|size| (case.make)(size)));
     }
     for mut input in all {
-        // What an allocator does for the first of a kind says nothing about the kind.
+        // An allocator's extra work for the first input of a kind does not count.
         (input.work)();
         println!("{} {}", input.bytes, counted(&mut input.work));
     }
 }
 
-/// Valgrind finds it by its name: what happens in here is counted, and written out when it ends.
+/// Valgrind finds it by its name: it counts what happens in here, and writes the count when it returns.
 #[inline(never)]
 fn counted(work: &mut dyn FnMut() -> usize) -> usize {
     black_box(work())

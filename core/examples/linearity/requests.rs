@@ -16,14 +16,15 @@ use usher_core::{Compiled, Request, load};
 use crate::{Case, Input};
 
 pub(crate) const ISSUER: &str = "https://idp.example.com";
-/// What Envoy takes for all request headers, but for a plain request's (HttpConnectionManager `max_request_headers_kb`).
+/// Envoy's limit for all request headers, less those of a plain request (HttpConnectionManager
+/// `max_request_headers_kb`).
 const HEADER_BYTES: usize = 59 * 1024;
 /// The bound on paths that rules read.
 const PATH_BYTES: usize = 8_188;
 /// `limits.tokenBytes`, three quarters of which are claims.
 const CLAIM_BYTES: usize = 11_000;
 
-/// A key of its own for each number. What kind it is is all one to the stub.
+/// A different key for each number. Its kind does not matter to the stub.
 fn key(number: usize) -> Value {
     let mut bytes = [7_u8; 32];
     bytes[..8].copy_from_slice(&u64::try_from(number).unwrap().to_le_bytes());
@@ -34,7 +35,7 @@ fn keys(n: usize) -> Value {
     json!({"keys": (0..n.max(1)).map(key).collect::<Vec<_>>()})
 }
 
-/// A rule of the demo's, with these fields beside.
+/// A rule of the demo, with these additional fields.
 pub(crate) fn rule(more: Value) -> Value {
     let mut rule = json!({
         "issuer": ISSUER, "audiences": ["kubernetes"], "outputPayloadToHeader": "User-Info",
@@ -46,7 +47,7 @@ pub(crate) fn rule(more: Value) -> Value {
     rule
 }
 
-/// Takes each signature that says so.
+/// Accepts each signature that says so.
 struct Stub;
 
 const GOOD: &[u8] = b"good";
@@ -112,7 +113,7 @@ pub(crate) fn policy(configuration: &Value) -> Rc<Compiled> {
     Rc::new(load::from_value(configuration).map_err(|e| format!("{e:?}")).unwrap().policy)
 }
 
-/// Everything that a request costs: the decision, its edits, its line in the log.
+/// The whole cost of a request: the decision, its mutations, its line in the log.
 pub(crate) fn decided(policy: Rc<Compiled>, request: Request) -> Input {
     let connection = request.connection.peer.as_ref();
     let names =
@@ -120,7 +121,7 @@ pub(crate) fn decided(policy: Rc<Compiled>, request: Request) -> Input {
     let bytes = request.headers.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>()
         + names.unwrap_or_default();
     let work = move || {
-        // A new one each time: no token is in its cache.
+        // A new one each time, so that no token is in its cache.
         let mut worker_state = WorkerState::new(Box::new(Stub));
         let decision = decide(&policy, &request, UnixSeconds(1_800_000_000), &mut worker_state);
         let context = LineContext {
@@ -154,12 +155,12 @@ fn when(keys: &[&str]) -> Value {
     allow(rules.collect())
 }
 
-/// Eight rules and more, so that the index is asked.
+/// More than eight rules, so that the index is used.
 fn many(rule: impl Fn(usize) -> Value) -> Value {
     allow((0..20).map(rule).collect())
 }
 
-/// Shorter than eight, so that each rule is.
+/// Fewer than eight rules, so that each is tried.
 fn few(rule: impl Fn(usize) -> Value) -> Value {
     allow((0..7).map(rule).collect())
 }
@@ -176,7 +177,7 @@ fn case(
     Case { name: name.to_owned(), most, request: true, make }
 }
 
-/// Makes a text of so many bytes.
+/// Makes a text of this many bytes.
 type Text = fn(usize) -> String;
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -389,7 +390,7 @@ fn separator(i: usize) -> char {
 }
 
 fn spoofed(i: usize) -> String {
-    // Longer than the header, since a name keeps its length: there is one separator only in `user-info`.
+    // Longer than the header, since a name keeps its length: `user-info` has only one separator.
     let bytes = [b"user".as_slice(), &[u8::try_from(1 + i % 44).unwrap()], b"info"].concat();
     String::from_utf8(bytes).unwrap()
 }
@@ -439,7 +440,7 @@ fn tokens() -> Vec<Case> {
             request
         }));
     }
-    // Claims: the largest token that is taken has twelve thousand bytes of them.
+    // Claims: the largest accepted token has twelve thousand bytes of them.
     let rules = json!({
         "jwtRules": [rule(json!({
             "outputClaimToHeaders": [{"header": "x-groups", "claim": "c", "format": "csv"}],

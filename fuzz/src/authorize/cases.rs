@@ -1,4 +1,4 @@
-//! Policies and requests that have something to do with each other, drawn from a few words.
+//! Related policies and requests, drawn from a few words.
 
 use serde_json::{Map, Value, json};
 
@@ -56,7 +56,7 @@ const BLOCKS: &[&str] =
 const PORTS: &[&str] = &["80", "443", "0"];
 const METHODS: &[&str] = &["GET", "P*", "*T", "*"];
 
-/// `serviceAccounts` stands beside no other field of a workload's.
+/// `serviceAccounts` excludes all other fields of a workload.
 const SOURCES: &[Field] = &[
     ("serviceAccounts", ACCOUNTS),
     ("principals", PRINCIPALS),
@@ -73,7 +73,7 @@ const OPERATIONS: &[Field] = &[
     ("ports", PORTS),
     ("methods", METHODS),
 ];
-/// Keys whose values have a form of their own, and then those of texts.
+/// Keys whose values have their own form, and then those of texts.
 const KEYS: &[Field] = &[
     ("request.auth.principal", REQUEST_PRINCIPALS),
     ("source.principal", PRINCIPALS),
@@ -106,7 +106,7 @@ const KEYS: &[Field] = &[
     ("request.auth.actor", TEXTS),
     ("request.query[q]", TEXTS),
 ];
-/// What `valuesFrom` may name; the last one where a template captures it.
+/// The possible sources of `valuesFrom`; the last one if a template captures it.
 const VALUES_FROM: &[&str] = &[
     "request.headers[x-g]",
     "request.headers[x_g]",
@@ -174,7 +174,7 @@ const ADDRESSES: &[&str] =
     &["10.0.0.7", "10.0.0.1", "192.168.1.1", "::1", "2001:db8::1", "11.0.0.1"];
 const ISSUERS: &[&str] = &["i", "j", "ii", ""];
 const SUBJECTS: &[&str] = &["s", "t1", "", "*", "a/s"];
-/// What else stands in a case.
+/// The other texts in a case.
 const OTHERS: &[&str] = &[
     ":path",
     ":method",
@@ -202,7 +202,7 @@ const OTHERS: &[&str] = &[
     "p3",
 ];
 
-/// Whether a case has no other texts than those that are drawn: for others the naive reading is not written.
+/// Whether a case only has texts that are drawn: the naive reading does not support others.
 pub(super) fn consists_of_known_words(value: &Value) -> bool {
     match value {
         Value::Object(members) => {
@@ -231,7 +231,7 @@ pub(super) fn consists_of_known_words(value: &Value) -> bool {
     }
 }
 
-/// With fewer rules than are worth filing, and with more.
+/// With fewer rules than are worth indexing, and with more.
 pub(crate) fn config(draw: &mut Draw<'_>) -> Value {
     let policies = (0..=draw.below(4)).map(|number| {
         let rules = if draw.one_in(2) { 8 + draw.below(20) } else { draw.below(5) };

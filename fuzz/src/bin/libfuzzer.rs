@@ -1,4 +1,5 @@
-//! libFuzzer with the target that `USHER_FUZZ_TARGET` names. One binary for all: it takes long to link.
+//! libFuzzer with the target that `USHER_FUZZ_TARGET` names. One binary for all targets, since linking
+//! is slow.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Gives files to a target, without libFuzzer: replay TARGET FILE.. Without arguments it lists the targets.
+//! Runs a target on files, without libFuzzer: replay TARGET FILE.. Without arguments it lists the targets.
 
 use std::process::ExitCode;
 

@@ -1,10 +1,10 @@
-//! Configurations that together use what there is.
+//! Configurations that together use every feature.
 
 use serde_json::{Value, json};
 
 use crate::mint;
 
-/// Those that enforce, then the first four as a dry run.
+/// The enforcing ones, then the first four as a dry run.
 pub(crate) fn all() -> Vec<Value> {
     let enforced = [plain(), every_place(), policies(), several_rules(), remote(), small_limits()];
     let dry_runs = enforced.iter().take(4).cloned().map(|mut config| {

@@ -1,4 +1,4 @@
-//! What must hold of each decision.
+//! The invariants of each decision.
 
 use std::collections::BTreeSet;
 
@@ -30,11 +30,11 @@ struct Checked<'c> {
     subject: &'c Subject,
     shown_config: &'c Value,
     decision: Decision,
-    /// The request that goes on, or that is logged.
+    /// The request that is forwarded, or that is logged.
     after: Request,
-    /// The names that are Usher's, folded.
+    /// The names that only Usher may set, folded.
     protected: BTreeSet<Vec<u8>>,
-    /// The tokens with a good signature that are in the request.
+    /// The tokens in the request that have a good signature.
     present: Vec<&'c str>,
 }
 
@@ -69,7 +69,8 @@ impl<'c> Checked<'c> {
         )
     }
 
-    /// By a session that has just seen it, by one that has seen much, and told in words.
+    /// The same decision by a worker state that has just seen the request, by one that has seen
+    /// many, and with a trace.
     fn the_same_by_every_way(&self) {
         let again = |worker_state: &mut WorkerState| {
             essence(&decide(self.config, &self.case.request, self.case.now, worker_state))
@@ -85,17 +86,17 @@ impl<'c> Checked<'c> {
             "a used session: {}",
             self.shown()
         );
-        assert_eq!(again(&mut told), expected, "told in words: {}", self.shown());
+        assert_eq!(again(&mut told), expected, "with a trace: {}", self.shown());
     }
 
     fn emits(&self) -> bool {
         self.decision.mutations.set.iter().any(|(name, _)| self.protected.contains(&fold(name)))
     }
 
-    /// INVARIANT: an identity is one that somebody signed.
+    /// INVARIANT: an identity is always a signed one.
     fn nobody_without_a_signature(&self) {
         match &self.decision.report.identity {
-            None => assert!(!self.emits(), "emits nobody: {}", self.shown()),
+            None => assert!(!self.emits(), "emits without an identity: {}", self.shown()),
             Some(identity) => {
                 let signed = self.present.iter().filter_map(|token| claims(token));
                 let own = Value::Object(identity.claims.0.clone());
@@ -111,7 +112,7 @@ impl<'c> Checked<'c> {
         }
     }
 
-    /// INVARIANT (scrub-first): of a refused request neither.
+    /// INVARIANT (scrub-first): also in a refused request.
     fn no_forged_header(&self) {
         for (name, value) in &self.after.headers {
             let is_ours = |(set, lines): &(_, std::rc::Rc<[Vec<u8>]>)| {
@@ -122,7 +123,8 @@ impl<'c> Checked<'c> {
             let is_ours = self.decision.mutations.set.iter().any(is_ours);
             assert!(!forged || is_ours, "a forged header: {}", self.shown());
         }
-        // Whoever reads this request next removes what it nominates; nobody reads a refused one.
+        // The next reader of this request removes the headers that it names; a refused one has no
+        // next reader.
         let goes_on = self.decision.reply.is_none();
         for line in self.after.lines("connection").filter(|_| goes_on) {
             let mut options = line.split(|b| *b == b',').map(|option| fold(option.trim_ascii()));
@@ -171,7 +173,7 @@ impl<'c> Checked<'c> {
         }
     }
 
-    /// What is judged is what is forwarded, and no token is in it that nobody forwards.
+    /// The evaluated path is the forwarded one, without a token that no rule forwards.
     fn path(&self) {
         if self.decision.reply.is_some() || self.decision.denial.is_some() {
             return;
@@ -193,7 +195,7 @@ impl<'c> Checked<'c> {
         }
     }
 
-    /// INVARIANT: what is written about a request holds no token's payload or signature.
+    /// INVARIANT: nothing that is logged about a request contains a token's payload or signature.
     fn no_token_is_told(&self) {
         let line = log_line(self.config, &self.case.request, &self.decision, self.case.now);
         assert!(line.len() <= LINE_BYTES && is_printable(&line), "{line}\n{}", self.shown());
@@ -215,12 +217,12 @@ impl<'c> Checked<'c> {
             let mut parts = token.split('.');
             let header = parts.next().and_then(mint::unbase64url);
             let header = header.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-            // Only what some verifier could take for a token.
+            // Only texts that some verifier could take for a token.
             if header.is_none_or(|header| header.get("alg").is_none()) || !token.starts_with('e') {
                 continue;
             }
             for part in parts.filter(|part| part.len() >= 24) {
-                assert!(!text.contains(part), "tells a token: {text}\n{}", self.shown());
+                assert!(!text.contains(part), "contains a token: {text}\n{}", self.shown());
             }
         }
     }
@@ -235,7 +237,7 @@ impl<'c> Checked<'c> {
     }
 }
 
-/// What a decision says, but for how it was found.
+/// The content of a decision, without how it was found.
 fn essence(decision: &Decision) -> String {
     let report = &decision.report;
     let identity = report.identity.as_ref().map(|i| (&i.provider, &i.claims, &i.space_delimited));
@@ -256,7 +258,7 @@ fn essence(decision: &Decision) -> String {
     )
 }
 
-/// The names that a configuration makes Usher's.
+/// The names that a configuration reserves for Usher.
 fn protected(config: &Value) -> BTreeSet<Vec<u8>> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut names = list(&config["identityHeaders"]["strip"]);
@@ -267,7 +269,7 @@ fn protected(config: &Value) -> BTreeSet<Vec<u8>> {
     names.iter().filter_map(Value::as_str).map(|name| fold(name.as_bytes())).collect()
 }
 
-/// As an application reads a header's name, whose variables have one separator.
+/// A header's name as an application reads it whose variables have one separator.
 fn fold(name: &[u8]) -> Vec<u8> {
     let one = |b: &u8| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' };
     name.iter().map(one).collect()

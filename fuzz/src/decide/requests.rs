@@ -1,4 +1,4 @@
-//! Requests with tokens, good ones and broken ones, at places where tokens stand and elsewhere.
+//! Requests with tokens, good ones and broken ones, at places that rules read and elsewhere.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::subject::{Connection, MetadataValue, Metadatum, Peer, Request};
 use crate::words;
 use crate::written::METADATA;
 
-/// Most cases' time; tokens end about here.
+/// The time of most cases; tokens expire about here.
 pub(crate) const NOW: u64 = 1_000_000;
 
 const CLAIMS: &[&str] = &[
@@ -81,7 +81,7 @@ const NAMES: &[&str] = &[
     "referer",
 ];
 
-/// Names that Usher emits or strips, which a client spells as it likes.
+/// Names that Usher emits or strips, in spellings of a client.
 const IDENTITY_NAMES: &[&str] = &[
     "user-info",
     "x-sub",
@@ -178,7 +178,7 @@ fn payload(draw: &mut Draw<'_>) -> String {
     claims.to_string()
 }
 
-/// What a token is no more after some changes, or after most.
+/// A token after changes, most of which break it.
 fn broken(draw: &mut Draw<'_>, token: String) -> String {
     let mut token = token.into_bytes();
     for _ in 0..=draw.below(3) {
@@ -334,7 +334,7 @@ fn connection(draw: &mut Draw<'_>) -> Connection {
     }
 }
 
-/// What a payload says, if it is an object.
+/// The claims of a payload, if it is an object.
 pub(super) fn claims(token: &str) -> Option<Value> {
     let payload = crate::mint::unbase64url(token.split('.').nth(1)?)?;
     serde_json::from_slice(&payload).ok()
