@@ -1,4 +1,4 @@
-//! A decision as scripts read it. The fields are a promise: `usher explain --format json` prints them,
+//! A decision as scripts read it. The fields are stable: `usher explain --format json` prints them,
 //! policy tests expect them.
 
 use serde::Serialize;
@@ -50,10 +50,10 @@ pub(crate) struct Answer {
     pub(crate) rule: Option<usize>,
     pub(crate) matched: Option<String>,
     pub(crate) audit: Option<bool>,
-    /// A CORS preflight of which no token was asked.
+    /// A CORS preflight that was not asked for a token.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) preflight: bool,
-    /// In a dry run: the places of tokens that enforcement would have taken out.
+    /// In a dry run: the places of tokens that enforcement would have removed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) would_withhold: Vec<String>,
     pub(crate) path: Option<String>,
@@ -102,7 +102,7 @@ impl Answer {
     }
 }
 
-/// The path with its query as the service would see it; of a refused request, as it was matched.
+/// The path with its query as the service would see it; for a refused request, as it was matched.
 fn seen_path(policy: &Compiled, request: &Request, decision: &Decision) -> Option<String> {
     let edited = decision.mutations.applied(request);
     let path = edited.path()?;
@@ -110,7 +110,7 @@ fn seen_path(policy: &Compiled, request: &Request, decision: &Decision) -> Optio
     Some(normal.map_or_else(|_| text(path), |normal| text(&normal)))
 }
 
-/// Header bytes for a JSON string; what is not UTF-8 is marked as such (U+FFFD).
+/// Header bytes for a JSON string; bytes that are not UTF-8 are replaced (U+FFFD).
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -1,4 +1,4 @@
-//! The verbs, one file each, and what several of them take.
+//! The verbs, one file each, and what several of them share.
 
 pub(crate) mod check;
 pub(crate) mod convert;

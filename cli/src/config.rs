@@ -1,4 +1,4 @@
-//! A pluginConfig, bare or out of a manifest, judged by the very code that runs in the filter.
+//! A pluginConfig, by itself or in a manifest, checked by the very code that runs in the filter.
 
 use anyhow::bail;
 use usher_core::codec::json::Value;
@@ -10,27 +10,27 @@ use crate::manifest::{PluginConfig, Waypoints};
 use crate::report::{Problem, Severity};
 use crate::{envoy, input, manifest};
 
-/// The one configuration of a file, and where its parts stand.
+/// The one configuration of a file, and the places of its parts.
 pub(crate) struct Source {
     file: String,
     number: usize,
     document: Document,
-    /// As it is written.
+    /// The configuration as written.
     pub(crate) config: PluginConfig,
 }
 
-/// A configuration that is in force.
+/// A loaded configuration.
 pub(crate) struct Loaded {
-    /// What decides.
+    /// The compiled configuration.
     pub(crate) policy: Compiled,
-    /// Where it came from.
+    /// Its source.
     pub(crate) source: Source,
 }
 
-/// The one configuration of a file, or what is wrong with it.
+/// The one configuration of a file, or its problems.
 ///
 /// # Errors
-/// The file cannot be read, or holds no configuration, or several.
+/// The file cannot be read, or has no configuration, or several.
 pub(crate) fn load(file: &str) -> anyhow::Result<Result<Loaded, Vec<Problem>>> {
     let source = match find(file)? {
         Ok(source) => source,
@@ -42,10 +42,10 @@ pub(crate) fn load(file: &str) -> anyhow::Result<Result<Loaded, Vec<Problem>>> {
     })
 }
 
-/// The one configuration of a file as it is written, or what is wrong with the manifests round it.
+/// The one configuration of a file as written, or the problems of the manifests around it.
 ///
 /// # Errors
-/// The file cannot be read, or holds no configuration, or several.
+/// The file cannot be read, or has no configuration, or several.
 pub(crate) fn find(file: &str) -> anyhow::Result<Result<Source, Vec<Problem>>> {
     let text = input::text(file)?;
     let documents = match input::documents(&text) {
@@ -62,7 +62,7 @@ pub(crate) fn find(file: &str) -> anyhow::Result<Result<Source, Vec<Problem>>> {
             configs(&document, &waypoints, &problems);
         istios |= !resources.is_empty();
         if !problems.is_valid() {
-            // What is wrong with the configurations belongs to the same list.
+            // The problems of the configurations belong in the same list.
             for config in &found {
                 read(config, &problems);
             }
@@ -87,12 +87,12 @@ pub(crate) fn find(file: &str) -> anyhow::Result<Result<Source, Vec<Problem>>> {
 }
 
 impl Source {
-    /// A configuration that stands in a document of another kind.
+    /// A configuration in a document of another kind.
     pub(crate) fn inline(file: &str, document: &Document, config: PluginConfig) -> Self {
         Self { file: file.to_owned(), number: 0, document: document.clone(), config }
     }
 
-    /// The policy, or what is wrong with it.
+    /// The policy, or its problems.
     pub(crate) fn read(&self) -> Result<Compiled, Vec<Problem>> {
         let problems = Problems::default();
         match read(&self.config, &problems) {
@@ -106,7 +106,7 @@ impl Source {
         self.document.locate(&below(&self.config.at, path))
     }
 
-    /// The manifest that holds the configuration; the configuration itself where it stands alone.
+    /// The manifest that contains the configuration; the configuration itself if there is no manifest.
     pub(crate) fn manifest(&self) -> &Value {
         manifest_of(&self.config, &self.document.value)
     }
@@ -117,7 +117,7 @@ impl Source {
     }
 }
 
-/// The manifest in a document that holds a configuration; the document where it stands alone.
+/// The manifest in a document that contains a configuration; the document if there is no manifest.
 pub(crate) fn manifest_of<'d>(config: &PluginConfig, document: &'d Value) -> &'d Value {
     let at = config.at.strip_suffix("pluginConfig").unwrap_or_default();
     let pieces = at.strip_suffix("spec.").or(at.strip_suffix("spec.wasm.")).unwrap_or_default();
@@ -154,7 +154,7 @@ pub(crate) fn configs(
     manifest::Checked { count: 1, configs: vec![bare], resources: Vec::new() }
 }
 
-/// Reads a configuration; what is wrong is noted with its path in the document.
+/// Reads a configuration; its problems are recorded with their paths in the document.
 pub(crate) fn read(config: &PluginConfig, problems: &Problems) -> Option<Compiled> {
     let path = |InvalidConfig { at, problem }: InvalidConfig| (below(&config.at, &at), problem);
     match load::from_value(&config.value) {

@@ -1,5 +1,5 @@
 //! Istio's RequestAuthentication and AuthorizationPolicy, or Envoy's jwt_authn and rbac -> Usher, and
-//! back. What cannot be carried over is said, with its place and the reason.
+//! back. What cannot be converted is reported, with its place and the reason.
 
 pub(crate) mod collect;
 mod envoy;
@@ -20,33 +20,33 @@ use usher_core::codec::json::{Map, Value};
 /// A manifest, and the comment above it.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    /// Lines that say where it comes from.
+    /// Lines that name its source.
     pub comment: Vec<String>,
     /// The manifest.
     pub value: Value,
 }
 
-/// What a person should know about a conversion.
+/// What an operator should know about a conversion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// Whether the result means the same all the same.
+    /// Whether the result has the same meaning nevertheless.
     pub weight: Weight,
     /// `file:line`, or the name of a thing.
     pub place: String,
-    /// What to know.
+    /// The note.
     pub text: String,
 }
 
-/// What a note says about the result.
+/// What a note means for the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
     /// The result means the same, and this is worth knowing.
     Advice,
-    /// The result does not mean the same: this is not in it.
+    /// The result does not mean the same: this is missing from it.
     Lost,
 }
 
-/// What is said on the way.
+/// The notes of a conversion.
 #[derive(Debug, Default)]
 pub struct Notes(pub Vec<Note>);
 
@@ -59,7 +59,7 @@ impl Notes {
         self.add(Weight::Lost, place, text.into());
     }
 
-    /// Each thing once.
+    /// Adds a note, each once.
     fn add(&mut self, weight: Weight, place: &str, text: String) {
         let note = Note { weight, place: place.to_owned(), text };
         if !self.0.contains(&note) {
@@ -67,13 +67,13 @@ impl Notes {
         }
     }
 
-    /// Whether nothing is lost: the result means what the source does.
+    /// Whether nothing is lost: the result means the same as the source.
     pub fn is_whole(&self) -> bool {
         self.0.iter().all(|note| note.weight == Weight::Advice)
     }
 }
 
-/// An object of the members that are there.
+/// An object of the members that are present.
 pub(crate) fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
     let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Value::Object(given.collect::<Map<String, Value>>())

@@ -1,7 +1,7 @@
-//! Usher in an Envoy configuration: each filter of it with its pluginConfig, and what stands round it.
+//! Usher in an Envoy configuration: each of its filters with its pluginConfig, and their surroundings.
 //!
-//! Looked for is the filter, wherever it stands: in a bootstrap, a listener, a discovery response or a
-//! configuration dump. Field names may be in either of protobuf's spellings.
+//! The filter is found anywhere: in a bootstrap, a listener, a discovery response or a configuration dump.
+//! Field names may be in either of protobuf's spellings.
 
 mod lua;
 
@@ -17,17 +17,17 @@ use crate::manifest::{PluginConfig, speaks_usher};
 /// The wasm filter.
 const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
 
-/// What the configuration of a plugin must be for a module to be able to read it.
+/// The type that a plugin's configuration must have for a module to read it.
 const STRING: &str = "google.protobuf.StringValue";
 
-/// How a filter is known in its Envoy, and what its listener lets in.
+/// A filter's names in its Envoy, and what its listener accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
     /// `name` and `root_id` of the plugin.
     pub(crate) names: (String, String),
-    /// Where `ACCEPT_UNTRUSTED` stands in the filter chain's TLS context, if it does.
+    /// The place of `ACCEPT_UNTRUSTED` in the filter chain's TLS context, if it is there.
     pub(crate) accepts_untrusted: Option<String>,
-    /// The filters that stand ahead of it in its chain and set headers.
+    /// The filters ahead of it in its chain that set headers.
     pub(crate) ahead: Vec<Ahead>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Filter {
 pub(crate) struct Ahead {
     /// JSON path in the document.
     pub(crate) at: String,
-    /// The headers, as they are written; `None` where another service says which.
+    /// The headers as written; `None` if another service decides which.
     pub(crate) sets: Option<Vec<String>>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn is_envoy(document: &Value) -> bool {
     document.is_object() && parts.iter().any(|part| field(document, part).is_some())
 }
 
-/// The configurations of Usher in an Envoy configuration.
+/// Usher's configurations in an Envoy configuration.
 pub(crate) fn configs(document: &Value, problems: &Problems) -> Vec<PluginConfig> {
     let mut found = Vec::new();
     let secrets = untrusting_secrets(document);
@@ -96,8 +96,8 @@ fn chains(document: &Value) -> Vec<Vec<Ahead>> {
     chains
 }
 
-/// The headers that a filter sets, of those that are known to: jwt_authn, ext_authz, Lua, header_mutation,
-/// and Usher.
+/// The headers that a filter sets, for known filters: jwt_authn, ext_authz, Lua, header_mutation, and
+/// Usher.
 fn sets(config: &Value) -> Option<Vec<String>> {
     let kind = config.get("@type").and_then(Value::as_str).unwrap_or_default();
     if kind.ends_with("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz") {
@@ -178,12 +178,12 @@ fn walk<'v>(
     }
 }
 
-/// A filter chain has filters; a cluster has a transport socket too, and none.
+/// A filter chain has filters; a cluster has a transport socket too, but no filters.
 fn has_filters(members: &Map<String, Value>) -> bool {
     members.contains_key("filters")
 }
 
-/// Names of the secrets (SDS) whose validation context takes any certificate.
+/// Names of the secrets (SDS) whose validation context accepts any certificate.
 fn untrusting_secrets(document: &Value) -> Vec<String> {
     let mut names = Vec::new();
     walk(document, "", None, &mut |value, _, _| {
@@ -198,7 +198,7 @@ fn untrusting_secrets(document: &Value) -> Vec<String> {
     names
 }
 
-/// Where a TLS context takes a certificate that nobody validated.
+/// The place where a TLS context accepts a certificate that was not validated.
 fn accepts_untrusted(tls: &Value, at: &str, secrets: &[String]) -> Option<String> {
     let by_name = |value: &Value| {
         let secret = field(value, "validation_context_sds_secret_config");
@@ -217,7 +217,7 @@ fn is_untrusting(value: &Value) -> bool {
     })
 }
 
-/// The path of the first object that a test holds for.
+/// The path of the first object for which a test holds.
 fn find(value: &Value, at: &str, test: &dyn Fn(&Value) -> bool) -> Option<String> {
     let mut found = None;
     walk(value, at, None, &mut |value, at, _| {
@@ -228,7 +228,7 @@ fn find(value: &Value, at: &str, test: &dyn Fn(&Value) -> bool) -> Option<String
     found
 }
 
-/// The configuration of a wasm filter at `at`, where that is Usher's.
+/// The configuration of a wasm filter at `at`, if it is Usher's.
 fn plugin_config(
     filter: &Value,
     at: &str,
@@ -268,7 +268,7 @@ fn plugin_config(
             Some(PluginConfig { filter, ..PluginConfig::new(&at, value) })
         }
         Err(_) if speaks_usher(&Map::new(), &named) => {
-            // In the words of the filter.
+            // With the filter's messages.
             for error in load::from_json(text.as_bytes()).err().into_iter().flatten() {
                 problems.error(&at, error.to_string());
             }

@@ -1,7 +1,7 @@
-//! Configurations and manifests as they are written: YAML or JSON, several documents, standard input.
+//! Configurations and manifests as written: YAML or JSON, several documents, standard input.
 //!
-//! A document becomes the JSON value that Istio would see, and remembers at which line and column
-//! each path of it stands. It is trusted for nothing but its form; what it means is others' to judge.
+//! A document becomes the JSON value that Istio would see, with the line and column of each of its paths. Only its
+//! form is checked here; other modules check its meaning.
 
 mod scalar;
 mod yaml;
@@ -12,7 +12,7 @@ use std::io::Read as _;
 use anyhow::Context as _;
 use usher_core::codec::json::{self, Value};
 
-/// Levels of nesting that are read, as deep as the deepest real configuration several times over.
+/// Levels of nesting that are read, several times the depth of the deepest real configuration.
 pub const DEPTH: usize = 64;
 
 /// A place in a text, both from 1.
@@ -20,28 +20,28 @@ pub const DEPTH: usize = 64;
 pub struct Mark {
     /// The line.
     pub line: usize,
-    /// In characters.
+    /// The column, in characters.
     pub column: usize,
 }
 
-/// A text that is no acceptable YAML or JSON.
+/// A text that is not acceptable YAML or JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Where.
+    /// The place.
     pub mark: Mark,
-    /// What is wrong there.
+    /// The problem there.
     pub problem: String,
 }
 
 /// One document of a file.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// What it says; every number went through a double, as on its way through Istio.
+    /// The value; every number has passed through a double, as in Istio.
     pub value: Value,
     marks: Marks,
 }
 
-/// Where the paths of a document stand, and how it spells what is no string.
+/// The places of a document's paths, and how it spells values that are not strings.
 #[derive(Clone, Debug, Default)]
 struct Marks {
     places: BTreeMap<String, Mark>,
@@ -50,8 +50,8 @@ struct Marks {
 }
 
 impl Document {
-    /// Where `path` stands, or its nearest ancestor that stands somewhere: a missing field is missing
-    /// from an object that has a place.
+    /// The place of `path`, or of its nearest ancestor with a place: a missing field is missing from an object
+    /// that has one.
     pub fn locate(&self, path: &str) -> Option<Mark> {
         let mut path = path;
         loop {
@@ -86,17 +86,17 @@ pub(crate) fn text(name: &str) -> anyhow::Result<String> {
     String::from_utf8(bytes(name)?).with_context(|| format!("`{name}` is not UTF-8"))
 }
 
-/// The documents of a text. Empty ones (a stray `---`, nothing but comments) are left out, but a text
-/// with nothing else is one empty object: what an empty pluginConfig means (docs/semantics.md, "How
-/// pluginConfig reaches the plugin").
+/// The documents of a text. Empty ones (a stray `---`, only comments) are left out, but a text with nothing else
+/// is one empty object: the meaning of an empty pluginConfig (docs/semantics.md, "How pluginConfig reaches the
+/// plugin").
 ///
 /// # Errors
-/// The first place where the text is no YAML, or says something twice.
+/// The first place where the text is not YAML, or repeats a key.
 pub fn documents(text: &str) -> Result<Vec<Document>, Unreadable> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let from_yaml = yaml::documents(text);
-    // JSON is nearly, not wholly, a part of YAML: what is JSON means what JSON says. A number that no double holds
-    // is refused as YAML's is, with its place.
+    // JSON is nearly, but not entirely, a part of YAML: JSON text has its JSON meaning. A number that no double
+    // can hold is refused as in YAML, with its place.
     if let Ok(mut value) = json::parse(text.as_bytes(), DEPTH)
         && through_doubles(&mut value)
     {
@@ -112,8 +112,8 @@ pub fn documents(text: &str) -> Result<Vec<Document>, Unreadable> {
     Ok(documents)
 }
 
-/// The first line that is indented with a tab: the usual reason where YAML cannot be read, and the
-/// parser tells another place.
+/// The first line that is indented with a tab: the usual reason for unreadable YAML, for which the parser reports
+/// another place.
 fn tab(text: &str) -> Option<Unreadable> {
     text.lines().enumerate().find_map(|(number, line)| {
         let indentation = line.len().saturating_sub(line.trim_start().len());
@@ -124,8 +124,8 @@ fn tab(text: &str) -> Option<Unreadable> {
     })
 }
 
-/// What a number is after it went through a double and Go's JSON encoder (docs/semantics.md, "How
-/// pluginConfig reaches the plugin"). Returns whether a double holds every one.
+/// A number after passing through a double and Go's JSON encoder (docs/semantics.md, "How pluginConfig reaches the
+/// plugin"). Returns whether doubles can hold all of them.
 fn through_doubles(value: &mut Value) -> bool {
     match value {
         Value::Number(number) => {

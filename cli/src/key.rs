@@ -34,7 +34,7 @@ pub(crate) enum Algorithm {
     HS512,
 }
 
-/// A private key, or a shared secret, that knows its algorithm.
+/// A private key, or a shared secret, with its algorithm.
 pub(crate) enum SigningKey {
     RS256(RS256KeyPair),
     RS384(RS384KeyPair),
@@ -51,7 +51,7 @@ pub(crate) enum SigningKey {
     HS512(HS512Key),
 }
 
-/// The same expression for every key pair, and another for every shared secret.
+/// The same expression for every key pair, and another one for every shared secret.
 macro_rules! each {
     ($key:expr, $pair:ident => $asymmetric:expr, $secret:ident => $symmetric:expr) => {
         match $key {
@@ -72,7 +72,7 @@ macro_rules! each {
     };
 }
 
-/// The key of an algorithm out of `$from` (`from_jwk`, `from_pem`), or of a secret's bytes.
+/// Reads the key of an algorithm from `$from` (`from_jwk`, `from_pem`), or from a secret's bytes.
 macro_rules! read {
     ($algorithm:expr, $from:ident, $text:expr, $secret:expr) => {
         match $algorithm {
@@ -94,7 +94,8 @@ macro_rules! read {
     };
 }
 
-/// Bits of a new RSA modulus: what issuers use (NIST SP 800-57 part 1, table 2: good until 2030).
+/// Bits of a new RSA modulus: the usual size of issuers (NIST SP 800-57 part 1, table 2: good until
+/// 2030).
 const MODULUS_BITS: usize = 2048;
 
 impl SigningKey {
@@ -119,7 +120,7 @@ impl SigningKey {
         Ok(key?.named(kid))
     }
 
-    /// A key out of a file: a JWK, PEM, or with an HS algorithm the secret's bytes.
+    /// Reads a key from a file: a JWK, PEM, or with an HS algorithm the secret's bytes.
     ///
     /// # Errors
     /// Not a private key, or not one for the algorithm.
@@ -194,7 +195,7 @@ impl SigningKey {
             .context("expected a private key: RSA of 2048 bits or more, P-256, P-384, secp256k1 or Ed25519")
     }
 
-    /// The key under this id, or under its thumbprint (RFC 7638).
+    /// The key with this id, or with its thumbprint (RFC 7638) as id.
     fn named(self, kid: Option<&str>) -> Self {
         macro_rules! named {
             ($($variant:ident),* ; $($secret:ident),*) => {
@@ -210,7 +211,7 @@ impl SigningKey {
         named!(RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES256K, EdDSA; HS256, HS384, HS512)
     }
 
-    /// The compact form of these claims and nothing else, under this key.
+    /// The compact form of exactly these claims, signed with this key.
     pub(crate) fn sign(&self, claims: Map<String, Value>, typ: &str) -> anyhow::Result<String> {
         let header =
             HeaderOptions { signature_type: Some(typ.to_owned()), ..HeaderOptions::default() };
@@ -220,7 +221,7 @@ impl SigningKey {
             secret => secret.authenticate_with_options(claims, &header))
     }
 
-    /// What verifies: the public key, or for HS* the secret itself.
+    /// The verifying key: the public key, or for HS* the secret itself.
     pub(crate) fn public_jwk(&self) -> anyhow::Result<Value> {
         let jwk = each!(self, pair => pair.public_key().to_jwk(), _secret => self.private_jwk()?);
         Ok(serde_json::from_str(&jwk)?)
@@ -258,7 +259,7 @@ impl SigningKey {
     }
 }
 
-/// A random secret of `bytes`, at most 64. RFC 7518 section 3.2 asks for as many as the hash has;
+/// A random secret of `bytes`, at most 64. RFC 7518 section 3.2 requires at least the size of the hash;
 /// jwt-simple makes 32 for each.
 fn secret(bytes: usize) -> Vec<u8> {
     let mut secret = HS256Key::generate().to_bytes();
@@ -267,7 +268,7 @@ fn secret(bytes: usize) -> Vec<u8> {
     secret
 }
 
-/// jwt-simple's claims with none of its own: what the user said is all that is signed.
+/// jwt-simple's claims without its own: only what the user gave is signed.
 fn bare(claims: Map<String, Value>) -> JWTClaims<Map<String, Value>> {
     let mut bare = Claims::with_custom_claims(claims, jwt_simple::prelude::Duration::from_secs(0));
     bare.issued_at = None;

@@ -1,7 +1,7 @@
-//! The `usher` command: parse the arguments, run one verb, report the answer by the exit status.
+//! The `usher` command: parses the arguments, runs one verb, reports the answer by the exit status.
 //!
-//! A verb is a file under `command/`; answers go to standard output, errors to standard error. What reads and writes
-//! manifests and what converts them is public, for programs and for fuzzing.
+//! A verb is a file under `command/`; answers go to standard output, errors to standard error. The functions that
+//! read, write and convert manifests are public, for programs and for fuzzing.
 
 mod answer;
 mod command;
@@ -55,7 +55,7 @@ enum Command {
     Man(shell::ManPage),
 }
 
-/// What the exit status says.
+/// The meaning of the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
     /// Good, or allowed: 0.
@@ -72,9 +72,9 @@ enum Exit {
 pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let exit = match parse(arguments) {
         Ok(cli) => run(cli.command).unwrap_or_else(|error| could_not_run(&error)),
-        // clap's own status for wrong arguments is 2, which here is an answer.
+        // clap's own status for wrong arguments is 2, which is an answer here.
         Err(usage) if usage.use_stderr() => {
-            // Without clap's styles: the arguments stand in it, and may hold what a terminal obeys.
+            // Without clap's styles: the text contains the arguments, which may have terminal controls.
             let _ = write!(style::stderr(), "{}", usage.render());
             Exit::CouldNotRun
         }
@@ -95,8 +95,8 @@ fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli,
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-/// The whole command. What follows an option that takes a value is its value, also where it begins with
-/// `-`: a key id may, and so may a path, a claim or a secret.
+/// The whole command. The argument behind an option with a value is its value, also if it begins with `-`: a key id
+/// may, and so may a path, a claim or a secret.
 fn command() -> clap::Command {
     fn with_values(command: clap::Command) -> clap::Command {
         command
@@ -131,13 +131,13 @@ fn run(command: Command) -> anyhow::Result<Exit> {
 }
 
 fn could_not_run(error: &anyhow::Error) -> Exit {
-    // A reader that has seen enough (`usher explain .. | head`) is no news.
+    // It is not an error if a reader has seen enough (`usher explain .. | head`).
     let closed = |cause: &(dyn std::error::Error + 'static)| {
         let io = cause.downcast_ref::<io::Error>();
         io.is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     };
     if !error.chain().any(closed) {
-        // Nothing is left to tell it to where standard error is gone too.
+        // If standard error is closed too, there is no way to report it.
         let bad = style::BAD;
         let _ = writeln!(style::stderr(), "{bad}usher:{bad:#} {error:#}");
     }
@@ -162,7 +162,7 @@ mod tests {
         }
     }
 
-    /// A key's thumbprint begins with `-` once in 64 times, and a path or a secret may as well.
+    /// A key's thumbprint begins with `-` once in 64 times, and a path or a secret may do so too.
     #[test]
     fn what_begins_with_a_hyphen_is_a_value_of_every_option() {
         let mut found = Vec::new();
@@ -178,7 +178,7 @@ mod tests {
                         .chain(way.iter().cloned())
                         .chain([name.clone(), value.to_owned()])
                         .collect();
-                    // Whatever else is missing or wrong, the value was taken as that of this option.
+                    // The value was accepted as that of this option, even if something else is missing or wrong.
                     let mut probe = command().ignore_errors(true);
                     let matches = probe.try_get_matches_from_mut(&line).unwrap_or_default();
                     let mut matches = &matches;
@@ -199,8 +199,8 @@ mod tests {
         }
     }
 
-    /// The same of what is no option and no file: a token and an issuer. What is an option stays one, and a
-    /// verb that takes files refuses what is none.
+    /// The same for positional arguments that are not files: a token and an issuer. An option stays an option, and a
+    /// verb with files refuses an unknown one.
     #[test]
     fn what_begins_with_a_hyphen_is_a_value_where_no_file_is_meant() {
         let parsed = |line: &[&str]| command().try_get_matches_from([&["usher"], line].concat());

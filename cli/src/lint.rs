@@ -1,7 +1,7 @@
-//! What is legal and dangerous: warnings about a configuration that the parser accepts.
+//! Valid but dangerous settings: warnings about a configuration that the parser accepts.
 //!
-//! Each lint looks at what is written, not at what was compiled, so that it can point at the place. It
-//! speaks where a careful reader would stop, says what happens in fact, and what to write instead.
+//! Each lint reads the configuration as written, not as compiled, so that it can report the place. It
+//! warns where a careful reader would stop, and says what actually happens and what to write instead.
 
 mod alternatives;
 mod dead;
@@ -24,7 +24,7 @@ use crate::manifest::{PluginConfig, Resource};
 pub(crate) use place::names;
 use view::{Policy, View};
 
-/// Notes what is doubtful in a pluginConfig.
+/// Records what is doubtful in a pluginConfig.
 pub(crate) fn plugin_config(
     config: &PluginConfig,
     loaded: &Compiled,
@@ -41,7 +41,8 @@ pub(crate) fn plugin_config(
     policies(&view, problems);
 }
 
-/// Notes what is doubtful in an AuthorizationPolicy, which knows no jwt rules; `at`: its spec's place.
+/// Records what is doubtful in an AuthorizationPolicy, which has no JWT rules; `at`: the place of its
+/// spec.
 pub(crate) fn authorization_policy(resource: &Resource, at: &str, problems: &Problems) {
     let spec = &resource.spec;
     let view = View {
@@ -58,7 +59,7 @@ pub(crate) fn authorization_policy(resource: &Resource, at: &str, problems: &Pro
     policies(&view, problems);
 }
 
-/// Notes what is doubtful in the spec of a RequestAuthentication.
+/// Records what is doubtful in the spec of a RequestAuthentication.
 pub(crate) fn request_authentication(
     spec: &Value,
     at: &str,

@@ -1,8 +1,8 @@
-//! Istio's manifests: what Istio's own validation refuses is refused here, with its path.
+//! Istio's manifests: this refuses everything that Istio's own validation refuses, with its path.
 //!
-//! The order of Istio itself: the form (protobuf JSON: unknown fields, wrong types, unknown enum
-//! words, null items), then the schema of the custom resource where it is stricter, then the checks of
-//! istio/istio pkg/config/validation/validation.go (docs/semantics.md, "Validation").
+//! In Istio's order: the form (protobuf JSON: unknown fields, wrong types, unknown enum words, null
+//! items), then the schema of the custom resource where it is stricter, then the checks of istio/istio
+//! pkg/config/validation/validation.go (docs/semantics.md, "Validation").
 
 mod attribute;
 mod authorization_policy;
@@ -31,42 +31,42 @@ const KINDS: [(&str, &str); 4] = [
     ("WasmPlugin", "extensions.istio.io"),
 ];
 
-/// `istio.io/dry-run`, meant for AuthorizationPolicy alone (docs/semantics.md, "Dry run").
+/// `istio.io/dry-run`, for AuthorizationPolicy only (docs/semantics.md, "Dry run").
 const DRY_RUN: &str = "istio.io/dry-run";
 
-/// Whether a document is a manifest, and not a bare pluginConfig: no field of that is so named.
+/// Whether a document is a manifest, and not a bare pluginConfig, which has no such fields.
 pub(crate) fn is_manifest(document: &Value) -> bool {
     document.get("kind").is_some() || document.get("apiVersion").is_some()
 }
 
-/// A pluginConfig, where it stands in its document.
+/// A pluginConfig, and its place in its document.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PluginConfig {
     /// JSON path in the document, empty for a bare one.
     pub(crate) at: String,
-    /// What it says.
+    /// The configuration.
     pub(crate) value: Value,
-    /// Whether it is for a waypoint of Istio's.
+    /// Whether it is for one of Istio's waypoints.
     pub(crate) at_a_waypoint: bool,
-    /// The filter that it is of, in an Envoy configuration.
+    /// Its filter, in an Envoy configuration.
     pub(crate) filter: Option<Filter>,
 }
 
 impl PluginConfig {
-    /// One of which nothing is known but where it stands.
+    /// A configuration with only a place.
     pub(crate) fn new(at: &str, value: Value) -> Self {
         Self { at: at.to_owned(), value, at_a_waypoint: false, filter: None }
     }
 }
 
-/// What a manifest turned out to be.
+/// The content of a manifest.
 #[derive(Debug, Default)]
 pub(crate) struct Checked {
     /// Manifests of a kind that is checked here.
     pub(crate) count: usize,
-    /// The configurations of Usher in them.
+    /// Usher's configurations in them.
     pub(crate) configs: Vec<PluginConfig>,
-    /// The resources of Istio's own, as they are written.
+    /// Istio's own resources, as written.
     pub(crate) resources: Vec<Resource>,
 }
 
@@ -81,11 +81,11 @@ pub(crate) struct Resource {
     pub(crate) metadata: Value,
     /// `spec`, an empty object without.
     pub(crate) spec: Value,
-    /// Whether it is for a waypoint of Istio's.
+    /// Whether it is for one of Istio's waypoints.
     pub(crate) at_a_waypoint: bool,
 }
 
-/// Checks a manifest, or each of a `List` of them, beside these waypoints.
+/// Checks a manifest, or each of a `List`, with these waypoints.
 pub(crate) fn check(document: &Value, waypoints: &Waypoints, problems: &Problems) -> Checked {
     let mut checked = Checked::default();
     check_node(&Node::root(document), waypoints, problems, &mut checked);
@@ -131,7 +131,7 @@ fn check_node(node: &Node<'_>, waypoints: &Waypoints, problems: &Problems, check
     if kind != "AuthorizationPolicy" {
         refuse_dry_run(metadata.as_ref(), problems);
     }
-    // Written by the API server, read by nobody here.
+    // The API server writes it, and this command ignores it.
     manifest.field("status");
     let empty = Value::Object(usher_core::codec::json::Map::new());
     let spec = manifest.field("spec");

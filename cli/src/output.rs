@@ -1,12 +1,12 @@
 //! YAML as `kubectl` writes it: block style, sorted keys, quotes only where a word needs them.
 //!
-//! What a reader of Istio's YAML makes of it is exactly the value that went in (a property test holds
-//! it against [`crate::input`]).
+//! A reader of Istio's YAML gets exactly the value that was written (a property test compares it with
+//! [`crate::input`]).
 
 use serde::ser::{Error as _, Serialize, Serializer};
 use usher_core::codec::json::Value;
 
-/// Sets a member of what is an object.
+/// Sets a member of an object.
 pub(crate) fn set(object: &mut Value, name: &str, value: Value) {
     if let Value::Object(members) = object {
         members.insert(name.to_owned(), value);

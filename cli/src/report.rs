@@ -1,4 +1,4 @@
-//! What is wrong, where in which file, for people (`file:line:column: path: problem`) and scripts.
+//! Problems with their file and place, for people (`file:line:column: path: problem`) and scripts.
 
 use std::io::{self, Write};
 
@@ -9,12 +9,12 @@ use crate::command::Format;
 use crate::input::{Document, Unreadable};
 use crate::style::{DOUBTFUL, one_line};
 
-/// One thing that is wrong, or worth a second look, in a file.
+/// An error, or something worth a second look, in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The file as named on the command line, `-` for standard input.
     pub file: String,
-    /// Its line, from 1; absent where the place is not known.
+    /// Its line, from 1; absent if the place is not known.
     pub line: Option<usize>,
     /// The column in that line, in characters from 1.
     pub column: Option<usize>,
@@ -34,12 +34,12 @@ pub struct Problem {
 pub enum Severity {
     /// Makes the document invalid.
     Error,
-    /// Legal, and worth a second look.
+    /// Valid, and worth a second look.
     Warning,
 }
 
 impl Problem {
-    /// A text that is no YAML or JSON at all.
+    /// A text that is not YAML or JSON.
     pub(crate) fn unreadable(file: &str, unreadable: Unreadable) -> Self {
         Self {
             file: file.to_owned(),
@@ -52,7 +52,7 @@ impl Problem {
         }
     }
 
-    /// All that was noted about a document, in the order of the file, as a compiler would.
+    /// All problems of a document, in the order of the file, as a compiler reports them.
     pub(crate) fn all(
         file: &str,
         number: usize,
@@ -82,7 +82,7 @@ impl Problem {
     }
 }
 
-/// A misspelt field is also a missing one: where the right name is suggested, that is enough.
+/// A misspelt field is also a missing one: if the right name is suggested, that is enough.
 fn drop_echoes(all: &mut Vec<Problem>) {
     let suggested: Vec<(String, String)> = all
         .iter()
@@ -103,7 +103,7 @@ fn drop_echoes(all: &mut Vec<Problem>) {
     });
 }
 
-/// The remedy where a string was expected and YAML has read a word as something else.
+/// The remedy if a string was expected and YAML has read a word as something else.
 fn unquoted(document: &Document, path: &str, problem: &str) -> String {
     match document.unquoted(path) {
         Some(word) if problem.starts_with("expected a string, found") => {

@@ -1,6 +1,5 @@
-//! Requests as people and scripts write them -> [`Request`] as a host would tell it: from flags, from a
-//! curl command, or
-//! one JSON object a line with the fields of the test vectors (`tests/vectors/authz`).
+//! Requests as people and scripts write them -> [`Request`] as from a host: from flags, from a curl
+//! command, or one JSON object a line with the fields of the test vectors (`tests/vectors/authz`).
 
 mod curl;
 
@@ -109,8 +108,8 @@ pub(crate) fn header(line: &str) -> anyhow::Result<(String, String)> {
     }
 }
 
-/// A request as a JSON object: `method` and `path`, all else optional. Fields that say something about
-/// a request rather than in it (`expect`, `claims`, ..) are not read.
+/// A request as a JSON object: `method` and `path`, all else optional. Fields about a request rather
+/// than in it (`expect`, `claims`, ..) are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Line {
     pub(crate) method: String,
@@ -129,13 +128,13 @@ pub(crate) struct Line {
     pub(crate) body: Option<bool>,
 }
 
-/// Names of the peer, wherever `peerIdentity` finds them.
+/// Names of the peer, from any source of `peerIdentity`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct PeerLine {
     pub(crate) uri_sans: Option<Vec<String>>,
     pub(crate) dns_sans: Option<Vec<String>>,
     pub(crate) subject: Option<String>,
-    /// Whether they may refuse and not let in: a certificate that nobody validated, where
+    /// Whether the names may refuse but not let in: a certificate that was not validated, where
     /// `requireValidatedPeer` is true, or one of several names in filter state.
     pub(crate) doubtful: Option<bool>,
 }
@@ -143,7 +142,7 @@ pub(crate) struct PeerLine {
 /// Reads one line of a file of requests.
 ///
 /// # Errors
-/// No JSON object, or a field of the wrong type.
+/// Not a JSON object, or a field of the wrong type.
 pub(crate) fn from_line(line: &str) -> anyhow::Result<Request> {
     let line: Line = serde_json::from_str(line).context("expected a request as a JSON object")?;
     line.request()
@@ -157,7 +156,7 @@ impl Line {
             headers.push((name.to_ascii_lowercase().into_bytes(), value.into_bytes()));
         };
         let mut lines = self.headers.unwrap_or_default();
-        // Envoy hands `host` over as `:authority`.
+        // Envoy passes `host` as `:authority`.
         let host = lines.iter().position(|(name, _)| name.eq_ignore_ascii_case("host"));
         let authority = match (self.authority, host) {
             (Some(authority), _) => Some(authority),
@@ -203,7 +202,7 @@ fn metadata(filters: BTreeMap<String, BTreeMap<String, Value>>) -> anyhow::Resul
             let value = match value {
                 Value::String(text) => MetadataValue::Text(text),
                 Value::Array(items) => {
-                    // Elements that are no strings match nothing, in Envoy as here.
+                    // Elements that are not strings match nothing, in Envoy too.
                     let texts = items.into_iter().filter_map(|item| match item {
                         Value::String(text) => Some(text),
                         _ => None,

@@ -1,11 +1,11 @@
-//! The JSON Schema of a pluginConfig, for editors and for CI systems that know no Usher.
+//! The JSON Schema of a pluginConfig, for editors and for CI systems without Usher.
 //!
-//! The description below is kept equal to the parser by a test: every field that the parser asks for,
-//! every word that it knows, and nothing else. What a schema cannot say (that a key is usable, that two
-//! fields exclude each other across rules) only `usher check` says.
+//! A test keeps the description below equal to the parser: every field that the parser reads, every
+//! word that it accepts, and nothing else. Only `usher check` reports what a schema cannot express
+//! (that a key is usable, that two fields exclude each other across rules).
 //!
-//! By hand: schemars reads Rust types, and the parser has none, but tables of fields, in which neither descriptions
-//! stand nor what the schema asks of several fields at once.
+//! By hand: schemars reads Rust types, and the parser has tables of fields instead, which have neither descriptions nor
+//! what the schema asks of several fields at once.
 
 mod policies;
 mod rules;
@@ -190,7 +190,7 @@ pub(crate) fn plugin_config() -> Value {
     schema
 }
 
-/// The schema of a WasmPlugin that holds one: what is not its pluginConfig is Istio's to say.
+/// The schema of a WasmPlugin with a pluginConfig: Istio defines everything else in it.
 pub(crate) fn wasm_plugin() -> Value {
     let mut config = plugin_config();
     if let Some(members) = config.as_object_mut() {
@@ -325,7 +325,7 @@ mod tests {
     use super::*;
     use crate::input;
 
-    /// Every manifest of a plugin that the repository ships.
+    /// Every manifest of a plugin in the repository.
     #[test]
     fn the_shipped_manifests_are_good() {
         let validator = jsonschema::validator_for(&wasm_plugin()).unwrap();

@@ -1,9 +1,9 @@
-//! What reaches a terminal: colours, on a terminal only (elsewhere, and with `NO_COLOR`, they are taken
-//! out), and no control character of anything that was read.
+//! Output to a terminal: colours on a terminal only (elsewhere, and with `NO_COLOR`, they are removed), and
+//! no control character from any input.
 //!
-//! A path, a claim or a file's text may hold what a terminal obeys, so both streams escape control
-//! characters as JSON does (`\u001b`), in JSON the same way. Styles pass since they stand between marks
-//! that nobody outside of this process can know.
+//! A path, a claim or a file's text may contain terminal controls, so both streams escape control characters
+//! as JSON does (`\u001b`), in JSON output too. Styles pass since they are between marks that no one outside
+//! this process can know.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -47,7 +47,7 @@ pub(crate) fn stderr() -> impl Write {
     Escaped::new(anstream::AutoStream::auto(io::stderr().lock()))
 }
 
-/// A text of others for one line: line ends and tabs too are escaped.
+/// Foreign text for one line: line ends and tabs are escaped too.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(['\n', '\r', '\t']) {
         return Cow::Borrowed(text);
@@ -58,7 +58,7 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
 /// A stream that escapes, line by line.
 struct Escaped<W: Write> {
     inner: W,
-    /// The line so far: what is written may be cut anywhere.
+    /// The line so far: a write may end anywhere.
     line: Vec<u8>,
 }
 
@@ -92,12 +92,12 @@ impl<W: Write> Write for Escaped<W> {
 
 impl<W: Write> Drop for Escaped<W> {
     fn drop(&mut self) {
-        // Nothing is left to tell it to.
+        // There is no way to report a failure.
         let _ = self.flush();
     }
 }
 
-/// Every other part is a style of ours, see [`MARK`].
+/// Every second part is one of our styles, see [`MARK`].
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for (index, part) in text.split(MARK.as_str()).enumerate() {
@@ -116,8 +116,9 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// What a terminal does not show but obeys: C0 but line ends and tabs, DEL, C1, and what turns the direction
-/// of the text around it (Unicode's bidirectional controls). Each has four hexadecimal digits.
+/// What a terminal interprets instead of showing: C0 except line ends and tabs, DEL, C1, and characters that
+/// change the direction of the text around them (Unicode's bidirectional controls). Each has four
+/// hexadecimal digits.
 fn is_obeyed(c: char) -> bool {
     let plain = matches!(c, '\n' | '\t');
     let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

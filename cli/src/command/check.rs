@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
                     checked = checked.saturating_add(1);
                 }
             },
-            // The other files are still worth an answer.
+            // The other files are still worth checking.
             Err(error) => unread = unread.or(Some(error)),
         }
     }
@@ -87,14 +87,14 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     Ok(Exit::Yes)
 }
 
-/// A document, judged by itself.
+/// A document, checked by itself.
 struct Checked<'f> {
     file: &'f str,
     number: usize,
     document: Document,
     problems: Problems,
     judged: manifest::Checked,
-    /// What the configurations in it say, those that are valid.
+    /// The valid configurations in it, ready to decide.
     policies: Vec<Option<Compiled>>,
 }
 
@@ -124,7 +124,7 @@ impl<'f> Checked<'f> {
         Self { file, number, document, problems, judged, policies }
     }
 
-    /// The valid configurations, each with what it means.
+    /// The valid configurations, each with its compiled form.
     fn configs(&self) -> impl Iterator<Item = (&PluginConfig, &Compiled)> {
         let policies = self.judged.configs.iter().zip(&self.policies);
         policies.filter_map(|(config, policy)| Some((config, policy.as_ref()?)))
@@ -135,7 +135,7 @@ impl<'f> Checked<'f> {
     }
 }
 
-/// Notes what only all documents together show.
+/// Records problems that only all documents together show.
 fn check_together(all: &[Checked<'_>]) {
     let mut input = Input { plugins: Vec::new(), resources: Vec::new(), documents: Vec::new() };
     let mut owners = Vec::new();
@@ -154,7 +154,7 @@ fn check_together(all: &[Checked<'_>]) {
     }
 }
 
-/// Writes who gets in without a token, for each valid configuration.
+/// Writes who is let in without a token, for each valid configuration.
 fn write_summary(all: &[Checked<'_>], format: Format, out: &mut dyn Write) -> std::io::Result<()> {
     for checked in all {
         for (config, policy) in checked.configs() {

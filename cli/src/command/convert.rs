@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
         write_notes(&notes, &mut style::stderr())?;
         bail!("nothing to convert");
     }
-    // Half of a migration opens too: what is left behind finds no token any more.
+    // Half of a migration lets callers in too: the policies left behind find no token.
     let printed = notes.is_whole() || arguments.to == To::Istio;
     if printed {
         write_manifests(&manifests, arguments.format, out)?;

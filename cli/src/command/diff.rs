@@ -1,5 +1,5 @@
-//! `usher diff`: two configurations, and what is different in meaning, not in spelling; and which of
-//! the requests that were decided already would be decided otherwise.
+//! `usher diff`: how two configurations differ in meaning, not in spelling; and which recorded requests
+//! would be decided differently.
 
 mod meaning;
 mod replay;

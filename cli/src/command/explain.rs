@@ -1,7 +1,7 @@
-//! `usher explain`: what happens to a request and why, by the code that runs in the filter.
+//! `usher explain`: the decision on a request and its reasons, by the code that runs in the filter.
 //!
-//! One request by flags or as a curl command, told for people or as JSON; or a file of requests, one
-//! decision a line.
+//! One request by flags or as a curl command, explained as text or as JSON; or a file of requests,
+//! one decision a line.
 
 mod missing;
 mod place;
@@ -116,7 +116,7 @@ fn explain_all(
     Ok(())
 }
 
-/// The whole answer for people: the decision, the way to it, what it does to the request.
+/// The whole answer as text: the decision, its steps, and what it does to the request.
 fn text(
     answer: &Answer,
     placed: Option<&str>,

@@ -1,4 +1,4 @@
-//! `usher jwks`: fetch a key set to put into a configuration, and look into one.
+//! `usher jwks`: fetches a key set for a configuration, and inspects one.
 
 mod fetch;
 mod http;

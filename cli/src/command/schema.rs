@@ -1,4 +1,4 @@
-//! `usher schema`: the JSON Schema that editors check and complete with.
+//! `usher schema`: the JSON Schema for validation and completion in editors.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! `usher completions` and `usher man`: what a package puts beside the command.
+//! `usher completions` and `usher man`: files that a package installs with the command.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `usher test`: policy tests. A case is a request and what must become of it; the code that decides
+//! `usher test`: policy tests. A case is a request and its expected decision; the code that decides
 //! is the filter's, the tokens are signed on the fly.
 
 mod case;
@@ -55,12 +55,12 @@ pub(crate) struct Arguments {
     format: Format,
 }
 
-/// What became of a case.
+/// The result of a case.
 struct Outcome {
     file: String,
     line: Option<usize>,
     name: String,
-    /// What was not as expected; none: passed.
+    /// What was not as expected; if empty, the case passed.
     problems: Vec<String>,
 }
 
@@ -151,7 +151,7 @@ fn run_file(
     Ok(Ok(()))
 }
 
-/// The way to a decision that was not expected.
+/// The steps to an unexpected decision.
 fn why(
     policy: &Compiled,
     request: &usher_core::Request,
@@ -164,7 +164,7 @@ fn why(
     (!steps.is_empty()).then(|| format!("steps: {}", steps.join("; ")))
 }
 
-/// A failure at once; in JSON each case.
+/// Prints a failure at once; in JSON each case.
 fn told(outcome: &Outcome, format: Format, out: &mut dyn Write) -> std::io::Result<()> {
     let failed = !outcome.problems.is_empty();
     match format {

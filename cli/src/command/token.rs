@@ -1,4 +1,4 @@
-//! `usher token`: mint a token for development, and look into one.
+//! `usher token`: mints a token for development, and inspects one.
 
 mod inspect;
 
@@ -111,7 +111,7 @@ fn mint(arguments: &Mint, out: &mut dyn Write) -> anyhow::Result<Exit> {
         std::fs::write(path, format!("{jwks}\n"))
             .with_context(|| format!("cannot write `{}`", path.display()))?;
     }
-    // Nobody else knows a key that was made on the spot.
+    // No other program has a key that was just generated.
     let show_jwks = to_file.is_none() && (arguments.key.is_none() || arguments.jwks.is_some());
     match arguments.format {
         Format::Text => {
@@ -125,8 +125,8 @@ fn mint(arguments: &Mint, out: &mut dyn Write) -> anyhow::Result<Exit> {
     Ok(Exit::Yes)
 }
 
-/// From the file first, then single claims, then the flags with names; `iat` and `exp` where nobody
-/// said otherwise.
+/// From the file first, then single claims, then the flags with names; `iat` and `exp` unless
+/// given.
 fn claims(arguments: &Mint) -> anyhow::Result<Map<String, Value>> {
     let mut claims = match &arguments.claims {
         Some(name) => object(&input::bytes(name)?).with_context(|| format!("`{name}`"))?,
@@ -173,7 +173,7 @@ fn object(text: &[u8]) -> anyhow::Result<Map<String, Value>> {
     }
 }
 
-/// Writes what only its owner may read, and never over a key that is there.
+/// Writes a file that only its owner may read, and never overwrites an existing key.
 fn write_secret(path: &PathBuf, text: &str) -> anyhow::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);

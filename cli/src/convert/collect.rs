@@ -9,7 +9,7 @@ use crate::manifest::labels::{Labels, is_gateway, labels};
 use crate::manifest::{self, Resource, Waypoints};
 use crate::report::{Problem, Severity};
 
-/// A RequestAuthentication or an AuthorizationPolicy, and whom it is for.
+/// A RequestAuthentication or an AuthorizationPolicy, and the workloads that it is for.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
     pub(crate) kind: &'static str,
@@ -23,22 +23,22 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// Of an AuthorizationPolicy.
+    /// The action of an AuthorizationPolicy.
     pub(crate) fn action(&self) -> &str {
         self.spec.get("action").and_then(Value::as_str).unwrap_or("ALLOW")
     }
 
-    /// Whether the JSON text of its rules holds one of these.
+    /// Whether the JSON text of its rules contains one of these.
     pub(crate) fn rules_hold(&self, words: &[&str]) -> bool {
         let text = self.spec.get("rules").map(ToString::to_string).unwrap_or_default();
         words.iter().any(|word| text.contains(word))
     }
 }
 
-/// Whom a resource is for.
+/// The workloads that a resource is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// Every workload of its namespace; of the mesh, in the root namespace.
+    /// Every workload of its namespace; in the root namespace, of the mesh.
     Everyone,
     /// Workloads with these labels.
     Labels(Labels),
@@ -46,7 +46,7 @@ pub(crate) enum Scope {
     Targets(Value),
 }
 
-/// Something that runs.
+/// A workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// Its namespace.
@@ -55,21 +55,21 @@ pub struct Workload {
     pub name: String,
     /// The labels of its pods.
     pub labels: Labels,
-    /// A gateway: no sidecar, and what it serves is not inbound traffic of a workload.
+    /// A gateway: not a sidecar, and its traffic is not inbound traffic of a workload.
     pub gateway: bool,
 }
 
-/// A Service, as far as it shows ports without HTTP.
+/// A Service, as far as it has ports without HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Service {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) selector: Labels,
-    /// What is said of the first of its TCP ports.
+    /// The description of its first TCP port.
     pub(crate) tcp: String,
 }
 
-/// All that the files hold.
+/// The content of all files.
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
     pub(crate) items: Vec<Item>,
@@ -78,14 +78,14 @@ pub(crate) struct Collected {
     pub(crate) gateways: Vec<Labels>,
     /// The Services with TCP ports.
     pub(crate) services: Vec<Service>,
-    /// Routes on claims, each with its place and what it is.
+    /// Routes on claims, each with its place and its claim.
     pub(crate) claim_routes: Vec<(String, String)>,
-    /// The places of what uses the metadata of a RequestAuthentication.
+    /// The places that use the metadata of a RequestAuthentication.
     pub(crate) metadata: Vec<String>,
     pub(crate) waypoints: Waypoints,
 }
 
-/// Takes over a document; answers what is wrong with it.
+/// Adds a document; returns its problems.
 pub(crate) fn document(
     file: &str,
     number: usize,
@@ -150,11 +150,11 @@ fn scope(spec: &Value) -> Scope {
     }
 }
 
-/// Labels that a controller adds, new with each version.
+/// Labels that a controller adds, different for each version.
 const PASSING: [&str; 3] =
     ["controller-revision-hash", "pod-template-generation", "pod-template-hash"];
 
-/// Whether a pod runs a gateway: the proxy alone, by injection (`inject.istio.io/templates: gateway`) or
+/// Whether a pod runs a gateway: only the proxy, by injection (`inject.istio.io/templates: gateway`) or
 /// by its arguments (`proxy router`).
 fn is_gateway_pod(pod: &Value, labels: &Labels) -> bool {
     let annotation = pod
@@ -173,7 +173,7 @@ fn is_gateway_pod(pod: &Value, labels: &Labels) -> bool {
     injected || router || is_gateway(labels)
 }
 
-/// Pods, what makes pods, and whose labels are gateways'.
+/// Adds pods, the resources that create pods, and the labels of gateways.
 pub(crate) fn workloads(value: &Value, collected: &mut Collected) {
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
     if kind.ends_with("List") {
@@ -220,8 +220,8 @@ pub(crate) fn workloads(value: &Value, collected: &mut Collected) {
     }
 }
 
-/// A Service with a port that Istio takes for TCP by its `appProtocol` or by the first word of its name.
-/// One that says neither is guessed from its bytes, and shows nothing.
+/// A Service with a port that is TCP for Istio, by its `appProtocol` or by the first word of its name.
+/// For a port without either, Istio detects the protocol from the bytes, so such a port does not count.
 /// Source: istio/istio pkg/config/protocol/instance.go (`https` and `tls` are passed on as they are).
 fn service(value: &Value) -> Option<Service> {
     let http = ["http", "http2", "grpc", "grpc-web", "kubernetes.io/h2c", "kubernetes.io/ws"];

@@ -1,7 +1,7 @@
 //! An Envoy configuration with `jwt_authn` and `rbac` -> a pluginConfig.
 //!
-//! Each list of HTTP filters that holds one of them becomes a configuration of its own. What Usher has
-//! no words for is said and left out.
+//! Each list of HTTP filters with one of them becomes a separate configuration. What Usher cannot
+//! express is reported and left out.
 
 mod alternatives;
 mod jwt_authn;
@@ -22,7 +22,8 @@ pub(crate) fn is_envoy(value: &Value) -> bool {
     value.get("kind").is_none() && !chains(value).is_empty()
 }
 
-/// Says which filters a document holds in a place that is not read: an EnvoyFilter, a patch, a dump.
+/// Reports the filters in a document that are in a place that is not read: an EnvoyFilter, a patch, a
+/// dump.
 pub(crate) fn unread(value: &Value, file: &str, notes: &mut Notes) {
     let found = if is_envoy(value) { chains(value) } else { Vec::new() };
     let read = found.iter().flatten().filter(|filter| kind(filter).is_some()).count();
@@ -39,7 +40,7 @@ pub(crate) fn unread(value: &Value, file: &str, notes: &mut Notes) {
     }
 }
 
-/// How many objects of a type are in a value.
+/// The number of objects of a type in a value.
 fn typed(value: &Value, wanted: &dyn Fn(&str) -> bool) -> usize {
     match value {
         Value::Object(members) => {
@@ -52,7 +53,7 @@ fn typed(value: &Value, wanted: &dyn Fn(&str) -> bool) -> usize {
     }
 }
 
-/// Says which fields of an object are not known here.
+/// Reports which fields of an object are unknown here.
 fn unknown(value: &Value, known: &[&str], place: &str, notes: &mut Notes) {
     for name in value.as_object().into_iter().flat_map(Map::keys) {
         if !known.contains(&name.as_str()) {
@@ -61,7 +62,7 @@ fn unknown(value: &Value, known: &[&str], place: &str, notes: &mut Notes) {
     }
 }
 
-/// The configurations that mean the same as the filters in a document.
+/// The configurations with the same meaning as the filters in a document.
 pub(crate) fn manifest(value: &Value, file: &str, notes: &mut Notes) -> Vec<Manifest> {
     unread(value, file, notes);
     for at in readers::metadata(value) {
@@ -103,7 +104,7 @@ fn chains(value: &Value) -> Vec<Vec<&Value>> {
     found
 }
 
-/// Which of the two filters a configuration is for.
+/// Which of the two filters a configuration belongs to.
 fn kind(value: &Value) -> Option<&'static str> {
     let name = value.get("@type").and_then(Value::as_str)?;
     [JWT_AUTHN, RBAC].into_iter().find(|known| name.ends_with(known))
@@ -166,7 +167,7 @@ fn config(filters: &[&Value], notes: &mut Notes) -> Option<Value> {
     }
 }
 
-/// Whether a policy is an ALLOW that is enforced.
+/// Whether a policy is an enforced ALLOW policy.
 fn allows(policy: &Value) -> bool {
     policy.get("action") == Some(&json!("ALLOW")) && policy.get("dryRun").is_none()
 }

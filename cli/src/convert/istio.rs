@@ -1,4 +1,4 @@
-//! A pluginConfig -> RequestAuthentication and AuthorizationPolicy, as far as Istio has the words.
+//! A pluginConfig -> RequestAuthentication and AuthorizationPolicy, as far as Istio can express it.
 
 mod looser;
 
@@ -13,7 +13,7 @@ use super::{Manifest, Notes, object};
 use crate::manifest::Waypoints;
 use crate::output::set;
 
-/// Where the plugin stood.
+/// The plugin's namespace, name and selector.
 #[derive(Clone, Debug)]
 pub struct Home {
     /// Its namespace.
@@ -24,7 +24,7 @@ pub struct Home {
     pub selector: Value,
     /// See `selector`.
     pub targets: Value,
-    /// What the mesh has, where that is said: its path normalisation, its trust domains.
+    /// The mesh's path normalization and trust domains, if given.
     pub path_normalization: Option<String>,
     /// See `path_normalization`.
     pub trust_domains: Vec<String>,
@@ -46,7 +46,7 @@ const RULE: [&str; 12] = [
     "timeout",
 ];
 
-/// What Istio does where Usher's field stands, by field.
+/// What Istio does in place of each field of Usher's.
 const WITHOUT: [(&str, &str); 13] = [
     ("algorithms", "every algorithm that a key allows is accepted"),
     ("allValues", "a condition is about any of its values"),
@@ -87,7 +87,7 @@ pub fn manifests(
         let shared = policies.iter().filter(|other| twice(other)).count() > 1;
         manifests.extend(authorization_policy(policy, index, shared, home, notes));
     }
-    // Also without rules: then nobody has a token that counts, and all are refused.
+    // Also without JWT rules: then no token is valid, and all requests are refused.
     if missing_token == MissingToken::Reject {
         // Istio's idiom for "must have a token" (docs/semantics.md, "Missing attributes").
         let rule = json!({ "from": [{ "source": { "notRequestPrincipals": ["*"] } }] });
@@ -104,7 +104,7 @@ pub fn manifests(
     manifests
 }
 
-/// The fields beside rules and policies.
+/// The fields other than rules and policies.
 fn leftover(config: &Value, home: &Home, notes: &mut Notes) {
     let policies = list(config, "authorizationPolicies");
     for (name, value) in config.as_object().into_iter().flatten() {
@@ -161,7 +161,7 @@ fn jwt_rule(rule: &Value, at: &str, notes: &mut Notes) -> Value {
     for (name, value) in rule.as_object().into_iter().flatten() {
         let place = format!("{at}.{name}");
         match name.as_str() {
-            // Istio's is the text.
+            // Istio expects the text.
             "jwks" if value.is_object() => {
                 converted.insert(name.clone(), json!(usable(value, &place, notes).to_string()));
             }
@@ -189,7 +189,7 @@ fn jwt_rule(rule: &Value, at: &str, notes: &mut Notes) -> Value {
     Value::Object(converted)
 }
 
-/// The keys of a set that can be used: for Envoy's own filter one that cannot makes the whole set one.
+/// The usable keys of a set: for Envoy's own filter one unusable key makes the whole set unusable.
 fn usable(key_set: &Value, at: &str, notes: &mut Notes) -> Value {
     let mut usable = key_set.clone();
     let keys = list(key_set, "keys");
@@ -214,7 +214,7 @@ fn claim_headers(value: &Value, at: &str, notes: &mut Notes) -> Value {
                 notes.lost(at, format!("`{name}`: a list or object is base64 of its JSON"));
             }
         }
-        // Istio knows no brackets: there they would be part of a claim's name.
+        // Istio has no brackets: there they would be part of a claim's name.
         let claim = output.get("claim").and_then(Value::as_str).unwrap_or_default();
         match ClaimName::new(claim).and_then(|name| name.dotted()) {
             Some(dotted) => {
@@ -259,14 +259,14 @@ fn authorization_policy(
                 }
             }
         }
-        // An ALLOW policy whose rules are all left out stays, and allows nothing: to let pass what the
-        // whole would refuse is the worse mistake. Istio refuses DENY without rules.
+        // An ALLOW policy without any rule left stays, and allows nothing: letting a request pass that
+        // the original refuses is the worse mistake. Istio refuses DENY without rules.
         if kept.is_empty() && action != "ALLOW" {
             return None;
         }
         fields.push(("rules", Value::Array(kept)));
     }
-    // A policy's `namespace` says whence it came. It holds where the plugin stood, and only there.
+    // A policy's `namespace` names its origin. It applies where the plugin was, and only there.
     let name = match (text("name").unwrap_or(&home.name), text("namespace")) {
         (name, Some(namespace)) if shared => format!("{name}-{namespace}"),
         (name, _) => name.to_owned(),
@@ -274,7 +274,7 @@ fn authorization_policy(
     Some(manifest("AuthorizationPolicy", &name, &home.namespace, scoped(home, fields), dry_run))
 }
 
-/// What Istio itself would say of a policy with this rule.
+/// Istio's own error for a policy with this rule.
 fn refused(rule: &Value, action: &str) -> Option<String> {
     let spec = json!({ "action": action, "rules": [rule] });
     let alone = manifest("AuthorizationPolicy", "alone", "default", spec, false);
@@ -284,7 +284,7 @@ fn refused(rule: &Value, action: &str) -> Option<String> {
     errors.first().map(|error| format!("Istio refuses it: {error}"))
 }
 
-/// What of Usher's own language a rule uses.
+/// The parts of Usher's own language that a rule uses.
 fn own_words(rule: &Value) -> Option<String> {
     let conditions = rule.get("when").and_then(Value::as_array);
     for condition in conditions.into_iter().flatten() {

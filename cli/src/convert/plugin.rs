@@ -1,4 +1,4 @@
-//! A group of policies -> the WasmPlugin that means the same.
+//! A group of policies -> the WasmPlugin with the same meaning.
 
 use std::net::Ipv4Addr;
 
@@ -11,21 +11,21 @@ use super::collect::{Collected, Item, Scope};
 use super::select::Group;
 use super::{Manifest, Notes, object, tcp};
 
-/// What the manifests do not say.
+/// Settings that are not in the manifests.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// `spec.url`.
     pub(crate) url: String,
-    /// The mesh's trust domain, then its aliases; none: cluster.local.
+    /// The mesh's trust domain, then its aliases; if empty, cluster.local.
     pub(crate) trust_domains: Vec<String>,
-    /// The mesh's `pathNormalization`; none: BASE.
+    /// The mesh's `pathNormalization`; default: BASE.
     pub(crate) path_normalization: Option<String>,
 }
 
 /// The filter state key that Usher's documentation uses.
 const SOURCE_IP: &str = "usher.source_ip";
 
-/// The plugin of a group; `None` where it could not mean the same.
+/// The plugin of a group; `None` if it could not mean the same.
 pub(crate) fn manifest(
     group: &Group,
     collected: &Collected,
@@ -41,7 +41,7 @@ pub(crate) fn manifest(
         return None;
     }
     if !rules.is_empty() {
-        // Istio lets a request without a token pass to the policies, and without any it passes.
+        // Istio lets a request without a token continue to the policies, and without policies it passes.
         config.insert("missingToken".to_owned(), json!("allow"));
         config.insert("jwtRules".to_owned(), Value::Array(rules));
     }
@@ -75,8 +75,8 @@ fn wasm_plugin(group: &Group, config: Value, settings: &Settings) -> Value {
         Scope::Labels(labels) => (Some(json!({ "matchLabels": labels })), None),
         Scope::Targets(targets) => (None, Some(targets.clone())),
     };
-    // What arrives at a sidecar. A gateway is no sidecar: Istio counts its listeners as CLIENT, a waypoint's
-    // as SERVER, and all that they see arrives.
+    // Inbound traffic of a sidecar. A gateway is not a sidecar: Istio counts its listeners as CLIENT, a
+    // waypoint's as SERVER, and all of their traffic is inbound.
     let inbound = (!group.gateway).then(|| json!([{ "mode": "SERVER" }]));
     json!({
         "apiVersion": "extensions.istio.io/v1alpha1",
@@ -121,7 +121,7 @@ fn jwt_rule(rule: &Value, place: &str, notes: &mut Notes) -> Option<Value> {
     match converted.get("jwks") {
         Some(Value::String(text)) if text.is_empty() => drop(converted.remove("jwks")),
         Some(Value::String(text)) => {
-            // Easier to read as what it is.
+            // Easier to read as an object.
             if let Ok(keys) = json::parse(text.as_bytes(), 8) {
                 converted.insert("jwks".to_owned(), keys);
             }
@@ -162,8 +162,7 @@ fn jwt_rule(rule: &Value, place: &str, notes: &mut Notes) -> Option<Value> {
     if !converted.contains_key("jwksUri") {
         converted.remove("timeout");
     }
-    // Istio takes a token without `exp` for one that never ends (docs/semantics.md, "Expiration and
-    // clock skew").
+    // For Istio a token without `exp` never expires (docs/semantics.md, "Expiration and clock skew").
     converted.insert("requireExpiration".to_owned(), json!(false));
     notes.advice(
         place,
@@ -178,7 +177,7 @@ fn jwt_rule(rule: &Value, place: &str, notes: &mut Notes) -> Option<Value> {
     Some(Value::Object(converted))
 }
 
-/// Istio's name for the cluster of a URL's host. An address is the host of no service.
+/// Istio's name for the cluster of a URL's host. An IP address is not the host of a service.
 fn cluster(url: &str) -> Option<String> {
     let location = Location::parse(url).ok()?;
     let host = location.host();
@@ -193,7 +192,7 @@ fn cluster(url: &str) -> Option<String> {
     Some(format!("outbound|{port}||{host}"))
 }
 
-/// The policies of the group, without those that could not be carried over.
+/// The policies of the group, without those that cannot be converted.
 fn policies(items: &[&Item], settings: &Settings, notes: &mut Notes) -> Vec<Value> {
     let mut policies = Vec::new();
     for item in items.iter().filter(|item| item.kind == "AuthorizationPolicy") {
@@ -232,7 +231,7 @@ fn policy(item: &Item, action: &str) -> Value {
     ])
 }
 
-/// Why the policy cannot be Usher's.
+/// Why Usher cannot accept the policy.
 fn problems(policy: &Value, settings: &Settings) -> Vec<String> {
     let alone = json!({
         "authorizationPolicies": [policy],
@@ -245,8 +244,8 @@ fn problems(policy: &Value, settings: &Settings) -> Vec<String> {
     }
 }
 
-/// Whether a policy asks for the TCP peer's address, which a plugin is not told; each is noted with what
-/// can be done about it.
+/// Whether a policy uses the TCP peer's address, which a plugin does not have; each is reported with a
+/// remedy.
 fn peer_is_asked_for(items: &[&Item], at_a_waypoint: bool, notes: &mut Notes) -> bool {
     let policies = || items.iter().filter(|item| item.kind == "AuthorizationPolicy");
     let allows = policies().filter(|item| item.action() == "ALLOW" && !item.dry_run).count();
@@ -265,7 +264,7 @@ fn peer_is_asked_for(items: &[&Item], at_a_waypoint: bool, notes: &mut Notes) ->
             );
             continue;
         }
-        // One ALLOW policy of several must match, so that none of them can be taken away from the others.
+        // One of several ALLOW policies must match, so none of them can be separated from the others.
         let stays = !tcp::asks_for_a_token(item) && (item.action() != "ALLOW" || allows <= 1);
         let remedy = if stays {
             "It asks for nothing of the token, so that it decides the same behind the plugin: leave it out of \
@@ -286,7 +285,7 @@ fn peer_is_asked_for(items: &[&Item], at_a_waypoint: bool, notes: &mut Notes) ->
     found
 }
 
-/// Whether a rule asks for the TCP peer's address.
+/// Whether a rule uses the TCP peer's address.
 fn asks_for_peer(item: &Item) -> bool {
     item.rules_hold(&["\"ipBlocks\"", "\"notIpBlocks\"", "\"source.ip\""])
 }

@@ -1,7 +1,8 @@
-//! Who else uses what `jwt_authn` knows of a token: routes on its claims, and what reads its metadata.
+//! Other users of what `jwt_authn` knows about a token: routes on its claims, and readers of its
+//! metadata.
 //!
-//! A Wasm filter writes no dynamic metadata. With a plugin in the place of a RequestAuthentication these
-//! find nothing, in silence: another route matches, or none.
+//! A Wasm filter writes no dynamic metadata. With a plugin in place of a RequestAuthentication these
+//! silently find nothing: another route matches, or none.
 
 use usher_core::codec::json::Value;
 
@@ -10,22 +11,22 @@ use super::collect::Collected;
 use super::select::Group;
 use crate::config::below;
 
-/// A route that asks for a claim.
+/// A route that matches a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClaimRoute {
     /// JSON path in the document.
     pub(crate) at: String,
-    /// As it is written: `@request.auth.claims.groups`.
+    /// The claim as written: `@request.auth.claims.groups`.
     pub(crate) claim: String,
 }
 
 const FILTER: &str = "envoy.filters.http.jwt_authn";
 
-/// What is said of a place that reads metadata.
+/// The note for a place that reads metadata.
 pub(crate) const NO_METADATA: &str = "uses the filter `envoy.filters.http.jwt_authn` or the metadata that it writes, and Usher writes none: \
      read the headers that it emits";
 
-/// The routes of a document that ask for claims.
+/// The routes of a document that match claims.
 pub(crate) fn claim_routes(document: &Value) -> Vec<ClaimRoute> {
     let mut found = Vec::new();
     walk(document, "", &mut |at, name, _| {
@@ -36,8 +37,8 @@ pub(crate) fn claim_routes(document: &Value) -> Vec<ClaimRoute> {
     found
 }
 
-/// The places of a document that name the filter: what reads its metadata, or stands next to it. The
-/// filter itself and `rbac`, which is converted, are none.
+/// The places of a document that name the filter: readers of its metadata, or neighbours of the filter.
+/// The filter itself and `rbac`, which is converted, are left out.
 pub(crate) fn metadata(document: &Value) -> Vec<String> {
     let mut found = Vec::new();
     walk(document, "", &mut |at, _, value| {
@@ -48,7 +49,7 @@ pub(crate) fn metadata(document: &Value) -> Vec<String> {
     found
 }
 
-/// Notes what finds nothing once the RequestAuthentications among the items are gone.
+/// Reports everything that finds nothing once the RequestAuthentications among the items are gone.
 pub(crate) fn check(groups: &[Group], collected: &Collected, notes: &mut Notes) {
     let authenticates = |index: &usize| {
         collected.items.get(*index).is_some_and(|item| item.kind == "RequestAuthentication")
@@ -85,7 +86,7 @@ fn walk(value: &Value, at: &str, visit: &mut dyn FnMut(&str, &str, &Value)) {
                 members.contains_key("typed_config") || members.contains_key("typedConfig");
             for (name, inner) in members {
                 let own = is_filter && name == "name";
-                // `kubectl apply` keeps a copy of the whole there.
+                // `kubectl apply` keeps a copy of the whole manifest there.
                 if own || name == "annotations" || name == "@type" {
                     continue;
                 }

@@ -1,9 +1,9 @@
-//! Which policies hold for which workload, as istiod merges them (docs/semantics.md, "How rules become
-//! providers"): those of the root namespace and of the workload's own, without a selector or with one
-//! that fits.
+//! Which policies apply to which workload, as istiod merges them (docs/semantics.md, "How rules become
+//! providers"): those of the root namespace and of the workload's own, without a selector or with one that
+//! fits.
 //!
-//! A workload must get exactly one plugin, and a WasmPlugin can say only which labels it is for, never
-//! which it is not for. Where that does not suffice without knowing the workloads, that is said.
+//! A workload must get exactly one plugin, and a WasmPlugin can only select by labels, never exclude
+//! labels. Where that does not suffice without the workloads, that is reported.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use super::collect::{Collected, Item, Scope, Workload};
 use crate::manifest::labels::{Labels, is_gateway, is_like};
 use crate::manifest::{Waypoints, is_for_a_waypoint};
 
-/// One plugin to be: where it applies, and the policies that it holds.
+/// A plugin to be printed: where it applies, and its policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) namespace: String,
@@ -23,7 +23,7 @@ pub(crate) struct Group {
     pub(crate) scope: Scope,
     /// Numbers of its items, in their order.
     pub(crate) items: Vec<usize>,
-    /// For gateways, whose listeners Istio counts as no inbound ones.
+    /// For gateways, whose listeners are not inbound ones for Istio.
     pub(crate) gateway: bool,
 }
 
@@ -35,7 +35,7 @@ impl Group {
     }
 }
 
-/// What tells more than selectors do.
+/// The advice if the selectors do not suffice.
 const GIVE: &str = "give the workloads too (`kubectl get deployments -A -o yaml`), or name them with \
                     `--workload` and `--gateway`";
 
@@ -50,13 +50,13 @@ pub(crate) fn groups(collected: &Collected, root: &str, notes: &mut Notes) -> Ve
     groups
 }
 
-/// Whether any policy holds for a workload.
+/// Whether any policy applies to a workload.
 pub(crate) fn is_selected(workload: &Workload, collected: &Collected, root: &str) -> bool {
     let Workload { namespace, labels, .. } = workload;
     collected.items.iter().any(|item| selects(item, namespace, root, labels))
 }
 
-/// Whether an item holds for pods with these labels.
+/// Whether an item applies to pods with these labels.
 fn selects(item: &Item, namespace: &str, root: &str, pod: &Labels) -> bool {
     let here = item.namespace == namespace || item.namespace == root;
     here && match &item.scope {
@@ -106,8 +106,8 @@ fn by_workloads(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Gro
             .filter(|(other, items)| alike(other) && items == set)
             .map(|(other, _)| *other)
             .collect();
-        // Whoever these labels fit beside those that they are meant for. A sidecar's plugin does not run at
-        // a gateway; a gateway's would run at a sidecar, also for what the workload sends.
+        // Other workloads that these labels select. A sidecar's plugin does not run at a gateway; a
+        // gateway's would run at a sidecar, also for the workload's outbound traffic.
         let strangers = |labels: &Labels| {
             held.iter().any(|(other, items)| {
                 let here = other.namespace == namespace;
@@ -116,7 +116,7 @@ fn by_workloads(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Gro
                 } else {
                     is_one(other, collected) == gateway && !(here && items == set)
                 };
-                // A plugin in the root namespace holds in every other one too.
+                // A plugin in the root namespace applies to every other one too.
                 (here || namespace == root) && stranger && is_part(labels, &other.labels)
             })
         };
@@ -142,7 +142,7 @@ fn by_workloads(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Gro
     groups
 }
 
-/// All labels that the selectors of a set ask for.
+/// All labels in the selectors of a set.
 fn union(set: &[usize], items: &[Item]) -> Labels {
     let mut union = Labels::new();
     for item in set.iter().filter_map(|index| items.get(*index)) {
@@ -153,7 +153,7 @@ fn union(set: &[usize], items: &[Item]) -> Labels {
     union
 }
 
-/// Whether a workload is a gateway, by itself or by a Gateway that selects it.
+/// Whether a workload is a gateway, by itself or because a Gateway selects it.
 fn is_one(workload: &Workload, collected: &Collected) -> bool {
     let selected = |labels: &Labels| is_part(labels, &workload.labels);
     workload.gateway || collected.gateways.iter().any(selected)
@@ -174,7 +174,7 @@ fn group(namespace: &str, name: &str, labels: Labels, items: Vec<usize>, gateway
     Group { namespace: namespace.to_owned(), name, scope, items, gateway }
 }
 
-/// Without workloads the selectors themselves are all that is known of labels.
+/// Without workloads, only the selectors have labels.
 fn by_selectors(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Group> {
     let items = &collected.items;
     let targeted = |item: &&Item| !matches!(item.scope, Scope::Targets(_));
@@ -221,8 +221,8 @@ fn of_namespace(
         (0..items.len()).filter(|index| items.get(*index).is_some_and(holds)).collect()
     };
     if selectors.is_empty() && everyone {
-        // A plugin for what arrives at sidecars does not run at a gateway, one for all traffic would run
-        // for what workloads send: one alone leaves a door open or closes one.
+        // A plugin for inbound traffic of sidecars does not run at a gateway, and one for all traffic would
+        // run for outbound traffic of workloads: either alone lets requests in or refuses some.
         notes.lost(
             namespace,
             format!(
@@ -281,7 +281,7 @@ fn shown(labels: &Labels) -> String {
     format!("`{}`", pairs.join(","))
 }
 
-/// A plugin for each gateway or service that is named.
+/// A plugin for each gateway or service that a resource targets.
 fn by_targets(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Group> {
     let items = &collected.items;
     let mut groups: Vec<Group> = Vec::new();
@@ -308,7 +308,7 @@ fn by_targets(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Group
                 items: vec![index],
                 gateway: true,
             };
-            // A waypoint has none but those that name it or its Services.
+            // A waypoint has only the policies that target it or its Services.
             let is_waypoint = group.is_at_a_waypoint(&collected.waypoints);
             if text("kind") == "Gateway" && !is_waypoint && items.iter().any(holds_too) {
                 notes.lost(

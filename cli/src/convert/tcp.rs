@@ -1,10 +1,10 @@
-//! What is no HTTP: a plugin does not see it, and without Istio's policies it is open.
+//! Traffic other than HTTP: a plugin does not see it, and without Istio's policies it is open.
 //!
 //! On a TCP chain Istio drops an ALLOW rule with HTTP fields, and widens a DENY rule by them
-//! (docs/semantics.md, "What the compiler drops"). Where that leaves nothing allowed, one policy with an HTTP
-//! field says the same beside the plugin. Else the policies themselves stay: one that asks for nothing of the
-//! token decides the same behind a plugin, and of several ALLOW policies then all stay, since one must match.
-//! One that asks for the token would find none: what can neither go nor stay is not carried over.
+//! (docs/semantics.md, "What the compiler drops"). If that leaves nothing allowed, one policy with an HTTP
+//! field beside the plugin has the same effect. Otherwise the policies themselves stay: one that requires
+//! nothing of the token decides the same behind a plugin, and then all ALLOW policies stay, since one must
+//! match. A policy that requires a token would find none: if it can neither go nor stay, it is not converted.
 
 use std::collections::BTreeMap;
 
@@ -17,16 +17,17 @@ use super::{Manifest, Notes, object};
 use crate::manifest::CLOSING_PATH;
 use crate::manifest::labels::Labels;
 
-/// Which ports the workloads have, by the user's word.
+/// The ports of the workloads, as the user states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ports {
-    /// Nothing is said: any port may take what is no HTTP.
+    /// Not stated: any port may receive traffic other than HTTP.
     Any,
     /// `--http-only`.
     Http,
 }
 
-/// The policies that close what is no HTTP; notes those that stay, and those that must and cannot.
+/// The policies that close traffic other than HTTP; reports those that stay, and those that must stay and
+/// cannot.
 pub(crate) fn guards(
     groups: &[Group],
     collected: &Collected,
@@ -35,7 +36,7 @@ pub(crate) fn guards(
 ) -> Vec<Manifest> {
     let items = &collected.items;
     let mut closing = Vec::new();
-    // Numbers of the policies that stay, each with the reason.
+    // The numbers of the policies that stay, each with the reason.
     let mut kept: BTreeMap<usize, String> = BTreeMap::new();
     for group in groups {
         let service = collected.services.iter().find(|service| has(group, service, collected));
@@ -117,7 +118,7 @@ fn closing_policy(group: &Group) -> Manifest {
     Manifest { comment: comment.map(str::to_owned).to_vec(), value }
 }
 
-/// An ALLOW policy that must stay because another one of its group does: one of those there must match.
+/// An ALLOW policy that must stay because another one of its group does: one of those that stay must match.
 fn drawn_in(
     group: &Group,
     items: &[Item],
@@ -153,7 +154,7 @@ fn has_empty_rule(item: &Item) -> bool {
     rules(item).any(|rule| rule.as_object().is_some_and(serde_json::Map::is_empty))
 }
 
-/// Whether a rule of ALLOW holds on TCP chains: one without anything of HTTP.
+/// Whether an ALLOW rule applies on TCP chains: it has no HTTP field.
 fn holds_on_tcp(rule: &Value) -> bool {
     let http = ["hosts", "methods", "paths", "notHosts", "notMethods", "notPaths"];
     let text = rule.to_string();
@@ -162,7 +163,7 @@ fn holds_on_tcp(rule: &Value) -> bool {
         && !text.contains("equestPrincipals\":")
 }
 
-/// Whether a rule of DENY denies all on TCP chains: what is left of it there asks for nothing.
+/// Whether a DENY rule denies everything on TCP chains: without its HTTP fields it has no condition.
 fn denies_all_tcp(rule: &Value) -> bool {
     let list = |name: &str| rule.get(name).and_then(Value::as_array).into_iter().flatten();
     let none_left = |name: &'static str, inner: &'static str| {
@@ -176,7 +177,7 @@ fn denies_all_tcp(rule: &Value) -> bool {
     none_left("from", "source") && none_left("to", "operation") && list("when").all(of_http)
 }
 
-/// Whether a source or an operation has a field that TCP chains know.
+/// Whether a source or an operation has a field that applies on TCP chains.
 fn asks_on_tcp(operand: &Value) -> bool {
     operand.as_object().into_iter().flatten().any(|(name, value)| {
         let single = json!({ name: value });
@@ -184,7 +185,7 @@ fn asks_on_tcp(operand: &Value) -> bool {
     })
 }
 
-/// Whether a rule asks for something that only a token says.
+/// Whether a rule uses something that only a token has.
 pub(super) fn asks_for_a_token(item: &Item) -> bool {
     item.rules_hold(&["equestPrincipals\":", "\"request.auth."])
 }

@@ -8,31 +8,31 @@ use crate::input::Document;
 use crate::manifest::Waypoints;
 use crate::report::Problem;
 
-/// What stands for the URL that only the operator knows.
+/// A placeholder for the URL that only the operator knows.
 const PLACEHOLDER: &str = "oci://registry.example.com/usher/usher:0.1.0";
 
-/// What the manifests do not say.
+/// Settings that are not in the manifests.
 #[derive(Clone, Debug)]
 pub struct Mesh {
     /// The namespace whose policies apply to the whole mesh.
     pub root_namespace: String,
-    /// The mesh's trust domain, then its aliases; none: cluster.local.
+    /// The mesh's trust domain, then its aliases; if empty, cluster.local.
     pub trust_domains: Vec<String>,
-    /// The mesh's `pathNormalization`; none: BASE.
+    /// The mesh's `pathNormalization`; default: BASE.
     pub path_normalization: Option<String>,
     /// Workloads that no file has, each with the option that named it.
     pub workloads: Vec<(String, Workload)>,
     /// The ports of the workloads.
     pub ports: Ports,
-    /// `spec.url` of the plugins; none: a placeholder.
+    /// `spec.url` of the plugins; default: a placeholder.
     pub url: Option<String>,
 }
 
-/// The plugins that mean the same as these files, by their names; with [notes](Notes::is_whole) that are not whole they
-/// mean less.
+/// The plugins with the same meaning as these files, by their names; if the [notes](Notes::is_whole) report a loss,
+/// something is missing.
 ///
 /// # Errors
-/// What is wrong with the manifests.
+/// The problems of the manifests.
 pub fn to_usher(
     files: &[(String, Vec<Document>)],
     mesh: Mesh,
@@ -81,7 +81,7 @@ pub fn to_usher(
     Ok(manifests)
 }
 
-/// What is left to do with what is printed.
+/// The remaining steps after printing.
 fn advise_what_is_next(has_url: bool, closes: bool, notes: &mut Notes) {
     if !has_url {
         notes.advice("url", format!("`{PLACEHOLDER}` is a placeholder: give your own by `--url`"));

@@ -1,10 +1,11 @@
-//! The request headers that Envoy's Lua filter sets, as far as its code says so in so many words.
+//! The request headers that Envoy's Lua filter sets, as far as its code has their names as
+//! literals.
 
 use usher_core::codec::json::Value;
 
 use super::field;
 
-/// The names, as they are written; `None` where the code is elsewhere, or makes them up as it runs.
+/// The names as written; `None` if the code is elsewhere, or computes a name.
 pub(super) fn sets(config: &Value) -> Option<Vec<String>> {
     let inline = |source: &Value| Some(field(source, "inline_string")?.as_str()?.to_owned());
     let mut codes = Vec::new();
@@ -14,7 +15,7 @@ pub(super) fn sets(config: &Value) -> Option<Vec<String>> {
     if let Some(code) = field(config, "inline_code").and_then(Value::as_str) {
         codes.push(code.to_owned());
     }
-    // Those of routes.
+    // The code for routes.
     for (_, source) in
         field(config, "source_codes").and_then(Value::as_object).into_iter().flatten()
     {

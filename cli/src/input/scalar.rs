@@ -1,4 +1,4 @@
-//! Plain YAML scalars -> what they mean to `kubectl` and istiod: YAML 1.1, as sigs.k8s.io/yaml reads it.
+//! Plain YAML scalars -> their meaning for `kubectl` and istiod: YAML 1.1, as sigs.k8s.io/yaml reads it.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use usher_core::codec::json::{Number, Value};
 /// A plain scalar, by the rules of kubernetes-sigs/yaml goyaml.v2/resolve.go.
 ///
 /// # Errors
-/// A number that JSON cannot say.
+/// A number that JSON cannot express.
 pub(super) fn plain(text: &str) -> Result<Value, String> {
     match text {
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
@@ -67,7 +67,8 @@ fn integer(text: &str) -> Option<f64> {
 /// `^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`
 fn float(text: &str) -> Option<f64> {
     let form = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-');
-    // Rust's own grammar differs from it only in words (`inf`, `nan`) and in taking a bare `.5.`-less dot.
+    // Rust's own grammar differs from it only in words (`inf`, `nan`) and in accepting a dot without
+    // digits.
     if text.chars().all(form) && text.contains(|c: char| c.is_ascii_digit()) {
         text.parse().ok()
     } else {

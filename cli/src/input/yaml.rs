@@ -1,8 +1,8 @@
-//! YAML -> the JSON value that Istio would see, and where each path of it stands.
+//! YAML -> the JSON value that Istio would see, and the place of each of its paths.
 //!
-//! Scalars mean what they mean to `kubectl` and istiod (sigs.k8s.io/yaml, YAML 1.1): a plain `yes`
-//! is true, `017` is 15, a date is a string. A key twice, an alias bomb and a number that JSON cannot
-//! say are refused.
+//! Scalars have the same meaning as for `kubectl` and istiod (sigs.k8s.io/yaml, YAML 1.1): a plain
+//! `yes` is true, `017` is 15, a date is a string. A repeated key, an alias bomb and a number that JSON
+//! cannot express are refused.
 //!
 //! By hand, on saphyr-parser's events: no library has both Go's meanings and the place of every path.
 
@@ -13,7 +13,7 @@ use usher_core::codec::json::{Map, Value};
 
 use super::{DEPTH, Document, Mark, Marks, Unreadable, scalar};
 
-/// Values that a text may hold, aliases followed: a 1 MiB manifest holds a tenth of that.
+/// The most values in a text, aliases followed: a 1 MiB manifest has a tenth of that.
 const VALUES: usize = 1_000_000;
 
 /// The documents of a text, empty ones left out.
@@ -22,7 +22,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Unreadable> {
         Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), left: VALUES };
     let mut documents = Vec::new();
     while let Some((event, span)) = reader.next()? {
-        // Stream and document marks carry nothing.
+        // Stream and document marks have no content.
         if matches!(event, Event::StreamStart | Event::StreamEnd | Event::Nothing)
             || matches!(event, Event::DocumentStart(_) | Event::DocumentEnd)
         {
@@ -41,7 +41,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Unreadable> {
 
 struct Reader<'t> {
     events: Parser<'t, StrInput<'t>>,
-    /// What an alias stands for, and how many values that is.
+    /// The value of an alias, and the number of values in it.
     anchors: HashMap<usize, (Value, usize)>,
     left: usize,
 }
@@ -163,7 +163,8 @@ impl<'t> Reader<'t> {
             let value = self.value(event, at, &path, marks, depth)?;
             members.insert(name, value);
         }
-        // A member of the object itself goes before a merged one, an earlier merged one before a later.
+        // A member of the object itself takes precedence over a merged one, an earlier merged one over
+        // a later one.
         for (name, value) in merged {
             members.entry(name).or_insert(value);
         }
@@ -201,7 +202,7 @@ fn mergeable(value: Value, span: Span) -> Result<Vec<(String, Value)>, Unreadabl
     Ok(members)
 }
 
-/// A key that is no string is taken by its JSON text, as kubectl does.
+/// A key that is not a string is read as its JSON text, as in kubectl.
 fn key(value: Value, span: Span) -> Result<String, Unreadable> {
     match value {
         Value::String(name) => Ok(name),

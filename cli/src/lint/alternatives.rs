@@ -1,11 +1,11 @@
-//! One `-` too many: what was meant as "and" is two list items, and so "or".
+//! One `-` too many: an intended "and" became two list items, which mean "or".
 
 use usher_core::codec::json::Value;
 use usher_core::codec::problems::Problems;
 
 use super::view::{Policy, filled, operands};
 
-/// Notes neighbours in a list that look like one entry torn in two.
+/// Records neighbours in a list that look like one entry split in two.
 pub(super) fn check(policy: &Policy<'_>, problems: &Problems) {
     for (at, rule) in &policy.rules {
         for (list, inner) in [("from", "source"), ("to", "operation")] {

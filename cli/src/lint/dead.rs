@@ -20,7 +20,7 @@ const NO_TEXT: [&str; 8] = [
     "refresh_expires_in",
 ];
 
-/// Notes what cannot match in a policy's rules.
+/// Records what cannot match in a policy's rules.
 pub(super) fn check(view: &View<'_>, policy: &Policy<'_>, problems: &Problems) {
     for (at, rule) in &policy.rules {
         for (at, source) in operands(rule, at, "from", "source") {
@@ -60,7 +60,7 @@ fn principal(at: &str, text: &str, problems: &Problems) {
     }
 }
 
-/// `iss/sub`, where the issuer is one of those that are configured.
+/// `iss/sub`, whose issuer must be a configured one.
 fn request_principal(view: &View<'_>, at: &str, text: &str, problems: &Problems) {
     if !text.contains(['/', '*']) {
         problems.warning(
@@ -144,7 +144,7 @@ fn check_hosts(operation: &Value, at: &str, problems: &Problems) {
     }
 }
 
-/// A field whose `not` takes away all that it asks for.
+/// A field whose `not` excludes everything that it matches.
 fn check_negated(operand: &Value, at: &str, problems: &Problems) {
     let Value::Object(members) = operand else { return };
     for name in members.keys().filter(|name| !name.starts_with("not")) {
@@ -167,7 +167,7 @@ fn contradicted(object: &Value, at: &str, field: &str, not: &str, problems: &Pro
     }
 }
 
-/// Whether whatever matches `text` matches `pattern` too.
+/// Whether every text that matches `text` matches `pattern` too.
 fn covers(pattern: &str, text: &str) -> bool {
     if pattern == "*" || pattern == text {
         return true;

@@ -1,9 +1,9 @@
-//! What stands ahead of a plugin, in the same input, and sets a header that the plugin takes for forged.
+//! Filters ahead of a plugin, in the same input, that set a header which the plugin treats as spoofed.
 //!
 //! A hop ahead (a gateway's plugin), an authorizer of a CUSTOM policy, which Istio runs before phase
 //! AUTHN, in the later phases a RequestAuthentication, and in an Envoy configuration the filters ahead in
-//! the chain: what they set is removed in every mode, a dry run's too, so that the service or what stands
-//! between misses it.
+//! the chain: the headers that they set are removed in every mode, also in a dry run, so that the service
+//! or the filters between lack them.
 
 use usher_core::Compiled;
 use usher_core::codec::json::Value;
@@ -14,26 +14,26 @@ use crate::input;
 use crate::manifest::labels::match_labels;
 use crate::manifest::{PluginConfig, Resource, is_at_a_gateway};
 
-/// Where Istio keeps what is for the whole mesh, unless told otherwise.
+/// The namespace of Istio's mesh-wide resources, by default.
 const ROOT: &str = "istio-system";
 
 /// A plugin of Usher in the input.
 pub(crate) struct Plugin<'i> {
     pub(crate) config: &'i PluginConfig,
     pub(crate) policy: &'i Compiled,
-    /// The manifest that holds it; of a bare configuration nothing is known.
+    /// The manifest that contains it; a bare configuration has none.
     pub(crate) manifest: Option<&'i Value>,
 }
 
-/// All that may stand ahead of it.
+/// Everything that may be ahead of it.
 pub(crate) struct Input<'i> {
     pub(crate) plugins: Vec<Plugin<'i>>,
     pub(crate) resources: Vec<&'i Resource>,
-    /// The documents as they are: one may be the mesh's configuration.
+    /// The documents as written: one may be the mesh's configuration.
     pub(crate) documents: Vec<&'i Value>,
 }
 
-/// Notes what sets headers ahead of the plugin of this number.
+/// Records what sets headers ahead of the plugin with this number.
 pub(crate) fn check(input: &Input<'_>, number: usize, problems: &Problems) {
     let Some(plugin) = input.plugins.get(number) else { return };
     let protected = protected(&plugin.config.value);
@@ -112,7 +112,7 @@ pub(crate) fn check(input: &Input<'_>, number: usize, problems: &Problems) {
     }
 }
 
-/// The headers that rules emit, as they are written.
+/// The headers that rules emit, as written.
 pub(crate) fn headers(config: &Value) -> Vec<String> {
     let rules = config.get("jwtRules").and_then(Value::as_array).into_iter().flatten();
     let mut names = Vec::new();
@@ -139,7 +139,7 @@ fn protected(config: &Value) -> Vec<String> {
     names
 }
 
-/// Those of the headers that the plugin removes, in words.
+/// Those of the headers that the plugin removes, as text.
 fn removed(set: &[String], policy: &Compiled) -> Option<String> {
     let gone = set.iter().filter(|name| policy.protected_headers.protects(name.as_bytes()));
     let gone: Vec<String> = gone.cloned().collect();
@@ -166,8 +166,8 @@ fn matched(patterns: &[String], protected: &[String]) -> Option<String> {
     (!hit.is_empty()).then(|| listed(&hit))
 }
 
-/// What an HTTP authorizer may set upstream, where the document is the mesh's configuration and knows the
-/// provider (istio/api mesh/v1alpha1 `headersToUpstreamOnAllow`). One that speaks gRPC may set anything.
+/// What an HTTP authorizer may set upstream, if the document is the mesh's configuration and has the
+/// provider (istio/api mesh/v1alpha1 `headersToUpstreamOnAllow`). One with gRPC may set any header.
 fn allowed_upstream(document: &Value, provider: &str) -> Option<Vec<String>> {
     let mesh = document.get("data").and_then(|data| data.get("mesh")).and_then(Value::as_str);
     let parsed = mesh.and_then(|text| input::documents(text).ok());
@@ -200,7 +200,8 @@ fn spec<'v>(manifest: Option<&'v Value>, field: &str) -> Option<&'v Value> {
     manifest?.get("spec")?.get(field)
 }
 
-/// Whether `other` comes first: at a gateway where this one is at none, or earlier in the same chain.
+/// Whether `other` comes first: it is at a gateway and this one is not, or it is earlier in the same
+/// chain.
 fn is_ahead(other: &Plugin<'_>, plugin: &Plugin<'_>) -> bool {
     let (Some(first), Some(second)) = (other.manifest, plugin.manifest) else { return false };
     let here = near(metadata(Some(first), "namespace"), metadata(Some(second), "namespace"));
@@ -222,7 +223,7 @@ fn is_ahead(other: &Plugin<'_>, plugin: &Plugin<'_>) -> bool {
     }
 }
 
-/// The proxies on the way of a request, in their order.
+/// The proxies that a request passes, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Hop {
     Gateway,
@@ -237,7 +238,7 @@ impl Plugin<'_> {
     }
 }
 
-/// Where a spec holds: by `targetRefs`, or by labels of a gateway.
+/// Where a spec applies: by `targetRefs`, or by labels of a gateway.
 fn hop(spec: &Value, at_a_waypoint: bool) -> Hop {
     if at_a_waypoint {
         Hop::Waypoint
@@ -257,7 +258,8 @@ fn near(one: &str, other: &str) -> bool {
     one == other || one == ROOT || other == ROOT
 }
 
-/// Whether two plugins of one kind of place may be at the same: without `targetRefs` nobody can tell.
+/// Whether two plugins at the same kind of proxy may be at the same one: without `targetRefs` that is
+/// unknown.
 fn share_a_target(one: Option<&Value>, other: Option<&Value>) -> bool {
     let list =
         |targets: Option<&Value>| targets.and_then(Value::as_array).cloned().unwrap_or_default();
@@ -267,7 +269,7 @@ fn share_a_target(one: Option<&Value>, other: Option<&Value>) -> bool {
     one.is_empty() || other.is_empty() || one.iter().any(|a| other.iter().any(|b| same(a, b)))
 }
 
-/// The namespaces in which the input shows gateways at work.
+/// The namespaces in which the input has gateways.
 fn gateway_namespaces(documents: &[&Value]) -> Vec<String> {
     let mut collected = collect::Collected::default();
     documents.iter().for_each(|document| collect::workloads(document, &mut collected));
@@ -275,13 +277,13 @@ fn gateway_namespaces(documents: &[&Value]) -> Vec<String> {
     gateways.map(|workload| workload.namespace).collect()
 }
 
-/// Whether a spec names nobody: it holds at gateways and sidecars alike.
+/// Whether a spec selects no workload: it applies to gateways and sidecars alike.
 fn is_for_everyone(spec: &Value) -> bool {
     let given = |name| spec.get(name).is_some_and(|value| *value != Value::Null);
     match_labels(spec).is_empty() && !given("targetRefs") && !given("targetRef")
 }
 
-/// Whether a resource holds at a gateway or waypoint that requests pass before they come to the plugin.
+/// Whether a resource applies to a gateway or waypoint that requests pass before the plugin.
 fn is_on_a_hop_ahead(resource: &Resource, plugin: &Plugin<'_>, gateways: &[String]) -> bool {
     let Some(manifest) = plugin.manifest else { return false };
     let there = text(&resource.metadata, "namespace");
@@ -297,7 +299,7 @@ fn is_on_a_hop_behind(resource: &Resource, plugin: &Plugin<'_>) -> bool {
     !is_for_everyone(&resource.spec) && plugin.hop() < hop(&resource.spec, resource.at_a_waypoint)
 }
 
-/// AUTHN, then RequestAuthentication, AUTHZ, STATS, and whatever names no phase.
+/// AUTHN, then RequestAuthentication, AUTHZ, STATS, and plugins without a phase.
 fn phase(manifest: Option<&Value>) -> u8 {
     let phase = spec(manifest, "phase").and_then(Value::as_str).unwrap_or_default();
     match phase.strip_prefix("EXECUTION_PHASE_").unwrap_or(phase) {
@@ -312,7 +314,7 @@ fn is_behind_authentication(manifest: Option<&Value>) -> bool {
     manifest.is_some() && phase(manifest) > 0
 }
 
-/// Whether a resource may hold where the plugin is: by namespace, and by labels.
+/// Whether a resource may apply where the plugin is: by namespace, and by labels.
 fn concerns(resource: &Resource, manifest: &Value) -> bool {
     let (here, there) =
         (text(&resource.metadata, "namespace"), metadata(Some(manifest), "namespace"));

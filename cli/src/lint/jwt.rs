@@ -1,4 +1,4 @@
-//! Rules for tokens that accept more than one would think.
+//! JWT rules that accept more than expected.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use usher_core::codec::problems::{Node, Problems};
 
 use super::view::{View, filled};
 
-/// A token that lives longer is a password: what common issuers give at most.
+/// A token that lives longer is a password: the most that common issuers allow.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
 /// RFC 7519 section 4.1.4: "usually no more than a few minutes".
 const MUCH_SKEW: Duration = Duration::from_secs(300);
 
-/// Notes what is doubtful in each rule.
+/// Records what is doubtful in each rule.
 pub(super) fn check(view: &View<'_>, problems: &Problems) {
     check_audiences(view, problems);
     for (at, rule) in &view.rules {
@@ -30,7 +30,7 @@ pub(super) fn check(view: &View<'_>, problems: &Problems) {
     }
 }
 
-/// Notes rules that take a token which was made for another service.
+/// Records rules that accept a token for another service.
 pub(super) fn check_audiences(view: &View<'_>, problems: &Problems) {
     for (at, rule) in &view.rules {
         if !filled(rule, "audiences") {
@@ -43,8 +43,8 @@ pub(super) fn check_audiences(view: &View<'_>, problems: &Problems) {
     }
 }
 
-/// Notes claims that Istio cannot reach. In a pluginConfig the parser says so, since there they have another
-/// spelling.
+/// Records claims that Istio cannot address. In a pluginConfig the parser reports them, since they have
+/// another spelling there.
 pub(super) fn check_claim_names(view: &View<'_>, problems: &Problems) {
     for (at, rule) in &view.rules {
         let outputs = rule.get("outputClaimToHeaders").and_then(Value::as_array);

@@ -1,4 +1,4 @@
-//! Inline keys that are about to fail, or that are told apart badly.
+//! Inline keys that are about to fail, or that are hard to distinguish.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::view::{View, filled};
 
-/// A certificate that ends within this many seconds is about to: 30 days.
+/// A certificate that expires within this many seconds is about to fail: 30 days.
 const SOON: i64 = 30 * 24 * 3600;
 
-/// Notes what is doubtful about each rule's inline keys.
+/// Records what is doubtful about each rule's inline keys.
 pub(super) fn check(view: &View<'_>, now: UnixSeconds, problems: &Problems) {
     let now = i64::try_from(now.0).unwrap_or(i64::MAX);
     for (at, rule) in &view.rules {
@@ -87,7 +87,7 @@ fn check_pem(text: &str, at: &str, now: i64, problems: &Problems) {
     }
 }
 
-/// The key goes on verifying, yet its issuer is about to use another (RFC 5280 section 4.1.2.5).
+/// The key continues to verify, but its issuer is about to use another (RFC 5280 section 4.1.2.5).
 fn check_certificate(der: &[u8], at: &str, now: i64, problems: &Problems) {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else { return };
     let end = certificate.validity().not_after.timestamp();

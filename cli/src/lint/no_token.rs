@@ -1,7 +1,7 @@
-//! Who gets in without a token, and where that may not be meant.
+//! Who is let in without a token, and where that may be unintended.
 //!
-//! Whether a policy speaks about callers without a token is the filter's to say: a rule is asked about by
-//! a configuration that holds it alone.
+//! The filter's code decides whether a policy is about callers without a token: each rule is tested in a
+//! configuration that has only this rule.
 
 mod open;
 
@@ -13,7 +13,7 @@ use usher_core::{Compiled, load};
 use super::view::{self, View, conditions, filled, operands, texts};
 use crate::manifest::PluginConfig;
 
-/// Notes DENY rules that leave paths without a token, and those that `missingToken` goes before.
+/// Records DENY rules that leave paths without a token, and those that `missingToken` overrides.
 pub(super) fn check(view: &View<'_>, problems: &Problems) {
     let Some(missing_token) = view.missing_token else { return };
     if view.rules.is_empty() {
@@ -50,7 +50,7 @@ pub(super) fn check(view: &View<'_>, problems: &Problems) {
     }
 }
 
-/// Whether the rule alone would make `missingToken` `allow`.
+/// Whether the rule alone would make `missingToken` default to `allow`.
 fn is_idiom(config: &Value, rule: &Value) -> bool {
     let Value::Object(members) = config else { return false };
     let mut alone = members.clone();
@@ -61,7 +61,7 @@ fn is_idiom(config: &Value, rule: &Value) -> bool {
     loaded.is_ok_and(|loaded| loaded.policy.settings.missing_token == MissingToken::Allow)
 }
 
-/// Whether the rule is about callers whose token does not say something.
+/// Whether the rule is about callers whose token lacks something.
 fn rules_out_tokens(rule: &Value, at: &str) -> bool {
     let source = |(_, source): &(String, &Value)| filled(source, "notRequestPrincipals");
     operands(rule, at, "from", "source").iter().any(source)
@@ -73,7 +73,7 @@ fn rules_out(condition: &Value) -> bool {
     key.starts_with("request.auth.") && filled(condition, "notValues")
 }
 
-/// Who gets in without a token, a line each.
+/// Who is let in without a token, a line each.
 pub(crate) fn summary(config: &PluginConfig, policy: &Compiled) -> Vec<String> {
     let mut view = View::of(&config.value, &config.at);
     view.missing_token = Some(policy.settings.missing_token);

@@ -1,5 +1,5 @@
-//! What the place of a configuration makes of it: a waypoint, a listener that takes any certificate,
-//! another filter of the same name.
+//! What the surroundings of a configuration change: a waypoint, a listener that accepts any
+//! certificate, another filter of the same name.
 
 use usher_core::Compiled;
 use usher_core::codec::json::Value;
@@ -10,7 +10,7 @@ use super::view::{View, conditions, filled, operands};
 use crate::config::below;
 use crate::manifest::PluginConfig;
 
-/// Notes what one configuration cannot mean where it stands.
+/// Records what one configuration cannot mean in its place.
 pub(super) fn check(config: &PluginConfig, policy: &Compiled, problems: &Problems) {
     if config.at_a_waypoint {
         for at in source_addresses(&View::of(&config.value, &config.at)) {
@@ -35,14 +35,14 @@ pub(super) fn check(config: &PluginConfig, policy: &Compiled, problems: &Problem
 const NO_ADDRESS: &str = "at a waypoint nobody knows the TCP peer's address, and Istio's own rules on \
                           it never match; ask for `remoteIpBlocks`, or for the peer's identity";
 
-/// Notes the same of an AuthorizationPolicy of Istio's own, which it takes as it is.
+/// Records the same for one of Istio's own AuthorizationPolicies, which Istio accepts.
 pub(super) fn check_native(view: &View<'_>, problems: &Problems) {
     for at in source_addresses(view) {
         problems.warning(at, NO_ADDRESS);
     }
 }
 
-/// Where rules ask for the TCP peer's address.
+/// Where rules use the TCP peer's address.
 fn source_addresses(view: &View<'_>) -> Vec<String> {
     let mut places = Vec::new();
     for (at, rule) in view.policies.iter().flat_map(|policy| &policy.rules) {
@@ -59,7 +59,7 @@ fn source_addresses(view: &View<'_>) -> Vec<String> {
     places
 }
 
-/// Notes filters of one name and root id in one Envoy, which only `instance` tells apart.
+/// Records filters with one name and root id in one Envoy, which only `instance` distinguishes.
 pub(crate) fn names(configs: &[(&PluginConfig, &Compiled)], problems: &Problems) {
     for (index, (config, policy)) in configs.iter().enumerate() {
         let Some(filter) = &config.filter else { continue };

@@ -1,4 +1,4 @@
-//! Settings that open a door wider than it looks.
+//! Settings that let in more than they seem to.
 
 use usher_core::codec::json::Value;
 use usher_core::codec::problems::Problems;
@@ -6,7 +6,7 @@ use usher_core::codec::problems::Problems;
 use super::view::{View, filled, texts};
 use crate::config::below;
 
-/// Notes what is doubtful beside rules and policies.
+/// Records what is doubtful in the other fields.
 pub(super) fn check(view: &View<'_>, problems: &Problems) {
     let place = |path: &str| below(&view.at, path);
     let word = |name: &str| view.config.get(name).and_then(Value::as_str);

@@ -1,8 +1,8 @@
-//! Rules that never decide, because another one matches whatever they match.
+//! Rules that never decide, because another one matches all of their requests.
 //!
-//! A rule is taken apart into boxes: one source, one operation, all conditions. A box lies inside
-//! another if each condition of the other is implied by one of its own. What is not plainly so is not
-//! claimed. Boxes are filed by what they ask for, so that thousands of rules are no matter.
+//! A rule is split into boxes: one source, one operation, all conditions. A box is inside another if
+//! each condition of the other is implied by one of its own. Only clear cases are reported. Boxes are
+//! indexed by their values, so that thousands of rules are checked fast.
 
 use std::collections::HashMap;
 
@@ -11,16 +11,16 @@ use usher_core::codec::problems::Problems;
 
 use super::view::{Policy, View, conditions, operands};
 
-/// More sources times operations than this in one rule, and it is not looked at.
+/// A rule with more sources times operations than this is not checked.
 const BOXES: usize = 64;
 
-/// What one field or condition asks for.
+/// What one field or condition requires.
 #[derive(Debug)]
 struct Ask<'v> {
     key: String,
     values: Vec<Pattern<'v>>,
     not: Vec<Pattern<'v>>,
-    /// `allValues`, `valuesFrom`, `valuesFromAll`: compared as they are.
+    /// `allValues`, `valuesFrom`, `valuesFromAll`: compared literally.
     more: Option<String>,
 }
 
@@ -30,7 +30,7 @@ enum Pattern<'v> {
     Exact(&'v str),
     Prefix(&'v str),
     Suffix(&'v str),
-    /// A form of its own: it covers itself alone.
+    /// Any other form: it only covers itself.
     Other(&'v str),
 }
 
@@ -45,7 +45,7 @@ struct Rule {
     boxes: Vec<usize>,
 }
 
-/// Notes rules that never decide.
+/// Records rules that never decide.
 pub(super) fn check(view: &View<'_>, problems: &Problems) {
     let enforced = |action: &str| -> Vec<&Policy<'_>> {
         view.policies.iter().filter(|p| p.action == action && !p.dry_run).collect()
@@ -86,7 +86,7 @@ fn all<'s>(boxes: &[usize], shadow: impl Fn(&usize) -> Option<&'s str>) -> Optio
 struct Set<'v> {
     rules: Vec<Rule>,
     boxes: Vec<Bounds<'v>>,
-    /// Boxes that ask for nothing by a value.
+    /// Boxes that require no value.
     open: Vec<usize>,
     /// By key, then by the text of a value of the first field that has some.
     exact: HashMap<String, Filed<'v>>,
@@ -136,7 +136,7 @@ impl<'v> Set<'v> {
         }
     }
 
-    /// The place of a rule that has this box inside; `own` is the box's rule in this very set.
+    /// The place of a rule with a box that contains this one; `own` is the box's rule in this set.
     fn shadows(&self, inner: &Bounds<'_>, own: Option<usize>) -> Option<&str> {
         let mut candidates: Vec<usize> = self.open.iter().take(BOXES).copied().collect();
         for ask in &inner.asks {
@@ -149,7 +149,7 @@ impl<'v> Set<'v> {
         candidates.dedup();
         let outer =
             candidates.into_iter().filter_map(|index| self.boxes.get(index)).find(|outer| {
-                // Of two that are the same the later one is idle.
+                // Of two equal rules the later one is shadowed.
                 let before = own.is_none_or(|own| outer.rule < own);
                 own != Some(outer.rule)
                     && lies_inside(&inner.asks, &outer.asks)
@@ -182,7 +182,7 @@ impl Filed<'_> {
     }
 }
 
-/// Whether whatever satisfies `inner` satisfies `outer` too.
+/// Whether everything that satisfies `inner` satisfies `outer` too.
 fn lies_inside(inner: &[Ask<'_>], outer: &[Ask<'_>]) -> bool {
     outer.iter().all(|wide| {
         inner.iter().filter(|narrow| narrow.key == wide.key).any(|narrow| {
@@ -235,7 +235,7 @@ fn boxes_of<'v>(policy: &Policy<'v>, rule: &'v Value, at: &str) -> Vec<Vec<Ask<'
     boxes
 }
 
-/// Fields and the keys that say the same.
+/// Fields and the keys with the same meaning.
 const SAME: [(&str, &str); 8] = [
     ("ipBlocks", "source.ip"),
     ("namespaces", "source.namespace"),
@@ -288,12 +288,12 @@ fn condition<'v>(condition: &'v Value, namespace: &str) -> Option<Ask<'v>> {
     })
 }
 
-/// A bare service account means another one in another namespace.
+/// A bare service account is a different one in each namespace.
 fn homed(key: &str, namespace: &str) -> String {
     if key == "source.serviceAccount" { format!("{key} of {namespace}") } else { key.to_owned() }
 }
 
-/// The values of a list; of a key whose forms are no texts, each is a form of its own.
+/// The values of a list; the values of a key that is not a text only equal themselves.
 fn patterns<'v>(key: &str, list: &'v Value) -> Vec<Pattern<'v>> {
     let texts = list.as_array().into_iter().flatten().filter_map(Value::as_str);
     let plain = !matches!(

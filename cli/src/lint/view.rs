@@ -1,4 +1,4 @@
-//! A configuration as lints see it: its rules for tokens, its policies, their rules, each with its place.
+//! A configuration as lints see it: its JWT rules, its policies, their rules, each with its place.
 
 use usher_core::codec::json::Value;
 use usher_core::codec::problems::Problems;
@@ -6,16 +6,16 @@ use usher_core::policy::MissingToken;
 
 use crate::config::below;
 
-/// What there is to look at.
+/// The parts that lints read.
 pub(super) struct View<'v> {
     pub(super) config: &'v Value,
     pub(super) at: String,
     /// `jwtRules`, each with its path.
     pub(super) rules: Vec<(String, &'v Value)>,
     pub(super) policies: Vec<Policy<'v>>,
-    /// Whether the rules for tokens are known: a single manifest is not all there is.
+    /// Whether the JWT rules are known: a single manifest is not the whole configuration.
     pub(super) complete: bool,
-    /// `missingToken`, given or not; `None` where the rules for tokens are not known.
+    /// `missingToken`, given or default; `None` if the JWT rules are not known.
     pub(super) missing_token: Option<MissingToken>,
 }
 
@@ -44,7 +44,7 @@ impl<'v> View<'v> {
         }
     }
 
-    /// Whether a request without a token gets as far as the policies, as far as is known.
+    /// Whether a request without a token may reach the policies.
     pub(super) fn lets_anonymous_in(&self) -> bool {
         self.missing_token != Some(MissingToken::Reject)
     }
@@ -90,7 +90,7 @@ pub(super) fn texts<'v>(object: &'v Value, at: &str, field: &str) -> Vec<(String
     items.enumerate().filter_map(text).collect()
 }
 
-/// Whether a field is there and says something.
+/// Whether a field is present and not empty.
 pub(super) fn filled(object: &Value, field: &str) -> bool {
     match object.get(field) {
         None | Some(Value::Null) => false,
@@ -99,19 +99,19 @@ pub(super) fn filled(object: &Value, field: &str) -> bool {
     }
 }
 
-/// Whether a condition or operand asks for something, and does not only rule something out.
+/// Whether a condition or operand requires something, and does not only exclude something.
 fn is_positive(object: &Value) -> bool {
     let Value::Object(members) = object else { return false };
     members.keys().any(|name| name != "key" && !name.starts_with("not") && filled(object, name))
 }
 
-/// About the identity of the caller by token.
+/// Whether it is about the token's identity.
 fn is_of_token(object: &Value) -> bool {
     let key = object.get("key").and_then(Value::as_str).unwrap_or_default();
     filled(object, "requestPrincipals") || key.starts_with("request.auth.") && is_positive(object)
 }
 
-/// ALLOW with nothing but `not*`, and DENY that anonymous requests slip by.
+/// Records ALLOW rules with only `not*`, and DENY rules that anonymous requests evade.
 pub(super) fn check_negatives(view: &View<'_>, policy: &Policy<'_>, problems: &Problems) {
     for (at, rule) in &policy.rules {
         let parts: Vec<&Value> = operands(rule, at, "from", "source")
@@ -145,14 +145,14 @@ pub(super) fn check_negatives(view: &View<'_>, policy: &Policy<'_>, problems: &P
     }
 }
 
-/// Whether nobody without a token matches the rule.
+/// Whether the rule requires a token.
 pub(super) fn asks_for_a_token(rule: &Value, at: &str) -> bool {
     let from = operands(rule, at, "from", "source");
     !from.is_empty() && from.iter().all(|(_, source)| is_of_token(source))
         || conditions(rule, at).iter().any(|(_, condition)| is_of_token(condition))
 }
 
-/// Whether some policy refuses those who have no token.
+/// Whether some policy refuses callers without a token.
 fn someone_asks_for_a_token(view: &View<'_>) -> bool {
     let enforced = || view.policies.iter().filter(|policy| !policy.dry_run);
     let allow: Vec<&Policy<'_>> = enforced().filter(|policy| policy.action == "ALLOW").collect();

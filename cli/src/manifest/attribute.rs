@@ -1,4 +1,4 @@
-//! The values and the keys that Istio's validation knows: istio/istio
+//! The values and the keys that Istio's validation accepts: istio/istio
 //! pkg/config/security/security.go.
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,7 +7,7 @@ use usher_core::codec::problems::{Node, Problems, did_you_mean};
 
 use super::proto;
 
-/// What a list of values holds.
+/// The kind of a list's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Values {
     /// IP addresses and CIDR ranges.
@@ -22,11 +22,11 @@ pub(super) enum Values {
     ServiceAccounts,
     /// Trust domains, of a source.
     TrustDomainField,
-    /// Trust domains, of a condition: a slash is not looked for.
+    /// Trust domains in a condition, where a slash is not checked.
     TrustDomainKey,
 }
 
-/// Checks the values of a list; answers how many there are.
+/// Checks the values of a list; returns their number.
 pub(super) fn check(list: &Node<'_>, values: Values, problems: &Problems) -> usize {
     let items = list.value.as_array().map_or(0, Vec::len);
     if values == Values::ServiceAccounts {
@@ -53,7 +53,7 @@ fn check_value(text: &str, values: Values) -> Result<(), String> {
         Values::Paths => check_path(text),
         Values::Ports => {
             let digits = text.bytes().all(|b| b.is_ascii_digit());
-            // Leading zeros are Go's to allow, also many of them.
+            // Go allows leading zeros, any number of them.
             let number = text.trim_start_matches('0');
             let fits = number.is_empty() || number.len() <= 5 && number.parse::<u16>().is_ok();
             if digits && fits {
@@ -80,7 +80,7 @@ fn check_value(text: &str, values: Values) -> Result<(), String> {
     }
 }
 
-/// Go's `netip.ParsePrefix` where there is a slash, else `netip.ParseAddr`.
+/// Go's `netip.ParsePrefix` if there is a slash, else `netip.ParseAddr`.
 fn check_address(text: &str) -> Result<(), String> {
     let Some((address, bits)) = text.split_once('/') else {
         let (address, zone) = match text.split_once('%') {
@@ -144,7 +144,7 @@ fn check_service_account(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The keys that stand as they are.
+/// The keys without brackets.
 const KEYS: [(&str, Values); 12] = [
     ("connection.sni", Values::Any),
     ("destination.ip", Values::Addresses),
@@ -160,13 +160,13 @@ const KEYS: [(&str, Values); 12] = [
     ("source.trustDomain", Values::TrustDomainKey),
 ];
 
-/// The beginnings of keys that name something in brackets.
+/// The prefixes of keys with a name in brackets.
 const MAPS: [&str; 3] = ["request.headers", "request.auth.claims", "experimental.envoy.filters."];
 
-/// What the values of a condition's key are; an unknown key is noted.
+/// The kind of the values of a condition's key; an unknown key is recorded.
 pub(super) fn of_key(node: &Node<'_>, key: &str, problems: &Problems) -> Option<Values> {
     if MAPS.iter().any(|map| key.starts_with(map)) {
-        // security.go, validateMapKey: `a[b]`, nothing more is asked of either.
+        // security.go, validateMapKey: `a[b]`, with no further check of either.
         let named = key.find('[').is_some_and(|open| open > 0 && open + 2 < key.len());
         if key.ends_with(']') && named {
             return Some(Values::Any);
@@ -189,7 +189,7 @@ pub(super) fn of_key(node: &Node<'_>, key: &str, problems: &Problems) -> Option<
     None
 }
 
-/// Whether CUSTOM does not know the key: whatever comes of a verified identity.
+/// Whether CUSTOM does not support the key: all keys from a verified identity.
 pub(super) fn is_identity(key: &str) -> bool {
     let names =
         ["source.namespace", "source.principal", "source.serviceAccount", "source.trustDomain"];

@@ -1,19 +1,19 @@
 //! AuthorizationPolicy: istio/istio pkg/config/validation/validation.go
 //! (ValidateAuthorizationPolicy), and where it is stricter the schema of the custom resource.
 //!
-//! This judges the manifest as Istio judges it. What Istio drops in silence when it compiles the rules
-//! is the business of the reader of a pluginConfig.
+//! This checks the manifest as Istio does. The reader of a pluginConfig reports what Istio silently drops
+//! when it compiles the rules.
 
 use serde_json::json;
 use usher_core::codec::problems::{Node, Object, Problems};
 
 use super::{DRY_RUN, attribute, proto, selector};
 
-/// The one path of the policies that `usher convert` prints to close what is not HTTP: on a TCP chain they
-/// are meant to deny everything, and no HTTP request has this path.
+/// The only path in the policies that `usher convert` prints to close traffic other than HTTP: on a TCP
+/// chain they deny everything, and no HTTP request has this path.
 pub(crate) const CLOSING_PATH: &str = "/usher-closes-what-is-no-http";
 
-/// What the policy does; ALLOW where it does not say.
+/// The policy's action; ALLOW if absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Allow,
@@ -33,7 +33,7 @@ impl Action {
     }
 }
 
-/// Checks an AuthorizationPolicy's spec, and the one annotation that is for it.
+/// Checks an AuthorizationPolicy's spec, and its one annotation.
 pub(super) fn check(spec: &Node<'_>, metadata: Option<&Node<'_>>, problems: &Problems) {
     let Some(spec) = spec.object(problems) else { return };
     selector::check(&spec, selector::TargetRef::Allowed, problems);
@@ -146,8 +146,8 @@ fn check_rule(rule: Object<'_>, action: Action, problems: &Problems) {
     rule.finish(problems);
 }
 
-/// The fields of a source, each with its opposite: what their values are, and whether Istio's external
-/// authorization (CUSTOM) knows them.
+/// The fields of a source, each with its opposite: the kind of their values, and whether Istio's external
+/// authorization (CUSTOM) supports them.
 const SOURCE: [(&str, &str, attribute::Values, ForCustom); 7] = [
     ("ipBlocks", "notIpBlocks", attribute::Values::Addresses, ForCustom::Yes),
     ("namespaces", "notNamespaces", attribute::Values::Any, ForCustom::No),
@@ -164,7 +164,7 @@ enum ForCustom {
     No,
 }
 
-/// Answers whether a field of it is known on TCP ports too.
+/// Returns whether one of its fields applies to TCP ports too.
 fn check_source(source: Object<'_>, action: Action, problems: &Problems) -> bool {
     let mut given = Vec::new();
     for (positive, negative, values, for_custom) in SOURCE {
@@ -191,7 +191,7 @@ fn check_source(source: Object<'_>, action: Action, problems: &Problems) -> bool
     given.iter().any(|name| !matches!(*name, "requestPrincipals" | "remoteIpBlocks"))
 }
 
-/// Answers whether it names ports.
+/// Returns whether it names ports.
 fn check_operation(operation: Object<'_>, problems: &Problems) -> bool {
     let (mut given, mut ports) = (false, false);
     for (positive, negative, values) in [

@@ -1,5 +1,5 @@
 //! An inline `jwks` as Istio's validation parses it (lestrrat-go/jwx jwk.Parse): its form, not whether
-//! the keys can be used.
+//! the keys are usable.
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -8,7 +8,7 @@ use usher_core::codec::problems::{Node, Object, Problems, did_you_mean};
 
 use super::proto;
 
-/// The members that a key of each type must have, base64 all of them (RFC 7518 section 6).
+/// The members that a key of each type must have, all in base64 (RFC 7518 section 6).
 const KEY_TYPES: [(&str, &[&str]); 4] =
     [("EC", &["x", "y"]), ("OKP", &["x"]), ("RSA", &["n", "e"]), ("oct", &["k"])];
 
@@ -26,7 +26,7 @@ pub(super) fn check(at: &str, text: &str, problems: &Problems) {
     let inner = Problems::default();
     check_set(&Node { at: String::new(), value: &value }, &inner);
     let (errors, warnings) = inner.into_parts();
-    // Paths inside of a text cannot be paths of the document.
+    // Paths inside a text cannot be paths of the document.
     for error in errors {
         problems.error(at, format!("expected a JWK set: {error}"));
     }
@@ -47,7 +47,7 @@ fn check_set(set: &Node<'_>, problems: &Problems) {
                 check_key(&key, problems);
             }
         }
-        // Without `keys` the object is taken for a key itself.
+        // Without `keys` the object is read as a key itself.
         None if members.has("keys") => problems.warning("keys", "no key, found null"),
         None if members.has("kty") => check_key(&members, problems),
         None => problems.error("", "missing field `keys`"),
@@ -93,7 +93,7 @@ fn check_key(key: &Object<'_>, problems: &Problems) {
     }
 }
 
-/// Either alphabet, with or without padding, as jwx guesses it.
+/// Either alphabet, with or without padding, as jwx detects it.
 fn is_base64(text: &str) -> bool {
     let lenient = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)

@@ -1,4 +1,4 @@
-//! Labels, and what they say about a workload.
+//! Labels, and what they reveal about a workload.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ pub(crate) fn labels(value: Option<&Value>) -> Labels {
     members.filter_map(text).collect()
 }
 
-/// The labels that a spec selects by; none where it selects by nothing.
+/// The labels that a spec selects by; empty if it has no selector.
 pub(crate) fn match_labels(spec: &Value) -> Labels {
     labels(spec.get("selector").and_then(|selector| selector.get("matchLabels")))
 }
 
-/// Whether these are labels of one of Istio's gateways: `istio: ingressgateway` and what people call
-/// theirs, or the label of a gateway that the Kubernetes Gateway API made.
+/// Whether these are labels of one of Istio's gateways: `istio: ingressgateway` and common variants,
+/// or the label of a gateway that the Kubernetes Gateway API made.
 pub(crate) fn is_gateway(labels: &Labels) -> bool {
     let istio =
         labels.get("istio").is_some_and(|name| !["istiod", "pilot"].contains(&name.as_str()));
@@ -27,7 +27,7 @@ pub(crate) fn is_gateway(labels: &Labels) -> bool {
     istio || app || labels.contains_key("gateway.networking.k8s.io/gateway-name")
 }
 
-/// Whether a name could be a gateway's.
+/// Whether a name looks like a gateway's.
 pub(crate) fn is_like(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["gateway", "ingress", "egress"].iter().any(|word| name.contains(word))

@@ -8,7 +8,7 @@ use usher_core::codec::problems::{Node, Object, Problems, did_you_mean};
 
 use super::{PluginConfig, proto, selector, url};
 
-/// Checks a WasmPlugin's spec; answers its pluginConfig where that is Usher's.
+/// Checks a WasmPlugin's spec; returns its pluginConfig if that is Usher's.
 pub(super) fn check_wasm_plugin(
     node: &Node<'_>,
     at_a_waypoint: bool,
@@ -23,9 +23,9 @@ pub(super) fn check_wasm_plugin(
     config.map(|config| PluginConfig { at_a_waypoint, ..config })
 }
 
-/// A plugin that Istio attaches nowhere lets everything pass, and nobody says so.
-/// Source: istio/istio pilot/pkg/model/extensions.go (a waypoint's listeners are of class SERVER and of no
-/// port, a gateway's of class CLIENT).
+/// A plugin that Istio attaches nowhere lets every request pass, without an error. Source: istio/istio
+/// pilot/pkg/model/extensions.go (a waypoint's listeners are of class SERVER and without a port, a
+/// gateway's of class CLIENT).
 fn check_attachment(spec: &Node<'_>, at_a_waypoint: bool, problems: &Problems) {
     let at_a_gateway = selector::is_at_a_gateway(spec.value);
     let matches = spec.value.get("match").and_then(Value::as_array).into_iter().flatten();
@@ -45,7 +45,7 @@ fn check_attachment(spec: &Node<'_>, at_a_waypoint: bool, problems: &Problems) {
     }
 }
 
-/// Checks a TrafficExtension's spec; answers its pluginConfig where that is Usher's.
+/// Checks a TrafficExtension's spec; returns its pluginConfig if that is Usher's.
 pub(super) fn check_traffic_extension(
     node: &Node<'_>,
     at_a_waypoint: bool,
@@ -54,7 +54,7 @@ pub(super) fn check_traffic_extension(
     let spec = node.object(problems)?;
     check_attachment(node, at_a_waypoint, problems);
     selector::check(&spec, selector::TargetRef::Unknown, problems);
-    // Renamed once in istio/api; either spelling is some release's.
+    // Renamed once in istio/api; each spelling belongs to some release.
     let phases = [
         "AUTHN",
         "AUTHZ",
@@ -87,7 +87,7 @@ pub(super) fn check_traffic_extension(
     config.map(|config| PluginConfig { at_a_waypoint, ..config })
 }
 
-/// Where in the filter chain, and for which traffic.
+/// The position in the filter chain, and the traffic that it applies to.
 fn check_place(spec: &Object<'_>, phases: &[&'static str], problems: &Problems) {
     if let Some(phase) = spec.field("phase") {
         proto::word(&phase, phases, problems);
@@ -215,8 +215,8 @@ const FIELDS: [&str; 21] = [
     "trustDomains",
 ];
 
-/// The pluginConfig to check as Usher's. A module that is plainly another's (neither its url nor its
-/// name nor a field of its configuration speaks of Usher) is not judged, and that is said.
+/// The pluginConfig to check as Usher's. A module that clearly is another one (neither its url nor its
+/// name nor a field of its configuration is Usher's) is not checked, and that is reported.
 fn plugin_config(
     module: &Object<'_>,
     config: Option<Node<'_>>,
@@ -242,7 +242,7 @@ fn plugin_config(
     Some(PluginConfig::new(&config.at, config.value.clone()))
 }
 
-/// Whether a module or a field of its configuration is called as Usher's.
+/// Whether a module or a field of its configuration has a name of Usher's.
 pub(crate) fn speaks_usher(members: &Map<String, Value>, names: &[Option<&str>]) -> bool {
     names.iter().flatten().any(|name| name.to_ascii_lowercase().contains("usher"))
         || members.keys().any(|key| {

@@ -1,26 +1,26 @@
-//! Protobuf's JSON form, as Istio reads it (protobuf-go encoding/protojson), less what the schemas of
-//! the custom resources do not let through to it: snake_case names and enum values by number.
+//! Protobuf's JSON form, as Istio reads it (protobuf-go encoding/protojson), without the forms that
+//! the schemas of the custom resources refuse: snake_case names and enum values by number.
 //!
-//! A null field is an absent one; a null item of a list is an error.
+//! A null field counts as absent; a null item of a list is an error.
 //!
-//! By hand: a library reads what protobuf takes, stops at the first problem, and does not know where it stands.
+//! By hand: a library reads what protobuf takes, stops at the first problem, and does not report its place.
 
 use usher_core::codec::json::Value;
 use usher_core::codec::problems::{Node, Object, Problems};
 
-/// The items of a list that are objects; null and others are noted.
+/// The items of a list that are objects; null and others are recorded as errors.
 pub(super) fn objects<'v>(list: &Node<'v>, problems: &Problems) -> Vec<Object<'v>> {
     let items = list.list(problems).unwrap_or_default();
     items.iter().filter_map(|item| item.object(problems)).collect()
 }
 
-/// The items of a list that are strings, possibly empty; null and others are noted.
+/// The items of a list that are strings, possibly empty; null and others are recorded as errors.
 pub(super) fn texts<'v>(list: &Node<'v>, problems: &Problems) -> Vec<(String, &'v str)> {
     let items = list.list(problems).unwrap_or_default();
     items.into_iter().filter_map(|item| Some((item.at.clone(), item.text(problems)?))).collect()
 }
 
-/// Notes a list that is longer than the resource's schema allows.
+/// Records a list that is longer than the resource's schema allows.
 pub(super) fn at_most(list: &Node<'_>, most: usize, problems: &Problems) {
     if let Value::Array(items) = list.value
         && items.len() > most
@@ -29,7 +29,7 @@ pub(super) fn at_most(list: &Node<'_>, most: usize, problems: &Problems) {
     }
 }
 
-/// Notes a text of more than `most` characters.
+/// Records a text of more than `most` characters.
 pub(super) fn no_longer_than(text: &Node<'_>, most: usize, problems: &Problems) {
     if let Value::String(found) = text.value {
         // Istio counts bytes, the schema characters: the stricter of the two.
@@ -50,7 +50,7 @@ pub(super) fn word(
     node.one_of(&words, problems)
 }
 
-/// A 32-bit integer: a whole number. A string of one, which protobuf would take, the schema refuses.
+/// A 32-bit integer: a whole number. The schema refuses a string, which protobuf would accept.
 pub(super) fn integer(node: &Node<'_>, least: i64, most: i64, problems: &Problems) -> Option<i64> {
     let number = match node.value {
         Value::Number(number) => number.as_str().parse::<f64>().ok(),

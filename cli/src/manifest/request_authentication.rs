@@ -1,8 +1,8 @@
 //! RequestAuthentication: istio/istio pkg/config/validation/validation.go
 //! (validateJwtRule), and where it is stricter the schema of the custom resource.
 //!
-//! This judges the manifest as Istio judges it; what Usher asks beyond (keys that can be used, an
-//! issuer) is asked of a pluginConfig.
+//! This checks the manifest as Istio does; Usher's further requirements (usable keys, an issuer)
+//! apply to a pluginConfig.
 
 use usher_core::codec::problems::{Node, Object, Problems};
 
@@ -114,7 +114,7 @@ fn check_output(output: Object<'_>, problems: &Problems) {
     output.finish(problems);
 }
 
-/// A string that must be there and not empty.
+/// A string that is required and not empty.
 fn filled<'v>(object: &Object<'v>, name: &'static str, problems: &Problems) -> Option<&'v str> {
     object.required(name, problems)?.filled_text(problems)
 }

@@ -1,4 +1,4 @@
-//! Which workloads a resource is for: `selector`, `targetRef`, `targetRefs` (docs/semantics.md,
+//! The workloads that a resource applies to: `selector`, `targetRef`, `targetRefs` (docs/semantics.md,
 //! "Selectors and targets").
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ const TARGETS: [(&str, &str); 5] = [
     ("gateway.networking.k8s.io", "GatewayClass"),
 ];
 
-/// Whether the resource knows the older, single `targetRef`.
+/// Whether the resource supports the older, single `targetRef`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TargetRef {
     Allowed,
@@ -31,7 +31,7 @@ pub(super) enum TargetRef {
 pub(crate) struct Waypoints(BTreeSet<(String, String)>);
 
 impl Waypoints {
-    /// Those in these documents.
+    /// The waypoints in these documents.
     pub(crate) fn of<'v>(documents: impl IntoIterator<Item = &'v Value>) -> Self {
         let mut waypoints = Self::default();
         documents.into_iter().for_each(|document| waypoints.add(document));
@@ -64,7 +64,7 @@ fn namespace_of(metadata: &Value) -> &str {
     metadata.get("namespace").and_then(Value::as_str).unwrap_or("default")
 }
 
-/// Whether the manifest's spec is for a waypoint: a Service and a ServiceEntry attach to nothing else, a
+/// Whether the manifest's spec is for a waypoint: a Service and a ServiceEntry only attach to one, a
 /// Gateway may be either.
 pub(crate) fn is_for_a_waypoint(spec: &Value, metadata: &Value, waypoints: &Waypoints) -> bool {
     targets(spec).any(|target| {
@@ -72,7 +72,7 @@ pub(crate) fn is_for_a_waypoint(spec: &Value, metadata: &Value, waypoints: &Wayp
         match text("kind") {
             "Service" | "ServiceEntry" => true,
             "GatewayClass" => text("name") == "istio-waypoint",
-            // A targetRef stays in its own namespace.
+            // A targetRef refers to its own namespace.
             "Gateway" => waypoints.has(namespace_of(metadata), text("name")),
             _ => false,
         }

@@ -1,16 +1,16 @@
-//! URLs as Go's net/url reads them, so that what it refuses is refused: scheme, authority, escapes.
+//! URLs as Go's net/url reads them, with the same errors: scheme, authority, escapes.
 
-/// What is asked of a URL here.
+/// The parts of a URL that are checked here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Url {
-    /// In lower case; empty where there is none.
+    /// In lower case; empty if there is none.
     pub(super) scheme: String,
 }
 
 /// Go's `url.Parse`.
 ///
 /// # Errors
-/// What was found that is no URL, for `found ..`.
+/// What was found instead of a URL, for `found ..`.
 pub(super) fn parse(text: &str) -> Result<Url, String> {
     check_controls(text)?;
     let text = match text.split_once('#') {
@@ -23,7 +23,7 @@ pub(super) fn parse(text: &str) -> Result<Url, String> {
     parse_rest(text, Via::Reference)
 }
 
-/// What Istio asks of a plugin's `url` (validation.go, strictParseURL): a request URI, else one after
+/// Istio's check of a plugin's `url` (validation.go, strictParseURL): a request URI, else one after
 /// `http://`.
 pub(super) fn parse_module(text: &str) -> Result<Url, String> {
     check_controls(text)?;
@@ -120,7 +120,7 @@ fn check_authority(authority: &str) -> Result<(), String> {
             return Err("a `[` without its `]`".to_owned());
         };
         check_port(port)?;
-        // A zone (`%25eth0`) may hold escapes of any byte, the address may hold none.
+        // A zone (`%25eth0`) may contain escapes of any byte, the address none.
         let (address, zone) = address.split_once("%25").unwrap_or((address, ""));
         check_escapes(zone)?;
         return check_host(address);
@@ -131,7 +131,7 @@ fn check_authority(authority: &str) -> Result<(), String> {
     check_host(host)
 }
 
-/// A port is empty or digits; that it is small enough nobody checks.
+/// A port is empty or digits; its size is not checked.
 fn check_port(port: &str) -> Result<(), String> {
     let digits = match port {
         "" => "",
@@ -146,7 +146,7 @@ fn check_port(port: &str) -> Result<(), String> {
     }
 }
 
-/// Escapes in a host may only stand for bytes beyond ASCII (RFC 6874, Go's unescape).
+/// Escapes in a host are only allowed for bytes beyond ASCII (RFC 6874, Go's unescape).
 fn check_host(host: &str) -> Result<(), String> {
     for c in host.chars() {
         let allowed =

@@ -1,7 +1,7 @@
 //! A curl command, as pasted from a terminal or a browser's tools -> the request that it would send.
 //!
-//! Only what makes up the request is read; an option that is not known is refused, since whether the
-//! next word belongs to it nobody could tell.
+//! Only the parts of the request are read; an unknown option is refused, since it is unclear whether
+//! the next word belongs to it.
 
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
@@ -10,7 +10,7 @@ use shlex::Shlex;
 
 use super::{Line, header};
 
-/// Options without an argument that change nothing here.
+/// Options without an argument that have no effect here.
 const PLAIN: [&str; 27] = [
     "--compressed",
     "--fail",
@@ -41,7 +41,7 @@ const PLAIN: [&str; 27] = [
     "--raw",
 ];
 
-/// Options with an argument that changes nothing here.
+/// Options with an argument that have no effect here.
 const IGNORED: [&str; 15] = [
     "--cacert",
     "--cert",
@@ -92,7 +92,7 @@ const SHORT: [(char, &str); 28] = [
     ('w', "--write-out"),
 ];
 
-/// Options whose argument is a body: what it says is nothing to the filter.
+/// Options whose argument is a body: the filter does not read it.
 const BODY: [&str; 7] = [
     "--data",
     "--data-ascii",
@@ -103,7 +103,7 @@ const BODY: [&str; 7] = [
     "--json",
 ];
 
-/// What the options say.
+/// The values of the options.
 #[derive(Debug, Default)]
 struct Command {
     url: Option<String>,
@@ -119,7 +119,7 @@ struct Command {
 /// # Errors
 /// Not a curl command with one URL, or an option that is not known.
 pub(super) fn line(text: &str) -> anyhow::Result<Line> {
-    // A line that goes on in the next one, as browsers write it.
+    // A line that continues in the next one, as browsers write it.
     let text = text.replace("\\\r\n", " ").replace("\\\n", " ");
     let mut words = Shlex::new(&text);
     let all: Vec<String> = words.by_ref().collect();
@@ -192,7 +192,7 @@ impl Command {
         match name {
             "--url" => self.set_url(value)?,
             "--request" => self.method = Some(value),
-            // `name;` is a header with no value, `name:` takes one out that curl would send.
+            // `name;` is a header with no value, `name:` removes one that curl would send.
             "--header" if value.ends_with(';') && !value.contains(':') => {
                 add(value.trim_end_matches(';'), String::new());
             }
@@ -248,7 +248,7 @@ impl Command {
             (None, false, false) => "POST".to_owned(),
         };
         let has_body = !self.body.is_empty() && !self.get;
-        // A `host` header is what the request names, whatever the URL says.
+        // A `host` header takes precedence over the URL.
         let named = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
         Ok(Line {
             method,

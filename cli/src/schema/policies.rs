@@ -130,7 +130,7 @@ pub(super) fn methods(description: &str) -> Value {
     list(description, json!({ "type": "string", "pattern": "^[^a-z]+$" }))
 }
 
-/// The attributes with names of their own.
+/// The attributes without brackets.
 const KEYS: [&str; 15] = [
     "connection.sni",
     "destination.ip",

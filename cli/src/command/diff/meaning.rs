@@ -1,5 +1,5 @@
-//! A configuration -> facts, so that what is written differently and means the same is equal: defaults
-//! are filled in, lists that are sets are sorted, rules are found by their issuer or name.
+//! A configuration -> facts, so that configurations with the same meaning are equal: defaults are
+//! filled in, lists that are sets are sorted, rules are found by their issuer or name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,22 +8,22 @@ use usher_core::codec::json::{self, Value};
 use usher_core::codec::problems::{Node, Problems};
 use usher_core::policy::{MissingToken, normalize_audience};
 
-/// What is different at one place.
+/// The difference at one place.
 pub(super) struct Change {
     pub(super) at: String,
     pub(super) removed: Vec<String>,
     pub(super) added: Vec<String>,
-    /// What it does to requests, where that is plain.
+    /// Its effect on requests, if that is clear.
     pub(super) effect: Option<&'static str>,
 }
 
-/// Texts by place; a place without texts is there and empty.
+/// Texts by place; a place without texts is present and empty.
 type Facts = BTreeMap<String, BTreeSet<String>>;
 
-/// A configuration as it is written, and what its `missingToken` is, given or not.
+/// A configuration as written, and its `missingToken`, given or default.
 pub(super) type Configuration<'v> = (&'v Value, MissingToken);
 
-/// What changed from one configuration to the other.
+/// The changes from one configuration to the other.
 pub(super) fn changes(before: Configuration<'_>, after: Configuration<'_>) -> Vec<Change> {
     let (before, after) = (facts(before), facts(after));
     let places: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -34,7 +34,7 @@ pub(super) fn changes(before: Configuration<'_>, after: Configuration<'_>) -> Ve
         let (was, is) = (old.unwrap_or(&none), new.unwrap_or(&none));
         let removed: Vec<String> = was.difference(is).cloned().collect();
         let added: Vec<String> = is.difference(was).cloned().collect();
-        // A list that is gone and a list without entries are two things.
+        // An absent list and a list without entries differ.
         if removed.is_empty() && added.is_empty() && old.is_some() == new.is_some() {
             continue;
         }
@@ -44,7 +44,7 @@ pub(super) fn changes(before: Configuration<'_>, after: Configuration<'_>) -> Ve
     changes
 }
 
-/// What a change does, by the last part of its place.
+/// The effect of a change, by the last part of its place.
 fn effect(at: &str, was: &BTreeSet<String>, is: &BTreeSet<String>) -> Option<&'static str> {
     let (more, fewer) = (is.is_superset(was), was.is_superset(is));
     let field = at.rsplit('.').next().unwrap_or(at);
@@ -103,7 +103,7 @@ fn facts((config, missing_token): Configuration<'_>) -> Facts {
         ("sourceAddress", Value::Null),
         ("trustDomains", json!(["cluster.local"])),
     ] {
-        // The order of trust domains says which is the mesh's own.
+        // The first trust domain is the mesh's own, so the order counts.
         put(&mut facts, name, shown(config.get(name).unwrap_or(&default)));
     }
     let known = ["jwtRules", "authorizationPolicies", "exempt"];
@@ -122,7 +122,7 @@ fn word(missing_token: MissingToken) -> &'static str {
     }
 }
 
-/// `jwtRules[corp]`, of a second one `jwtRules[corp #2]`.
+/// `jwtRules[corp]`, and `jwtRules[corp #2]` for a second one.
 fn numbered(list: &str, id: &str, seen: &mut BTreeMap<String, usize>) -> String {
     let count = seen.entry(id.to_owned()).or_default();
     *count = count.saturating_add(1);
@@ -149,7 +149,7 @@ fn jwt_rule(rule: &Value, at: &str, facts: &mut Facts) {
                 let seconds = node.duration(&Problems::default());
                 put(facts, &at, seconds.map_or_else(|| shown(value), |s| format!("{s:?}")));
             }
-            // Their order says which place is looked at first; a set all the same.
+            // Their order decides which place is searched first; they are a set nevertheless.
             _ => match value {
                 Value::Array(items) => {
                     facts.entry(at.clone()).or_default();
@@ -224,7 +224,7 @@ fn spread(value: &Value, at: &str, facts: &mut Facts) {
     }
 }
 
-/// Every list in order: in rules all are sets. Empty lists and nulls say nothing.
+/// Sorts every list: in rules all are sets. Empty lists and nulls count as absent.
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Array(items) => {

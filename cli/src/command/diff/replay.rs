@@ -1,8 +1,8 @@
 //! Recorded decisions under two configurations.
 //!
-//! A line says who asked for what, not with which token: the token has been verified when it was
-//! recorded, and what is decided anew is what policies say of that caller. Lines about tokens that were
-//! refused cannot be decided anew, and are counted.
+//! A line has the caller and the request, but not the token: the token was verified when the line was
+//! recorded, and only the policies are evaluated again for that caller. Lines about refused tokens
+//! cannot be decided again, and are counted.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, Write};
@@ -30,11 +30,11 @@ struct Recorded {
     provider: Option<String>,
     claims: Claims,
     shown: String,
-    /// A CORS preflight, which shows no token.
+    /// A CORS preflight, which has no token.
     preflight: bool,
 }
 
-/// What the whole log came to.
+/// The totals of the whole log.
 #[derive(Default)]
 struct Count {
     judged: usize,
@@ -43,7 +43,7 @@ struct Count {
     claims: BTreeSet<String>,
 }
 
-/// Decides each line by both; answers whether all come out the same.
+/// Decides each line by both; returns whether all results are the same.
 pub(super) fn run(
     name: &str,
     before: &Loaded,
@@ -138,7 +138,7 @@ fn summary(
     Ok(())
 }
 
-/// The claims that rules ask for, in backticks.
+/// The claims that rules use, in backticks.
 fn asked_claims(config: &Value) -> BTreeSet<String> {
     let text = config.get("authorizationPolicies").map(ToString::to_string).unwrap_or_default();
     let mut asked = BTreeSet::new();
@@ -151,8 +151,7 @@ fn asked_claims(config: &Value) -> BTreeSet<String> {
     asked
 }
 
-/// A line of the decision log, perhaps behind Envoy's own prefix; `None` where policies had no part in
-/// it.
+/// A line of the decision log, perhaps behind Envoy's own prefix; `None` if no policy was evaluated.
 fn recorded(line: &str) -> anyhow::Result<Option<Recorded>> {
     let Some((_, text)) = line.find('{').and_then(|start| line.split_at_checked(start)) else {
         return Ok(None);
@@ -188,7 +187,7 @@ fn recorded(line: &str) -> anyhow::Result<Option<Recorded>> {
     Ok(Some(Recorded { request, provider, claims: Claims(claims), shown, preflight }))
 }
 
-/// What a configuration says of a recorded request: the outcome, and why.
+/// The outcome of a recorded request under a configuration, and its reason.
 fn judge(policy: &Compiled, recorded: &Recorded) -> (String, String) {
     if Exemption::first(&policy.settings.exempt, &recorded.request).is_some() {
         return ("allow".to_owned(), "an `exempt` entry covers it".to_owned());
@@ -210,7 +209,7 @@ fn judge(policy: &Compiled, recorded: &Recorded) -> (String, String) {
                 format!("no rule for tokens is called `{provider}`"),
             );
         }
-        // No token is asked of a preflight, and none in it is looked at.
+        // A preflight needs no token, and a token in it is ignored.
         _ if recorded.preflight && policy.settings.cors_preflight == CorsPreflight::Authorize => {}
         None if policy.settings.missing_token == MissingToken::Reject => {
             return ("deny token_missing".to_owned(), "`missingToken: reject`".to_owned());

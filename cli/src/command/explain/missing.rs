@@ -1,5 +1,5 @@
-//! For a refusal: the rule that came nearest and what it missed; of a token, what it says and what is
-//! wanted instead.
+//! For a denial: the rule that came nearest and why it did not match; for a token, its content and
+//! what the rule expects.
 
 use jiff::Timestamp;
 use usher_core::authorize::{Miss, RuleTrace};
@@ -15,7 +15,7 @@ use usher_core::time::UnixSeconds;
 use super::place;
 use crate::config::Loaded;
 
-/// `name: words` lines, none for what is allowed or speaks for itself.
+/// `name: words` lines, none if the request is allowed or the denial needs no explanation.
 pub(super) fn of(
     decision: &Decision,
     request: &Request,
@@ -46,7 +46,7 @@ fn nearest(decision: &Decision, loaded: &Loaded) -> Vec<String> {
     lines
 }
 
-/// What a rule says of the request, in a line.
+/// The result of a rule for the request, in a line.
 pub(super) fn rule(rule: &RuleTrace, loaded: &Loaded) -> String {
     let path = place::rule_path(rule.policy, rule.rule);
     match &rule.miss {
@@ -55,7 +55,7 @@ pub(super) fn rule(rule: &RuleTrace, loaded: &Loaded) -> String {
     }
 }
 
-/// Where the condition stands, what it wants and what the request has.
+/// The condition's place, the values that it requires, and those that the request has.
 fn words(rule: &str, miss: &Miss, loaded: &Loaded) -> String {
     let path = format!("{rule}.{}", miss.at);
     let wanted = wanted(&path, &loaded.source.config.value);
@@ -67,7 +67,7 @@ fn words(rule: &str, miss: &Miss, loaded: &Loaded) -> String {
     )
 }
 
-/// What the configuration says at a condition's path.
+/// The values in the configuration at a condition's path.
 fn wanted(path: &str, config: &Value) -> String {
     let mut words = Vec::new();
     let mut say = |kind: &str, value: Option<&Value>| {
@@ -131,7 +131,7 @@ fn list(texts: &[String]) -> String {
     }
 }
 
-/// What a refused token says, and where it is said what it should say.
+/// The relevant content of a refused token, and the place in the configuration that it violates.
 fn of_token(
     denial: &Denial,
     request: &Request,
@@ -167,7 +167,7 @@ fn kids(rule: Option<&Value>) -> Vec<String> {
     keys.into_iter().flatten().filter_map(kid).collect()
 }
 
-/// The field of the rule that refuses, and why.
+/// The field of the rule that refuses the token, and why.
 fn of_rule(
     denial: &Denial,
     rule: &JwtRule,

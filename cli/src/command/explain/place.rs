@@ -1,4 +1,4 @@
-//! Where in the file the rule stands that decided.
+//! The place in the file of the rule that decided.
 
 use usher_core::authorize::Verdict;
 use usher_core::decide::Decision;
@@ -21,7 +21,7 @@ pub(super) fn rule_path(policy: usize, rule: usize) -> String {
     format!("authorizationPolicies[{policy}].rules[{rule}]")
 }
 
-/// A path of the configuration, with its place before it.
+/// A path of the configuration, with its place in the file.
 pub(super) fn path(path: &str, loaded: &Loaded) -> String {
     let source = &loaded.source;
     match source.mark(path) {

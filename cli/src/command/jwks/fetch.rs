@@ -141,7 +141,7 @@ fn read(url: &str, answer: &Answer) -> anyhow::Result<Vec<Listed>> {
     listed::read(text).with_context(|| format!("`{url}`"))
 }
 
-/// The JSON object of a good answer.
+/// The JSON object of a response with status 200.
 fn json(answer: &Answer) -> Option<Value> {
     if answer.status != 200 {
         return None;
@@ -149,7 +149,7 @@ fn json(answer: &Answer) -> Option<Value> {
     json::parse(&answer.body, input::DEPTH).ok().filter(Value::is_object)
 }
 
-/// What an answer is that is not what was expected.
+/// What an unexpected response is.
 fn found(answer: &Answer) -> String {
     match (answer.status, &answer.location) {
         (200, _) if json(answer).is_some() => "another JSON object".to_owned(),

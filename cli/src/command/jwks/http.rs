@@ -1,8 +1,8 @@
-//! One GET of a key server, with the care that a URL from elsewhere asks for.
+//! One GET from a key server, with the care that an untrusted URL needs.
 //!
-//! What resolves to an address of the machine's own network segment is refused: there the metadata
-//! services of clouds are, which no key server is. Clear text is for loopback only, since whoever can
-//! change a key set can be anyone. Redirects are not followed, and no proxy is used.
+//! Link-local addresses are refused: clouds have their metadata services there, and a key server
+//! never has such an address. Clear text is for loopback only, since anyone who can change a key set
+//! can sign as any caller. Redirects are not followed, and no proxy is used.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -21,7 +21,7 @@ use usher_core::remote::MOST_BYTES;
 /// For the whole of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a server answered.
+/// A server's response.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) location: Option<String>,
@@ -34,7 +34,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client that believes the public authorities, or those of this PEM file instead.
+    /// A client that trusts the public authorities, or those of this PEM file instead.
     pub(super) fn new(ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let roots = match ca_file {
             None => RootCerts::WebPki,
@@ -57,7 +57,7 @@ impl Client {
     /// GETs `url`.
     ///
     /// # Errors
-    /// No answer, or one that is too large.
+    /// No response, or one that is too large.
     pub(super) fn get(&self, url: &str) -> anyhow::Result<Answer> {
         let mut response = self.agent.get(url).call()?;
         let location = response.headers().get("location");
@@ -85,8 +85,8 @@ fn authorities(path: &Path) -> anyhow::Result<Vec<Certificate<'static>>> {
     Ok(certificates)
 }
 
-/// The system's resolver, less the addresses that nobody should be sent to. The connection is made to
-/// the very addresses that were looked at.
+/// The system's resolver, without forbidden addresses. The connection is made to exactly the
+/// addresses that were checked.
 #[derive(Debug, Default)]
 struct Guarded {
     system: DefaultResolver,
@@ -109,7 +109,7 @@ impl Resolver for Guarded {
     }
 }
 
-/// Why an address is not connected to.
+/// Why an address is refused.
 fn refusal(ip: IpAddr, clear: bool) -> Option<String> {
     /// Metadata services with addresses of their own: AWS over IPv6, Alibaba Cloud.
     const METADATA: [IpAddr; 2] = [

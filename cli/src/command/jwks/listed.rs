@@ -9,20 +9,20 @@ use usher_core::jwks::{KeySet, Origin, Published};
 
 use crate::input;
 
-/// Members that a verifier needs; the rest is the server's own business, or nobody's.
+/// Members that a verifier needs; the others concern only the server.
 const PUBLIC: [&str; 10] = ["kty", "kid", "use", "key_ops", "alg", "crv", "x", "y", "n", "e"];
 
-/// A key as it is listed.
+/// A key in a list.
 pub(super) struct Listed {
     pub(super) kid: Option<String>,
-    /// The public members, where it was given as a JWK.
+    /// The public members, if it was given as a JWK.
     pub(super) jwk: Option<Map<String, Value>>,
     /// The key, or why it cannot be used.
     pub(super) key: Result<Key, String>,
 }
 
 impl Listed {
-    /// What to call it.
+    /// Its name in messages.
     pub(super) fn name(&self) -> String {
         match &self.kid {
             Some(kid) => format!("key `{}`", kid.escape_debug()),
@@ -38,7 +38,7 @@ impl Listed {
 /// Reads a key set: a JWK set, the map of key id to certificate, or PEM.
 ///
 /// # Errors
-/// It is none of them.
+/// It is not one of them.
 pub(super) fn read(text: &str) -> anyhow::Result<Vec<Listed>> {
     if let Ok(value) = json::parse(text.as_bytes(), input::DEPTH) {
         let Value::Object(set) = &value else {

@@ -1,4 +1,4 @@
-//! A case, or a table of them: requests, and what must become of each.
+//! A case, or a table of them: requests, and the expected answer to each.
 //!
 //! A table is a case with `columns` and `rows`: each row fills the columns into the case. A cell that
 //! is null leaves its column out.
@@ -16,14 +16,14 @@ use super::suite::{members, time};
 use crate::output::set;
 use crate::request::{Line, PeerLine, peer};
 
-/// A request and what must become of it.
+/// A request and its expected answer.
 #[derive(Debug)]
 pub(super) struct Case {
     /// Its path in the file.
     pub(super) at: String,
     pub(super) name: String,
     pub(super) now: UnixSeconds,
-    /// What is expected, by field of the answer.
+    /// The expected fields of the answer.
     pub(super) expect: Map<String, Value>,
     line: Line,
     token: Option<String>,
@@ -102,7 +102,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Puts a cell where its column says: `token`, `request`, `request.path`, `expect.status`, ..
+/// Sets the value at a cell's column: `token`, `request`, `request.path`, `expect.status`, ..
 fn fill(case: &mut Value, column: &str, cell: &Value) {
     let mut place = case;
     let mut pieces = column.split('.').peekable();
@@ -120,7 +120,7 @@ fn fill(case: &mut Value, column: &str, cell: &Value) {
         let Value::Object(members) = place else { return };
         place = members.entry(piece).or_insert(Value::Null);
     }
-    // A short form over a long one changes what it says and leaves the rest.
+    // A short form over a long one changes its own fields and leaves the others.
     let long = match column {
         "request" => request_object(cell),
         "expect" => expect_object(cell),
@@ -229,7 +229,7 @@ fn request_of(node: &Node<'_>, tokens: &[&str], problems: &Problems) -> Option<L
         metadata,
         body: object.field("body").and_then(|node| node.boolean(problems)),
     };
-    // Asked for here too: `host` goes before it.
+    // Read here too: `host` takes precedence.
     object.field("authority");
     check_tokens(&line.path, &object.path("path"), tokens, problems);
     object.finish(problems);

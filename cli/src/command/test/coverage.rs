@@ -1,4 +1,4 @@
-//! Which rules some case matched, and which none did.
+//! Which rules some case matched, and which no case matched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -31,7 +31,7 @@ pub(super) struct Rules {
 }
 
 impl Coverage {
-    /// The rules of a configuration that is about to be tested.
+    /// The rules of a configuration to be tested.
     pub(super) fn of(&self, loaded: &Loaded) -> Rules {
         let source = &loaded.source;
         let mut paths = Vec::new();
@@ -59,7 +59,7 @@ impl Coverage {
         }
     }
 
-    /// Takes over what the cases of a file reached.
+    /// Adds the rules that the cases of a file reached.
     pub(super) fn add(&mut self, rules: Rules) {
         for (path, (file, line)) in rules.places {
             let hit = rules.reached.contains(&path);
@@ -70,7 +70,7 @@ impl Coverage {
         }
     }
 
-    /// Says which rules were not reached; answers whether enough were.
+    /// Writes which rules were not reached; returns whether enough were.
     pub(super) fn write(
         &self,
         least: Option<u8>,
@@ -101,14 +101,15 @@ impl Coverage {
 }
 
 impl Rules {
-    /// What a decision reached: every rule that matches, and the rule that verified the token.
+    /// Records what a decision reached: every rule that matches, and the rule that verified the
+    /// token.
     pub(super) fn note(&mut self, decision: &Decision) {
         for rule in decision.report.rules.iter().filter(|rule| rule.miss.is_none()) {
             let (policy, rule) = (rule.policy, rule.rule);
             self.reached.insert(format!("authorizationPolicies[{policy}].rules[{rule}]"));
         }
         if let Some(identity) = &decision.report.identity {
-            // Rules of one provider are told apart by nobody.
+            // Rules of one provider cannot be distinguished.
             let provider = &identity.provider;
             for (index, _) in self.providers.iter().enumerate().filter(|(_, p)| *p == provider) {
                 self.reached.insert(format!("jwtRules[{index}]"));

@@ -1,4 +1,4 @@
-//! What a case expects of the answer: the fields of `usher explain --format json`, those that it names.
+//! What a case expects of the answer: those fields of `usher explain --format json` that it names.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -8,7 +8,7 @@ use usher_core::codec::problems::{Node, Problems, did_you_mean};
 use crate::answer::{Answer, REASONS};
 use crate::input::DEPTH;
 
-/// The fields that are compared as they are.
+/// The fields that are compared unchanged.
 const PLAIN: [&str; 11] = [
     "audit",
     "body",
@@ -23,7 +23,7 @@ const PLAIN: [&str; 11] = [
     "status",
 ];
 
-/// Reads what is expected; a word alone is the decision or the reason.
+/// Reads the expectation; a single word is the decision or the reason.
 pub(super) fn read(node: &Node<'_>, problems: &Problems) -> Option<Map<String, Value>> {
     let mut expect = Map::new();
     match node.value {
@@ -90,7 +90,7 @@ fn check_reason(at: &str, word: &str, problems: &Problems) {
     }
 }
 
-/// What is not as expected, a sentence each.
+/// Each difference from the expectation, as a sentence.
 pub(super) fn compare(expect: &Map<String, Value>, answer: &Answer) -> Vec<String> {
     let Ok(Value::Object(found)) = serde_json::to_value(answer) else {
         return vec!["the answer is no object".to_owned()];
@@ -143,7 +143,7 @@ fn header_is(expected: &Value, found: Option<&Value>) -> bool {
     }
 }
 
-/// A payload in any of the encodings that `outputPayloadEncoding` knows.
+/// A payload in any of the encodings of `outputPayloadEncoding`.
 fn payload(text: &str) -> Option<Value> {
     if let Ok(value) = json::parse(text.as_bytes(), DEPTH) {
         return Some(value);

@@ -1,4 +1,4 @@
-//! A test file -> the configuration that it is about, its tokens and its cases.
+//! A test file -> its configuration, its tokens and its cases.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::input::{self, Document};
 use crate::manifest::PluginConfig;
 use crate::report::{Problem, Severity};
 
-/// What a test file says.
+/// The content of a test file.
 pub(super) struct Suite {
     pub(super) file: String,
     pub(super) document: Document,
@@ -24,7 +24,7 @@ pub(super) struct Suite {
 
 /// The configuration under test.
 pub(super) enum Config {
-    /// A file, its name relative to where the command runs.
+    /// A file, by its name relative to where the command runs.
     File(String),
     /// Written into the test file.
     Inline(PluginConfig),
@@ -40,7 +40,7 @@ impl Suite {
     }
 }
 
-/// Reads a test file; `config` stands in for the configuration that it names.
+/// Reads a test file; `config` replaces the configuration that it names.
 ///
 /// # Errors
 /// The file cannot be read.

@@ -1,8 +1,8 @@
-//! Tokens by their claims, signed by throw-away keys that stand in for the issuers'.
+//! Tokens by their claims, signed by throw-away keys that replace the issuers'.
 //!
-//! In the configuration under test each rule's keys are replaced by one that was made a moment ago (and
-//! ES256 is added to its `algorithms`, since a test should not wait for RSA keys). What a token is then
-//! refused for is the policy's doing, not the want of a private key.
+//! In the configuration under test each rule's keys are replaced by a new one (and ES256 is added to
+//! its `algorithms`, since a test should not wait for RSA keys). If a token is then refused, the policy
+//! is the reason, not the lack of a private key.
 
 use std::collections::BTreeMap;
 
@@ -33,10 +33,10 @@ pub(super) struct Claims {
     signed_by: Option<String>,
 }
 
-/// Key id of every throw-away key: a forger knows it too.
+/// The key id of every throw-away key: a forger knows it too.
 const KID: &str = "throw-away";
 
-/// Whose key a rule without issuer has.
+/// The issuer of the key for a rule without issuer.
 const ANY: &str = "*";
 
 /// Reads a token's description.
@@ -127,7 +127,7 @@ pub(super) fn sign(suite: &Suite, config: &mut Value) -> anyhow::Result<BTreeMap
     Ok(signed)
 }
 
-/// A rule as far as keys go.
+/// The parts of a rule that concern keys.
 struct Issuer {
     /// The rule's issuer, or [`ANY`].
     id: String,
@@ -183,7 +183,7 @@ struct Keys {
 }
 
 impl Keys {
-    /// The key for a token: the issuer's own, or one that nobody knows.
+    /// The key for a token: the issuer's own, or one that no rule has.
     fn of(
         &mut self,
         issuer: Option<&Issuer>,
@@ -222,7 +222,7 @@ impl Keys {
             let of_issuer = self.known.iter().filter(|((id, _), _)| *id == issuer.id);
             let jwks: Vec<Value> =
                 of_issuer.map(|(_, key)| key.public_jwk()).collect::<anyhow::Result<_>>()?;
-            // What goes with fetched keys goes with them.
+            // The fields for fetched keys are removed with the keys.
             let of_keys =
                 |name: &str| name.starts_with("jwks") || matches!(name, "maxStale" | "timeout");
             members.retain(|name, _| !of_keys(name));

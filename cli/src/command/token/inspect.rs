@@ -1,5 +1,5 @@
-//! `usher token inspect`: what a token says, with times for people. What it is worth only a
-//! configuration can say.
+//! `usher token inspect`: the content of a token, with readable times. Whether it is valid depends on
+//! a configuration.
 
 use std::io::Write;
 
@@ -93,7 +93,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     Ok(if matches!(verdict, Some(Err(_))) { Exit::No } else { Exit::Yes })
 }
 
-/// What the rules say of a token, wherever in a request they look for one; the rule that accepts it.
+/// The rules' verdict on a token, for any place in a request; the rule that accepts it.
 fn judge(policy: &Compiled, token: &str, now: UnixSeconds) -> Result<String, Denial> {
     let compact = compact::parse(token.as_bytes(), &policy.settings.limits.token)?;
     let places: Vec<usize> = (0..policy.jwt.places.len()).collect();
@@ -127,7 +127,7 @@ fn part(text: &str) -> anyhow::Result<Value> {
 }
 
 /// The claims that are times (RFC 7519 section 4.1, OpenID Connect `auth_time`), and when that is;
-/// `None` where it is no time that a calendar has.
+/// `None` if it is outside the calendar.
 fn times(payload: &Value) -> Vec<(&'static str, Option<Timestamp>)> {
     let when = |claim: &Value| {
         let seconds: f64 = claim.as_number()?.as_str().parse().ok()?;

@@ -14,17 +14,17 @@ type Fields = BTreeMap<String, Vec<String>>;
 pub(super) struct Alternative {
     source: Fields,
     operation: Fields,
-    /// Values and ruled-out values by key.
+    /// Values and `not` values by key.
     when: BTreeMap<String, (Vec<String>, Vec<String>)>,
 }
 
-/// Any of them must hold; none: nothing does.
+/// Any of them must hold; if there are none, nothing matches.
 pub(super) type Alternatives = Vec<Alternative>;
 
-/// More than this, and nobody would read the result.
+/// With more, the result would be unreadable.
 const MOST: usize = 64;
 
-/// Where a value belongs.
+/// The part of a rule that a value belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Operation,
@@ -63,7 +63,8 @@ impl Alternative {
 pub(super) fn any(all: Vec<Alternatives>) -> Alternatives {
     let mut result: Alternatives = Vec::new();
     for alternative in all.into_iter().flatten() {
-        // Two negations of one field are not one of both values: that would be neither.
+        // Two negations of one field cannot be merged into one with both values: that would exclude
+        // both.
         let single = alternative.single().filter(|(_, name, _)| !name.starts_with("not"));
         let same = single.and_then(|(kind, name, values)| {
             let at = result
@@ -114,7 +115,7 @@ fn joined(left: &Alternative, right: &Alternative) -> Result<Alternative, String
     let mut both = left.clone();
     for (to, from) in [(&mut both.source, &right.source), (&mut both.operation, &right.operation)] {
         for (name, values) in from {
-            // A field's values are alternatives, so two demands on one field cannot stand together.
+            // A field's values are alternatives, so one field cannot meet two requirements.
             if to.get(name).is_some_and(|known| known != values) {
                 return Err(format!("two demands on `{name}` at once"));
             }
@@ -134,7 +135,7 @@ fn joined(left: &Alternative, right: &Alternative) -> Result<Alternative, String
     Ok(both)
 }
 
-/// Not: of alternatives about one field each.
+/// Negation: of alternatives about one field each.
 pub(super) fn not(alternatives: &Alternatives) -> Result<Alternatives, String> {
     let mut parts = Vec::new();
     for alternative in alternatives {
@@ -171,8 +172,8 @@ fn opposite(name: &str) -> String {
     }
 }
 
-/// The rules that say the same. Alternatives without conditions of their own share one rule where that
-/// means the same: all have only a source, or all only an operation.
+/// The rules with the same meaning. Alternatives without `when` share one rule if that means the same:
+/// all have only a source, or all only an operation.
 pub(super) fn rules(alternatives: &Alternatives) -> Vec<Value> {
     let rule = |alternative: &Alternative| {
         let mut rule = json!({});

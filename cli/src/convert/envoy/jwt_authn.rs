@@ -1,4 +1,4 @@
-//! `jwt_authn`: providers -> `jwtRules`, requirements -> who may come without a token.
+//! `jwt_authn`: providers -> `jwtRules`, requirements -> which requests may come without a token.
 
 use std::collections::BTreeSet;
 
@@ -100,8 +100,8 @@ fn jwt_rule(name: &str, provider: &Value, notes: &mut Notes) -> Value {
                     }
                 }
             }
-            // Of rules alone in both: `claim_to_headers` has the claim as it is, and so has a header of
-            // Usher's without a `format`.
+            // Concerns only rules in both: `claim_to_headers` writes the claim unchanged, and so does a
+            // header of Usher's without a `format`.
             "normalize_payload_in_metadata" => {
                 let place = format!("{place}.{field}");
                 super::unknown(value, &["space_delimited_claims"], &place, notes);
@@ -126,7 +126,7 @@ fn jwt_rule(name: &str, provider: &Value, notes: &mut Notes) -> Value {
     Value::Object(rule)
 }
 
-/// The claims that Usher always takes for lists of words, and Envoy only where a provider names them.
+/// The claims that Usher always reads as lists of words, and Envoy only if a provider names them.
 pub(super) fn whole_texts(filter: &Value) -> Vec<&'static str> {
     let providers = filter.get("providers").and_then(Value::as_object);
     let is_named = |provider: &Value, claim: &str| {
@@ -160,7 +160,7 @@ fn inline(source: &Value) -> Option<Value> {
     Some(json::parse(text.as_bytes(), 8).unwrap_or_else(|_| json!(text)))
 }
 
-/// Whose tokens a rule asks for, and whether none will do.
+/// The providers whose tokens a rule accepts, and whether a missing token is accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Wanted {
     providers: BTreeSet<String>,
@@ -207,8 +207,8 @@ fn wanted(requirement: &Value, place: &str, notes: &mut Notes) -> Wanted {
     wanted
 }
 
-/// The rules, the first that matches a path: one for all paths is `missingToken`; else a DENY policy
-/// says which paths want whose tokens.
+/// The rules, of which the first that matches a path counts: one for all paths becomes `missingToken`;
+/// otherwise a DENY policy has the providers that each path requires.
 fn requirements(
     filter: &Value,
     names: &BTreeSet<String>,
@@ -274,7 +274,7 @@ fn requirements(
     }
 }
 
-/// Refuses whoever comes to these paths without a wanted token.
+/// Refuses callers of these paths without a required token.
 fn denial(
     path: &str,
     earlier: &[String],

@@ -24,7 +24,7 @@ pub(super) fn text(matcher: &Value) -> Result<String, String> {
     }
 }
 
-/// What a header matcher asks of which header.
+/// The header and value that a header matcher requires.
 pub(super) struct Header {
     pub(super) name: String,
     pub(super) value: String,

@@ -22,8 +22,8 @@ const FIELDS: [&str; 8] = [
     "track_per_rule_stats",
 ];
 
-/// Converts a filter: its rules, and its shadow rules as a dry run. `before`: how many policies there
-/// are already, so that names differ.
+/// Converts a filter: its rules, and its shadow rules as a dry run. `before`: the number of policies so far,
+/// so that names differ.
 pub(super) fn convert(filter: &Value, before: usize, notes: &mut Notes) -> Vec<Value> {
     let mut policies = Vec::new();
     super::unknown(filter, &FIELDS, "rbac", notes);
@@ -148,8 +148,8 @@ fn header(inner: &Value) -> Result<Alternatives, String> {
         ":authority" | "host" => (Kind::Operation, "hosts".to_owned()),
         name => (Kind::When, format!("request.headers[{name}]")),
     };
-    // Envoy source/common/http/header_utility.cc: a header that is missing matches nothing, inverted or not; a
-    // `not` value holds where it is missing.
+    // Envoy source/common/http/header_utility.cc: a missing header matches nothing, inverted or not; a `not`
+    // value holds if it is missing.
     if header.inverted && kind == Kind::When && header.value != "*" {
         return Err(format!(
             "`invert_match` of `{}`: Envoy matches nothing where the header is missing",
@@ -169,7 +169,7 @@ fn principal(form: &str) -> Result<String, String> {
     }
 }
 
-/// `/a/*/b/**` with operators as Istio spells them.
+/// `/a/*/b/**` with operators in Istio's spelling.
 fn template_of(text: &str) -> String {
     let pieces = text.split('/').map(|piece| match piece {
         "*" => "{*}",
@@ -179,7 +179,7 @@ fn template_of(text: &str) -> String {
     pieces.collect::<Vec<_>>().join("/")
 }
 
-/// What `jwt_authn` leaves of a token, or another filter of its own.
+/// Metadata that `jwt_authn` writes about a token, or that another filter writes.
 fn metadata(inner: &Value) -> Result<Alternatives, String> {
     let inner = inner.get("metadata_matcher").unwrap_or(inner);
     let filter = inner.get("filter").and_then(Value::as_str).unwrap_or_default();
@@ -206,7 +206,7 @@ fn metadata(inner: &Value) -> Result<Alternatives, String> {
     Ok(one)
 }
 
-/// The claims that an entry compares with some text in one form alone; `iss` and `sub` are never lists.
+/// The claims that an entry compares with a text in one form only; `iss` and `sub` are never lists.
 fn compared_one_way(entry: &Value) -> BTreeSet<String> {
     let mut forms = BTreeSet::new();
     claim_forms(entry, &mut forms);
@@ -217,7 +217,7 @@ fn compared_one_way(entry: &Value) -> BTreeSet<String> {
     claims.filter(|claim| !["iss", "sub"].contains(&claim.as_str())).collect()
 }
 
-/// Each claim with the text that it is compared with, and whether as one of a list.
+/// Each claim with the text that it is compared with, and whether as an element of a list.
 fn claim_forms(value: &Value, forms: &mut BTreeSet<(String, String, bool)>) {
     match value {
         Value::Object(members) => {
@@ -236,7 +236,7 @@ fn claim_forms(value: &Value, forms: &mut BTreeSet<(String, String, bool)>) {
     }
 }
 
-/// The text that metadata is compared with, and whether it is one of a list.
+/// The text that metadata is compared with, and whether as an element of a list.
 fn value_of(value: &Value) -> Result<(String, bool), String> {
     if let Some(matcher) = value.get("string_match") {
         return Ok((matcher::text(matcher)?, false));

@@ -1,11 +1,11 @@
-//! Where a rule that Istio takes as it is refuses less there.
+//! Where a rule that Istio accepts unchanged refuses less there.
 //!
-//! Where a match refuses (values of DENY, not-values of ALLOW), Usher takes the spellings that a service may
-//! read alike; Istio compares to the letter (docs/differences.md).
+//! Where a match refuses (values of DENY, not-values of ALLOW), Usher matches every spelling that a service
+//! may read as the same; Istio compares literally (docs/differences.md).
 
 use usher_core::codec::json::Value;
 
-/// What a rule of an enforced policy with this action refuses in Usher alone, a text each.
+/// What a rule of an enforced policy with this action refuses in Usher only, each as a text.
 pub(super) fn of(rule: &Value, action: &str) -> Vec<String> {
     let (fields, values) = match action {
         "DENY" => (["paths", "hosts"], "values"),
@@ -21,7 +21,7 @@ pub(super) fn of(rule: &Value, action: &str) -> Vec<String> {
                  braces are"
             ));
         }
-        // `*` takes every host, and `a*` what follows too.
+        // `*` matches every host, and `a*` every suffix.
         for host in hosts.filter(|host| !host.ends_with('*')) {
             found.push(format!(
                 "refuses less: in Istio `{host}` with a dot or another port at its end is not this host; list \
@@ -42,7 +42,7 @@ pub(super) fn of(rule: &Value, action: &str) -> Vec<String> {
     found
 }
 
-/// Whether some rule asks for one of these fields.
+/// Whether a rule uses one of these fields.
 pub(super) fn asks_for(policies: &[Value], fields: &[&str]) -> bool {
     let text = Value::Array(policies.to_vec()).to_string();
     fields.iter().any(|field| text.contains(&format!("\"{field}\"")))

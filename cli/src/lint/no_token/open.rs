@@ -1,9 +1,10 @@
-//! Requests without a token that pass beside rules that ask for one: they are tried, by the filter's own
-//! code. So rules that together leave nothing open are seen as such, and what ALLOW policies ask for too.
+//! Requests without a token that pass beside rules that require one: they are evaluated by the filter's own
+//! code. So rules that together leave nothing open are recognized, and the requirements of ALLOW policies
+//! count too.
 //!
-//! Tried is what no rule names: another path, other methods, another host. A place that a rule leaves out by
-//! name (`notPaths`) counts where nothing else speaks of requests without a token: beside an ALLOW policy or
-//! `missingToken: allow` it is what is meant.
+//! The requests are ones that no rule names: another path, other methods, another host. A path or host that
+//! a rule excludes by name (`notPaths`) counts only if nothing else is about requests without a token:
+//! beside an ALLOW policy or `missingToken: allow` it is intended.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +16,11 @@ use usher_core::{Compiled, load};
 
 use super::super::view::{View, filled, operands, texts};
 
-/// A path and a host that nobody names.
+/// A path and a host that no rule names.
 const PATH: &str = "/usher-check-any-path";
 const HOST: &str = "usher-check.invalid";
 
-/// Why requests without a token pass, where some do.
+/// Why requests without a token pass, if some do.
 pub(super) fn find(view: &View<'_>, idioms: &[&(String, &Value)]) -> Option<String> {
     if idioms.is_empty() {
         return None;
@@ -59,7 +60,7 @@ pub(super) fn find(view: &View<'_>, idioms: &[&(String, &Value)]) -> Option<Stri
     })
 }
 
-/// The configuration as it decides under `mode: enforce`.
+/// The configuration under `mode: enforce`.
 fn enforced(config: &Value) -> Option<Compiled> {
     let mut members = config.as_object()?.clone();
     members.remove("mode");
@@ -75,7 +76,7 @@ fn values(idioms: &[&(String, &Value)], fields: &[&str]) -> Vec<String> {
     texts.map(|(_, text)| example(text)).collect()
 }
 
-/// What a pattern matches: `x` for a `*` at an end and for each pair of braces.
+/// A text that matches a pattern: `x` for a `*` at an end and for each pair of braces.
 fn example(pattern: &str) -> String {
     let mut text = String::new();
     let mut pieces = pattern.split('{');
