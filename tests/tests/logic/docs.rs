@@ -16,7 +16,7 @@ pub(super) fn documents() -> Vec<PathBuf> {
 }
 
 /// The files that the project tracks under patterns of git.
-fn tracked(patterns: &[&str]) -> Vec<PathBuf> {
+pub(super) fn tracked(patterns: &[&str]) -> Vec<PathBuf> {
     let list = std::process::Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .args(patterns)

@@ -1,9 +1,9 @@
 //! The words of the documents: a search for the word that Envoy, Istio or an RFC uses leads to what Usher does
-//! about it, and the prose is plain English.
+//! about it. The prose of documents and comments is plain English.
 
 use std::path::Path;
 
-use crate::docs::{documents, read};
+use crate::docs::{documents, read, tracked};
 
 /// What readers search for: each is in a heading, or in the first sentence below one.
 const SEARCHED: [&str; 40] = [
@@ -58,7 +58,43 @@ const RIDDLES: [(&str, &str); 5] = [
     ("whatever", "any"),
 ];
 
-/// The paragraphs of a page, each as one line. A heading is one by itself; fenced blocks are left out.
+/// The same for comments, in addition.
+const RIDDLES_IN_COMMENTS: [(&str, &str); 16] = [
+    ("anybody", "anyone"),
+    ("are no", "are not"),
+    ("are none", "are not"),
+    ("as good as", "the same as"),
+    ("at a glance", "quickly"),
+    ("by and by", "later"),
+    ("everybody", "anyone"),
+    ("is no", "is not a"),
+    ("is none", "is not a"),
+    ("so many", "this many"),
+    ("somebody", "a caller, an issuer, a worker"),
+    ("tell", "report, distinguish"),
+    ("tells", "reports, distinguishes"),
+    ("told", "reported, distinguished"),
+    ("whichever", "any"),
+    ("whoever", "anyone who"),
+];
+
+/// What reads naturally although a riddle is in it.
+const NATURAL: [&str; 8] = [
+    "are no longer",
+    "are no more than",
+    "is no longer",
+    "is no more than",
+    "there are no",
+    "there are none",
+    "there is no",
+    "there is none",
+];
+
+/// The sources whose comments are held to this.
+const SOURCES: [&str; 5] =
+    ["cli/src/*.rs", "core/examples/*.rs", "core/src/*.rs", "fuzz/*.rs", "src/*.rs"];
+
+/// The paragraphs of a page, each as one line. A heading is a paragraph; fenced code is left out.
 fn paragraphs(page: &str) -> Vec<String> {
     let mut paragraphs = vec![String::new()];
     let mut fenced = false;
@@ -112,8 +148,11 @@ fn words(page: &str) -> Vec<(usize, String)> {
             fenced = !fenced;
             continue;
         }
-        // A quotation may go over the end of a line, and not over that of a paragraph.
-        quoted &= !line.trim().is_empty();
+        // A quotation may go over the end of a line, and not over that of a paragraph; nor may a phrase.
+        if line.trim().is_empty() {
+            quoted = false;
+            words.push((number, String::new()));
+        }
         for (part, text) in line.split('`').enumerate() {
             quoted ^= part > 0;
             if !fenced && !quoted {
@@ -135,6 +174,83 @@ fn lines_of(phrase: &str, words: &[(usize, String)]) -> Vec<usize> {
     words.windows(phrase.len()).filter(is_phrase).map(|window| window[0].0).collect()
 }
 
+/// The words without those of phrases that read naturally.
+fn without_natural(words: &[(usize, String)]) -> Vec<(usize, String)> {
+    let mut kept = Vec::new();
+    let mut rest = words;
+    while let Some(((line, word), tail)) = rest.split_first() {
+        let begins = |phrase: &&&str| {
+            let phrase = phrase.split(' ');
+            rest.len() >= phrase.clone().count()
+                && phrase.zip(rest).all(|(part, (_, word))| part == word)
+        };
+        match NATURAL.iter().find(begins) {
+            Some(phrase) => {
+                // Keeps the words around it apart.
+                kept.push((*line, String::new()));
+                rest = &rest[phrase.split(' ').count()..];
+            }
+            None => {
+                kept.push((*line, word.clone()));
+                rest = tail;
+            }
+        }
+    }
+    kept
+}
+
+/// The comments of a Rust file, on their lines; code is left out. A literal may contain `//`.
+fn comments(source: &str) -> String {
+    let mut comments = String::new();
+    let mut rest = source;
+    while let Some(first) = rest.chars().next() {
+        let length = if rest.starts_with("//") {
+            let line = rest.lines().next().unwrap_or_default();
+            comments.push_str(line.trim_start_matches(['/', '!']));
+            line.len()
+        } else {
+            literal(rest).unwrap_or(first.len_utf8())
+        };
+        comments.extend(rest[..length].chars().filter(|c| *c == '\n'));
+        rest = &rest[length..];
+    }
+    comments
+}
+
+/// The length of the literal that begins a text, if one does: a string, raw or not, or a quotation mark.
+fn literal(text: &str) -> Option<usize> {
+    if let Some(mark) = ["'\"'", "'\\\"'"].iter().find(|mark| text.starts_with(**mark)) {
+        return Some(mark.len());
+    }
+    if let Some(raw) = text.strip_prefix('r') {
+        let (hashes, body) = raw.split_at(raw.len() - raw.trim_start_matches('#').len());
+        let end = format!("\"{hashes}");
+        let length = body.strip_prefix('"')?.find(&end)?;
+        return Some("r\"".len() + hashes.len() + length + end.len());
+    }
+    let mut escaped = false;
+    let end = text.strip_prefix('"')?.find(|c: char| {
+        let ends = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    })?;
+    Some(end + "\"\"".len())
+}
+
+/// The riddles in a file, each with its line and the plain English.
+fn riddles<'r>(
+    file: &Path,
+    words: &[(usize, String)],
+    riddles: impl IntoIterator<Item = &'r (&'r str, &'r str)>,
+) -> Vec<String> {
+    let of_one = |(riddle, plain): &(&str, &str)| {
+        let lines = lines_of(riddle, words).into_iter();
+        let found = |line| format!("{}:{line}: `{riddle}`; write `{plain}`", file.display());
+        lines.map(found).collect::<Vec<_>>()
+    };
+    riddles.into_iter().flat_map(of_one).collect()
+}
+
 /// Not by the page on what Istio and Envoy do themselves.
 #[test]
 fn a_search_finds_the_words_of_the_field() {
@@ -151,15 +267,22 @@ fn a_search_finds_the_words_of_the_field() {
 
 #[test]
 fn documents_speak_plain_english() {
-    let mut found = Vec::new();
-    for file in documents() {
-        let words = words(&read(&file));
-        for (riddle, plain) in RIDDLES {
-            for line in lines_of(riddle, &words) {
-                found.push(format!("{}:{line}: `{riddle}`; write `{plain}`", file.display()));
-            }
-        }
-    }
+    let found: Vec<String> =
+        documents().iter().flat_map(|file| riddles(file, &words(&read(file)), &RIDDLES)).collect();
+    assert!(found.is_empty(), "riddles:\n{}", found.join("\n"));
+}
+
+#[test]
+fn comments_speak_plain_english() {
+    let files = tracked(&SOURCES);
+    let found: Vec<String> = files
+        .iter()
+        .flat_map(|file| {
+            let words = without_natural(&words(&comments(&read(file))));
+            riddles(file, &words, RIDDLES.iter().chain(&RIDDLES_IN_COMMENTS))
+        })
+        .collect();
+    assert!(files.len() > 200, "only {} files", files.len());
     assert!(found.is_empty(), "riddles:\n{}", found.join("\n"));
 }
 
@@ -167,6 +290,19 @@ fn documents_speak_plain_english() {
 fn a_riddle_is_found_over_two_lines_and_not_in_code() {
     let page = "It is not to\nbe had, nor `to be had`.\n\n```\nto be had\n```\n";
     assert_eq!(lines_of("to be had", &words(page)), [1]);
+}
+
+#[test]
+fn a_riddle_is_found_in_comments_only() {
+    let source = r##"
+/// A wasp is no bee.
+let wasp = "// is no bee" + r#"" // is no bee "#; // There is no bee. It is no
+let mark = ['"', '\"'];
+//! bee, and `is no bee`.
+"##;
+    let words = without_natural(&words(&comments(source)));
+    assert_eq!(lines_of("is no", &words), [2, 3]);
+    assert_eq!(lines_of("is no bee", &words), [2]);
 }
 
 #[test]
