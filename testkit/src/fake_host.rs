@@ -1,4 +1,4 @@
-//! A host that the filter cannot tell from Envoy's, as a value: what it holds, what fails and when is up to a test.
+//! A host that behaves as Envoy's, as a value: a test decides what it holds, and what fails when.
 //! [`crate::fake_proxy`] calls the filter.
 //!
 //! What a callback asks for (a reply, going on) is queued, as Envoy does it, until the callback has returned.
@@ -436,7 +436,7 @@ impl Host for FakeHost {
     }
 
     fn clear_route_cache(&self) {
-        // Envoy takes this for the context whose callback runs, whichever that one acts for.
+        // Envoy takes this for the context whose callback runs, not for the one that it acts for.
         if !self.fails("clear_route_cache") {
             self.stream(self.0.running.get(), |stream| stream.rerouted += 1);
         }

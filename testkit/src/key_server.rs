@@ -37,7 +37,7 @@ struct State {
 /// How it answers.
 #[derive(Clone, Debug)]
 pub enum Manner {
-    /// With status, further headers and body, whatever the path.
+    /// With status, further headers and body, for any path.
     Answers(u16, Vec<(&'static str, String)>, String),
     /// So, but for other paths otherwise.
     ByPath(Vec<(String, Manner)>),

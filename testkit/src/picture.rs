@@ -30,7 +30,7 @@ const INK: RGBColor = RGBColor(36, 41, 46);
 const FAINT: RGBColor = RGBColor(228, 231, 235);
 const GOOD: RGBColor = RGBColor(86, 166, 75);
 const BAD: RGBColor = RGBColor(224, 47, 68);
-/// For what is neither good nor bad. Colour-blind readers can tell them apart too.
+/// For what is neither good nor bad. Colour-blind readers see the difference too.
 const OTHERS: [RGBColor; 7] = [
     RGBColor(50, 116, 217),
     RGBColor(255, 152, 48),

@@ -188,7 +188,7 @@ impl Authority {
         http1::exchange(self.wrap(http1::connect(address), identity, name), case, request)
     }
 
-    /// A client of this authority's servers, with this certificate of whichever authority.
+    /// A client of this authority's servers, with this certificate, of any authority.
     pub fn caller(
         &self,
         identity: Option<&Identity>,

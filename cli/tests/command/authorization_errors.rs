@@ -360,7 +360,7 @@ fn the_documents_examples_are_good() {
     assert_eq!(examples.len(), 2, "examples in {file}");
     for example in examples {
         let run = usher(&["check", "-"], example);
-        // The example's key is a standard's, and its rule has no audiences: warnings are no errors.
+        // The example's key is a standard's, and its rule has no audiences: warnings, not errors.
         let errors: Vec<&str> =
             run.stderr.lines().filter(|line| !line.contains(": warning: ")).collect();
         assert_eq!((run.status, errors), (Some(0), Vec::new()), "{example}");

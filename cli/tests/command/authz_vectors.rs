@@ -28,8 +28,8 @@ fn differences(request: &Value, answer: &Value) -> Vec<String> {
     differing.map(|(what, found, expected)| format!("{what} {found}, not {expected}")).collect()
 }
 
-/// Stricter on purpose, and here alone: what Envoy forwards would be another path to whoever
-/// normalises it again.
+/// Stricter on purpose, and here alone: what Envoy forwards would be another path to a service
+/// that normalises it again.
 fn is_refused_for_two_readings(scenario: &Value, request: &Value, answer: &Value) -> bool {
     let mode = match scenario["pathNormalization"].as_str().unwrap() {
         "NONE" => Normalization::None,

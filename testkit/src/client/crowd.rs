@@ -21,7 +21,7 @@ use crate::secrets;
 pub enum Protocol {
     /// A connection each.
     Http1,
-    /// So many on each connection.
+    /// This many on each connection.
     Http2(usize),
 }
 

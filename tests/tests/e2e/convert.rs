@@ -156,7 +156,7 @@ fn manifests(scenario: &Scenario) -> Value {
 fn converted(scenario: &Scenario) -> Value {
     let run = usher(&["convert", "--format", "json", "-"], &manifests(scenario).to_string());
     assert_eq!(run.status, Some(0), "{}: {}", scenario.name, run.stderr);
-    // Beside it there may be the policy that closes what is no HTTP.
+    // Beside it there may be the policy that closes ports without HTTP.
     let plugin: Value = serde_json::from_str(run.stdout.lines().next().unwrap()).unwrap();
     let labels = &plugin["spec"]["selector"]["matchLabels"];
     assert_eq!(*labels, json!({ "app": "run-service" }), "{}", scenario.name);

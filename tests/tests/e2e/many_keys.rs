@@ -1,5 +1,5 @@
-//! More keys than are tried for one token, in a real Envoy: it is refused, nothing is fetched for it, and the operator
-//! is told.
+//! More keys than are tried for one token, in a real Envoy: it is refused, nothing is fetched for it, and the log
+//! says so.
 
 use serde_json::{Value, json};
 use usher_testkit::client::Request;

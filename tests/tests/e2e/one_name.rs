@@ -1,5 +1,5 @@
 //! Two filters of one name and root id in one Envoy: neither is ever served the other's configuration,
-//! whichever starts first, and whenever one of them is wrong.
+//! in either order of their starts, and also while one of them is wrong.
 
 use std::io::{Read, Write};
 use std::path::Path;

@@ -167,7 +167,7 @@ fn as_many_as_may_wait_are_all_answered_at_once() {
         let protocol = if round % 2 == 0 { Protocol::Http1 } else { Protocol::Http2(128) };
         let key = Key::new("ES256", &format!("key-{round}"));
         // Now and then, over either protocol, the fetch brings no such key. It spends one of the refetches that come back
-        // by and by, so that more often would be waiting for these.
+        // with time, so that more often would be waiting for these.
         let (status, then) = if matches!(round % 20, 4 | 15) {
             (401, keys(&known))
         } else {

@@ -1,5 +1,5 @@
 //! How the module is built: the release's bytes or none, and nothing in silence. The tools run in a folder of their own,
-//! with a compiler that does as it is told; `make repro` compares the bytes of real ones.
+//! with a compiler that is a script; `make repro` compares the bytes of real ones.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

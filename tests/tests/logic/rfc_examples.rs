@@ -1,7 +1,7 @@
 //! The examples of the RFCs, as they stand there: public keys and tokens, literally.
 //!
 //! RFC 7515 appendix A, RFC 7519 sections 3.1 and 6.1, RFC 7520 section 4, RFC 8037 appendix A. Most
-//! payloads are no JWT claims; there the signature alone is checked, and the token refused for the rest.
+//! payloads are not JWT claims; there the signature alone is checked, and the token refused for the rest.
 
 use serde_json::{Value, json};
 use usher_core::codec::problems::{Node, Problems};

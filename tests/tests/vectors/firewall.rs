@@ -1,4 +1,4 @@
-//! Whatever a client calls its headers: none of its values reaches the service under a name that is
+//! By any spelling of a header's name: none of its values reaches the service under a name that is
 //! Usher's, every other header does, and in its order. 100,000 random requests through the core.
 //!
 //! The generator's seed is printed; `USHER_SEED` repeats a run.

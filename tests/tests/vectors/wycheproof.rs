@@ -177,7 +177,7 @@ fn ecdsa() {
         (TestName::EcdsaSecp256r1Sha512P1363, Algorithm::ES256, "P-256", 32),
         (TestName::EcdsaSecp384r1Sha512P1363, Algorithm::ES384, "P-384", 48),
         (TestName::EcdsaSecp256k1Sha512P1363, Algorithm::ES256K, "secp256k1", 32),
-        // DER, which is no JWS signature.
+        // DER, which is not a JWS signature.
         (TestName::EcdsaSecp256r1Sha256, Algorithm::ES256, "P-256", 32),
         (TestName::EcdsaSecp384r1Sha384, Algorithm::ES384, "P-384", 48),
         (TestName::EcdsaSecp521r1Sha512, Algorithm::ES512, "P-521", 66),

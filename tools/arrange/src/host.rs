@@ -6,7 +6,7 @@ use wasmi::{Caller, Extern, Func, Instance, Linker, Memory, Module, Store, Val};
 
 use crate::order::ENTER;
 
-/// What the host knows, and what it is told.
+/// What the host knows, and what the module has it do.
 #[derive(Default)]
 pub(crate) struct Host {
     /// What the plugin is configured with.

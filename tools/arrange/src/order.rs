@@ -1,4 +1,4 @@
-//! Modules written anew: with a call at each function's entry, or with its functions in another order.
+//! Modules written again: with a call at each function's entry, or with its functions in another order.
 
 use std::collections::HashSet;
 use std::convert::Infallible;

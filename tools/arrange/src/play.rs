@@ -30,7 +30,7 @@ pub(crate) fn called(traced: &[u8]) -> anyhow::Result<Vec<u32>> {
     let mut fresh = Vec::new();
     let mut rest = Vec::new();
     for (number, (path, token, signatures, status)) in (2_i32..).zip(REQUESTS) {
-        // What is in the cache is not judged anew: a bad signature needs another configuration.
+        // What is in the cache is not judged again: a bad signature needs another configuration.
         if matches!(signatures, Signatures::Bad) {
             configure(&mut store, &instance)?;
         }

@@ -80,7 +80,7 @@ pub(crate) fn headers(path: &str, token: Token) -> anyhow::Result<Vec<u8>> {
     Ok(written)
 }
 
-/// A token with a signature of nobody's.
+/// A token whose signature no key made.
 fn signed() -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let header = json!({ "alg": "RS256", "typ": "JWT", "kid": "key-1" });

@@ -26,7 +26,7 @@ pub(crate) fn tar(module: &[u8]) -> anyhow::Result<Vec<u8>> {
 /// # Errors
 /// None in memory.
 pub(crate) fn gzip(tar: &[u8]) -> anyhow::Result<Vec<u8>> {
-    // No time, and 255 for a machine that is not told (RFC 1952 section 2.3.1).
+    // No time, and 255 for an unknown machine (RFC 1952 section 2.3.1).
     let builder = GzBuilder::new().mtime(0).operating_system(255);
     let mut encoder = builder.write(Vec::new(), Compression::best());
     encoder.write_all(tar)?;

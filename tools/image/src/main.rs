@@ -25,7 +25,7 @@ struct Arguments {
     /// The folder to make: `oci`, `docker`, `usher.cdx.json`, `digests`
     #[arg(long, value_name = "FOLDER")]
     output: PathBuf,
-    /// The commit that the module was built from, to be told in the labels
+    /// The commit that the module was built from, for the labels
     #[arg(long)]
     revision: Option<String>,
 }

@@ -18,7 +18,7 @@ use cyclonedx_bom::prelude::{Bom, SpdxExpression, SpecVersion, Validate as _};
 /// The bill of the module with this digest, as Cargo knows it. The working folder is the workspace's.
 ///
 /// # Errors
-/// Cargo does not answer, or a crate states what is no license expression.
+/// Cargo does not answer, or a crate's license is not a license expression.
 pub(crate) fn cyclonedx(module: &str) -> anyhow::Result<String> {
     let metadata = MetadataCommand::new()
         .other_options(["--filter-platform".to_owned(), "wasm32-wasip1".to_owned()])

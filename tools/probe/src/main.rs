@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The status of the answer to a GET: of that server itself, whatever proxy the container is told to use.
+/// The status of the answer to a GET: of that server itself, past any proxy that the container is configured with.
 fn status(url: &str) -> Result<u16, ureq::Error> {
     let config = Agent::config_builder()
         .timeout_global(Some(PATIENCE))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// So many workers of one process with the same plugin.
+/// `count` workers of one process with the same plugin.
 fn workers(count: usize) -> Vec<(Proxy, u32)> {
     let shared = shared();
     let new = |number: usize| {

@@ -141,7 +141,7 @@ fn a_request_that_need_not_wait_goes_on_by_its_headers_alone() {
                 (true, false) => Some(503),
                 (false, _) => None,
             };
-            // Trailers ahead of the headers are no host's, and without a configuration answered at once.
+            // No host sends trailers ahead of the headers; without a configuration they are answered at once.
             let strange = order.iter().position(|event| *event == Event::Trailers);
             let strange = strange.is_some_and(|at| headers.is_none_or(|headers| at < headers));
             if !strange {

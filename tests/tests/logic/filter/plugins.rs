@@ -66,7 +66,7 @@ fn a_request_keeps_the_configuration_that_it_began_with() {
     assert_eq!(proxy.status(get(&proxy, second, &bearer(&KEY))), None, "it waits for its keys");
 }
 
-/// What one plugin has fetched another knows, and a request that waits is answered by whichever timer ticks.
+/// What one plugin has fetched another knows, and a request that waits is answered by the first timer that ticks.
 #[test]
 fn plugins_share_what_was_fetched_and_each_others_timers() {
     let (proxy, one, two) = two_plugins();
