@@ -1,4 +1,5 @@
-//! The load: requests over kept-alive connections, one at a time on each.
+//! The load: requests over kept-alive connections, one at a time on each. By hand: a client library would be a part of what
+//! is measured.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -95,21 +95,49 @@ pub(crate) fn text(name: &str) -> anyhow::Result<String> {
 pub fn documents(text: &str) -> Result<Vec<Document>, Unreadable> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let from_yaml = yaml::documents(text);
-    // JSON is nearly, but not entirely, a part of YAML: JSON text has its JSON meaning. A number that no double
-    // can hold is refused as in YAML, with its place.
+    // JSON is nearly, but not entirely, a part of YAML: JSON text has its JSON meaning.
     if let Ok(mut value) = json::parse(text.as_bytes(), DEPTH)
         && through_doubles(&mut value)
     {
         let marks = from_yaml.ok().and_then(|documents| documents.into_iter().next());
         return Ok(vec![Document { value, marks: marks.map(|d| d.marks).unwrap_or_default() }]);
     }
-    let mut documents = from_yaml.map_err(|unreadable| tab(text).unwrap_or(unreadable))?;
+    let mut documents = match too_large(text) {
+        Some(unreadable) => return Err(unreadable),
+        None => from_yaml.map_err(|unreadable| tab(text).unwrap_or(unreadable))?,
+    };
     if documents.is_empty() {
         let mut marks = Marks::default();
         marks.places.insert(String::new(), Mark { line: 1, column: 1 });
         documents.push(Document { value: Value::Object(json::Map::new()), marks });
     }
     Ok(documents)
+}
+
+/// The first number of a JSON text that no double can hold; `None` for a text that is not JSON.
+fn too_large(text: &str) -> Option<Unreadable> {
+    json::parse(text.as_bytes(), DEPTH).ok()?;
+    let (mut line, mut column, mut number) = (1_usize, 1_usize, String::new());
+    let (mut is_string, mut is_escape) = (false, false);
+    for char in text.chars() {
+        let is_digit = !is_string && (char.is_ascii_alphanumeric() || "+-.".contains(char));
+        if is_digit {
+            number.push(char);
+        } else if number.parse::<f64>().is_ok_and(f64::is_infinite) {
+            let mark = Mark { line, column: column.saturating_sub(number.len()) };
+            let problem = format!("`{number}` is no number that JSON can say");
+            return Some(Unreadable { mark, problem });
+        } else {
+            number.clear();
+        }
+        is_string ^= char == '"' && !is_escape;
+        is_escape = is_string && char == '\\' && !is_escape;
+        (line, column) = match char {
+            '\n' => (line.saturating_add(1), 1),
+            _ => (line, column.saturating_add(1)),
+        };
+    }
+    None
 }
 
 /// The first line that is indented with a tab: the usual reason for unreadable YAML, for which the parser reports
@@ -122,6 +150,12 @@ fn tab(text: &str) -> Option<Unreadable> {
         let problem = "a tab in the indentation; YAML wants spaces".to_owned();
         Some(Unreadable { mark: Mark { line, column }, problem })
     })
+}
+
+/// Whether a value stays what it is on its way through YAML and doubles.
+pub(crate) fn is_same_through_doubles(value: &Value) -> bool {
+    let mut through = value.clone();
+    through_doubles(&mut through) && through == *value
 }
 
 /// A number after passing through a double and Go's JSON encoder (docs/semantics.md, "How pluginConfig reaches the
@@ -171,7 +205,13 @@ mod tests {
 
     #[test]
     fn a_number_that_no_double_holds_is_refused_in_both_forms() {
-        for (text, line, column) in [("a: 1e400\n", 1, 4), ("{\"b\": 1,\n \"a\": [1e400]}", 2, 8)] {
+        for (text, line, column) in [
+            ("a: 1e400\n", 1, 4),
+            ("{\"b\": 1,\n \"a\": [1e400]}", 2, 8),
+            ("{\n\t\"a\": \"\\\"1e400\",\n\t\"b\":1e400}", 3, 6),
+            ("{\"\\ud83d\\ude00\": 1, \"b\": 1e400 }", 1, 26),
+            ("[1, 2.5e-3, true,1e400]", 1, 18),
+        ] {
             let unreadable = documents(text).unwrap_err();
             assert_eq!(unreadable.mark, Mark { line, column }, "{text}");
             assert_eq!(unreadable.problem, "`1e400` is no number that JSON can say", "{text}");

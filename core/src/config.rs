@@ -5,7 +5,7 @@
 //! version does not support may be the one that denies access.
 //!
 //! Tables of fields say how each is read. A function with `inline(never)` stays separate in the module, where no
-//! function of this file may exceed 4 KB.
+//! function of the readers may exceed 4 KB.
 
 use std::collections::HashMap;
 use std::rc::Rc;

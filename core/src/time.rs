@@ -1,4 +1,5 @@
-//! Points in time, by their unit: seconds and milliseconds cannot be mixed up.
+//! Points in time, by their unit: one in seconds and one in milliseconds cannot be mixed up. Spans are numbers: of seconds
+//! beside [`UnixSeconds`], of milliseconds ([`Millis`]) beside [`UnixMillis`].
 
 /// Seconds since 1970, as in `exp`, `nbf` and `iat` (RFC 7519 section 2, NumericDate).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -35,6 +35,7 @@ pub(crate) fn drawn(draw: &mut Draw<'_>) -> usize {
     let (config, _) = config_of_value(&json).unwrap_or_else(|problems| {
         panic!("{json}\n{}", problems.iter().map(ToString::to_string).collect::<String>())
     });
+    let sets: Vec<(Value, Config)> = SETS.iter().filter_map(|set| alone(&json, *set)).collect();
     let mut matched = 0;
     for _ in 0..REQUESTS {
         let request = cases::request(draw);
@@ -43,8 +44,30 @@ pub(crate) fn drawn(draw: &mut Draw<'_>) -> usize {
             Case { json: &json, config: &config, request: &request, identity: identity.as_ref() };
         case.check();
         matched += case.check_naively();
+        // Beside others a set may decide nothing, as ALLOW behind a DENY.
+        for (json, config) in &sets {
+            Case { json, config, ..case }.check();
+        }
     }
     matched
+}
+
+/// Each with an index of its own.
+const SETS: [Set<'_>; 4] = [("ALLOW", false), ("ALLOW", true), ("DENY", false), ("DENY", true)];
+
+/// The configuration with the policies of this set alone, enforced; `None` if it has none.
+fn alone(json: &Value, (action, dry_run): Set<'_>) -> Option<(Value, Config)> {
+    let mut json = json.clone();
+    let policies = json["authorizationPolicies"].as_array_mut()?;
+    policies.retain(|policy| policy["action"] == action && policy["dryRun"] == dry_run);
+    if policies.is_empty() {
+        return None;
+    }
+    for policy in policies {
+        policy["dryRun"] = json!(false);
+    }
+    let config = config_of_value(&json).ok()?.0;
+    Some((json, config))
 }
 
 fn written_down(case: &Value) -> Option<()> {
@@ -70,6 +93,7 @@ fn space_delimited() -> Rc<[String]> {
     ["permission", "roles", "scope"].map(str::to_owned).into()
 }
 
+#[derive(Clone, Copy)]
 struct Case<'c> {
     json: &'c Value,
     config: &'c Config,

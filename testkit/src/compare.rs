@@ -107,7 +107,7 @@ pub fn play() -> Vec<Outcome> {
 
 impl Outcome {
     /// Whether both answered as the case says.
-    pub fn is_as_told(&self) -> bool {
+    pub fn is_as_expected(&self) -> bool {
         self.native == self.case.native && self.usher == self.case.usher
     }
 }

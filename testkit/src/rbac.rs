@@ -5,19 +5,26 @@ use serde_json::{Value, json};
 
 use crate::{config, jwt_authn};
 
+/// In the order of their filters.
+const ACTIONS: [&str; 2] = ["DENY", "ALLOW"];
+
 /// The HTTP filters that these `authorizationPolicies` become in a sidecar, in the order of the chain. Each policy has a
 /// name and a namespace. `domains` are the mesh's trust domains.
 ///
 /// # Panics
-/// When `policies` is not a list of policies.
+/// When `policies` is not a list of policies, or one has another action than ALLOW or DENY.
 pub fn filters(policies: &Value, domains: &[&str]) -> Vec<Value> {
     let policies = policies.as_array().expect("a list of policies");
+    for policy in policies {
+        let action = policy["action"].as_str().unwrap_or("ALLOW");
+        assert!(ACTIONS.contains(&action), "only {ACTIONS:?} are translated here: {policy}");
+    }
     let of_action = |action: &'static str| {
         let is = move |policy: &&Value| policy["action"].as_str().unwrap_or("ALLOW") == action;
         let chosen: Vec<&Value> = policies.iter().filter(is).collect();
         (!chosen.is_empty()).then(|| filter(action, &chosen, domains))
     };
-    ["DENY", "ALLOW"].into_iter().filter_map(of_action).collect()
+    ACTIONS.into_iter().filter_map(of_action).collect()
 }
 
 fn filter(action: &str, policies: &[&Value], domains: &[&str]) -> Value {

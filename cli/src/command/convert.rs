@@ -111,27 +111,33 @@ fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
             Err(unreadable) => problems.push(Problem::unreadable(file, unreadable)),
         }
     }
-    let mut workloads = Vec::new();
-    for (option, texts) in [("workload", &arguments.workload), ("gateway", &arguments.gateway)] {
-        for text in texts {
-            let mut named = workload(option, text)?;
-            named.gateway |= option == "gateway";
-            workloads.push((format!("--{option} {text}"), named));
-        }
-    }
+    // Of a wrong file and a wrong option the file is reported.
+    let workloads = workloads(arguments);
     let mesh = Mesh {
         root_namespace: arguments.root_namespace.clone(),
         trust_domains: arguments.trust_domain.clone(),
         path_normalization: arguments.path_normalization.clone(),
-        workloads,
+        workloads: workloads.as_ref().map(Clone::clone).unwrap_or_default(),
         ports: if arguments.http_only { Ports::Http } else { Ports::Any },
         url: arguments.url.clone(),
     };
-    Ok(match convert::to_usher(&files, mesh, notes) {
-        Ok(manifests) if problems.is_empty() => Ok(manifests),
-        Ok(_) => Err(problems),
-        Err(more) => Err(problems.into_iter().chain(more).collect()),
-    })
+    match convert::to_usher(&files, mesh, notes) {
+        Ok(manifests) if problems.is_empty() => workloads.map(|_| Ok(manifests)),
+        Ok(_) => Ok(Err(problems)),
+        Err(more) => Ok(Err(problems.into_iter().chain(more).collect())),
+    }
+}
+
+/// The workloads of the options, each with the option that named it.
+fn workloads(arguments: &Arguments) -> anyhow::Result<Vec<(String, Workload)>> {
+    let workloads = arguments.workload.iter().map(|text| ("workload", text));
+    let gateways = arguments.gateway.iter().map(|text| ("gateway", text));
+    let named = workloads.chain(gateways).map(|(option, text)| {
+        let mut named = workload(option, text)?;
+        named.gateway |= option == "gateway";
+        Ok((format!("--{option} {text}"), named))
+    });
+    named.collect()
 }
 
 /// `shop/app=web,version=v1`.
@@ -199,14 +205,16 @@ fn write_manifests(
         }
         return Ok(());
     }
-    for (index, manifest) in manifests.iter().enumerate() {
+    // All of them before the first is written: a part would let in callers whom the whole refuses.
+    let texts = manifests.iter().map(|manifest| output::yaml(&manifest.value));
+    let texts: Vec<String> = texts.collect::<Result<_, _>>().map_err(std::io::Error::other)?;
+    for (index, (manifest, text)) in manifests.iter().zip(texts).enumerate() {
         if index > 0 {
             writeln!(out, "---")?;
         }
         for line in &manifest.comment {
             writeln!(out, "# {line}")?;
         }
-        let text = output::yaml(&manifest.value).map_err(std::io::Error::other)?;
         write!(out, "{text}")?;
     }
     Ok(())

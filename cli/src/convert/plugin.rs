@@ -10,6 +10,7 @@ use usher_core::policy::Location;
 use super::collect::{Collected, Item, Scope};
 use super::select::Group;
 use super::{Manifest, Notes, object, tcp};
+use crate::input;
 
 /// Settings that are not in the manifests.
 #[derive(Clone, Debug)]
@@ -112,6 +113,13 @@ fn jwt_rules(items: &[&Item], notes: &mut Notes) -> Vec<Value> {
     rules
 }
 
+/// A key set as an object, which is easier to read than its text. `None`: the object would not be the same, since its
+/// numbers do not fit doubles; then the text stays.
+pub(super) fn key_set(text: &str) -> Option<Value> {
+    let keys = json::parse(text.as_bytes(), 8).ok()?;
+    input::is_same_through_doubles(&keys).then_some(keys)
+}
+
 fn jwt_rule(rule: &Value, place: &str, notes: &mut Notes) -> Option<Value> {
     let mut converted = rule.as_object()?.clone();
     converted.retain(|_, value| !value.is_null());
@@ -121,8 +129,7 @@ fn jwt_rule(rule: &Value, place: &str, notes: &mut Notes) -> Option<Value> {
     match converted.get("jwks") {
         Some(Value::String(text)) if text.is_empty() => drop(converted.remove("jwks")),
         Some(Value::String(text)) => {
-            // Easier to read as an object.
-            if let Ok(keys) = json::parse(text.as_bytes(), 8) {
+            if let Some(keys) = key_set(text) {
                 converted.insert("jwks".to_owned(), keys);
             }
         }
@@ -288,4 +295,21 @@ fn peer_is_asked_for(items: &[&Item], at_a_waypoint: bool, notes: &mut Notes) ->
 /// Whether a rule uses the TCP peer's address.
 fn asks_for_peer(item: &Item) -> bool {
     item.rules_hold(&["\"ipBlocks\"", "\"notIpBlocks\"", "\"source.ip\""])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_set_whose_numbers_would_change_stays_a_text() {
+        for (text, expected) in [
+            (r#"{"keys":[{"kid":"a","nbf":1700000000}]}"#, true),
+            (r#"{"keys":[{"kid":"a","nbf":1e400}]}"#, false),
+            (r#"{"keys":[{"kid":"a","n":18446744073709551615}]}"#, false),
+            ("-----BEGIN PUBLIC KEY-----", false),
+        ] {
+            assert_eq!(key_set(text).is_some(), expected, "{text}");
+        }
+    }
 }

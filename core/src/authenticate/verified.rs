@@ -30,8 +30,8 @@ struct Token {
     emission: OnceCell<Result<Rc<Emitted>, Denial>>,
 }
 
-/// Whether the same token would be accepted by the same rule again, as long as that rule accepts
-/// it.
+/// Whether the search for a rule would come to the same one again for the same token, as long as that rule
+/// accepts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reuse {
     /// It would.

@@ -1,4 +1,5 @@
-//! Pairs of a query and of a cookie header.
+//! Pairs of a query and of a cookie header. By hand: which pair a rule reads is a matter of security, and Envoy's own answer
+//! (source/common/http/utility.cc).
 
 use std::borrow::Cow;
 

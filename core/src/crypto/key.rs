@@ -1,7 +1,7 @@
 //! Public keys, read once and ready to check signatures with.
 //!
-//! For all keys but HMAC's, jwt-simple returns an error that brings stack traces, their demangler and all of its
-//! texts into the module, for what is one sentence here. The primitives below jwt-simple make the same checks, so
+//! For all keys but HMAC's, jwt-simple's constructors can return an error whose type brings stack traces, their demangler
+//! and all of its texts into the module, for what is one sentence here. The primitives below jwt-simple make the same checks, so
 //! their keys are used directly, and they share one implementation of each hash.
 
 use std::fmt;

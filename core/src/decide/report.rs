@@ -45,7 +45,7 @@ pub struct Report {
     pub would_withhold: Vec<TokenLocation>,
     /// Identity headers that were not emitted because their encoding cannot express the claim.
     pub withheld: Vec<String>,
-    /// Whether the request had a token.
+    /// Whether a token was found and verification was tried. An exempt request and a preflight are not looked at.
     pub token_present: bool,
     /// The verified caller.
     pub identity: Option<Rc<Identity>>,

@@ -42,8 +42,8 @@ pub fn default_places() -> Vec<TokenLocation> {
 }
 
 impl Prefix {
-    /// The form of `fromHeaders.prefix`: the text `Bearer`, alone or with the space behind it, is
-    /// compared as a scheme.
+    /// The form of `fromHeaders.prefix`: the text `Bearer` in any letter case, alone or with white space
+    /// behind it, is compared as a scheme.
     pub fn new(text: &str) -> Self {
         if text.eq_ignore_ascii_case("bearer") {
             Self::BearerOpen

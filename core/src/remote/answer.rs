@@ -61,7 +61,7 @@ pub struct Fetched {
 pub enum FetchError {
     /// The issuer's configuration cannot be used.
     Discovery(String),
-    /// The root context that made the request is gone.
+    /// No answer will come: the root context that made the request is gone, its time is over, or the clock was set back.
     Lost,
     /// Not a usable JWK set.
     NotKeys(String),

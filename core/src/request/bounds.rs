@@ -115,7 +115,7 @@ pub fn check(reads: Reads, request: &Request) -> Result<(), Bound> {
     }
 }
 
-/// Checks the bounds of a path with its query, once it is normalised.
+/// Checks the bounds of a path with its query: of the path as it was sent, and again of the normalised one.
 ///
 /// # Errors
 /// The first bound that the path exceeds.

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use ureq::Agent;
 
-/// How long an answer may take. While it starts, Envoy accepts a connection and answers when it has compiled the module.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Sends a request without a body, on a connection of its own; the status and the body of the response.
-pub(crate) fn send(method: &str, address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+/// Sends a request without a body, on a connection of its own, and waits this long; the status and the body of the
+/// response.
+pub(crate) fn send(
+    method: &str,
+    address: SocketAddr,
+    path: &str,
+    patience: Duration,
+) -> io::Result<(u16, String)> {
     let agent: Agent = Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
+        .timeout_global(Some(patience))
+        .max_redirects(0)
         .http_status_as_error(false)
         .proxy(None)
         .build()

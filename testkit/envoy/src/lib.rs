@@ -65,8 +65,10 @@ impl Process {
         let mut guard = Guarded::spawn(&mut command)?;
         loop {
             let admin = fs::read_to_string(at("admin")).unwrap_or_default();
+            // While it starts, Envoy accepts a connection and answers when it has compiled the module.
+            let left = PATIENCE.saturating_sub(begin.elapsed());
             if let Ok(admin) = admin.trim().parse()
-                && admin::send("GET", admin, "/ready").is_ok_and(|(status, _)| status == 200)
+                && admin::send("GET", admin, "/ready", left).is_ok_and(|(status, _)| status == 200)
             {
                 let start = begin.elapsed();
                 return Ok(Self { guard, folder: options.folder.to_owned(), admin, start });
@@ -100,7 +102,7 @@ impl Process {
     }
 
     fn send(&self, method: &str, path: &str) -> io::Result<String> {
-        match admin::send(method, self.admin, path)? {
+        match admin::send(method, self.admin, path, PATIENCE)? {
             (200, body) => Ok(body),
             (status, body) => Err(io::Error::other(format!("{method} {path}: {status} {body}"))),
         }

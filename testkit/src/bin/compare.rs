@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     for outcome in &outcomes {
         println!("{outcome}");
     }
-    let wrong = outcomes.iter().filter(|outcome| !outcome.is_as_told()).count();
-    println!("{} cases, {wrong} not as told (docs/differences.md)", outcomes.len());
+    let wrong = outcomes.iter().filter(|outcome| !outcome.is_as_expected()).count();
+    println!("{} cases, {wrong} not as expected (docs/differences.md)", outcomes.len());
     if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,4 +1,4 @@
-//! HTTP/1.1, written by hand and read by httparse.
+//! HTTP/1.1, read by httparse and written by hand: a library would not send what hostile clients send.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};

@@ -32,7 +32,7 @@ static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
 
 /// Of Envoy's own filter, to try our tokens on.
 fn native_rules() -> Value {
-    json!([{ "issuer": "idp", "jwks": mint::jwks(&*KEYS) }])
+    json!([{ "issuer": "idp", "jwks": mint::jwks(&*KEYS), "outputPayloadToHeader": "x-payload" }])
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn our_tokens_are_good_to_another_verifier() {
     for key in KEYS.iter() {
         let token = key.token(&mint::claims("idp", "mmosley"));
         let reply = listener.http1(&Request::get("/").bearer(&token));
-        assert_eq!(reply.status, 200, "{}: {reply}", key.alg);
+        assert_eq!(reply.passed().values("x-payload").len(), 1, "{}: {reply}", key.alg);
         let reply = listener.http1(&Request::get("/").bearer(&format!("{token}AAAA")));
         assert_eq!(reply.status, 401, "{}: {reply}", key.alg);
     }

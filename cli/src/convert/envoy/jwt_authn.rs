@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use usher_core::codec::json::{self, Map, Value};
+use usher_core::codec::json::{Map, Value};
 
 use super::super::Notes;
+use super::super::plugin::key_set;
 use crate::output::set;
 
 /// The fields of the filter that are read, or that change no decision.
@@ -157,7 +158,7 @@ fn subject(matcher: &Value) -> Option<Value> {
 
 fn inline(source: &Value) -> Option<Value> {
     let text = source.get("inline_string")?.as_str()?;
-    Some(json::parse(text.as_bytes(), 8).unwrap_or_else(|_| json!(text)))
+    Some(key_set(text).unwrap_or_else(|| json!(text)))
 }
 
 /// The providers whose tokens a rule accepts, and whether a missing token is accepted.

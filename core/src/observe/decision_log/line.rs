@@ -43,7 +43,7 @@ impl Line {
         self.bytes(name, text.map(str::as_bytes), most);
     }
 
-    /// Bytes that may not be text.
+    /// Bytes, which need not be text.
     pub(super) fn bytes(&mut self, name: &str, bytes: Option<&[u8]>, most: usize) {
         if let Some(bytes) = bytes {
             self.member(name, &mut |text| quoted(text, bytes, most));
