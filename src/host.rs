@@ -70,7 +70,8 @@ pub trait Host: Clone + 'static {
     /// The text of the configuration of the plugin that is being configured; empty if there is none.
     fn plugin_configuration(&self) -> Vec<u8>;
 
-    /// A property (an Envoy attribute), by path; `None` if there is none.
+    /// A property (an Envoy attribute), by path; `None` if there is none, which for the host is the same as a failure: the
+    /// rules see the attribute as absent, as those of Envoy's own filters do.
     fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
 
     /// Sets a property of the stream, which Envoy stores in filter state as `wasm.<name>` for access logs. Nothing
@@ -84,8 +85,8 @@ pub trait Host: Clone + 'static {
     fn set_shared_data(&self, key: &str, value: &[u8], version: u32) -> SharedDataWrite;
 
     /// Makes the plugin's timer tick each `period` milliseconds; 0: stops it. A host without timers refreshes no keys,
-    /// so requests are refused for lack of them.
-    fn set_tick_period(&self, period: u32);
+    /// so requests are refused for lack of them. Returns whether the host succeeded.
+    fn set_tick_period(&self, period: u32) -> bool;
 
     /// Makes the following calls apply to another context, until the callback ends. Returns whether it exists.
     fn set_effective_context(&self, context: u32) -> bool;

@@ -7,32 +7,33 @@
 // A release traps on overflow, and a trap is a denial of service: arithmetic must state how it overflows.
 #![warn(clippy::arithmetic_side_effects)]
 
-// From the highest layer down, the reverse of `make lint-layers`.
-pub mod vm;
-
-mod root;
-
-mod stream;
-
-mod observer;
-
-mod active_config;
-
-mod worker;
-
-pub mod pending;
-
-mod attributes;
-mod engine;
-mod key_sets;
-mod stats;
-mod timer;
+// From below, a layer a group, as `make lint-layers` prints them: none uses one behind it.
+pub mod host;
 
 #[cfg(feature = "fault")]
 mod fault;
-pub mod header_map;
-pub mod host;
 pub mod stage;
+pub mod header_map;
+
+mod attributes;
+mod stats;
+mod timer;
+mod engine;
+mod key_sets;
+
+pub mod pending;
+
+mod worker;
+
+mod active_config;
+
+mod observer;
+
+mod stream;
+
+mod root;
+
+pub mod vm;
 
 // INVARIANT (pure core): only this module uses the ABI.
 #[cfg(target_arch = "wasm32")]

@@ -93,11 +93,9 @@ impl Host for ProxyWasm {
         }
     }
 
-    fn set_tick_period(&self, period: u32) {
+    fn set_tick_period(&self, period: u32) -> bool {
         // SAFETY: a number.
-        unsafe {
-            proxy_set_tick_period_milliseconds(period);
-        }
+        is_ok(unsafe { proxy_set_tick_period_milliseconds(period) })
     }
 
     fn set_effective_context(&self, context: u32) -> bool {

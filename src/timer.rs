@@ -29,8 +29,9 @@ impl Timer {
     /// Sets the period in milliseconds (0: it stops), unless it is the same already: setting it again would restart
     /// it.
     pub(crate) fn set<H: Host>(&self, host: &H, period: u32) {
-        if !self.ended.get() && self.period.replace(period) != period {
-            host.set_tick_period(period);
+        // One that fails is tried again.
+        if !self.ended.get() && self.period.get() != period && host.set_tick_period(period) {
+            self.period.set(period);
         }
     }
 

@@ -19,44 +19,46 @@
 // A release traps on overflow, and a trap is a denial of service: arithmetic must state how it overflows.
 #![warn(clippy::arithmetic_side_effects)]
 
-// From the highest layer down, the reverse of `make lint-layers`.
-pub mod observe;
-pub mod trailers;
+// From below, a layer a group, as `make lint-layers` prints them: none uses one behind it. The steps have the order of a
+// request's way.
+pub mod codec;
+pub mod time;
+pub mod hash;
+mod lookup;
+mod heap;
+mod prefix_tree;
 
-pub mod decide;
-pub mod load;
-
-pub mod compiled;
-
-pub mod authenticate;
-pub mod authorize;
-pub mod cache;
-pub mod compact;
-pub mod emit;
-pub mod path;
-pub mod remote;
-pub mod reply;
-pub mod scrub;
-pub mod token;
-
-pub mod config;
-
-pub mod policy;
-
-pub mod denial;
-pub mod headers;
 pub mod request;
-
 pub mod claims;
+
 pub mod crypto;
 pub mod jwks;
 
-pub mod codec;
-pub mod hash;
-mod heap;
-mod lookup;
-mod prefix_tree;
-pub mod time;
+pub mod denial;
+pub mod headers;
+
+pub mod policy;
+
+pub mod config;
+
+pub mod scrub;
+pub mod path;
+pub mod token;
+pub mod compact;
+pub mod remote;
+pub mod authenticate;
+pub mod cache;
+pub mod authorize;
+pub mod emit;
+pub mod reply;
+
+pub mod compiled;
+
+pub mod load;
+pub mod decide;
+
+pub mod trailers;
+pub mod observe;
 
 pub use compiled::Compiled;
 pub use decide::{Decision, WorkerState, decide};

@@ -11,7 +11,7 @@ pub mod untried_keys;
 mod url;
 
 pub use crate::request::peer::PeerIdentity;
-pub use authorization::{Action, AuthorizationPolicy, Exemption};
+pub use authorization::{Action, AuthorizationPolicy, ExemptToken, Exemption};
 pub use config::{Config, identity_headers};
 pub use emission::{
     ClaimFormat, ClaimHeader, Emission, PayloadEncoding, PayloadHeader, TextEncoding,
@@ -23,8 +23,8 @@ pub use jwt_rule::{
 pub use keys::{JwksLocation, Keys, Remote, Selection, Source, Terms};
 pub use location::{Prefix, TokenLocation, default_places};
 pub use settings::{
-    CorsPreflight, DecisionLog, Details, Emit, Engine, ExemptToken, FilterState, Format, HashKey,
-    Limits, MissingToken, Mode, Normalization, OnInvalidConfig, OnSpoof, Rate, Responses, Settings,
+    CorsPreflight, DecisionLog, Details, Emit, Engine, FilterState, Format, HashKey, Limits,
+    MissingToken, Mode, Normalization, OnInvalidConfig, OnSpoof, Rate, Responses, Settings,
     SourceAddress, TokenCacheBounds, TokenLimits,
 };
 pub use url::Location;

@@ -357,7 +357,9 @@ impl Host for FakeHost {
     }
 
     fn random(&self) -> u64 {
-        self.fails("random");
+        if self.fails("random") {
+            return 0;
+        }
         // Knuth's multiplier: another number each time, and the same in each run.
         let next = self.0.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         self.0.random.set(next);
@@ -415,13 +417,15 @@ impl Host for FakeHost {
         SharedDataWrite::Done
     }
 
-    fn set_tick_period(&self, period: u32) {
-        if !self.fails("set_tick_period") {
-            let root = self.root();
-            // The same period again starts it over too: Envoy's timer is enabled again.
-            self.0.timers.borrow_mut().insert(root, Timer { period, due: 0 });
-            self.wind_up(root);
+    fn set_tick_period(&self, period: u32) -> bool {
+        if self.fails("set_tick_period") {
+            return false;
         }
+        let root = self.root();
+        // The same period again starts it over too: Envoy's timer is enabled again.
+        self.0.timers.borrow_mut().insert(root, Timer { period, due: 0 });
+        self.wind_up(root);
+        true
     }
 
     fn set_effective_context(&self, context: u32) -> bool {

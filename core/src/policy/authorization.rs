@@ -17,7 +17,6 @@ pub(crate) mod values_from;
 
 use std::rc::Rc;
 
-use super::ExemptToken;
 use rule::{Operand, Rule};
 
 /// `action`. CUSTOM passes a request to another service, which a filter like this cannot do.
@@ -63,4 +62,13 @@ pub struct Exemption {
     pub(crate) operation: Operand,
     /// `token`: what happens to a token that is present nevertheless.
     pub token: ExemptToken,
+}
+
+/// `exempt[].token`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExemptToken {
+    /// Ignored.
+    Ignore,
+    /// Verified if present; a bad one is refused, a good one's identity emitted.
+    Optional,
 }

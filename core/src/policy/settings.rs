@@ -111,15 +111,6 @@ pub enum CorsPreflight {
     RequireToken,
 }
 
-/// `exempt[].token`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExemptToken {
-    /// Ignored.
-    Ignore,
-    /// Verified if present; a bad one is refused, a good one's identity emitted.
-    Optional,
-}
-
 /// `onInvalidConfig`: what is in force after an invalid configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnInvalidConfig {

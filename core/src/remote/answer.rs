@@ -5,7 +5,6 @@
 //! operator may name another source of keys.
 
 use std::fmt;
-use std::rc::Rc;
 
 use crate::codec::json::{self, Value};
 use crate::codec::problems::{InvalidConfig, Node, Problems};
@@ -197,13 +196,3 @@ pub(super) fn read(body: &str, selection: &Selection) -> Result<(KeySet, Vec<Str
 
 /// If no key is left, this many refused keys are reported.
 const TOLD: usize = 5;
-
-impl super::Record {
-    /// The keys of the record, if it has any.
-    pub fn keys(&self, selection: &Selection) -> Option<Rc<KeySet>> {
-        if self.generation == 0 {
-            return None;
-        }
-        read(&self.body, selection).ok().map(|(keys, _)| Rc::new(keys))
-    }
-}

@@ -4,10 +4,14 @@
 //! in the record that is further ahead than possible is ignored.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
+use super::answer::read;
 use super::{
     ABSENT, BACK_OFF, CREDIT, CREDIT_EVERY, FRESH_BOUNDS, Fetched, REMEMBERED, SPACING, WITHDRAWN,
 };
+use crate::jwks::KeySet;
+use crate::policy::Selection;
 use crate::time::{Millis, UnixMillis};
 
 /// The state of a remote key set.
@@ -211,6 +215,14 @@ impl Record {
             Some(kid) if self.wanted.contains(&kid) => coming,
             Some(kid) => leased && self.asking.contains(&kid),
         }
+    }
+
+    /// The keys of the record, if it has any.
+    pub fn keys(&self, selection: &Selection) -> Option<Rc<KeySet>> {
+        if self.generation == 0 {
+            return None;
+        }
+        read(&self.body, selection).ok().map(|(keys, _)| Rc::new(keys))
     }
 
     /// The record in its shared form.
