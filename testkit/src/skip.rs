@@ -11,6 +11,9 @@ use crate::paths::root;
 /// Where `USHER_REQUIRE_ALL` is set, and `tools/skips-allowed` does not name it.
 #[track_caller]
 pub fn skip(what: &str, why: &str) {
-    let said = Command::new(root().join("tools/skip")).args([what, why]).status().unwrap();
+    // The runner names the thread by the test.
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or_default();
+    let said = Command::new(root().join("tools/skip")).args([what, why, test]).status().unwrap();
     assert!(said.success(), "would be skipped: {what}: {why}");
 }

@@ -140,7 +140,7 @@ fn a_skip_is_said_and_collected_or_fails() {
         assert_eq!(run.status.success(), skipped, "{message}");
         if skipped {
             assert_eq!(said, format!("SKIPPED: {what}: none here\n"), "{message}");
-            assert_eq!(collected, format!("{what}: none here\n"), "{message}");
+            assert_eq!(collected, format!("{what}: none here\t\n"), "{message}");
         } else {
             assert!(said.starts_with(&format!("NOT SKIPPED: {what}: none here")), "{message}");
             assert_eq!(collected, "", "{message}");
@@ -153,7 +153,7 @@ fn the_last_lines_count_what_ran_and_what_was_skipped() {
     let one = "echo 'test a ... ok'; echo 'test b ... ignored, later'; echo 'test c ... ignored'
         echo 'test result: ok. 1 passed; 0 failed; 2 ignored; 0 measured'";
     let skips =
-        "$SKIP kubectl 'none here'; $SKIP kubectl 'none here'; $SKIP test-image 'no skopeo here'";
+        "$SKIP kubectl 'none here' a; $SKIP kubectl 'none here'; $SKIP test-image 'no skopeo here'";
     // With `--nocapture` the outcome of a test stands on a line of its own.
     let later =
         "echo 'test b ... 20 logs'; echo ok; echo 'test result: ok. 1 passed; 0 failed; 0 ignored'";
@@ -165,17 +165,17 @@ fn the_last_lines_count_what_ran_and_what_was_skipped() {
             &*[one, skips, later].join("\n"),
             "",
             0,
-            "tests: 2 passed, 0 failed\nskipped: 3\n  kubectl: none here\n  test-image: no skopeo here\n  \
-             c: ignored: no reason is given",
+            "tests: 1 passed, 0 failed, 2 skipped\nskipped: 3\n  kubectl: none here (a)\n  \
+             test-image: no skopeo here\n  c: ignored: no reason is given",
         ),
         (
             one,
             "1",
             1,
-            "tests: 1 passed, 0 failed\nskipped: 2\n  b: ignored: later\n  c: ignored: no reason is given\n\
+            "tests: 1 passed, 0 failed, 2 skipped\nskipped: 2\n  b: ignored: later\n  c: ignored: no reason is given\n\
              failed: USHER_REQUIRE_ALL is set, and ignored was: b, c",
         ),
-        (broken, "", 101, &format!("tests: 3 passed, 2 failed\nskipped: 0\n{not_run}")),
+        (broken, "", 101, &format!("tests: 3 passed, 2 failed, 0 skipped\nskipped: 0\n{not_run}")),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let run = tool("tally", &["sh", "-c", script], require_all, folder.path());

@@ -16,7 +16,8 @@ fn read(file: &str) -> String {
 const PROGRAMS: [(&str, &str); 6] = [
     (
         "rustc",
-        r#"case "$*" in
+        r#"[ "${RUSTUP_AUTO_INSTALL:-}" = 0 ] || echo "may be installed unasked" >>calls
+        case "$*" in
             --version) cat rustc-version ;;
             *target-libdir*) echo "$PWD/lib" ;;
             *sysroot*) echo "$PWD/sysroot" ;;
@@ -125,6 +126,7 @@ impl Machine {
             "USHER_FEATURES",
             "CARGO_TARGET_DIR",
             "RUSTFLAGS",
+            "RUSTUP_AUTO_INSTALL",
         ] {
             command.env_remove(name);
         }
@@ -162,6 +164,14 @@ fn locked(program: &str) -> String {
     let lock = read("tools/rust.lock");
     let line = lock.lines().find(|line| line.starts_with(&format!("{program} ")));
     line.unwrap_or_else(|| panic!("tools/rust.lock has no {program}")).to_owned()
+}
+
+#[test]
+fn nothing_but_the_toolchain_has_rustup_install_a_compiler() {
+    let machine = Machine::new();
+    let outcome = machine.wasm(&[]);
+    assert!(outcome.passed, "{}", outcome.said);
+    assert!(!machine.calls().contains("may be installed unasked"), "{}", machine.calls());
 }
 
 #[test]
