@@ -11,7 +11,7 @@ use crate::host::Host;
 
 /// Fills in what `policy` needs.
 pub(crate) fn connection<H: Host>(host: &H, policy: &Compiled, connection: &mut Connection) {
-    let needs = policy.needs();
+    let needs = policy.required_attributes();
     if needs.peer {
         connection.peer = find_peer(host, Some(policy));
     }

@@ -30,7 +30,7 @@ pub enum LogLevel {
     Debug,
     /// Worth a line.
     Info,
-    /// Needs attention.
+    /// RequiredAttributes attention.
     Warn,
     /// Something failed.
     Error,

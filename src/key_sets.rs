@@ -12,7 +12,7 @@ use std::time::Duration;
 use usher_core::Compiled;
 use usher_core::policy::Remote;
 use usher_core::remote::{
-    self, Answer, CachedJwks, Call, Event, FetchError, Heard, JwksCache, MOST_BYTES, MissingKey,
+    self, Answer, CachedJwks, Call, Event, FetchError, Heard, JwksCache, MAX_BYTES, MissingKey,
     Moment, Record, Step, Worker,
 };
 use usher_core::time::{Millis, UnixMillis};
@@ -406,7 +406,7 @@ fn dispatch<H: Host>(host: &H, cluster: &str, call: &Call) -> Result<u32, &'stat
 
 /// The response that the host has.
 fn answer<H: Host>(host: &H, body_size: usize) -> Result<Answer, FetchError> {
-    if body_size > MOST_BYTES {
+    if body_size > MAX_BYTES {
         return Err(FetchError::TooLarge(body_size));
     }
     let headers = host.header_map(HeaderMap::CallResponseHeaders);

@@ -38,7 +38,7 @@ pub(crate) struct Observer {
     cache: Cache,
     fetches: HashMap<String, Fetches>,
     turn: Option<u64>,
-    crowds: Vec<UntriedKeys>,
+    untried: Vec<UntriedKeys>,
     level_asked: UnixSeconds,
     traces: bool,
 }
@@ -136,7 +136,7 @@ impl Observer {
             self.stats.set(host, &family::JWKS_KEYS, [provider.into()], keys);
         }
         // Inline keys are in the configuration's warnings already.
-        self.crowds = policy.jwt.crowds(&JwksCache::default());
+        self.untried = policy.jwt.untried(&JwksCache::default());
         self.count_untried(host, policy);
         if policy.settings.decision_log.hash == Some(HashKey::OfProcess) {
             self.process_key = host.shared("usher.decisionLog.hashKey", || random(host));
@@ -166,7 +166,7 @@ impl Observer {
         }
         self.turn = turn;
         let jwks_cache = worker.key_sets.jwks_cache();
-        self.crowded(host, policy, &jwks_cache);
+        self.record_untried(host, policy, &jwks_cache);
         let keys = summary::usable_keys(policy, &jwks_cache);
         for (source, providers) in sources(policy) {
             let fetches = worker.key_sets.fetches(&source);
@@ -195,24 +195,24 @@ impl Observer {
     }
 
     /// Reports keys that are not all tried, if that has changed.
-    fn crowded<H: Host>(&mut self, host: &H, policy: &Compiled, jwks_cache: &JwksCache) {
-        let crowds = policy.jwt.crowds(jwks_cache);
-        if crowds == self.crowds {
+    fn record_untried<H: Host>(&mut self, host: &H, policy: &Compiled, jwks_cache: &JwksCache) {
+        let untried = policy.jwt.untried(jwks_cache);
+        if untried == self.untried {
             return;
         }
-        for crowd in crowds.iter().filter(|crowd| !self.crowds.contains(crowd)) {
+        for crowd in untried.iter().filter(|crowd| !self.untried.contains(crowd)) {
             let Some(rule) = policy.jwt.rules.get(crowd.rule) else { continue };
             let problem = crowd.problem(policy.jwt.signature_checks);
             let line = format!("usher: keys: `{}`: {problem}", rule.provider);
             host.log(LogLevel::Warn, &redaction::clean(line.as_bytes(), STEP_BYTES));
         }
-        self.crowds = crowds;
+        self.untried = untried;
         self.count_untried(host, policy);
     }
 
     fn count_untried<H: Host>(&mut self, host: &H, policy: &Compiled) {
         self.stats.zero(host, &family::JWKS_KEYS_UNTRIED);
-        for crowd in &self.crowds {
+        for crowd in &self.untried {
             let Some(rule) = policy.jwt.rules.get(crowd.rule) else { continue };
             let untried = crowd.keys.saturating_sub(policy.jwt.signature_checks);
             let untried = u64::try_from(untried).unwrap_or(u64::MAX);

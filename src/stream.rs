@@ -183,7 +183,7 @@ impl Stream {
     }
 
     /// Whether filter state shows the decision; it does while no configuration is in force.
-    fn tells_facts(&self) -> bool {
+    fn sets_filter_state(&self) -> bool {
         self.policy().is_none_or(|policy| policy.settings.filter_state == FilterState::Set)
     }
 
@@ -201,12 +201,12 @@ impl Stream {
         if let Some(failed) = &failed {
             apply(host, HeaderMap::RequestHeaders, &failed.mutations);
         }
-        let told = failed.as_ref().unwrap_or(decision);
-        if self.tells_facts() {
-            told.facts(|name, value| host.set_property(name, value));
+        let reported = failed.as_ref().unwrap_or(decision);
+        if self.sets_filter_state() {
+            reported.filter_state(|name, value| host.set_property(name, value));
         }
         if let Ok(mut observer) = self.observer.try_borrow_mut() {
-            observer.decided(host, self.policy(), request, told, now);
+            observer.decided(host, self.policy(), request, reported, now);
         }
         if let Some(failed) = &failed {
             self.release(host, failed.reply.as_ref());

@@ -67,7 +67,7 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn new(policy: &Compiled, request: &Request, decision: &Decision) -> Self {
         let report = &decision.report;
-        let judgement = report.judgement.as_ref();
+        let authorization = report.authorization.as_ref();
         let reply = decision.reply.as_ref();
         let set = decision.mutations.set.iter().map(|(name, lines)| {
             let value = match &**lines {
@@ -81,11 +81,12 @@ impl Answer {
             status: decision.status(),
             reason: decision.reason(),
             provider: report.identity.as_ref().map(|identity| identity.provider.clone()),
-            policy: judgement.and_then(|judgement| judgement.policy.as_deref().map(str::to_owned)),
-            rule: judgement.and_then(|judgement| judgement.rule),
-            matched: judgement
-                .and_then(|judgement| judgement.matched.as_deref().map(str::to_owned)),
-            audit: judgement.and_then(|judgement| judgement.audit),
+            policy: authorization
+                .and_then(|authorization| authorization.policy.as_deref().map(str::to_owned)),
+            rule: authorization.and_then(|authorization| authorization.rule),
+            matched: authorization
+                .and_then(|authorization| authorization.matched.as_deref().map(str::to_owned)),
+            audit: authorization.and_then(|authorization| authorization.audit),
             preflight: report.preflight,
             would_withhold: report.would_withhold.iter().map(ToString::to_string).collect(),
             path: seen_path(policy, request, decision),

@@ -13,7 +13,7 @@
 use std::process::{Command, ExitCode};
 
 use serde_json::{Value, json};
-use usher_core::authorize::judge;
+use usher_core::authorize::evaluate;
 use usher_core::claims::{Claims, Identity};
 use usher_core::request::{Connection, Peer};
 use usher_core::{Request, load};
@@ -65,8 +65,8 @@ fn run(kind: &str, rules: usize, requests: usize) {
     let made: Vec<(Request, Identity)> = (0..FEW).map(|i| request(kind, i)).collect();
     let mut matched = 0;
     for (request, identity) in made.iter().cycle().take(requests) {
-        let judgement = judge(&policy.authorization, request, Some(identity));
-        matched += usize::from(judgement.rule.is_some());
+        let authorization = evaluate(&policy.authorization, request, Some(identity));
+        matched += usize::from(authorization.rule.is_some());
     }
     assert_eq!(matched, if kind == "refused" { 0 } else { requests });
 }

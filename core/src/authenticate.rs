@@ -18,7 +18,7 @@ use crate::denial::Denial;
 use crate::hash::FastMap;
 use crate::jwks::{KeySet, Turn};
 use crate::lookup::Lookup;
-use crate::policy::untried_keys::{UntriedKeys, crowds};
+use crate::policy::untried_keys::{UntriedKeys, untried};
 use crate::policy::{
     Expiration, Forward, Issuers, JwtRule, Keys, MatchSubject, Prefix, RequiredClaim,
     TokenLocation, normalize_audience, normalize_type,
@@ -86,9 +86,9 @@ impl JwtRules {
     }
 
     /// The rules for which more keys fit one token than are tried, among the keys known so far.
-    pub fn crowds(&self, jwks_cache: &JwksCache) -> Vec<UntriedKeys> {
+    pub fn untried(&self, jwks_cache: &JwksCache) -> Vec<UntriedKeys> {
         let known = |keys: &Keys| keys.known(jwks_cache);
-        crowds(&self.rules, &self.issuers, self.signature_checks, &known)
+        untried(&self.rules, &self.issuers, self.signature_checks, &known)
     }
 
     /// The name in logs of the first rule for an issuer.

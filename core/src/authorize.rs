@@ -17,7 +17,7 @@ use crate::policy::{Action, AuthorizationPolicy, Mode};
 use crate::request::Request;
 
 mod address;
-mod facts;
+mod attributes;
 mod host;
 mod index;
 mod key;
@@ -30,9 +30,9 @@ mod text;
 mod trace;
 mod values_from;
 
-use facts::{Facts, Scalars};
+use attributes::{Attributes, Scalars};
 use index::Index;
-pub use needs::Needs;
+pub use needs::RequiredAttributes;
 pub use trace::{Miss, RuleTrace, trace_rules};
 
 /// All policies in force.
@@ -157,41 +157,41 @@ pub fn authorize(
     verified: Option<Verified>,
     mode: Mode,
 ) -> (AuthorizationOutcome, Option<Permit>) {
-    let judgement = judge(policies, request, verified.as_ref().map(Verified::identity));
-    let passes = judgement.verdict == Verdict::Allow || mode == Mode::DryRun;
-    (judgement, passes.then_some(Permit(verified)))
+    let authorization = evaluate(policies, request, verified.as_ref().map(Verified::identity));
+    let passes = authorization.verdict == Verdict::Allow || mode == Mode::DryRun;
+    (authorization, passes.then_some(Permit(verified)))
 }
 
 /// Evaluates a request as the service would see it, with a caller or without one.
-pub fn judge(
+pub fn evaluate(
     policies: &Policies,
     request: &Request,
     identity: Option<&Identity>,
 ) -> AuthorizationOutcome {
-    let facts = Facts::new(request, identity, policies.scalars);
-    let mut judgement = AuthorizationOutcome::allowing();
+    let attributes = Attributes::new(request, identity, policies.scalars);
+    let mut authorization = AuthorizationOutcome::allowing();
     if policies.audit.exists {
-        judgement.audit = Some(policies.audit.first_match(&facts).is_some());
+        authorization.audit = Some(policies.audit.first_match(&attributes).is_some());
     }
     if policies.deny_dry_run.exists {
-        let matched = policies.deny_dry_run.first_match(&facts);
-        judgement.dry_run_deny = Some(DryRun::new(matched.is_none(), matched));
+        let matched = policies.deny_dry_run.first_match(&attributes);
+        authorization.dry_run_deny = Some(DryRun::new(matched.is_none(), matched));
     }
-    if let Some(rule) = policies.deny.first_match(&facts) {
-        judgement.decided(Verdict::Deny, rule, policies);
-        return judgement;
+    if let Some(rule) = policies.deny.first_match(&attributes) {
+        authorization.decided(Verdict::Deny, rule, policies);
+        return authorization;
     }
     if policies.allow_dry_run.exists {
-        let matched = policies.allow_dry_run.first_match(&facts);
-        judgement.dry_run_allow = Some(DryRun::new(matched.is_some(), matched));
+        let matched = policies.allow_dry_run.first_match(&attributes);
+        authorization.dry_run_allow = Some(DryRun::new(matched.is_some(), matched));
     }
     if policies.allow.exists {
-        match policies.allow.first_match(&facts) {
-            Some(rule) => judgement.decided(Verdict::Allow, rule, policies),
-            None => judgement.unmatched(&facts, policies),
+        match policies.allow.first_match(&attributes) {
+            Some(rule) => authorization.decided(Verdict::Allow, rule, policies),
+            None => authorization.unmatched(&attributes, policies),
         }
     }
-    judgement
+    authorization
 }
 
 impl AuthorizationOutcome {
@@ -226,10 +226,10 @@ impl AuthorizationOutcome {
         }
     }
 
-    fn unmatched(&mut self, facts: &Facts<'_>, policies: &Policies) {
+    fn unmatched(&mut self, attributes: &Attributes<'_>, policies: &Policies) {
         self.verdict = Verdict::NoRuleMatched;
         self.matched = Some("none".into());
-        if let Some((rule, condition, scopes)) = policies.allow.nearest(facts) {
+        if let Some((rule, condition, scopes)) = policies.allow.nearest(attributes) {
             self.nearest = Some(Nearest { rule: Rc::clone(&rule.name), condition });
             self.scopes = scopes;
         }
@@ -306,19 +306,19 @@ impl RuleSet {
         Self { exists, rules, index, by_path, reply }
     }
 
-    fn first_match(&self, facts: &Facts<'_>) -> Option<&Named> {
-        let candidates = self.index.candidates(facts);
+    fn first_match(&self, attributes: &Attributes<'_>) -> Option<&Named> {
+        let candidates = self.index.candidates(attributes);
         let mut candidates = candidates.iter().filter_map(|number| self.rules.get(*number));
-        candidates.find(|named| named.rule.matches(facts))
+        candidates.find(|named| named.rule.matches(attributes))
     }
 
     /// The rule with the most conditions that hold, its first failing condition, and the scopes that
     /// this condition requires. Only a few rules are looked at: some about this path, some that the
     /// index offers, and the first; otherwise the cost of a denial would grow with the number of rules.
-    fn nearest(&self, facts: &Facts<'_>) -> Option<(&Named, String, Vec<String>)> {
+    fn nearest(&self, attributes: &Attributes<'_>) -> Option<(&Named, String, Vec<String>)> {
         const A_FEW: usize = 4;
         let mut numbers: Vec<usize> = Vec::new();
-        for candidates in [self.by_path.candidates(facts), self.index.candidates(facts)] {
+        for candidates in [self.by_path.candidates(attributes), self.index.candidates(attributes)] {
             numbers.extend(candidates.iter().take(A_FEW));
         }
         numbers.extend((0..self.rules.len()).take(A_FEW));
@@ -326,7 +326,7 @@ impl RuleSet {
         numbers.dedup();
         let considered = numbers.iter().filter_map(|number| self.rules.get(*number));
         let failures =
-            considered.filter_map(|named| Some((named, named.rule.first_failure(facts)?)));
+            considered.filter_map(|named| Some((named, named.rule.first_failure(attributes)?)));
         // `max_by_key` takes the last of equals; reversed, that is the first in order.
         let all: Vec<_> = failures.collect();
         let (named, failure) = all.into_iter().rev().max_by_key(|(_, failure)| failure.held)?;

@@ -1,7 +1,7 @@
 //! A configuration made ready: indexes for look-ups, and what the host must supply.
 
 use crate::authenticate::JwtRules;
-use crate::authorize::{Needs, Policies};
+use crate::authorize::{Policies, RequiredAttributes};
 use crate::cache;
 use crate::policy::{Config, Settings, TokenLocation, identity_headers};
 use crate::request::bounds;
@@ -23,7 +23,7 @@ pub struct Compiled {
     pub generation: cache::Generation,
     /// All other fields.
     pub settings: Settings,
-    needs: Needs,
+    needs: RequiredAttributes,
 }
 
 impl Compiled {
@@ -31,7 +31,7 @@ impl Compiled {
     pub fn new(config: Config) -> Self {
         let protected_headers =
             ProtectedHeaders::new(identity_headers(&config.jwt_rules, &config.strip));
-        let needs = Needs::of(&config.authorization_policies);
+        let needs = RequiredAttributes::of(&config.authorization_policies);
         let mut reads = reads(&config.token_locations, &needs, &protected_headers);
         reads.path |= !config.settings.exempt.is_empty();
         Self {
@@ -50,7 +50,7 @@ impl Compiled {
     }
 
     /// The attributes of the connection that the host should supply: only those that a rule reads.
-    pub fn needs(&self) -> &Needs {
+    pub fn required_attributes(&self) -> &RequiredAttributes {
         &self.needs
     }
 }
@@ -58,7 +58,7 @@ impl Compiled {
 /// The attributes with a bound that are read.
 fn reads(
     locations: &[TokenLocation],
-    needs: &Needs,
+    needs: &RequiredAttributes,
     protected_headers: &ProtectedHeaders,
 ) -> bounds::Reads {
     let mut reads = bounds::Reads {

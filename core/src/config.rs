@@ -14,7 +14,7 @@ use crate::codec::json::{self, Value};
 use crate::hash::FastMap;
 use crate::headers::{fold, folded};
 use crate::jwks::{KeySet, Published};
-use crate::policy::untried_keys::crowds;
+use crate::policy::untried_keys::untried;
 use crate::policy::{Config, Issuers, Keys, TokenLocation, identity_headers};
 
 mod authorization;
@@ -28,7 +28,7 @@ mod places;
 mod settings;
 mod words;
 
-#[cfg(feature = "vocabulary")]
+#[cfg(feature = "schema-fields")]
 use crate::codec::problems;
 pub use crate::codec::problems::InvalidConfig;
 use crate::codec::problems::{Node, Problems};
@@ -92,11 +92,11 @@ pub fn from_value(value: &Value) -> Result<Parsed, Vec<InvalidConfig>> {
 }
 
 /// The fields and words that the reader accepts at each place of this configuration, valid or not.
-#[cfg(feature = "vocabulary")]
-pub fn vocabulary(value: &Value) -> std::collections::BTreeSet<problems::Known> {
+#[cfg(feature = "schema-fields")]
+pub fn schema_fields(value: &Value) -> std::collections::BTreeSet<problems::SchemaField> {
     let problems = Problems::default();
     read(&Node::root(value), &problems);
-    problems.vocabulary()
+    problems.schema_fields()
 }
 
 fn read(root: &Node<'_>, problems: &Problems) -> Option<Config> {
@@ -129,7 +129,7 @@ fn check(config: &Config, problems: &Problems) {
     check_locations(config, problems);
     // For fetched keys the warning comes once they are fetched.
     let (rules, checks) = (&config.jwt_rules, config.settings.limits.signature_checks);
-    for crowd in crowds(rules, &Issuers::of(rules), checks, &Keys::inline) {
+    for crowd in untried(rules, &Issuers::of(rules), checks, &Keys::inline) {
         problems.warning(format!("jwtRules[{}].jwks", crowd.rule), crowd.problem(checks));
     }
 }

@@ -297,15 +297,15 @@ impl Evaluation<'_> {
             let identity = verified.as_ref().map(Verified::identity);
             self.report.rules = authorize::trace_rules(&self.policy.authorization, &view, identity);
         }
-        let (judgement, outcome) = authorize::authorize(
+        let (authorization, outcome) = authorize::authorize(
             &self.policy.authorization,
             &view,
             verified,
             self.policy.settings.mode,
         );
-        self.report.denied_by_policy = self.refusal(&judgement);
-        self.step(|| format!("policies: {judgement}"));
-        self.report.judgement = Some(judgement);
+        self.report.denied_by_policy = self.refusal(&authorization);
+        self.step(|| format!("policies: {authorization}"));
+        self.report.authorization = Some(authorization);
         outcome.ok_or_else(|| self.report.denied_by_policy.clone().unwrap_or(Denial::NoRuleMatched))
     }
 
@@ -317,7 +317,7 @@ impl Evaluation<'_> {
         request: &'r Request,
         verified: Option<&Verified>,
     ) -> Result<Cow<'r, Request>, Denial> {
-        let needs = self.policy.needs();
+        let needs = self.policy.required_attributes();
         if !needs.headers {
             let cut = needs.query && self.withheld.sets(b":path");
             return Ok(match cut {
@@ -334,14 +334,14 @@ impl Evaluation<'_> {
     }
 
     /// The denial that an outcome of the policies means for this request.
-    fn refusal(&self, judgement: &AuthorizationOutcome) -> Option<Denial> {
-        let denial = match judgement.verdict {
+    fn refusal(&self, authorization: &AuthorizationOutcome) -> Option<Denial> {
+        let denial = match authorization.verdict {
             Verdict::Allow => return None,
             Verdict::Deny => Denial::DeniedByRule,
             Verdict::NoRuleMatched => Denial::NoRuleMatched,
         };
         let challenge = self.policy.settings.responses.challenge_anonymous
-            || judgement.deny_when_unauthenticated;
+            || authorization.deny_when_unauthenticated;
         if challenge && self.report.identity.is_none() {
             return Some(Denial::TokenMissing);
         }

@@ -19,7 +19,7 @@ mod answer;
 mod jwks_cache;
 mod record;
 
-pub use answer::{Answer, Discovered, FetchError, Fetched, MOST_BYTES};
+pub use answer::{Answer, Discovered, FetchError, Fetched, MAX_BYTES};
 pub use jwks_cache::{CachedJwks, Heard, JwksCache, MissingKey, Unavailable};
 pub use record::Record;
 

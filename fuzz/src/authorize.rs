@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::draw::Draw;
 use crate::subject::{
-    AuthorizationOutcome, Claims, Config, Identity, Request, Verdict, config_of_value, judge,
+    AuthorizationOutcome, Claims, Config, Identity, Request, Verdict, config_of_value, evaluate,
     matching,
 };
 use crate::written;
@@ -108,9 +108,9 @@ impl Case<'_> {
     /// The index finds the same rules as trying each.
     fn check(&self) {
         let names = matching(self.config, self.request, self.identity);
-        let judgement = judge(self.config, self.request, self.identity);
+        let authorization = evaluate(self.config, self.request, self.identity);
         let expected = Outcome::of(self.json, &names);
-        assert_eq!(Outcome::from(&judgement), expected, "{}", self.shown());
+        assert_eq!(Outcome::from(&authorization), expected, "{}", self.shown());
     }
 
     /// Each rule matches as its JSON says. Returns how many match.
@@ -202,14 +202,14 @@ impl Outcome {
 }
 
 impl From<&AuthorizationOutcome> for Outcome {
-    fn from(judgement: &AuthorizationOutcome) -> Self {
+    fn from(authorization: &AuthorizationOutcome) -> Self {
         let text = |name: &Option<Rc<str>>| name.as_deref().map(str::to_owned);
         Self {
-            verdict: judgement.verdict,
-            matched: text(&judgement.matched),
-            audit: judgement.audit,
-            dry_run_deny: judgement.dry_run_deny.as_ref().map(|run| text(&run.matched)),
-            dry_run_allow: judgement.dry_run_allow.as_ref().map(|run| text(&run.matched)),
+            verdict: authorization.verdict,
+            matched: text(&authorization.matched),
+            audit: authorization.audit,
+            dry_run_deny: authorization.dry_run_deny.as_ref().map(|run| text(&run.matched)),
+            dry_run_allow: authorization.dry_run_allow.as_ref().map(|run| text(&run.matched)),
         }
     }
 }

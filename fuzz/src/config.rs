@@ -16,20 +16,20 @@ use crate::subject::{
 };
 use crate::words;
 
-mod vocabulary;
+mod fields;
 
 /// The depth to which a configuration is read.
 const DEPTH: usize = 32;
 
 /// More than a usable configuration has.
-const MOST_ITEMS: usize = 5_000;
+const MAX_ITEMS: usize = 5_000;
 
 pub(crate) fn run(data: &[u8]) {
     match Draw::of(data) {
         Some(mut draw) => {
             let mut config = draw_config(&mut draw);
             for _ in 0..=draw.below(6) {
-                words::mutate(&mut config, &mut draw, vocabulary::WORDS);
+                words::mutate(&mut config, &mut draw, fields::WORDS);
             }
             check(config.to_string().as_bytes());
         }
@@ -56,7 +56,7 @@ fn expand(value: &mut Value) {
         Value::String(text) if text == "$jwks" => *value = mint::jwks(),
         Value::Array(items) => {
             let expanded = std::mem::take(items).into_iter().flat_map(repeated);
-            items.extend(expanded.take(MOST_ITEMS));
+            items.extend(expanded.take(MAX_ITEMS));
             items.iter_mut().for_each(expand);
         }
         Value::Object(members) => members.values_mut().for_each(expand),
@@ -193,7 +193,7 @@ fn decisions(config: &Config) -> Vec<String> {
                 decision.reply,
                 decision.mutations,
                 decision.denial,
-                report.judgement,
+                report.authorization,
                 report.identity
             )
         });

@@ -12,7 +12,7 @@ use crate::draw::Draw;
 use crate::mint::{self, Signer};
 use crate::subject::{
     AuthorizationOutcome, Config, DryRun, Request, Verdict, WorkerState, config_of_value, decide,
-    judge,
+    evaluate,
 };
 use crate::written;
 
@@ -161,7 +161,7 @@ impl<'c> Pair<'c> {
 
     fn check(&self, request: &Request, claims: Option<&Value>) {
         if self.json.get("jwtRules").is_none() {
-            let judged = |config| Meaning::from(&judge(config, request, None));
+            let judged = |config| Meaning::from(&evaluate(config, request, None));
             assert_eq!(
                 judged(&self.before),
                 judged(&self.after),

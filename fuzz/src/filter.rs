@@ -16,7 +16,7 @@ use crate::fake_host::SharedData;
 use crate::fake_proxy::Proxy;
 use crate::mint::{self, Signer};
 
-const MOST_HAPPENINGS: usize = 60;
+const MAX_HAPPENINGS: usize = 60;
 const NOW: u64 = 1_800_000_000;
 const ISSUER: &str = "https://i.example";
 const PLUGINS: [&str; 2] = ["one", "two"];
@@ -81,7 +81,7 @@ pub(crate) fn run(data: &[u8]) {
         Some(mut draw) => std::iter::from_fn(|| {
             (!draw.is_empty()).then(|| Happening::arbitrary(draw.source()).ok()).flatten()
         })
-        .take(MOST_HAPPENINGS)
+        .take(MAX_HAPPENINGS)
         .collect(),
         None => match serde_json::from_slice(data) {
             Ok(happenings) => happenings,
@@ -94,7 +94,7 @@ pub(crate) fn run(data: &[u8]) {
         requests: Vec::new(),
         failed: Rc::default(),
     };
-    for (at, happening) in happenings.iter().take(MOST_HAPPENINGS).enumerate() {
+    for (at, happening) in happenings.iter().take(MAX_HAPPENINGS).enumerate() {
         play.step(happening);
         if let Err(problem) = play.check() {
             let so_far = serde_json::to_string(&happenings[..=at]).expect("a plan is JSON");

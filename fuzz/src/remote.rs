@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw::Draw;
 use crate::subject::{
-    Answer, Event, FetchError, JwksLocation, Location, MOST_BYTES, Moment, Record, Remote,
+    Answer, Event, FetchError, JwksLocation, Location, MAX_BYTES, Moment, Record, Remote,
     Selection, Source, Step, Terms, UnixMillis, Worker, look_after,
 };
 /// Times in milliseconds, as in docs/remote-keys.md.
@@ -19,7 +19,7 @@ const CREDIT: usize = 5;
 const CREDIT_EVERY: u64 = 30_000;
 const LAST_BACK_OFF: u64 = 60_000;
 
-const MOST_HAPPENINGS: usize = 300;
+const MAX_HAPPENINGS: usize = 300;
 
 const ISSUER: &str = "https://i.example";
 
@@ -193,7 +193,7 @@ impl Process {
     }
 
     fn play(mut self, plan: &Plan) {
-        for happening in plan.happens.iter().take(MOST_HAPPENINGS) {
+        for happening in plan.happens.iter().take(MAX_HAPPENINGS) {
             self.happen(happening);
             self.record_is_sound();
         }
@@ -382,6 +382,6 @@ fn answer(with: &Answered) -> Result<Answer, FetchError> {
             ..Answer::default()
         },
         Answered::Status(status) => Answer { status: *status, ..ok(SETS[0].as_bytes()) },
-        Answered::TooLarge => ok(&vec![b' '; MOST_BYTES + 1]),
+        Answered::TooLarge => ok(&vec![b' '; MAX_BYTES + 1]),
     })
 }

@@ -22,7 +22,7 @@ pub(crate) use usher_core::policy::{
     Terms, TokenLimits, TokenLocation,
 };
 pub(crate) use usher_core::remote::{
-    Answer, Event, FetchError, MOST_BYTES, Moment, Record, Step, Worker, look_after,
+    Answer, Event, FetchError, MAX_BYTES, Moment, Record, Step, Worker, look_after,
 };
 pub(crate) use usher_core::request::{
     Connection, MetadataValue, Metadatum, Peer, Request, certificate, metadata, peer,
@@ -51,12 +51,12 @@ pub(crate) fn decide(
 }
 
 /// The outcome of the policies for a request, as in a decision.
-pub(crate) fn judge(
+pub(crate) fn evaluate(
     config: &Config,
     request: &Request,
     identity: Option<&Identity>,
 ) -> AuthorizationOutcome {
-    authorize::judge(&config.authorization, request, identity)
+    authorize::evaluate(&config.authorization, request, identity)
 }
 
 /// The names of the matching rules, by trying each.

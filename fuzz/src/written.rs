@@ -15,7 +15,7 @@ use crate::subject::{Connection, MetadataValue, Metadatum, Peer, Request};
 pub(crate) const METADATA: (&str, &str) = ("envoy.filters.f", "k");
 
 /// More than any request can contain.
-pub(crate) const MOST_TIMES: usize = 60_000;
+pub(crate) const MAX_TIMES: usize = 60_000;
 
 /// A written case.
 pub(crate) fn case(data: &[u8]) -> Option<Value> {
@@ -53,7 +53,7 @@ fn bytes(piece: &Value, other: Piece<'_>) -> Option<Vec<u8>> {
     }
     if let Some(text) = piece.get("repeat") {
         let times = usize::try_from(piece.get("times")?.as_u64()?).ok()?;
-        return Some(text.as_str()?.repeat(times.min(MOST_TIMES)).into_bytes());
+        return Some(text.as_str()?.repeat(times.min(MAX_TIMES)).into_bytes());
     }
     other(piece)
 }

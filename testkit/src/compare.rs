@@ -62,7 +62,7 @@ struct Tokens {
 /// Differences that another test shows, by class: they need an own key set, or two times.
 pub const TOLD_ELSEWHERE: &[(&str, &str)] = &[
     ("a-curve-is-named", "tests/tests/e2e/istio_cases/v.rs"),
-    ("a-policy-does-not-open", "tests/tests/logic/meanings/passage.rs"),
+    ("a-policy-does-not-open", "tests/tests/logic/meanings/evaluation.rs"),
     ("any-byte-in-templates", "tests/tests/e2e/dodges.rs"),
     ("bounds", "tests/tests/e2e/bounds.rs"),
     ("dashes-in-header-names", "tests/tests/e2e/dodges.rs"),

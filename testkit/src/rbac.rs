@@ -1,5 +1,5 @@
-//! Envoy's own filter for policies, configured as istiod configures it from AuthorizationPolicies (B1 to B9 are the
-//! parts of its specification). It shares nothing with Usher.
+//! Envoy's own filter for policies, configured as istiod configures it from AuthorizationPolicies
+//! (docs/semantics.md, "AuthorizationPolicy"; istio/istio pilot/pkg/security/authz). It shares nothing with Usher.
 
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ fn filter(action: &str, policies: &[&Value], domains: &[&str]) -> Value {
     })
 }
 
-/// B3: any `to` is a permission, any `from` with every `when` a principal. Of the `when` keys those of
+/// docs/semantics.md, "How a rule matches": any `to` is a permission, any `from` with every `when` a principal. Of the `when` keys those of
 /// the connection can only be permissions.
 fn compiled(rule: &Value, namespace: &str, domains: &[&str]) -> Value {
     let items = |list: &str, of: &str| -> Vec<Value> {
@@ -146,7 +146,7 @@ fn strings(values: &Value) -> Vec<&str> {
     values.as_array().into_iter().flatten().map(|value| value.as_str().unwrap()).collect()
 }
 
-/// B5, B7, B8.
+/// docs/semantics.md, "Operation fields".
 fn of_operation(field: &str, value: &str) -> Value {
     match field {
         "hosts" => header(":authority", value, true),
@@ -166,7 +166,7 @@ fn of_operation(field: &str, value: &str) -> Value {
     }
 }
 
-/// B6, B9.
+/// docs/semantics.md, "Peer identity" and "Conditions".
 fn attribute(key: &str, value: &str, namespace: &str, domains: &[&str]) -> Vec<Value> {
     let one = |principal: Value| vec![principal];
     match key {
@@ -232,7 +232,7 @@ fn trust_domain(value: &str) -> Value {
     }
 }
 
-/// Aliases of a principal's trust domain (B6, last paragraph).
+/// Aliases of a principal's trust domain (docs/semantics.md, "Trust domain aliases").
 fn expanded(value: &str, domains: &[&str]) -> Vec<String> {
     let parts: Vec<&str> = value.split('/').collect();
     let matches = |a: &str, b: &str| match (a.strip_prefix('*'), a.strip_suffix('*')) {
@@ -288,7 +288,7 @@ fn request_principal(value: &str) -> Value {
     ]}})
 }
 
-/// The claim rule of B9: a string, or a list with one string that matches.
+/// docs/semantics.md, "How a claim matches": a string, or a list with one string that matches.
 fn claim(path: &[&str], value: &str) -> Vec<Value> {
     let text = json!({ "string_match": text(value) });
     let list = json!({ "list_match": { "one_of": text } });

@@ -22,7 +22,7 @@ pub(super) fn check(config: &PluginConfig, policy: &Compiled, problems: &Problem
         PeerIdentity::Auto | PeerIdentity::Connection => !policy.settings.require_validated_peer,
         PeerIdentity::FilterState(_) => false,
     };
-    if let Some(at) = untrusted.filter(|_| policy.needs().peer && by_certificate) {
+    if let Some(at) = untrusted.filter(|_| policy.required_attributes().peer && by_certificate) {
         let problem = format!(
             "with ACCEPT_UNTRUSTED a client is whoever its own certificate says, and rules at `{}` \
              believe it; validate certificates, or set `requireValidatedPeer` (docs/configuration.md)",

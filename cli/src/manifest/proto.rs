@@ -75,7 +75,7 @@ pub(super) fn duration(node: &Node<'_>, problems: &Problems) -> Option<i128> {
 
 fn nanoseconds(text: &str) -> Option<i128> {
     // protobuf duration.proto: "Must be from -315,576,000,000 to +315,576,000,000 inclusive."
-    const MOST_SECONDS: i128 = 315_576_000_000;
+    const MAX_SECONDS: i128 = 315_576_000_000;
     let number = text.strip_suffix('s')?;
     let (sign, number) = match number.strip_prefix('-') {
         Some(number) => (-1, number),
@@ -96,7 +96,7 @@ fn nanoseconds(text: &str) -> Option<i128> {
     }
     let seconds: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let nanos: i128 = format!("{fraction_text:0<9}").parse().ok()?;
-    (seconds <= MOST_SECONDS).then(|| sign * (seconds * 1_000_000_000 + nanos))
+    (seconds <= MAX_SECONDS).then(|| sign * (seconds * 1_000_000_000 + nanos))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use usher_core::codec::problems::Known;
+use usher_core::codec::problems::SchemaField;
 use usher_core::{config, load};
 
 use crate::common::usher;
@@ -70,13 +70,13 @@ fn everything() -> Value {
 
 /// What the parser knows, as `path.field` and `path=word`.
 fn of_parser() -> BTreeSet<String> {
-    let known = config::vocabulary(&everything());
+    let known = config::schema_fields(&everything());
     known
         .into_iter()
         .map(|known| match known {
-            Known::Field(at, name) if at.is_empty() => name.to_owned(),
-            Known::Field(at, name) => format!("{at}.{name}"),
-            Known::Word(at, word) => format!("{at}={word}"),
+            SchemaField::Field(at, name) if at.is_empty() => name.to_owned(),
+            SchemaField::Field(at, name) => format!("{at}.{name}"),
+            SchemaField::Word(at, word) => format!("{at}={word}"),
         })
         .collect()
 }

@@ -248,13 +248,13 @@ fn more_keys_than_are_tried_are_worth_a_word() {
     ] {
         let configuration = json!({ "jwtRules": rules });
         let loaded = load::from_value(&configuration).unwrap();
-        let told = loaded.warnings.first().map(ToString::to_string);
-        assert_eq!(told.is_some(), expected.is_some(), "{what}: {told:?}");
-        if let Some((told, expected)) = told.zip(expected) {
-            assert!(told.starts_with("jwtRules[0].jwks: "), "{what}: {told}");
-            assert!(told.contains(expected), "{what}: {told}");
+        let reported = loaded.warnings.first().map(ToString::to_string);
+        assert_eq!(reported.is_some(), expected.is_some(), "{what}: {reported:?}");
+        if let Some((reported, expected)) = reported.zip(expected) {
+            assert!(reported.starts_with("jwtRules[0].jwks: "), "{what}: {reported}");
+            assert!(reported.contains(expected), "{what}: {reported}");
         }
-        let crowds = loaded.policy.jwt.crowds(&JwksCache::default());
-        assert_eq!(crowds.is_empty(), expected.is_none(), "{what}: {crowds:?}");
+        let untried = loaded.policy.jwt.untried(&JwksCache::default());
+        assert_eq!(untried.is_empty(), expected.is_none(), "{what}: {untried:?}");
     }
 }

@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 
 use super::address::octets;
-use super::facts::{Facts, with_dashes};
+use super::attributes::{Attributes, with_dashes};
 use super::principal;
 use crate::claims::Segment;
 use crate::codec::json::{Map, Value};
@@ -28,7 +28,7 @@ use plan::{Bucket, Kind};
 use table::{Candidates, Table};
 
 /// Fewer rules than this are tried one by one.
-const WORTH_FILING: usize = 8;
+const MIN_INDEXED_RULES: usize = 8;
 
 /// Rules of one kind, in the byte order of their names.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +68,7 @@ impl Index {
         rules: impl ExactSizeIterator<Item = &'r Rule>,
         polarity: Polarity,
     ) -> Self {
-        if rules.len() < WORTH_FILING {
+        if rules.len() < MIN_INDEXED_RULES {
             return Self { always: (0..rules.len()).collect(), ..Self::default() };
         }
         Self::of(plan::choose(rules.map(plan::of_rule)), polarity)
@@ -123,39 +123,39 @@ impl Index {
     }
 
     /// The rules that could match, in their order.
-    pub(crate) fn candidates(&self, facts: &Facts<'_>) -> Cow<'_, [usize]> {
+    pub(crate) fn candidates(&self, attributes: &Attributes<'_>) -> Cow<'_, [usize]> {
         if !self.files {
             return Cow::Borrowed(&self.always);
         }
         let mut found = Candidates::default();
         found.rules.clone_from(&self.always);
-        if let Some(path) = facts.path() {
+        if let Some(path) = attributes.path() {
             self.paths.look_up_path(path, &mut found);
         }
         if self.hosts.is_used() {
-            for spelling in facts.host(self.polarity) {
+            for spelling in attributes.host(self.polarity) {
                 self.hosts.look_up(&spelling.text, &mut found);
             }
         }
         if self.peers.is_used() || self.peer_parts.is_used() {
-            for name in facts.peer() {
+            for name in attributes.peer() {
                 self.peers.look_up(name.text.as_bytes(), &mut found);
                 self.peer_parts.look_up(name, &mut found);
             }
         }
-        self.look_up_connection(facts, &mut found);
+        self.look_up_connection(attributes, &mut found);
         if !self.headers.is_empty() {
-            for (name, value) in &facts.request.headers {
+            for (name, value) in &attributes.request.headers {
                 if let Some(table) = self.headers.get(&*self.header_name(name)) {
                     table.look_up(value, &mut found);
                 }
             }
         }
         for (attribute, table) in &self.texts {
-            table.look_up_attribute(attribute, facts, self.polarity, &mut found);
+            table.look_up_attribute(attribute, attributes, self.polarity, &mut found);
         }
-        if let Some(identity) = facts.identity {
-            self.claims.look_up(&identity.claims.0, facts, self.polarity, &mut found);
+        if let Some(identity) = attributes.identity {
+            self.claims.look_up(&identity.claims.0, attributes, self.polarity, &mut found);
             if self.request_principals.is_used() {
                 for key in principal::names(identity) {
                     self.request_principals.look_up(&key, &mut found);
@@ -173,12 +173,12 @@ impl Index {
         if self.polarity.is_wide() { with_dashes(name) } else { Cow::Borrowed(name) }
     }
 
-    fn look_up_connection(&self, facts: &Facts<'_>, found: &mut Candidates) {
-        if let Some(port) = facts.request.connection.destination_port {
+    fn look_up_connection(&self, attributes: &Attributes<'_>, found: &mut Candidates) {
+        if let Some(port) = attributes.request.connection.destination_port {
             self.ports.look_up(&port.to_be_bytes(), found);
         }
         for (address, (lengths, table)) in &self.addresses {
-            let Some(address) = facts.address(*address) else { continue };
+            let Some(address) = attributes.address(*address) else { continue };
             for length in lengths {
                 table.look_up(&octets(masked(address, *length)), found);
             }
@@ -209,16 +209,16 @@ impl Claims {
     fn look_up(
         &self,
         claims: &Map<String, Value>,
-        facts: &Facts<'_>,
+        attributes: &Attributes<'_>,
         polarity: Polarity,
         found: &mut Candidates,
     ) {
         let mut go = |node: &Self, value: &Value| {
             for (attribute, table) in &node.tables {
-                table.look_up_attribute(attribute, facts, polarity, found);
+                table.look_up_attribute(attribute, attributes, polarity, found);
             }
             if let Value::Object(members) = value {
-                node.look_up(members, facts, polarity, found);
+                node.look_up(members, attributes, polarity, found);
             }
         };
         if self.members.len() <= claims.len() {

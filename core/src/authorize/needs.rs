@@ -8,7 +8,7 @@ use crate::policy::authorization::values_from::ValueSource;
 
 /// The attributes that rules read: the host need not supply any others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
+pub struct RequiredAttributes {
     /// Names in the client's certificate.
     pub peer: bool,
     /// TLS server name.
@@ -35,7 +35,7 @@ pub struct Needs {
     pub metadata: Vec<(String, String)>,
 }
 
-impl Needs {
+impl RequiredAttributes {
     /// What the rules of these policies read.
     pub(crate) fn of(policies: &[AuthorizationPolicy]) -> Self {
         let mut needs = Self::default();

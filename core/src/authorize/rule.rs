@@ -1,6 +1,6 @@
 //! Whether a rule matches: (any `from`) and (any `to`) and (every `when`).
 
-use super::facts::{Facts, Scalars};
+use super::attributes::{Attributes, Scalars};
 use super::peer;
 use crate::claims::ClaimPath;
 use crate::policy::Exemption;
@@ -10,14 +10,15 @@ use crate::policy::authorization::rule::{Condition, Operand, PathSet, Rule, Test
 use crate::request::{MetadataValue, Request};
 
 impl Rule {
-    pub(crate) fn matches(&self, facts: &Facts<'_>) -> bool {
-        let all = |operand: &Operand| operand.iter().all(|condition| condition.holds(self, facts));
+    pub(crate) fn matches(&self, attributes: &Attributes<'_>) -> bool {
+        let all =
+            |operand: &Operand| operand.iter().all(|condition| condition.holds(self, attributes));
         let any = |operands: &[Operand]| operands.is_empty() || operands.iter().any(all);
         any(&self.from) && any(&self.to) && all(&self.when)
     }
 
     /// The first condition that does not hold, and the number of those that do.
-    pub(crate) fn first_failure(&self, facts: &Facts<'_>) -> Option<Failure<'_>> {
+    pub(crate) fn first_failure(&self, attributes: &Attributes<'_>) -> Option<Failure<'_>> {
         let mut held = 0_usize;
         let mut first = None;
         let when = std::slice::from_ref(&self.when);
@@ -25,7 +26,8 @@ impl Rule {
             // Takes the alternative with the most conditions that hold; an alternative that holds
             // entirely is not a failure.
             let tried = alternatives.iter().map(|operand| {
-                let mut failing = operand.iter().filter(|condition| !condition.holds(self, facts));
+                let mut failing =
+                    operand.iter().filter(|condition| !condition.holds(self, attributes));
                 let failure = failing.next();
                 let failed = usize::from(failure.is_some()).saturating_add(failing.count());
                 (failure, operand.len().saturating_sub(failed))
@@ -40,12 +42,12 @@ impl Rule {
     }
 
     /// What the path templates of the matching operations captured under this name.
-    pub(super) fn captured<'f>(&self, name: &str, facts: &Facts<'f>) -> Vec<&'f [u8]> {
-        let Some(path) = facts.path() else {
+    pub(super) fn captured<'f>(&self, name: &str, attributes: &Attributes<'f>) -> Vec<&'f [u8]> {
+        let Some(path) = attributes.path() else {
             return Vec::new();
         };
         let matches =
-            |operand: &&Operand| operand.iter().all(|condition| condition.holds(self, facts));
+            |operand: &&Operand| operand.iter().all(|condition| condition.holds(self, attributes));
         let conditions = self.to.iter().filter(matches).flatten();
         let templates = conditions.flat_map(|condition| match &condition.values {
             Some(Test::Path(set)) => set.templates.as_slice(),
@@ -74,10 +76,10 @@ impl Exemption {
         if entries.is_empty() {
             return None;
         }
-        let facts = Facts::new(request, None, Scalars::Never);
+        let attributes = Attributes::new(request, None, Scalars::Never);
         // An exemption lets a request in.
         let rule = Rule { polarity: Polarity::LetsIn, ..Rule::default() };
-        let holds = |entry: &Self| entry.operation.iter().all(|c| c.holds(&rule, &facts));
+        let holds = |entry: &Self| entry.operation.iter().all(|c| c.holds(&rule, &attributes));
         entries.iter().position(holds)
     }
 }
@@ -105,40 +107,42 @@ impl Condition {
         scopes
     }
 
-    fn holds(&self, rule: &Rule, facts: &Facts<'_>) -> bool {
+    fn holds(&self, rule: &Rule, attributes: &Attributes<'_>) -> bool {
         let (polarity, negated) = (rule.polarity, rule.polarity.negated());
-        self.values.as_ref().is_none_or(|test| test.matches(facts, polarity))
-            && self.all.iter().all(|test| test.matches(facts, polarity))
+        self.values.as_ref().is_none_or(|test| test.matches(attributes, polarity))
+            && self.all.iter().all(|test| test.matches(attributes, polarity))
             && self.values_from.as_ref().is_none_or(|from| {
-                from.matches(rule.polarity, &|name| rule.captured(name, facts), facts)
+                from.matches(rule.polarity, &|name| rule.captured(name, attributes), attributes)
             })
-            && !self.not_values.as_ref().is_some_and(|test| test.matches(facts, negated))
+            && !self.not_values.as_ref().is_some_and(|test| test.matches(attributes, negated))
     }
 }
 
 impl Test {
     /// Whether one of the values matches, read as `polarity` says.
-    pub(crate) fn matches(&self, facts: &Facts<'_>, polarity: Polarity) -> bool {
-        let connection = &facts.request.connection;
+    pub(crate) fn matches(&self, attributes: &Attributes<'_>, polarity: Polarity) -> bool {
+        let connection = &attributes.request.connection;
         match self {
-            Self::Address(address, set) => facts.address(*address).is_some_and(|a| set.contains(a)),
-            Self::Host(set) => set.matches(facts.host(polarity)),
-            Self::Metadata { filter, key, text, list } => match facts.metadata(filter, key) {
+            Self::Address(address, set) => {
+                attributes.address(*address).is_some_and(|a| set.contains(a))
+            }
+            Self::Host(set) => set.matches(attributes.host(polarity)),
+            Self::Metadata { filter, key, text, list } => match attributes.metadata(filter, key) {
                 Some(MetadataValue::Text(value)) => text.matches(value.as_bytes()),
                 Some(MetadataValue::List(items)) => {
                     items.iter().any(|i| list.matches(i.as_bytes()))
                 }
                 None => false,
             },
-            Self::Path(set) => facts.path().is_some_and(|path| set.matches(path, polarity)),
+            Self::Path(set) => attributes.path().is_some_and(|path| set.matches(path, polarity)),
             Self::Peer(set) => {
                 connection.peer.as_ref().is_some_and(|peer| peer::counts(peer, polarity))
-                    && set.matches(facts.peer())
+                    && set.matches(attributes.peer())
             }
             Self::Port(ports) => connection.destination_port.is_some_and(|p| ports.contains(&p)),
-            Self::RequestPrincipal(set) => set.matches(facts.identity),
+            Self::RequestPrincipal(set) => set.matches(attributes.identity),
             Self::Text(attribute, set) => {
-                facts.any(attribute, polarity, &mut |text| set.matches(text))
+                attributes.any(attribute, polarity, &mut |text| set.matches(text))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Verdict, judge};
+use super::{Verdict, evaluate};
 use crate::claims::{Claims, Identity};
 use crate::decide::{Decision, WorkerState, decide};
 use crate::request::Request;
@@ -34,7 +34,7 @@ fn holds(condition: &Value, paths: &[&str], request: &Request, claims: &Value) -
     }
     let config = json!({"authorizationPolicies": [{"name": "p", "rules": [rule]}]});
     let policy = policy(&config);
-    judge(&policy.authorization, request, Some(&identity(claims))).verdict == Verdict::Allow
+    evaluate(&policy.authorization, request, Some(&identity(claims))).verdict == Verdict::Allow
 }
 
 #[test]
@@ -157,12 +157,12 @@ fn scalars_match_only_where_wanted() {
                 "authorizationPolicies": [{"name": "p", "rules": [
                     {"when": [{"key": "request.auth.claims[c]", "values": [value]}]}]}],
             });
-            let judgement = judge(
+            let authorization = evaluate(
                 &policy(&config).authorization,
                 &request("/", &[]),
                 Some(&identity(&json!({"c": claim}))),
             );
-            let found = judgement.verdict == Verdict::Allow;
+            let found = authorization.verdict == Verdict::Allow;
             assert_eq!(found, expected, "matchScalarClaims {scalars}: {claim} {value}");
         }
     }
@@ -231,16 +231,16 @@ fn a_dry_run_is_told_and_refuses_nothing() {
     ]});
     let decision = decided(&config);
     assert_eq!((decision.status(), decision.reason()), (200, "allowed"));
-    let judgement = decision.report.judgement.as_ref().unwrap();
-    let runs = [&judgement.dry_run_allow, &judgement.dry_run_deny].map(|run| {
+    let authorization = decision.report.authorization.as_ref().unwrap();
+    let runs = [&authorization.dry_run_allow, &authorization.dry_run_deny].map(|run| {
         let run = run.as_ref().unwrap();
         (run.allowed, run.matched.as_deref())
     });
     assert_eq!(runs, [(false, None), (false, Some("ns[default]-policy[d]-rule[0]"))]);
-    let mut facts = Vec::new();
-    decision.facts(|name, value| facts.push((name, value.to_owned())));
+    let mut attributes = Vec::new();
+    decision.filter_state(|name, value| attributes.push((name, value.to_owned())));
     for fact in [("usher.dry_run_allow", "deny".into()), ("usher.dry_run_deny", "deny".into())] {
-        assert!(facts.contains(&fact), "{fact:?} in {facts:?}");
+        assert!(attributes.contains(&fact), "{fact:?} in {attributes:?}");
     }
 }
 
@@ -255,8 +255,8 @@ fn an_audit_match_is_noted_whatever_comes_of_the_request() {
         (json!([deny]), "/", None),
     ] {
         let policy = policy(&json!({"authorizationPolicies": policies}));
-        let judgement = judge(&policy.authorization, &request(path, &[]), None);
-        assert_eq!(judgement.audit, audit, "{policies} {path}");
+        let authorization = evaluate(&policy.authorization, &request(path, &[]), None);
+        assert_eq!(authorization.audit, audit, "{policies} {path}");
     }
 }
 
@@ -282,9 +282,9 @@ fn the_nearest_rule_explains_a_refusal() {
         ("/admin", None, 3000, "requestPrincipals"),
         ("/nowhere", Some(&caller), 0, "paths"),
     ] {
-        let judgement = judge(&policy.authorization, &request(path, &[]), caller);
-        assert_eq!(judgement.verdict, Verdict::NoRuleMatched);
-        let nearest = judgement.nearest.unwrap();
+        let authorization = evaluate(&policy.authorization, &request(path, &[]), caller);
+        assert_eq!(authorization.verdict, Verdict::NoRuleMatched);
+        let nearest = authorization.nearest.unwrap();
         let expected = (format!("ns[shop]-policy[p]-rule[{rule}]"), condition.to_owned());
         assert_eq!((nearest.rule.to_string(), nearest.condition), expected, "{path} {caller:?}");
     }

@@ -2,7 +2,7 @@
 //! policy tests. The filter never uses it.
 
 use super::Policies;
-use super::facts::Facts;
+use super::attributes::Attributes;
 use crate::claims::Identity;
 use crate::policy::authorization::polarity::Polarity;
 use crate::policy::authorization::rule::{Condition, Operand, Rule, Test};
@@ -40,18 +40,18 @@ pub fn trace_rules(
     request: &Request,
     identity: Option<&Identity>,
 ) -> Vec<RuleTrace> {
-    let facts = Facts::new(request, identity, policies.scalars);
+    let attributes = Attributes::new(request, identity, policies.scalars);
     let mut all = Vec::new();
     for (index, policy) in policies.policies.iter().enumerate() {
         all.extend(policy.rules.iter().enumerate().map(|(number, rule)| RuleTrace {
             policy: index,
             rule: number,
             name: format!("ns[{}]-policy[{}]-rule[{number}]", policy.namespace, policy.name),
-            miss: rule.first_failure(&facts).map(|failure| Miss {
+            miss: rule.first_failure(&attributes).map(|failure| Miss {
                 at: place(rule, failure.condition),
                 condition: failure.condition.to_string(),
                 passed: failure.held,
-                found: found(failure.condition, rule, &facts),
+                found: found(failure.condition, rule, &attributes),
             }),
         }));
     }
@@ -70,50 +70,52 @@ fn place(rule: &Rule, condition: &Condition) -> String {
 }
 
 /// The texts that the request has for a condition's attribute, read as the condition reads them.
-fn found(condition: &Condition, rule: &Rule, facts: &Facts<'_>) -> Vec<String> {
+fn found(condition: &Condition, rule: &Rule, attributes: &Attributes<'_>) -> Vec<String> {
     let polarity = rule.polarity;
     let values = condition.values.iter().chain(&condition.all).map(|test| (test, polarity));
     let not_values = condition.not_values.iter().map(|test| (test, polarity.negated()));
     let mut texts = Vec::new();
     let attribute = condition.values_from.as_ref().map(|from| &from.attribute);
     if let Some((test, polarity)) = values.chain(not_values).next() {
-        of_test(test, polarity, facts, &mut texts);
+        of_test(test, polarity, attributes, &mut texts);
     } else if let Some(attribute) = attribute {
-        facts.any(attribute, polarity, &mut |text| note(&mut texts, text));
+        attributes.any(attribute, polarity, &mut |text| note(&mut texts, text));
     }
     texts
 }
 
-fn of_test(test: &Test, polarity: Polarity, facts: &Facts<'_>, texts: &mut Vec<String>) {
-    let connection = &facts.request.connection;
+fn of_test(test: &Test, polarity: Polarity, attributes: &Attributes<'_>, texts: &mut Vec<String>) {
+    let connection = &attributes.request.connection;
     match test {
-        Test::Address(address, _) => texts.extend(facts.address(*address).map(|a| a.to_string())),
-        Test::Metadata { filter, key, .. } => match facts.metadata(filter, key) {
+        Test::Address(address, _) => {
+            texts.extend(attributes.address(*address).map(|a| a.to_string()))
+        }
+        Test::Metadata { filter, key, .. } => match attributes.metadata(filter, key) {
             Some(MetadataValue::Text(text)) => texts.push(text.clone()),
             Some(MetadataValue::List(items)) => texts.extend(items.iter().cloned()),
             None => {}
         },
         Test::Host(_) => {
-            for spelling in facts.host(polarity) {
+            for spelling in attributes.host(polarity) {
                 note(texts, &spelling.text);
             }
         }
         Test::Path(_) => {
-            texts.extend(facts.path().map(|path| String::from_utf8_lossy(path).into_owned()));
+            texts.extend(attributes.path().map(|path| String::from_utf8_lossy(path).into_owned()));
         }
         Test::Peer(_) => {
-            let names = facts.peer().iter().map(|name| name.text);
+            let names = attributes.peer().iter().map(|name| name.text);
             texts.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
         }
         Test::Port(_) => texts.extend(connection.destination_port.map(|port| port.to_string())),
         Test::RequestPrincipal(_) => {
-            let text = |name| facts.identity.and_then(|identity| identity.claims.text(name));
+            let text = |name| attributes.identity.and_then(|identity| identity.claims.text(name));
             if let (Some(issuer), Some(subject)) = (text("iss"), text("sub")) {
                 texts.push(format!("{issuer}/{subject}"));
             }
         }
         Test::Text(attribute, _) => {
-            facts.any(attribute, polarity, &mut |text| note(texts, text));
+            attributes.any(attribute, polarity, &mut |text| note(texts, text));
         }
     }
 }

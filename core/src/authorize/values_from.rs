@@ -5,7 +5,7 @@
 //! where a match refuses. The elements of a verified claim were written by its issuer, and any of them
 //! counts. Each side is read once, so that the work grows with the request alone.
 
-use super::facts::Facts;
+use super::attributes::Attributes;
 use crate::policy::authorization::polarity::Polarity;
 use crate::policy::authorization::values_from::{Quantifier, ValueSource, ValuesFrom};
 
@@ -24,10 +24,10 @@ impl ValuesFrom {
         &self,
         polarity: Polarity,
         captured: &dyn Fn(&str) -> Vec<&'f [u8]>,
-        facts: &Facts<'f>,
+        attributes: &Attributes<'f>,
     ) -> bool {
         let of_many = polarity.is_wide();
-        let written = match self.written_sources(polarity, captured, facts) {
+        let written = match self.written_sources(polarity, captured, attributes) {
             Written::Many => return of_many,
             Written::None => None,
             Written::One(text) => Some(text),
@@ -35,18 +35,19 @@ impl ValuesFrom {
         let is_written = |text: &[u8]| written.as_deref() == Some(text);
         if self.quantifier == Quantifier::Any && self.attribute.is_written_by_client() {
             let mut key = Written::None;
-            facts.any(&self.attribute, polarity, &mut |text| key.add(text));
+            attributes.any(&self.attribute, polarity, &mut |text| key.add(text));
             return match key {
                 Written::Many => of_many,
                 Written::None => false,
                 Written::One(key) => {
-                    is_written(&key) || self.any_verified(polarity, facts, &mut |text| text == key)
+                    is_written(&key)
+                        || self.any_verified(polarity, attributes, &mut |text| text == key)
                 }
             };
         }
         // Sorted and not hashed: these keys are not from the configuration.
         let mut verified = Vec::new();
-        self.any_verified(polarity, facts, &mut |text| {
+        self.any_verified(polarity, attributes, &mut |text| {
             verified.push(text.to_vec());
             false
         });
@@ -55,7 +56,8 @@ impl ValuesFrom {
             is_written(text)
                 || verified.binary_search_by(|known| known.as_slice().cmp(text)).is_ok()
         };
-        let any = |test: &mut dyn FnMut(&[u8]) -> bool| facts.any(&self.attribute, polarity, test);
+        let any =
+            |test: &mut dyn FnMut(&[u8]) -> bool| attributes.any(&self.attribute, polarity, test);
         match self.quantifier {
             Quantifier::Any => any(&mut |text| is_source(text)),
             Quantifier::All => {
@@ -74,13 +76,13 @@ impl ValuesFrom {
         &self,
         polarity: Polarity,
         captured: &dyn Fn(&str) -> Vec<&'f [u8]>,
-        facts: &Facts<'f>,
+        attributes: &Attributes<'f>,
     ) -> Written {
         let mut written = Written::None;
         for source in &self.sources {
             match source {
                 ValueSource::Attribute(other) if other.is_written_by_client() => {
-                    facts.any(other, polarity, &mut |text| written.add(text));
+                    attributes.any(other, polarity, &mut |text| written.add(text));
                 }
                 ValueSource::Attribute(_) => {}
                 ValueSource::Path(name) => {
@@ -94,12 +96,12 @@ impl ValuesFrom {
     fn any_verified(
         &self,
         polarity: Polarity,
-        facts: &Facts<'_>,
+        attributes: &Attributes<'_>,
         test: &mut dyn FnMut(&[u8]) -> bool,
     ) -> bool {
         self.sources.iter().any(|source| match source {
             ValueSource::Attribute(other) if !other.is_written_by_client() => {
-                facts.any(other, polarity, test)
+                attributes.any(other, polarity, test)
             }
             ValueSource::Attribute(_) | ValueSource::Path(_) => false,
         })

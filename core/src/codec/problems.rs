@@ -35,44 +35,44 @@ impl fmt::Display for InvalidConfig {
 pub struct Problems {
     errors: RefCell<Vec<InvalidConfig>>,
     warnings: RefCell<Vec<InvalidConfig>>,
-    #[cfg(feature = "vocabulary")]
-    vocabulary: RefCell<std::collections::BTreeSet<Known>>,
+    #[cfg(feature = "schema-fields")]
+    schema_fields: RefCell<std::collections::BTreeSet<SchemaField>>,
 }
 
 /// What a reader accepts at a place: the schema is compared with it.
-#[cfg(feature = "vocabulary")]
+#[cfg(feature = "schema-fields")]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Known {
+pub enum SchemaField {
     /// A field of the object at this path.
     Field(String, &'static str),
     /// A word that is valid at this path.
     Word(String, String),
 }
 
-#[cfg(feature = "vocabulary")]
+#[cfg(feature = "schema-fields")]
 impl Problems {
     /// The fields and words read so far; paths omit indices, `jwtRules[].issuer`.
-    pub fn vocabulary(&self) -> std::collections::BTreeSet<Known> {
-        self.vocabulary.borrow().clone()
+    pub fn schema_fields(&self) -> std::collections::BTreeSet<SchemaField> {
+        self.schema_fields.borrow().clone()
     }
 
     /// Records that the object at this path may have a field.
     pub fn know_field(&self, at: &str, name: &'static str) {
-        self.know(at, |at| Known::Field(at, name));
+        self.know(at, |at| SchemaField::Field(at, name));
     }
 
     /// Records which words may be at this path.
     pub fn know_words(&self, at: &str, words: &[&str]) {
         for word in words {
-            self.know(at, |at| Known::Word(at, (*word).to_owned()));
+            self.know(at, |at| SchemaField::Word(at, (*word).to_owned()));
         }
     }
 
-    fn know(&self, at: &str, known: impl Fn(String) -> Known) {
+    fn know(&self, at: &str, known: impl Fn(String) -> SchemaField) {
         let digits = |c: char| c.is_ascii_digit();
         let at = at.split('[').map(|piece| piece.trim_start_matches(digits));
         let at = at.collect::<Vec<_>>().join("[");
-        self.vocabulary.borrow_mut().insert(known(at));
+        self.schema_fields.borrow_mut().insert(known(at));
     }
 }
 
@@ -216,7 +216,7 @@ impl<'v> Node<'v> {
 
     /// One word of a closed list: its place there.
     pub fn word(&self, words: &[&str], problems: &Problems) -> Option<usize> {
-        #[cfg(feature = "vocabulary")]
+        #[cfg(feature = "schema-fields")]
         problems.know_words(&self.at, words);
         let text = self.value.as_str();
         let index = text.and_then(|text| words.iter().position(|word| *word == text));
@@ -275,7 +275,7 @@ impl<'v> Object<'v> {
     /// Records every field that was not read.
     pub fn finish(self, problems: &Problems) {
         let asked = self.asked.borrow();
-        #[cfg(feature = "vocabulary")]
+        #[cfg(feature = "schema-fields")]
         for name in asked.iter() {
             problems.know_field(&self.at, name);
         }

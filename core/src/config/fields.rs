@@ -158,7 +158,7 @@ pub(super) fn read_object<'v>(
 
 /// Reads these fields of an object, which may have others.
 pub(super) fn read<'v>(object: &Object<'v>, fields: &mut [Field<'_, 'v>], problems: &Problems) {
-    #[cfg(feature = "vocabulary")]
+    #[cfg(feature = "schema-fields")]
     know(&object.at, fields, problems);
     for Field { name, presence, read } in fields {
         let node = match presence {
@@ -210,7 +210,7 @@ fn keep<T>(to: &mut Option<T>, read: Option<T>) {
 }
 
 /// Records the fields and words of a table, whether or not a configuration has them.
-#[cfg(feature = "vocabulary")]
+#[cfg(feature = "schema-fields")]
 fn know(at: &str, fields: &[Field<'_, '_>], problems: &Problems) {
     for field in fields {
         problems.know_field(at, field.name);

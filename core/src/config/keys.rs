@@ -277,7 +277,7 @@ mod tests {
             ),
         ] {
             let problems = load(rule).unwrap_err();
-            assert!(problems.iter().any(|told| told == problem), "{rule}: {problems:#?}");
+            assert!(problems.iter().any(|reported| reported == problem), "{rule}: {problems:#?}");
         }
         let any = br#"{"jwtRules": [{"anyIssuer": true, "jwksCluster": "c"}]}"#;
         let problems = from_json(any).unwrap_err();

@@ -16,13 +16,13 @@ use crate::policy::{
 };
 
 /// The most that a header can hold: Envoy's own ceiling for all headers is 8 MiB.
-const MOST_BYTES: u32 = 8_388_608;
+const MAX_BYTES: u32 = 8_388_608;
 
 /// serde_json refuses more than 128 levels, for any configuration.
 const MAX_JSON_DEPTH: u32 = 127;
 
 /// Each worker has its own tokens, in a memory of at most 4 GiB.
-const MOST_CACHED: (u32, u32) = (1_048_576, 1 << 30);
+const MAX_CACHED: (u32, u32) = (1_048_576, 1 << 30);
 
 /// The JWT rules; empty if one of them cannot be read.
 pub(super) fn rules(object: &Object<'_>, context: &mut Context<'_>) -> Vec<JwtRule> {
@@ -67,8 +67,8 @@ pub(super) fn policies(root: &Object<'_>, config: &mut Config, problems: &Proble
             Field::object(
                 "limits",
                 &mut [
-                    Field::size("tokenBytes", 1, MOST_BYTES, &mut limits.token.token_bytes),
-                    Field::size("emittedBytes", 1, MOST_BYTES, &mut limits.emitted_bytes),
+                    Field::size("tokenBytes", 1, MAX_BYTES, &mut limits.token.token_bytes),
+                    Field::size("emittedBytes", 1, MAX_BYTES, &mut limits.emitted_bytes),
                     Field::size("signatureChecks", 1, 10_000, &mut limits.signature_checks),
                     Field::size("jsonDepth", 1, MAX_JSON_DEPTH, &mut limits.token.json_depth),
                 ],
@@ -127,8 +127,8 @@ pub(super) fn others(root: &Object<'_>, config: &mut Config, problems: &Problems
             Field::object(
                 "tokenCache",
                 &mut [
-                    Field::size("entries", 0, MOST_CACHED.0, &mut cache.entries),
-                    Field::size("bytes", 0, MOST_CACHED.1, &mut cache.bytes),
+                    Field::size("entries", 0, MAX_CACHED.0, &mut cache.entries),
+                    Field::size("bytes", 0, MAX_CACHED.1, &mut cache.bytes),
                 ],
             ),
             Field::word("onInvalidConfig", &mut settings.on_invalid_config),
@@ -187,17 +187,17 @@ fn default_missing_token(rules: &[JwtRule], policies: &[AuthorizationPolicy]) ->
 }
 
 /// More lines than a proxy can write.
-const MOST_REFUSALS: u64 = 1_000_000;
+const MAX_REFUSALS: u64 = 1_000_000;
 
 fn rate(node: &Node<'_>, problems: &Problems) -> Option<Rate> {
     if node.value.as_str() == Some("unlimited") {
         return Some(Rate::Unlimited);
     }
-    let number = node.integer(0..=MOST_REFUSALS, &Problems::default());
+    let number = node.integer(0..=MAX_REFUSALS, &Problems::default());
     match number.and_then(|number| u32::try_from(number).ok()) {
         Some(number) => Some(Rate::PerSecond(number)),
         None => {
-            let expected = format!("`unlimited` or a whole number from 0 to {MOST_REFUSALS}");
+            let expected = format!("`unlimited` or a whole number from 0 to {MAX_REFUSALS}");
             node.expected(&expected, problems)
         }
     }

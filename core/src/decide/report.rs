@@ -58,7 +58,7 @@ pub struct Report {
     /// The result of the cache look-up, if there was one.
     pub cache: Option<cache::Answer>,
     /// The outcome of the policies, if they were evaluated.
-    pub judgement: Option<AuthorizationOutcome>,
+    pub authorization: Option<AuthorizationOutcome>,
     /// The denial that the policies' outcome means for this caller; a dry run continues nevertheless.
     pub denied_by_policy: Option<Denial>,
     /// The steps as text, if the worker state collects them.
@@ -99,7 +99,7 @@ impl Decision {
 
     /// Reports what access logs can show, by name (Envoy `%FILTER_STATE(wasm.usher.reason:PLAIN)%`). In a dry run it
     /// is the outcome under enforcement. Values are short, printable ASCII.
-    pub fn facts(&self, mut tell: impl FnMut(&'static str, &str)) {
+    pub fn filter_state(&self, mut tell: impl FnMut(&'static str, &str)) {
         tell("usher.decision", if self.denial.is_some() { "deny" } else { "allow" });
         tell("usher.reason", self.reason());
         let mut put = |name, value: Option<&str>| {
@@ -120,13 +120,13 @@ impl Decision {
             put("usher.sub", identity.claims.text("sub"));
             put("usher.iss", identity.claims.text("iss"));
         }
-        if let Some(judgement) = &self.report.judgement {
-            put("usher.policy", judgement.policy.as_deref());
+        if let Some(authorization) = &self.report.authorization {
+            put("usher.policy", authorization.policy.as_deref());
             let mut digits = itoa::Buffer::new();
-            put("usher.rule", judgement.rule.map(|rule| digits.format(rule)));
+            put("usher.rule", authorization.rule.map(|rule| digits.format(rule)));
             for (name, run) in [
-                ("usher.dry_run_deny", &judgement.dry_run_deny),
-                ("usher.dry_run_allow", &judgement.dry_run_allow),
+                ("usher.dry_run_deny", &authorization.dry_run_deny),
+                ("usher.dry_run_allow", &authorization.dry_run_allow),
             ] {
                 let verdict = |run: &DryRun| if run.allowed { "allow" } else { "deny" };
                 put(name, run.as_ref().map(verdict));
@@ -158,11 +158,11 @@ impl Report {
             ReplyContext { token_present: self.token_present, ..ReplyContext::default() };
         // A caller without a token is asked for one, also if a policy has another reply.
         let asked = matches!(self.denied_by_policy, Some(Denial::TokenMissing));
-        if let Some(judgement) = self.judgement.as_ref().filter(|_| !asked) {
-            context.status = judgement.deny_status;
-            context.message.clone_from(&judgement.deny_message);
+        if let Some(authorization) = self.authorization.as_ref().filter(|_| !asked) {
+            context.status = authorization.deny_status;
+            context.message.clone_from(&authorization.deny_message);
             if self.identity.is_some() {
-                context.scopes.clone_from(&judgement.scopes);
+                context.scopes.clone_from(&authorization.scopes);
             }
         }
         context

@@ -111,12 +111,12 @@ pub fn choose(
 
 /// Whether a decision is worth a line, and at which level.
 fn wanted(log: &DecisionLog, decision: &Decision, sampler: &mut Sampler) -> Option<Level> {
-    let judgement = decision.report.judgement.as_ref();
-    let audited = judgement.is_some_and(|judgement| judgement.audit == Some(true));
+    let authorization = decision.report.authorization.as_ref();
+    let audited = authorization.is_some_and(|authorization| authorization.audit == Some(true));
     // An operator who tries a policy out needs these.
     let would_refuse = |dry_run: &Option<DryRun>| dry_run.as_ref().is_some_and(|run| !run.allowed);
-    let tried = judgement.is_some_and(|judgement| {
-        would_refuse(&judgement.dry_run_deny) || would_refuse(&judgement.dry_run_allow)
+    let tried = authorization.is_some_and(|authorization| {
+        would_refuse(&authorization.dry_run_deny) || would_refuse(&authorization.dry_run_allow)
     });
     match log.emit {
         Emit::None => None,
@@ -153,8 +153,8 @@ pub fn line(
         line.number("suppressed", context.suppressed);
     }
     outcome(&mut line, decision);
-    if let Some(judgement) = &decision.report.judgement {
-        policies(&mut line, judgement);
+    if let Some(authorization) = &decision.report.authorization {
+        policies(&mut line, authorization);
     }
     let hash_key = match &log.hash {
         None => None,
@@ -197,23 +197,23 @@ fn outcome(line: &mut Line, decision: &Decision) {
 }
 
 /// The outcome of the policies.
-fn policies(line: &mut Line, judgement: &AuthorizationOutcome) {
-    line.optional("policy", judgement.policy.as_deref(), most::NAME);
-    if let Some(rule) = judgement.rule.and_then(|rule| u64::try_from(rule).ok()) {
+fn policies(line: &mut Line, authorization: &AuthorizationOutcome) {
+    line.optional("policy", authorization.policy.as_deref(), most::NAME);
+    if let Some(rule) = authorization.rule.and_then(|rule| u64::try_from(rule).ok()) {
         line.number("rule", rule);
     }
-    if let Some(nearest) = &judgement.nearest {
+    if let Some(nearest) = &authorization.nearest {
         line.text("nearest_rule", &nearest.rule, most::NAME);
         line.text("failing_condition", &nearest.condition, most::NAME);
     }
-    if let Some(audit) = judgement.audit {
+    if let Some(audit) = authorization.audit {
         line.boolean("audit", audit);
     }
     let verdict = |allowed| if allowed { "allow" } else { "deny" };
-    if let Some(dry_run) = &judgement.dry_run_deny {
+    if let Some(dry_run) = &authorization.dry_run_deny {
         line.text("dry_run_deny", verdict(dry_run.allowed), most::NAME);
     }
-    if let Some(dry_run) = &judgement.dry_run_allow {
+    if let Some(dry_run) = &authorization.dry_run_allow {
         line.text("dry_run_allow", verdict(dry_run.allowed), most::NAME);
     }
 }

@@ -15,7 +15,7 @@ pub mod stat;
 use family::Family;
 
 /// The most labels of a family, without `plugin`.
-pub const MOST_LABELS: usize = 6;
+pub const MAX_LABELS: usize = 6;
 
 /// A label's value before it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -37,7 +37,7 @@ pub struct Series<'d> {
     /// The family.
     pub family: &'static Family,
     /// The values; those beyond the family's labels are `None`.
-    pub labels: [Label<'d>; MOST_LABELS],
+    pub labels: [Label<'d>; MAX_LABELS],
 }
 
 impl<'d> From<&'d str> for Label<'d> {
@@ -55,7 +55,7 @@ impl<'d> From<Option<&'d str>> for Label<'d> {
 impl<'d> Series<'d> {
     /// The series of these values.
     pub fn new<const N: usize>(family: &'static Family, values: [Label<'d>; N]) -> Self {
-        let mut labels = [Label::None; MOST_LABELS];
+        let mut labels = [Label::None; MAX_LABELS];
         for (label, value) in labels.iter_mut().zip(values) {
             *label = value;
         }
@@ -66,10 +66,10 @@ impl<'d> Series<'d> {
 /// Calls `add` for each counter that a decision increments. Series of every request allocate nothing.
 pub fn of_decision(decision: &Decision, mut add: impl FnMut(&Series<'_>)) {
     let report = &decision.report;
-    let judgement = report.judgement.as_ref();
-    let rule = judgement.and_then(|j| j.rule).map_or(Label::None, Label::Number);
+    let authorization = report.authorization.as_ref();
+    let rule = authorization.and_then(|j| j.rule).map_or(Label::None, Label::Number);
     let policy =
-        judgement.and_then(|j| Some(Label::In(j.namespace.as_deref()?, j.policy.as_deref()?)));
+        authorization.and_then(|j| Some(Label::In(j.namespace.as_deref()?, j.policy.as_deref()?)));
     add(&Series::new(
         &family::DECISIONS,
         [
@@ -111,7 +111,7 @@ pub fn of_decision(decision: &Decision, mut add: impl FnMut(&Series<'_>)) {
     for header in &report.withheld {
         add(&Series::new(&family::IDENTITY_HEADERS_WITHHELD, [header.as_str().into()]));
     }
-    let dry_runs = judgement.map(|j| [("DENY", &j.dry_run_deny), ("ALLOW", &j.dry_run_allow)]);
+    let dry_runs = authorization.map(|j| [("DENY", &j.dry_run_deny), ("ALLOW", &j.dry_run_allow)]);
     for (action, dry_run) in dry_runs.into_iter().flatten() {
         if let Some(dry_run) = dry_run {
             let verdict = if dry_run.allowed { "allow" } else { "deny" };

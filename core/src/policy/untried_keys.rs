@@ -37,7 +37,7 @@ impl UntriedKeys {
 pub type Known<'k> = &'k dyn Fn(&Keys) -> Option<Rc<KeySet>>;
 
 /// The worst algorithm of each issuer, as far as its keys are known.
-pub fn crowds(
+pub fn untried(
     rules: &[JwtRule],
     issuers: &Issuers,
     budget: usize,
@@ -48,7 +48,7 @@ pub fn crowds(
         return Vec::new();
     }
     let any = Group::of(rules, &issuers.any, None, known);
-    let mut crowds = Vec::new();
+    let mut untried = Vec::new();
     // In file order: each issuer's with its first rule.
     for (index, rule) in rules.iter().enumerate() {
         let indices = match &rule.issuer {
@@ -59,9 +59,9 @@ pub fn crowds(
             continue;
         };
         let own = rule.issuer.as_ref().map(|_| Group::of(rules, indices, Some(&any), known));
-        crowds.extend(own.as_ref().unwrap_or(&any).worst(index, budget));
+        untried.extend(own.as_ref().unwrap_or(&any).worst(index, budget));
     }
-    crowds
+    untried
 }
 
 /// The keys of rules for the same tokens.

@@ -20,7 +20,7 @@ pub struct Discovered {
 }
 
 /// The largest answer that is read, in bytes. A key has about 500, one with a certificate chain 10,000.
-pub const MOST_BYTES: usize = 262_144;
+pub const MAX_BYTES: usize = 262_144;
 
 /// JSON levels of an OpenID configuration that are read.
 const DEPTH: usize = 16;
@@ -85,7 +85,7 @@ impl fmt::Display for FetchError {
             }
             Self::Status(status) => write!(f, "expected status 200, found {status}"),
             Self::TooLarge(bytes) => {
-                write!(f, "expected at most {MOST_BYTES} bytes, found {bytes}")
+                write!(f, "expected at most {MAX_BYTES} bytes, found {bytes}")
             }
             Self::Unreachable(why) => f.write_str(why),
         }
@@ -138,7 +138,7 @@ impl Answer {
             (300..=399, Some(to)) => return Err(FetchError::Redirected(to.clone())),
             (status, _) => return Err(FetchError::Status(status)),
         }
-        if self.body.len() > MOST_BYTES {
+        if self.body.len() > MAX_BYTES {
             return Err(FetchError::TooLarge(self.body.len()));
         }
         std::str::from_utf8(&self.body).map_err(|_| {

@@ -67,7 +67,7 @@ fn bad() -> Vec<(Result<Answer, FetchError>, &'static str)> {
             "expected at least one usable key, found none",
         ),
         (with(200, None, br#"{"error":1}"#), "expected a JWK set: `keys` is missing"),
-        (with(200, None, &vec![b' '; MOST_BYTES + 1]), "expected at most 262144 bytes"),
+        (with(200, None, &vec![b' '; MAX_BYTES + 1]), "expected at most 262144 bytes"),
         (with(500, None, set(&["a"]).as_bytes()), "expected status 200, found 500"),
         (with(304, None, b""), "expected status 200, found 304"),
         (with(302, Some("https://evil/"), b""), "found a redirect to `https://evil/`"),
@@ -228,8 +228,8 @@ fn a_bad_answer_replaces_nothing() {
             process.pass(1_000, 1_000);
         }
         process.answer(&answer);
-        let told = process.outcomes.iter().find_map(|outcome| outcome.as_ref().err()).unwrap();
-        assert!(told.to_string().contains(said), "{told} does not say {said}");
+        let reported = process.outcomes.iter().find_map(|outcome| outcome.as_ref().err()).unwrap();
+        assert!(reported.to_string().contains(said), "{reported} does not say {said}");
         assert_eq!(process.record.body, good.body, "{said}");
         assert_eq!(process.record.generation, 1, "{said}");
         assert!(
@@ -318,9 +318,9 @@ fn the_keys_of_an_issuer_are_where_its_configuration_says() {
         let mut process = Process::new(1, remote(place.clone()));
         process.tick();
         process.answer(&answer);
-        let told = process.outcomes[0].as_ref().unwrap_err().to_string();
-        assert!(told.starts_with("the OpenID configuration: "), "{told}");
-        assert!(told.contains(said), "{told} does not say {said}");
+        let reported = process.outcomes[0].as_ref().unwrap_err().to_string();
+        assert!(reported.starts_with("the OpenID configuration: "), "{reported}");
+        assert!(reported.contains(said), "{reported} does not say {said}");
         assert_eq!(process.record.generation, 0);
     }
 }

@@ -202,7 +202,7 @@ impl<'c> Checked<'c> {
         let is_object = strict_json(line.as_bytes(), 8).is_ok_and(|value| value.is_object());
         assert!(is_object, "no JSON: {line}\n{}", self.shown());
         self.tells_no_token(&line);
-        self.decision.facts(|name, value| {
+        self.decision.filter_state(|name, value| {
             let good = value.len() <= 256 && is_printable(value);
             assert!(good, "{name} {value}\n{}", self.shown());
             self.tells_no_token(value);
@@ -252,7 +252,7 @@ fn essence(decision: &Decision) -> String {
         report.token_present,
         report.header,
         report.claimed_provider,
-        report.judgement,
+        report.authorization,
         report.denied_by_policy,
         missing_keys.collect::<Vec<_>>(),
     )

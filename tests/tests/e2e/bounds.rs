@@ -163,7 +163,8 @@ fn a_dry_run_tells_of_the_bound_and_judges_all_that_is_there() {
     let line: Value = serde_json::from_str(&dry.log_line(&request, &verdict)).unwrap();
     assert_eq!(line["reason"], json!("request_too_complex"));
     assert_eq!(line["enforced"], json!(false));
-    let judgement = verdict.decision.report.judgement.as_ref().expect("the policies were asked");
+    let judgement =
+        verdict.decision.report.authorization.as_ref().expect("the policies were asked");
     assert_eq!(
         judgement.matched.as_deref(),
         Some("ns[default]-policy[deny]-rule[0]"),

@@ -165,17 +165,22 @@ fn the_last_lines_count_what_ran_and_what_was_skipped() {
             &*[one, skips, later].join("\n"),
             "",
             0,
-            "tests: 1 passed, 0 failed, 2 skipped\nskipped: 3\n  kubectl: none here (a)\n  \
+            "tests: 2 passed, 0 failed; 2 skipped, some in part\nskipped: 3\n  kubectl: none here (a)\n  \
              test-image: no skopeo here\n  c: ignored: no reason is given",
         ),
         (
             one,
             "1",
             1,
-            "tests: 1 passed, 0 failed, 2 skipped\nskipped: 2\n  b: ignored: later\n  c: ignored: no reason is given\n\
+            "tests: 1 passed, 0 failed; 2 skipped, some in part\nskipped: 2\n  b: ignored: later\n  c: ignored: no reason is given\n\
              failed: USHER_REQUIRE_ALL is set, and ignored was: b, c",
         ),
-        (broken, "", 101, &format!("tests: 3 passed, 2 failed, 0 skipped\nskipped: 0\n{not_run}")),
+        (
+            broken,
+            "",
+            101,
+            &format!("tests: 3 passed, 2 failed; 0 skipped, some in part\nskipped: 0\n{not_run}"),
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let run = tool("tally", &["sh", "-c", script], require_all, folder.path());

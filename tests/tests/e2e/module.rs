@@ -9,7 +9,7 @@ use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
 /// The size that a module may have, in bytes: each worker thread of each Envoy holds a copy. One that `SMALL=0`
 /// builds is larger.
-const MOST_BYTES: usize = 700 * 1024;
+const MAX_BYTES: usize = 700 * 1024;
 
 /// The size that a function of the configuration's reader may have, in bytes: fields are in tables, which one
 /// small reader walks. `SMALL=0` makes them larger.
@@ -34,7 +34,7 @@ const SYSTEM_CALLS: [&str; 8] = [
 fn the_module_is_small() {
     let module = module();
     println!("usher.wasm: {} bytes", module.len());
-    assert!(module.len() <= MOST_BYTES, "{} bytes, at most {MOST_BYTES}", module.len());
+    assert!(module.len() <= MAX_BYTES, "{} bytes, at most {MAX_BYTES}", module.len());
 }
 
 #[test]

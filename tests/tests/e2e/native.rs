@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use usher_testkit::{jwt_authn, rbac};
 
-/// The HTTP filters, in Istio's order (B1).
+/// The HTTP filters, in Istio's order (docs/semantics.md, "Filter order and decision").
 pub fn filters(configuration: &Value, issuers: &[&str], jwks: &str) -> Vec<Value> {
     let domains = configuration["trustDomains"].as_array().into_iter().flatten();
     let domains: Vec<&str> = domains.map(|domain| domain.as_str().unwrap()).collect();
@@ -13,7 +13,7 @@ pub fn filters(configuration: &Value, issuers: &[&str], jwks: &str) -> Vec<Value
     filters
 }
 
-/// The connection manager's part of `pathNormalization` (B8.2).
+/// The connection manager's part of `pathNormalization` (docs/semantics.md, "Path normalization").
 pub fn manager(configuration: &Value) -> Value {
     match configuration["pathNormalization"].as_str().unwrap() {
         "NONE" => json!({}),
@@ -28,7 +28,7 @@ pub fn manager(configuration: &Value) -> Value {
     }
 }
 
-/// The filter that hands the TCP peer over to Usher (D5).
+/// The filter that hands the TCP peer over to Usher (docs/configuration.md, `sourceAddress`).
 pub fn source_address() -> Value {
     let source = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%";
     json!({

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
-use usher_core::codec::problems::Known;
+use usher_core::codec::problems::SchemaField;
 use usher_core::config;
 use usher_testkit::verdict::problems;
 
@@ -87,10 +87,10 @@ fn whole(field: &str, snippet: Map<String, Value>) -> Value {
 }
 
 /// Every field and every word that the parser asks for, in all good examples together.
-fn vocabulary(sections: &[Section]) -> BTreeSet<Known> {
+fn schema_fields(sections: &[Section]) -> BTreeSet<SchemaField> {
     let good = sections.iter().flat_map(|section| &section.examples);
     let good = good.filter(|example| example.problems.is_empty());
-    good.flat_map(|example| config::vocabulary(&example.configuration)).collect()
+    good.flat_map(|example| config::schema_fields(&example.configuration)).collect()
 }
 
 #[test]
@@ -177,12 +177,12 @@ fn a_wrong_value_makes_no_other_field_unknown() {
 #[test]
 fn each_field_is_told_and_no_other() {
     let sections = sections();
-    let asked: BTreeSet<String> = vocabulary(&sections)
+    let asked: BTreeSet<String> = schema_fields(&sections)
         .into_iter()
         .filter_map(|known| match known {
-            Known::Field(at, name) if at.is_empty() => Some(name.to_owned()),
-            Known::Field(at, name) => Some(format!("{at}.{name}")),
-            Known::Word(..) => None,
+            SchemaField::Field(at, name) if at.is_empty() => Some(name.to_owned()),
+            SchemaField::Field(at, name) => Some(format!("{at}.{name}")),
+            SchemaField::Word(..) => None,
         })
         .collect();
     let headings = sections.iter().map(|section| section.field.clone()).filter(|f| !f.is_empty());
@@ -202,11 +202,11 @@ fn each_field_is_told_and_no_other() {
 #[test]
 fn each_field_has_a_type_a_default_a_meaning_and_both_examples() {
     let sections = sections();
-    let words: Vec<(String, String)> = vocabulary(&sections)
+    let words: Vec<(String, String)> = schema_fields(&sections)
         .into_iter()
         .filter_map(|known| match known {
-            Known::Word(at, word) => Some((at, word)),
-            Known::Field(..) => None,
+            SchemaField::Word(at, word) => Some((at, word)),
+            SchemaField::Field(..) => None,
         })
         .collect();
     for Section { field, text, examples } in sections.iter().filter(|s| !s.field.is_empty()) {

@@ -3,7 +3,7 @@
 
 mod answers;
 mod keys;
-mod passage;
+mod evaluation;
 mod places;
 mod refused;
 mod tokens;

@@ -125,7 +125,7 @@ fn every_scenario_is_decided_as_istio_and_envoy_do() {
                 &mut WorkerState::portable(),
             );
             let expect = &case["expect"];
-            let judgement = decision.report.judgement.as_ref();
+            let judgement = decision.report.authorization.as_ref();
             let mut got = json!({"status": decision.status()});
             if expect.get("matched").is_some() {
                 got["matched"] = judgement.and_then(|j| j.matched.as_deref()).into();

@@ -111,7 +111,7 @@ fn summary(
     let mut asked = BTreeSet::new();
     for loaded in [before, after] {
         asked.extend(asked_claims(&loaded.source.config.value));
-        let needs = loaded.policy.needs();
+        let needs = loaded.policy.required_attributes();
         for (needed, what) in [
             (needs.headers, "headers"),
             (needs.query, "queries"),
@@ -216,11 +216,12 @@ fn judge(policy: &Compiled, recorded: &Recorded) -> (String, String) {
         }
         _ => {}
     }
-    let judgement = authorize::judge(&policy.authorization, &recorded.request, identity.as_ref());
-    let outcome = match judgement.verdict {
+    let authorization =
+        authorize::evaluate(&policy.authorization, &recorded.request, identity.as_ref());
+    let outcome = match authorization.verdict {
         Verdict::Allow => "allow",
         Verdict::Deny => "deny denied_by_rule",
         Verdict::NoRuleMatched => "deny no_rule_matched",
     };
-    (outcome.to_owned(), judgement.to_string())
+    (outcome.to_owned(), authorization.to_string())
 }

@@ -30,10 +30,10 @@ pub(super) fn of(
 }
 
 fn nearest(decision: &Decision, loaded: &Loaded) -> Vec<String> {
-    let Some(judgement) = &decision.report.judgement else {
+    let Some(authorization) = &decision.report.authorization else {
         return Vec::new();
     };
-    let Some(nearest) = &judgement.nearest else {
+    let Some(nearest) = &authorization.nearest else {
         return Vec::new();
     };
     let rules = &decision.report.rules;

@@ -7,11 +7,11 @@ use crate::config::Loaded;
 
 /// `shop.yaml:31:5: authorizationPolicies[0].rules[2]` of the rule that decided, if one did.
 pub(super) fn of(decision: &Decision, loaded: &Loaded) -> Option<String> {
-    let judgement = decision.report.judgement.as_ref()?;
-    if judgement.verdict == Verdict::NoRuleMatched {
+    let authorization = decision.report.authorization.as_ref()?;
+    if authorization.verdict == Verdict::NoRuleMatched {
         return None;
     }
-    let name = judgement.matched.as_deref()?;
+    let name = authorization.matched.as_deref()?;
     let rule = decision.report.rules.iter().find(|rule| rule.name == name)?;
     Some(path(&rule_path(rule.policy, rule.rule), loaded))
 }

@@ -16,7 +16,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, tls};
-use usher_core::remote::MOST_BYTES;
+use usher_core::remote::MAX_BYTES;
 
 /// For the whole of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,9 +62,9 @@ impl Client {
         let mut response = self.agent.get(url).call()?;
         let location = response.headers().get("location");
         let location = location.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let most = u64::try_from(MOST_BYTES)?;
+        let most = u64::try_from(MAX_BYTES)?;
         let body = response.body_mut().with_config().limit(most).read_to_vec();
-        let body = body.with_context(|| format!("expected at most {MOST_BYTES} bytes"))?;
+        let body = body.with_context(|| format!("expected at most {MAX_BYTES} bytes"))?;
         Ok(Answer { status: response.status().as_u16(), location, body })
     }
 }

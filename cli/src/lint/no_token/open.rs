@@ -37,7 +37,7 @@ pub(super) fn find(view: &View<'_>, idioms: &[&(String, &Value)]) -> Option<Stri
         let request = Request { headers, end_of_stream: true, ..Request::default() };
         let decision = decide(&enforced, &request, UnixSeconds(0), &mut WorkerState::portable());
         let allowed_by =
-            decision.report.judgement.as_ref().and_then(|judged| judged.policy.clone());
+            decision.report.authorization.as_ref().and_then(|judged| judged.policy.clone());
         decision.reply.is_none().then_some(allowed_by)
     };
     let named = |fields: &[&str]| values(idioms, fields);

@@ -1,6 +1,6 @@
 //! Rules by a text, by its beginning or end, or by a segment of a path.
 
-use crate::authorize::facts::Facts;
+use crate::authorize::attributes::Attributes;
 use crate::authorize::key::Key;
 use crate::hash::{FastMap, FastSet};
 use crate::policy::authorization::attribute::Attribute;
@@ -113,11 +113,11 @@ impl Table {
     pub(super) fn look_up_attribute(
         &self,
         attribute: &Attribute,
-        facts: &Facts<'_>,
+        attributes: &Attributes<'_>,
         polarity: Polarity,
         found: &mut Candidates,
     ) {
-        facts.any(attribute, polarity, &mut |text| {
+        attributes.any(attribute, polarity, &mut |text| {
             self.look_up(text, found);
             false
         });

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::authorize::facts::{Facts, Scalars};
-use crate::authorize::judge;
+use crate::authorize::attributes::{Attributes, Scalars};
+use crate::authorize::evaluate;
 use crate::claims::{Claims, Identity};
 use crate::request::{Connection, Peer, Request};
 use crate::{Compiled, load};
@@ -41,8 +41,8 @@ fn identity(claims: Value) -> Identity {
 
 /// The number of rules that a request is compared with.
 fn candidates(policy: &Compiled, request: &Request, identity: &Identity) -> usize {
-    let facts = Facts::new(request, Some(identity), Scalars::Never);
-    policy.authorization.allow.index.candidates(&facts).len()
+    let attributes = Attributes::new(request, Some(identity), Scalars::Never);
+    policy.authorization.allow.index.candidates(&attributes).len()
 }
 
 #[test]
@@ -113,8 +113,8 @@ fn whatever_tells_rules_apart_keeps_them_apart() {
                         (request(path, &headers, peer), identity(claims.clone()));
                     let tried = candidates(&policy, &request, &identity);
                     assert!(tried < 5, "{what}: {tried} rules tried on {path} {peer} {claims}");
-                    let judgement = judge(&policy.authorization, &request, Some(&identity));
-                    matched += u32::from(judgement.rule == Some(7));
+                    let authorization = evaluate(&policy.authorization, &request, Some(&identity));
+                    matched += u32::from(authorization.rule == Some(7));
                 }
             }
         }
@@ -146,8 +146,9 @@ fn a_rule_matches_however_many_stand_beside_it() {
             let request = request("/", &[], "spiffe://td/ns/a/b/sa/x");
             let denied = [claims, nested].iter().any(|claims| {
                 let identity = identity(claims.clone());
-                let judgement = judge(&loaded.policy.authorization, &request, Some(&identity));
-                judgement.rule == Some(count)
+                let authorization =
+                    evaluate(&loaded.policy.authorization, &request, Some(&identity));
+                authorization.rule == Some(count)
             });
             assert!(denied, "{rule} beside {count} others");
         }
@@ -231,12 +232,12 @@ proptest! {
         let claims = json!({"iss": subject.0, "sub": subject.1, "g": group, "n": {"g": group},
             "l": [{"g": group}]});
         let identity = identity(claims);
-        let facts = Facts::new(&request, Some(&identity), Scalars::Never);
+        let attributes = Attributes::new(&request, Some(&identity), Scalars::Never);
         let set = &policy.authorization.allow;
         let all: Vec<usize> = (0..set.rules.len())
-            .filter(|number| set.rules[*number].rule.matches(&facts))
+            .filter(|number| set.rules[*number].rule.matches(&attributes))
             .collect();
-        let offered = set.index.candidates(&facts);
+        let offered = set.index.candidates(&attributes);
         for number in all {
             prop_assert!(offered.contains(&number), "rule {number}: {}", rules[set.rules[number].number]);
         }

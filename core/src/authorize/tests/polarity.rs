@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{policy, request};
-use crate::authorize::{Verdict, judge};
+use crate::authorize::{Verdict, evaluate};
 use crate::decide::{WorkerState, decide};
 use crate::request::Request;
 use crate::time::UnixSeconds;
@@ -18,7 +18,7 @@ fn verdict(action: &str, rule: &Value, count: usize, request: &Request) -> Verdi
     let rules: Vec<Value> = others(count).chain([rule.clone()]).collect();
     let config =
         json!({"authorizationPolicies": [{"name": "p", "action": action, "rules": rules}]});
-    judge(&policy(&config).authorization, request, None).verdict
+    evaluate(&policy(&config).authorization, request, None).verdict
 }
 
 fn asking(path: &str, authority: &str, headers: &[(&str, &str)]) -> Request {
@@ -71,8 +71,8 @@ fn where_a_match_refuses_it_is_wide_and_elsewhere_to_the_letter() {
             let rules: Vec<Value> = others(count).chain([of(field)]).collect();
             let audit = json!({"name": "p", "action": "AUDIT", "rules": rules});
             let config = json!({"authorizationPolicies": [audit]});
-            let judgement = judge(&policy(&config).authorization, request, None);
-            assert_eq!(judgement.audit, Some(false), "AUDIT {field} {value}: {request:?}");
+            let authorization = evaluate(&policy(&config).authorization, request, None);
+            assert_eq!(authorization.audit, Some(false), "AUDIT {field} {value}: {request:?}");
         }
     }
 }
@@ -87,8 +87,8 @@ fn a_dry_run_reads_as_the_policy_that_it_tries() {
     ] {
         let dry = json!({"name": "p", "action": action, "dryRun": true, "rules": [rule]});
         let config = json!({"authorizationPolicies": [dry]});
-        let judgement = judge(&policy(&config).authorization, &asking("/", "a.", &[]), None);
-        let run = judgement.dry_run_deny.or(judgement.dry_run_allow);
+        let authorization = evaluate(&policy(&config).authorization, &asking("/", "a.", &[]), None);
+        let run = authorization.dry_run_deny.or(authorization.dry_run_allow);
         assert_eq!(run.map(|run| run.allowed), Some(allowed), "{action} {rule}");
     }
 }

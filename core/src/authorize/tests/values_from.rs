@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{identity, policy, request};
-use crate::authorize::judge;
+use crate::authorize::evaluate;
 
 const TENANT: &str = "request.auth.claims[tenant]";
 const HEADER: &str = "request.headers[x-tenant]";
@@ -15,7 +15,7 @@ fn matches(rule: &Value, path: &str, headers: &[(&str, &str)], claims: &Value) -
         let config =
             json!({"authorizationPolicies": [{"name": "p", "action": action, "rules": [rule]}]});
         let request = request(path, headers);
-        judge(&policy(&config).authorization, &request, Some(&identity(claims))).rule == Some(0)
+        evaluate(&policy(&config).authorization, &request, Some(&identity(claims))).rule == Some(0)
     })
 }
 

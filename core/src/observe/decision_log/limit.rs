@@ -17,13 +17,13 @@ pub struct Limiter {
     second: UnixSeconds,
     spent: u32,
     /// Hashes of the pairs that were logged in this second.
-    told: FastSet<u64>,
+    reported: FastSet<u64>,
     suppressed: u64,
 }
 
 /// The number of pairs that are distinguished in a second: more than the reasons and policies in any
 /// configuration seen so far, and 128 KiB of memory. Further pairs come from the bucket.
-const MOST_PAIRS: usize = 8192;
+const MAX_PAIRS: usize = 8192;
 
 /// How far a decision's time may be behind the newest: the longest that a request waits for keys
 /// (`timeout`). If it is further behind, the clock was set back.
@@ -38,7 +38,7 @@ impl Limiter {
         if now > self.second || now < self.second.saturating_sub(LONGEST_WAIT) {
             self.second = now;
             self.spent = 0;
-            self.told.clear();
+            self.reported.clear();
         }
         if self.is_first(decision) {
             return true;
@@ -57,13 +57,14 @@ impl Limiter {
     }
 
     fn is_first(&mut self, decision: &Decision) -> bool {
-        if decision.denial.is_none() || self.told.len() >= MOST_PAIRS {
+        if decision.denial.is_none() || self.reported.len() >= MAX_PAIRS {
             return false;
         }
-        let judgement = decision.report.judgement.as_ref();
-        let policy = judgement.map(|judgement| (&judgement.namespace, &judgement.policy));
-        let pair = self.told.hasher().hash_one((decision.reason(), policy));
-        self.told.insert(pair)
+        let authorization = decision.report.authorization.as_ref();
+        let policy =
+            authorization.map(|authorization| (&authorization.namespace, &authorization.policy));
+        let pair = self.reported.hasher().hash_one((decision.reason(), policy));
+        self.reported.insert(pair)
     }
 }
 
@@ -82,11 +83,11 @@ mod tests {
 
     fn refused(denial: Denial, policy: Option<&str>) -> Decision {
         let mut decision = Decision { denial: Some(denial), ..allowed() };
-        decision.report.judgement = policy.map(|name| judgement("shop", name));
+        decision.report.authorization = policy.map(|name| authorization("shop", name));
         decision
     }
 
-    fn judgement(namespace: &str, policy: &str) -> AuthorizationOutcome {
+    fn authorization(namespace: &str, policy: &str) -> AuthorizationOutcome {
         AuthorizationOutcome {
             verdict: Verdict::Deny,
             policy: Some(policy.into()),
@@ -137,7 +138,7 @@ mod tests {
             assert_eq!(written(&mut limiter, 3, &decision, NOW, 100), 1, "{why}");
         }
         let mut namespace = flood;
-        namespace.report.judgement = Some(judgement("bank", "no-admin"));
+        namespace.report.authorization = Some(authorization("bank", "no-admin"));
         assert_eq!(written(&mut limiter, 3, &namespace, NOW, 100), 1, "another namespace");
     }
 
@@ -165,11 +166,11 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let mut limiter = Limiter::default();
-        let all = MOST_PAIRS + 1000;
+        let all = MAX_PAIRS + 1000;
         let flood = (0..all).map(|n| refused(Denial::DeniedByRule, Some(&n.to_string())));
         let written = flood
             .filter(|decision| limiter.admits(Rate::PerSecond(50), decision, UnixSeconds(NOW)));
-        assert_eq!(written.count(), MOST_PAIRS + 50);
-        assert_eq!(limiter.told.len(), MOST_PAIRS);
+        assert_eq!(written.count(), MAX_PAIRS + 50);
+        assert_eq!(limiter.reported.len(), MAX_PAIRS);
     }
 }

@@ -195,12 +195,12 @@ fn a_line_that_follows_suppressed_ones_tells_how_many() {
         assert_eq!(choice(request, UnixSeconds(now)), expected, "{why}");
     }
     let decision = decide(&policy, &bad, UnixSeconds(NOW), &mut WorkerState::portable());
-    for (suppressed, told) in [(0, None), (7, Some("\"suppressed\":7"))] {
+    for (suppressed, reported) in [(0, None), (7, Some("\"suppressed\":7"))] {
         let context = LineContext { suppressed, ..LineContext::default() };
         let line = line(&policy.settings.decision_log, &bad, &decision, &context);
         assert_eq!(
             line.contains("suppressed"),
-            told.is_some_and(|told| line.contains(told)),
+            reported.is_some_and(|reported| line.contains(reported)),
             "{line}"
         );
     }

@@ -242,7 +242,7 @@ pub fn labels() -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::metrics::MOST_LABELS;
+    use crate::observe::metrics::MAX_LABELS;
 
     #[test]
     fn names_are_prometheus_s() {
@@ -254,7 +254,7 @@ mod tests {
             let name = family.name;
             assert!(clean(name) && name.starts_with("usher_"), "{name}");
             assert_eq!(name.ends_with("_total"), family.kind == Kind::Counter, "{name}");
-            assert!(family.labels.len() <= MOST_LABELS, "{name}");
+            assert!(family.labels.len() <= MAX_LABELS, "{name}");
             assert!(family.labels.iter().all(|label| clean(label)), "{name}");
             assert!(family.open.iter().all(|label| family.labels.contains(label)), "{name}");
         }

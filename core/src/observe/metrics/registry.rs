@@ -6,7 +6,7 @@
 use std::hash::BuildHasher as _;
 
 use super::family::{Family, Kind};
-use super::{Label, MOST_LABELS, Series, stat};
+use super::{Label, MAX_LABELS, Series, stat};
 use crate::hash::FastMap;
 
 /// The stats of one plugin in one worker.
@@ -28,7 +28,7 @@ struct Known {
 
 #[derive(Debug)]
 struct Stat {
-    labels: [Owned; MOST_LABELS],
+    labels: [Owned; MAX_LABELS],
     /// `None`: the host refused to define it.
     id: Option<u32>,
 }

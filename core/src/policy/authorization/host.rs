@@ -1,6 +1,6 @@
 //! Values of `hosts`.
 
-use super::text::{Form, TextSet, Wildcard, form};
+use super::text::{Pattern, TextSet, Wildcard, pattern};
 
 /// Values, any of which may match.
 #[derive(Clone, Debug, Default)]
@@ -22,9 +22,9 @@ impl HostSet {
 }
 
 fn has_port(value: &str) -> bool {
-    match form(value) {
-        Form::Any => false,
-        Form::Exact(text) | Form::Prefix(text) | Form::Suffix(text) => {
+    match pattern(value) {
+        Pattern::Any => false,
+        Pattern::Exact(text) | Pattern::Prefix(text) | Pattern::Suffix(text) => {
             port_at(text.as_bytes()) < text.len()
         }
     }

@@ -4,7 +4,7 @@
 //! pilot/pkg/security/authz/model/generator.go; docs/semantics.md, "Peer identity"); here each is stored
 //! as its pieces.
 
-use super::text::{Form, TextSet, Wildcard, form};
+use super::text::{Pattern, TextSet, Wildcard, pattern};
 use crate::hash::{FastMap, FastSet};
 
 /// Scheme of a SPIFFE ID.
@@ -40,11 +40,13 @@ impl PeerSet {
     pub(crate) fn principals<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
         let mut set = Self::default();
         for value in values {
-            match form(value) {
-                Form::Any => set.texts.add_any(Wildcard::Filled),
-                Form::Exact(text) => set.texts.add_exact(&spiffe(text)),
-                Form::Prefix(text) => set.texts.add_prefix(&spiffe(text)),
-                Form::Suffix(text) => set.patterns.push(MatchName::SpiffeSuffix(text.to_owned())),
+            match pattern(value) {
+                Pattern::Any => set.texts.add_any(Wildcard::Filled),
+                Pattern::Exact(text) => set.texts.add_exact(&spiffe(text)),
+                Pattern::Prefix(text) => set.texts.add_prefix(&spiffe(text)),
+                Pattern::Suffix(text) => {
+                    set.patterns.push(MatchName::SpiffeSuffix(text.to_owned()))
+                }
             }
         }
         set

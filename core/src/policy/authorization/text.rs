@@ -17,7 +17,7 @@ pub(crate) enum Wildcard {
 
 /// One form of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form<'v> {
+pub(crate) enum Pattern<'v> {
     Any,
     Exact(&'v str),
     Prefix(&'v str),
@@ -25,15 +25,15 @@ pub(crate) enum Form<'v> {
 }
 
 /// The form of a value, checked in Istio's order; a further `*` is literal.
-pub(crate) fn form(value: &str) -> Form<'_> {
+pub(crate) fn pattern(value: &str) -> Pattern<'_> {
     if value == "*" {
-        Form::Any
+        Pattern::Any
     } else if let Some(suffix) = value.strip_prefix('*') {
-        Form::Suffix(suffix)
+        Pattern::Suffix(suffix)
     } else if let Some(prefix) = value.strip_suffix('*') {
-        Form::Prefix(prefix)
+        Pattern::Prefix(prefix)
     } else {
-        Form::Exact(value)
+        Pattern::Exact(value)
     }
 }
 
@@ -61,11 +61,11 @@ impl TextSet {
     pub(crate) fn new<'v>(values: impl IntoIterator<Item = &'v str>, wildcard: Wildcard) -> Self {
         let mut set = Self::default();
         for value in values {
-            match form(value) {
-                Form::Any => set.any = Some(wildcard),
-                Form::Exact(text) => set.add_exact(text.as_bytes()),
-                Form::Prefix(text) => set.add_prefix(text.as_bytes()),
-                Form::Suffix(text) => set.suffixes.add(text.as_bytes()),
+            match pattern(value) {
+                Pattern::Any => set.any = Some(wildcard),
+                Pattern::Exact(text) => set.add_exact(text.as_bytes()),
+                Pattern::Prefix(text) => set.add_prefix(text.as_bytes()),
+                Pattern::Suffix(text) => set.suffixes.add(text.as_bytes()),
             }
         }
         set

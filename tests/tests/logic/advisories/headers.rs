@@ -9,7 +9,8 @@ use usher_testkit::verdict::{
 use super::KEY;
 
 // CVE-2025-64484 (oauth2-proxy), CVE-2026-39858, CVE-2026-54763 (Traefik), and the dot that their fixes
-// forgot: an application reads `X_User`, `x.user` and `X-User` as one. tests/vectors/firewall.rs does it at random.
+// forgot: an application reads `X_User`, `x.user` and `X-User` as one. tests/tests/vectors/protected_headers.rs does it at
+// random.
 #[test]
 fn a_header_that_an_application_takes_for_an_identity_is_removed_on_every_way() {
     let core = Core::new(&json!({

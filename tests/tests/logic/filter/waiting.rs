@@ -153,7 +153,7 @@ fn requests_that_keep_coming_do_not_put_off_the_timer() {
     assert_eq!(proxy.host.next_tick(root), Some(4), "the second one waits for the same tick");
     // As a host: the same period again starts the timer over.
     let host = proxy.host.clone();
-    proxy.host.run_in(root, || drop(usher::host::Host::set_tick_period(&host, 10)));
+    proxy.host.run_in(root, || assert!(usher::host::Host::set_tick_period(&host, 10)));
     assert_eq!(proxy.host.next_tick(root), Some(10));
     let before = proxy.host.now();
     proxy.tick(root);

@@ -17,7 +17,7 @@ use crate::token::{self, Param};
 
 /// A request under evaluation. What is expensive to read is read once, when the first rule needs it.
 #[derive(Debug)]
-pub(crate) struct Facts<'r> {
+pub(crate) struct Attributes<'r> {
     pub(crate) request: &'r Request,
     pub(crate) identity: Option<&'r Identity>,
     /// `matchScalarClaims`.
@@ -66,7 +66,7 @@ pub(crate) fn with_dashes(name: &[u8]) -> Cow<'_, [u8]> {
     if name.contains(&b'_') { name.iter().map(dash).collect() } else { Cow::Borrowed(name) }
 }
 
-impl<'r> Facts<'r> {
+impl<'r> Attributes<'r> {
     pub(crate) fn new(
         request: &'r Request,
         identity: Option<&'r Identity>,

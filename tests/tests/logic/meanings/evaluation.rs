@@ -278,7 +278,7 @@ fn a_preflight_has_no_body_and_is_told_as_what_it_is() {
             let told = if preflight_is { json!(true) } else { Value::Null };
             assert_eq!(line.get("preflight").unwrap_or(&Value::Null), &told, "{what}: {line}");
             let mut fact = None;
-            verdict.decision.facts(|name, value| {
+            verdict.decision.filter_state(|name, value| {
                 if name == "usher.preflight" {
                     fact = Some(value.to_owned());
                 }
@@ -392,7 +392,7 @@ fn a_dry_run_denies_nothing_and_says_what_would_have_been() {
         let line: Value = serde_json::from_str(&dry.log_line(&request, &verdict)).unwrap();
         assert_eq!(line.get("would_withhold").is_some(), !would.is_empty(), "{what}: {line}");
         let mut fact = String::new();
-        verdict.decision.facts(|name, value| {
+        verdict.decision.filter_state(|name, value| {
             if name == "usher.would_withhold" {
                 value.clone_into(&mut fact);
             }
@@ -402,7 +402,7 @@ fn a_dry_run_denies_nothing_and_says_what_would_have_been() {
         // Filter state says what enforcement would do, in either mode.
         let facts = |verdict: &usher_testkit::verdict::Verdict| {
             let mut facts = Vec::new();
-            verdict.decision.facts(|name, value| {
+            verdict.decision.filter_state(|name, value| {
                 if ["usher.decision", "usher.reason"].contains(&name) {
                     facts.push(value.to_owned());
                 }
