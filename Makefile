@@ -223,7 +223,7 @@ test-containers: wasm envoy prometheus container-binaries ## make up, make story
 .PHONY: dashboard-picture
 dashboard-picture: wasm envoy prometheus ## draw docs/dashboard.png again from a recorded run of three minutes
 	tools/packages librsvg2-bin
-	$(RUN_ENV) cargo run $(LOCKED) --package usher-testkit --bin draw_dashboard -- target/dashboard.svg
+	$(RUN_ENV) cargo run $(LOCKED) --package usher-dashboard -- target/dashboard.svg
 	rsvg-convert --zoom 1.2 --output docs/dashboard.png target/dashboard.svg
 
 .PHONY: differential

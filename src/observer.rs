@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use usher_core::Compiled;
 use usher_core::cache::Answer;
+use usher_core::codec::hex;
 use usher_core::codec::redaction;
 use usher_core::decide::{Decision, Trace, WorkerState};
 use usher_core::observe::decision_log::{self as log, Choice, Level, LineContext, Throttle};
@@ -125,7 +126,7 @@ impl Observer {
         };
         self.fetches = sources(policy).into_keys().map(since).collect();
         let hash = summary::config_hash(text);
-        let hex = log::hex(&hash);
+        let hex = hex::hex(&hash);
         if hex != self.hash {
             self.generation = self.generation.saturating_add(1);
             self.hash = hex;

@@ -2,6 +2,7 @@
 
 pub(crate) mod decimal;
 pub(crate) mod der;
+pub mod hex;
 pub mod json;
 pub(crate) mod path_bytes;
 pub(crate) mod pem;

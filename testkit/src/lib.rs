@@ -26,7 +26,6 @@ pub mod key_server;
 pub mod log;
 pub mod mint;
 pub mod paths;
-pub mod picture;
 pub mod ports;
 mod process;
 pub mod prometheus;

@@ -7,6 +7,7 @@
 
 use crate::authorize::{AuthorizationOutcome, DryRun};
 use crate::cache;
+use crate::codec::hex::hex;
 use crate::codec::json::Value;
 use crate::codec::query::without_query;
 use crate::decide::Decision;
@@ -243,12 +244,6 @@ fn text(value: &Value) -> String {
 /// HMAC-SHA256 in hexadecimal (RFC 2104): the same as `openssl dgst -sha256 -hmac KEY`.
 fn hash(key: &[u8], text: &str) -> String {
     hex(&hmac_sha256::HMAC::mac(text, key))
-}
-
-/// Hexadecimal digits, lower-case.
-pub fn hex(bytes: &[u8]) -> String {
-    let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// The request, and where it came from.

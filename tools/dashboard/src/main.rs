@@ -14,8 +14,11 @@ use usher_testkit::dashboard::Panel;
 use usher_testkit::envoy::Envoy;
 use usher_testkit::key_server::{KeyServer, Manner};
 use usher_testkit::mint::{self, Key};
-use usher_testkit::picture::{self, Recorded};
 use usher_testkit::prometheus::{self, Prometheus, percent};
+
+mod picture;
+
+use picture::Recorded;
 
 const ISSUER: &str = "https://idp.example";
 
@@ -29,7 +32,7 @@ const PACE: u64 = 500;
 const INTERVAL: &str = "15s";
 
 fn main() {
-    let output = std::env::args().nth(1).expect("usage: draw_dashboard FILE.svg");
+    let output = std::env::args().nth(1).expect("usage: usher-dashboard FILE.svg");
     let recorded = record();
     let empty: Vec<_> = recorded.iter().filter(|one| one.lines.is_empty()).collect();
     assert!(empty.is_empty(), "panels with nothing to show: {empty:?}");

@@ -7,15 +7,15 @@ use std::time::Duration;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::dashboard::Panel;
+use usher_testkit::dashboard::Panel;
 
 /// A panel and its series: names, and points of time in seconds and value.
 #[derive(Debug)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     /// What it is.
-    pub panel: Panel,
+    pub(crate) panel: Panel,
     /// What it showed.
-    pub lines: Vec<(String, Vec<(f64, f64)>)>,
+    pub(crate) lines: Vec<(String, Vec<(f64, f64)>)>,
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -45,7 +45,7 @@ const OTHERS: [RGBColor; 7] = [
 ///
 /// # Panics
 /// When it cannot be written.
-pub fn draw(output: &Path, recorded: &[Recorded], time: Duration) {
+pub(crate) fn draw(output: &Path, recorded: &[Recorded], time: Duration) {
     let rows = recorded.len().div_ceil(COLUMNS);
     let (width, height) = PANEL;
     let size = (width * u32::try_from(COLUMNS).unwrap(), height * u32::try_from(rows).unwrap());
