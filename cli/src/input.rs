@@ -125,7 +125,7 @@ fn too_large(text: &str) -> Option<Unreadable> {
             number.push(char);
         } else if number.parse::<f64>().is_ok_and(f64::is_infinite) {
             let mark = Mark { line, column: column.saturating_sub(number.len()) };
-            let problem = format!("`{number}` is no number that JSON can say");
+            let problem = format!("`{number}` is not a number that JSON can express");
             return Some(Unreadable { mark, problem });
         } else {
             number.clear();
@@ -214,7 +214,10 @@ mod tests {
         ] {
             let unreadable = documents(text).unwrap_err();
             assert_eq!(unreadable.mark, Mark { line, column }, "{text}");
-            assert_eq!(unreadable.problem, "`1e400` is no number that JSON can say", "{text}");
+            assert_eq!(
+                unreadable.problem, "`1e400` is not a number that JSON can express",
+                "{text}"
+            );
         }
     }
 

@@ -86,7 +86,7 @@ pub(crate) fn plugin_config() -> Value {
             (
                 "responses",
                 object(
-                    "What a refused client is told",
+                    "The reply to a refused request",
                     &[],
                     vec![
                         ("format", words("The form of the body", &["text", "problem+json"])),
@@ -114,7 +114,7 @@ pub(crate) fn plugin_config() -> Value {
                             ),
                         ),
                         ("refusalsPerSecond", refusals_per_second()),
-                        ("hash", flag("Whether claims are told as keyed SHA-256")),
+                        ("hash", flag("Whether claims are logged as keyed SHA-256")),
                         (
                             "hashKey",
                             described(

@@ -111,7 +111,7 @@ fn read(root: &Node<'_>, problems: &Problems) -> Option<Config> {
     let has_policies = object.field("authorizationPolicies").is_some_and(|n| !is_empty(n.value));
     if rules.is_empty() && !has_policies && problems.is_valid() {
         let missing = "nothing to check: give `jwtRules` or `authorizationPolicies`; \
-                       a gate with nothing to check guards nothing";
+                       a filter with nothing to check protects nothing";
         problems.error("", missing);
     }
     let mut config =
@@ -152,8 +152,8 @@ fn check_locations(config: &Config, problems: &Problems) {
             problems.error(
                 format!("jwtRules[{}]", reader.unwrap_or_default()),
                 format!(
-                    "expected a token place that is no identity header, found header `{name}`: \
-                     `{folded}` is emitted or stripped, so a token there would be removed as a forgery"
+                    "expected a token location that is not an identity header, found header `{name}`: \
+                     `{folded}` is emitted or stripped, so a token there would be removed as spoofed"
                 ),
             );
         }

@@ -141,7 +141,7 @@ fn jwt_rule(rule: &Value, place: &str, notes: &mut Notes) -> Option<Value> {
             notes.lost(
                 place,
                 format!(
-                    "`{issuer}` without `jwksUri`: istiod asks the issuer where its keys are, on whatever server; \
+                    "`{issuer}` without `jwksUri`: istiod asks the issuer where its keys are, on any server; \
                      the filter follows no `jwks_uri` to another one. Give the `jwks_uri` of \
                      `{issuer}/.well-known/openid-configuration` as `jwksUri`"
                 ),
@@ -284,7 +284,7 @@ fn peer_is_asked_for(items: &[&Item], at_a_waypoint: bool, notes: &mut Notes) ->
         notes.lost(
             &item.place,
             format!(
-                "{policy} asks for `ipBlocks` or `source.ip`, the TCP peer's address, which a plugin is not told. \
+                "{policy} asks for `ipBlocks` or `source.ip`, the TCP peer's address, which a plugin does not get. \
                  {remedy}"
             ),
         );

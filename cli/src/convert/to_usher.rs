@@ -100,8 +100,8 @@ fn advise_what_is_next(has_url: bool, closes: bool, notes: &mut Notes) {
     notes.advice(
         "then",
         format!(
-            "{apply}delete the manifests that were converted once the plugins run, but keep those that are told \
-             above to stay: behind a plugin a RequestAuthentication finds no token, and its policies no \
+            "{apply}delete the manifests that were converted once the plugins run, but keep those that the \
+             notes above say to keep: behind a plugin a RequestAuthentication finds no token, and its policies no \
              identity"
         ),
     );

@@ -38,7 +38,7 @@ pub(super) fn plain(text: &str) -> Result<Value, String> {
         None if infinite => Err(()),
         None => return Ok(Value::String(text.to_owned())),
     }
-    .map_err(|()| format!("`{text}` is no number that JSON can say"))
+    .map_err(|()| format!("`{text}` is not a number that JSON can express"))
 }
 
 /// Go's `strconv.ParseInt(text, 0, 64)`, as a double.

@@ -324,8 +324,8 @@ mod tests {
         for (text, place) in [
             ("a: 1\nb: 2\na: 3\n", (3, 1, "duplicate key `a`, first in line 1")),
             ("a:\n  '1': x\n  1: y\n", (3, 3, "duplicate key `1`, first in line 2")),
-            ("a: .inf\n", (1, 4, "`.inf` is no number that JSON can say")),
-            ("a: 1e999\n", (1, 4, "`1e999` is no number that JSON can say")),
+            ("a: .inf\n", (1, 4, "`.inf` is not a number that JSON can express")),
+            ("a: 1e999\n", (1, 4, "`1e999` is not a number that JSON can express")),
             ("? [a]\n: b\n", (1, 3, "a key must be a string")),
             ("a: !mine x\n", (1, 4, "the tag `!mine` is not supported")),
             ("a: &a [*a]\n", (1, 8, "an alias inside of what it stands for")),

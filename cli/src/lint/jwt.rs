@@ -71,7 +71,7 @@ fn check_algorithms(rule: &Value, at: &str, problems: &Problems) {
     let at = format!("{at}.algorithms[{index}]");
     problems.warning(
         &at,
-        "with HS* whoever can read this configuration can make tokens; an issuer with a key pair \
+        "with HS* anyone who can read this configuration can make tokens; an issuer with a key pair \
          (ES256, RS256) keeps that to itself",
     );
     if names.iter().any(|name| !name.starts_with("HS")) {

@@ -99,7 +99,7 @@ pub(crate) fn summary(config: &PluginConfig, policy: &Compiled) -> Vec<String> {
         lines.push("CORS preflights, unless a policy refuses them".to_owned());
     }
     if policy.settings.missing_token == MissingToken::Reject {
-        lines.push("nobody else: 401 `token_missing`".to_owned());
+        lines.push("all others: 401 `token_missing`".to_owned());
         return lines;
     }
     let enforced = |action: &'static str| {
@@ -123,7 +123,7 @@ pub(crate) fn summary(config: &PluginConfig, policy: &Compiled) -> Vec<String> {
     } else {
         match names("ALLOW", &|at, rule| !view::asks_for_a_token(rule, at)) {
             open if open.is_empty() => {
-                lines.push("nobody else: each ALLOW rule asks for a token".to_owned());
+                lines.push("no others: each ALLOW rule asks for a token".to_owned());
             }
             open => lines.push(format!("what these allow: {open}{denied}")),
         }

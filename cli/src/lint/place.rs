@@ -24,7 +24,7 @@ pub(super) fn check(config: &PluginConfig, policy: &Compiled, problems: &Problem
     };
     if let Some(at) = untrusted.filter(|_| policy.required_attributes().peer && by_certificate) {
         let problem = format!(
-            "with ACCEPT_UNTRUSTED a client is whoever its own certificate says, and rules at `{}` \
+            "with ACCEPT_UNTRUSTED a client has any name that its own certificate says, and rules at `{}` \
              believe it; validate certificates, or set `requireValidatedPeer` (docs/configuration.md)",
             config.at
         );
@@ -32,7 +32,7 @@ pub(super) fn check(config: &PluginConfig, policy: &Compiled, problems: &Problem
     }
 }
 
-const NO_ADDRESS: &str = "at a waypoint nobody knows the TCP peer's address, and Istio's own rules on \
+const NO_ADDRESS: &str = "at a waypoint the TCP peer's address is not known, and Istio's own rules on \
                           it never match; ask for `remoteIpBlocks`, or for the peer's identity";
 
 /// Records the same for one of Istio's own AuthorizationPolicies, which Istio accepts.

@@ -58,7 +58,7 @@ pub(super) fn check(view: &View<'_>, problems: &Problems) {
                 problems.warning(
                     &rule.at,
                     format!(
-                        "never decides: whatever it matches, {other} matches; remove one of them"
+                        "never decides: all that it matches, {other} matches; remove one of them"
                     ),
                 );
             }
@@ -69,7 +69,7 @@ pub(super) fn check(view: &View<'_>, problems: &Problems) {
         if let Some(other) = all(&rule.boxes, inside) {
             problems.warning(
                 &rule.at,
-                format!("never allows: whatever it matches, {other} denies; narrow that one"),
+                format!("never allows: all that it matches, {other} denies; narrow that one"),
             );
         }
     }

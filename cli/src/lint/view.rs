@@ -126,7 +126,7 @@ pub(super) fn check_negatives(view: &View<'_>, policy: &Policy<'_>, problems: &P
         {
             problems.warning(
                 at,
-                "allows whatever its `not*` conditions do not rule out, a request without any token \
+                "allows all that its `not*` conditions do not rule out, a request without any token \
                  or certificate too; say who may, such as `requestPrincipals: [\"*\"]`",
             );
         }

@@ -105,7 +105,7 @@ fn check_rule(rule: Object<'_>, action: Action, problems: &Problems) {
     let (from, to) = (rule.field("from"), rule.field("to"));
     for (list, field) in [(&from, "from"), (&to, "to")] {
         if list.as_ref().is_some_and(|list| list.value.as_array().is_some_and(Vec::is_empty)) {
-            problems.warning(rule.path(field), "an empty list is no condition at all");
+            problems.warning(rule.path(field), "an empty list is not a condition");
         }
     }
     let mut no_port = false;

@@ -319,10 +319,7 @@ fn what_is_legal_and_doubtful_is_a_warning() {
             json!({"selector": {}}),
             "spec.selector: a selector without labels selects every workload".into(),
         ),
-        (
-            rule(json!({"from": []})),
-            "spec.rules[0].from: an empty list is no condition at all".into(),
-        ),
+        (rule(json!({"from": []})), "spec.rules[0].from: an empty list is not a condition".into()),
         (
             json!({"action": "DENY", "rules": [
                 {"from": [{"source": {"notRequestPrincipals": ["*"]}}]},

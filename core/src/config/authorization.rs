@@ -170,7 +170,7 @@ fn operands<'r>(
     if items.is_empty() {
         problems.warning(
             &node.at,
-            "an empty list is no condition: this part of the rule is always true",
+            "an empty list is not a condition: this part of the rule is always true",
         );
     }
     let mut operands = Vec::new();

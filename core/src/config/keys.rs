@@ -117,7 +117,7 @@ fn published(node: &Node<'_>, problems: &Problems) -> Published {
         Some(true) => {
             problems.warning(
                 &node.at,
-                "keys whose private half is published are taken, so anybody may sign a token: for tests only",
+                "keys whose private half is published are taken, so anyone may sign a token: for tests only",
             );
             Published::Allowed
         }

@@ -153,7 +153,7 @@ fn rsa(n: &[u8], e: &[u8]) -> Result<RsaPublicKey, InvalidKey> {
 fn ed25519(bytes: &[u8]) -> Result<Ed25519PublicKey, InvalidKey> {
     let key = Ed25519PublicKey::from_slice(bytes);
     key.and_then(|key| key.validate().map(|()| key))
-        .map_err(|_| InvalidKey("`x` is no Ed25519 key"))
+        .map_err(|_| InvalidKey("`x` is not an Ed25519 key"))
 }
 
 /// SEC 1 section 2.3.4, the uncompressed form only: a JWK can express no other, and computing `y` would take a square
@@ -217,7 +217,7 @@ mod tests {
         identity[0] = 1;
         for bytes in [&[0; 32][..], &identity, &[0xff; 32], &[1; 31], &[]] {
             let key = PublicKey::new(&Numbers::Ed25519(bytes.to_vec()));
-            assert_eq!(key.err(), Some(InvalidKey("`x` is no Ed25519 key")), "{bytes:02x?}");
+            assert_eq!(key.err(), Some(InvalidKey("`x` is not an Ed25519 key")), "{bytes:02x?}");
         }
     }
 

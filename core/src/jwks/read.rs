@@ -129,7 +129,7 @@ impl Reading<'_> {
     fn certificates(&mut self, at: &str, kid: Option<&str>, text: &str) {
         // A text without a block is not a skipped key: `{"error": ""}` is not a set of certificates.
         let Some(blocks) = pem::blocks(text).filter(|blocks| !blocks.is_empty()) else {
-            return self.skip_or_refuse_text(at, kid, "it is no well-formed PEM");
+            return self.skip_or_refuse_text(at, kid, "it is not well-formed PEM");
         };
         for block in blocks {
             let numbers = match block.label {
@@ -158,7 +158,7 @@ impl Reading<'_> {
         }
         if let Some(source) = source {
             let known =
-                format!("its private half is published ({source}), so anybody can sign for it");
+                format!("its private half is published ({source}), so anyone can sign for it");
             return match self.origin {
                 Origin::Inline => self.refuse(
                     at,

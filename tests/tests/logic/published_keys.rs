@@ -77,7 +77,7 @@ fn fetched_they_are_skipped() {
     };
     for Entry { source, place, jwk } in entries() {
         let skipped = format!(
-            "a key is skipped: its private half is published ({source}), so anybody can sign for it"
+            "a key is skipped: its private half is published ({source}), so anyone can sign for it"
         );
         let none = "expected at least one usable key, found none".to_owned();
         for (keys, published, expected) in [

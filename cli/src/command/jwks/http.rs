@@ -125,7 +125,7 @@ fn refusal(ip: IpAddr, clear: bool) -> Option<String> {
         return Some(format!("`{ip}` is an address of metadata services, not of a key server"));
     }
     if plain.is_unspecified() || plain.is_multicast() {
-        return Some(format!("`{ip}` is no server's address"));
+        return Some(format!("`{ip}` is not a server's address"));
     }
     (clear && !plain.is_loopback()).then(|| {
         format!("expected https, found http to `{ip}`: anyone on the way could change keys")

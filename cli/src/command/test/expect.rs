@@ -93,7 +93,7 @@ fn check_reason(at: &str, word: &str, problems: &Problems) {
 /// Each difference from the expectation, as a sentence.
 pub(super) fn compare(expect: &Map<String, Value>, answer: &Answer) -> Vec<String> {
     let Ok(Value::Object(found)) = serde_json::to_value(answer) else {
-        return vec!["the answer is no object".to_owned()];
+        return vec!["the answer is not an object".to_owned()];
     };
     let mut problems = Vec::new();
     for (name, expected) in expect {

@@ -99,7 +99,7 @@ fn both(entry: &Value) -> Result<Alternatives, String> {
 
 /// A permission or a principal.
 fn condition(value: &Value) -> Result<Alternatives, String> {
-    let members = value.as_object().ok_or("a condition that is no object")?;
+    let members = value.as_object().ok_or("a condition that is not an object")?;
     let (form, inner) = members.iter().next().ok_or("an empty condition")?;
     let inner_list = |name: &str| -> Result<Vec<Alternatives>, String> {
         let items = inner.get(name).and_then(Value::as_array).into_iter().flatten();
@@ -165,7 +165,7 @@ fn principal(form: &str) -> Result<String, String> {
     match form.strip_prefix("spiffe://") {
         Some(rest) => Ok(rest.to_owned()),
         None if form.starts_with('*') => Ok(form.to_owned()),
-        None => Err(format!("the principal `{form}` is no SPIFFE id")),
+        None => Err(format!("the principal `{form}` is not a SPIFFE ID")),
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn of(rule: &Value, action: &str) -> Vec<String> {
         let [paths, hosts] = fields.map(|field| list(operation, field).filter_map(Value::as_str));
         for path in paths.filter(|path| path.contains('{')) {
             found.push(format!(
-                "refuses less: in Istio `{path}` is no path with a `[`, `|` or a byte beyond ASCII where the \
+                "refuses less: in Istio `{path}` is not a path with a `[`, `|` or a byte beyond ASCII where the \
                  braces are"
             ));
         }

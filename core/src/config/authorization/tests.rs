@@ -213,7 +213,7 @@ fn what_is_legal_and_doubtful_is_a_warning() {
         (
             rule(json!({"from": []})),
             format!(
-                "{RULE}.from: an empty list is no condition: this part of the rule is always true"
+                "{RULE}.from: an empty list is not a condition: this part of the rule is always true"
             ),
         ),
         (

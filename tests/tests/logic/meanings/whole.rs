@@ -7,7 +7,7 @@ use usher_testkit::verdict::{get, problems, rule};
 use super::KEY;
 
 const NOTHING: &str = "nothing to check: give `jwtRules` or `authorizationPolicies`; \
-                       a gate with nothing to check guards nothing";
+                       a filter with nothing to check protects nothing";
 
 #[test]
 fn an_empty_configuration_is_an_error() {
