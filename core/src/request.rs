@@ -17,7 +17,7 @@ pub use peer::Peer;
 pub struct Request {
     /// Header lines in order of arrival, with pseudo headers (`:path`, ..). Names in lower case.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The attributes of the connection. Only those in [`crate::Compiled::needs`] are set.
+    /// The attributes of the connection. Only those in [`crate::Compiled::required_attributes`] are set.
     pub connection: Connection,
     /// Whether the headers end the request: neither body nor trailers follow.
     pub end_of_stream: bool,
