@@ -48,7 +48,7 @@ fn inline_they_are_an_error() {
         let problems = load::from_value(&rule(&set, false)).unwrap_err();
         let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
         let expected = format!(
-            "jwtRules[0].jwks.keys[0]: a key guards nothing: its private half is published ({source}), so anybody \
+            "jwtRules[0].jwks.keys[0]: a key guards nothing: its private half is published ({source}), so anyone \
              can sign for it; give your issuer's keys, or for a test say `allowPublishedKeys: true`"
         );
         assert_eq!(told, [expected], "{source} {place}");
@@ -56,7 +56,7 @@ fn inline_they_are_an_error() {
         let loaded = load::from_value(&rule(&set, true)).unwrap();
         let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         let warned = "jwtRules[0].allowPublishedKeys: keys whose private half is published are taken, so \
-                      anybody may sign a token: for tests only";
+                      anyone may sign a token: for tests only";
         assert_eq!(warnings, [warned], "{source} {place}");
     }
     let loaded = load::from_value(&rule(&mint::jwks([&good]), false)).unwrap();
