@@ -49,10 +49,10 @@ fn the_nightly_workflow_runs_every_target() {
 #[test]
 fn drawn_policies_are_judged_as_a_naive_reading_judges_them() {
     let mut matched = 0;
-    for seed in 0..1_500 {
+    for seed in 0..500 {
         let mut plan = [0; 8192];
         StdRng::seed_from_u64(seed).fill_bytes(&mut plan[1..]);
         matched += authorize::drawn(&mut Draw::of(&plan).unwrap());
     }
-    assert!(matched > 5_000, "only {matched} matches: the cases have nothing in common");
+    assert!(matched > 2_000, "only {matched} matches: the cases have nothing in common");
 }

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     for url in urls {
-        match status(&url) {
+        match status(&url, PATIENCE) {
             Ok(200) => {}
             Ok(status) => {
                 eprintln!("probe: {url} answers {status}");
@@ -33,9 +33,9 @@ fn main() -> ExitCode {
 }
 
 /// The status of the answer to a GET: of that server itself, past any proxy that the container is configured with.
-fn status(url: &str) -> Result<u16, ureq::Error> {
+fn status(url: &str, patience: Duration) -> Result<u16, ureq::Error> {
     let config = Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
+        .timeout_global(Some(patience))
         .max_redirects(0)
         .max_redirects_will_error(false)
         .http_status_as_error(false)
@@ -74,7 +74,7 @@ mod tests {
             ("HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\n\r\n", Some(302)),
             ("SSH-2.0-x\r\n", None),
         ] {
-            assert_eq!(status(&server(answer)).ok(), expected, "{answer}");
+            assert_eq!(status(&server(answer), PATIENCE).ok(), expected, "{answer}");
         }
     }
 
@@ -83,11 +83,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         drop(listener);
-        assert!(status(&url).is_err());
+        assert!(status(&url, PATIENCE).is_err());
     }
 
     #[test]
     fn who_does_not_answer_is_not_waited_for() {
-        assert!(matches!(status(&server("")), Err(ureq::Error::Timeout(_))));
+        let patience = Duration::from_millis(50);
+        assert!(matches!(status(&server(""), patience), Err(ureq::Error::Timeout(_))));
     }
 }
