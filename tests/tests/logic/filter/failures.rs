@@ -214,7 +214,7 @@ fn two_calls_that_fail_let_nothing_unverified_pass() {
     for scene in &PLAYS[..3] {
         let calls = play(scene, |_, _| false, "nothing fails");
         for first in 0..calls.len() {
-            for second in first + 1..calls.len().min(first + 8) {
+            for second in first + 1..calls.len().min(first + 12) {
                 let fails =
                     move |_: &'static str, before: usize| before == first || before == second;
                 play(scene, fails, &format!("calls {first} and {second} fail"));
