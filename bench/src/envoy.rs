@@ -5,8 +5,9 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use serde_json::Value;
-use usher_envoy::{Options, Process};
+use usher_envoy::Process;
 use usher_testkit::log::Log;
+use usher_testkit::process::start_with;
 
 /// Starts Envoy with this configuration in `directory`, and waits until it is ready.
 pub(crate) fn start(
@@ -17,23 +18,9 @@ pub(crate) fn start(
     workers: usize,
 ) -> Result<Process> {
     std::fs::create_dir_all(directory)?;
-    let configuration = directory.join("bootstrap.json");
-    std::fs::write(&configuration, bootstrap.to_string())?;
-    let workers = workers.to_string();
-    let process = Process::start(&Options {
-        binary,
-        configuration: &configuration,
-        folder: directory,
-        arguments: &[
-            "--concurrency",
-            &workers,
-            "--log-level",
-            "warning",
-            // The decision log has allowed requests at this level.
-            "--component-log-level",
-            "wasm:info",
-        ],
-    })?;
+    // The decision log has allowed requests at level info.
+    let arguments = ["--log-level", "warning", "--component-log-level", "wasm:info"];
+    let process = start_with(binary, bootstrap, directory, workers, &arguments)?;
     if let Some(address) = addresses.iter().find(|address| TcpStream::connect(address).is_err()) {
         bail!("Envoy is ready and does not listen on {address}");
     }

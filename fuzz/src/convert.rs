@@ -38,11 +38,7 @@ pub(crate) fn run(data: &[u8]) {
 
 fn written_down(case: &Value) -> Option<()> {
     let mut json = case.get("config")?.clone();
-    for rule in json.get_mut("jwtRules").and_then(Value::as_array_mut).into_iter().flatten() {
-        if rule.get("jwks") == Some(&json!("$jwks")) {
-            rule["jwks"] = mint::jwks();
-        }
-    }
+    mint::fill_in_jwks(&mut json);
     config_of_value(&json).ok()?;
     let request = written::request(case, &mut |_| None)?;
     Pair::of(&json)?.check(&request, case.get("claims").filter(|claims| claims.is_object()));
@@ -100,11 +96,9 @@ impl<'c> Pair<'c> {
     fn of(json: &'c Value) -> Option<Self> {
         let (before, _) = config_of_value(json).ok()?;
         let text = |name: &str| json.get(name).and_then(Value::as_str).map(str::to_owned);
-        let trust_domains: Vec<String> = list(json, "trustDomains")
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect();
+        let trust_domains = json.get("trustDomains").and_then(Value::as_array);
+        let trust_domains = trust_domains.into_iter().flatten().filter_map(Value::as_str);
+        let trust_domains: Vec<String> = trust_domains.map(str::to_owned).collect();
         let mut notes = Notes::default();
         let home = Home {
             namespace: "home".to_owned(),
@@ -225,8 +219,4 @@ impl From<&AuthorizationOutcome> for Meaning {
                 .map(|run| run.as_ref().map(matched)),
         }
     }
-}
-
-fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
-    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }

@@ -104,6 +104,16 @@ pub(crate) fn jwks() -> Value {
     ]})
 }
 
+/// Puts the key set where the `jwks` of a rule of a written configuration is `"$jwks"`.
+pub(crate) fn fill_in_jwks(config: &mut Value) {
+    let rules = config.get_mut("jwtRules").and_then(Value::as_array_mut);
+    for rule in rules.into_iter().flatten() {
+        if rule.get("jwks") == Some(&json!("$jwks")) {
+            rule["jwks"] = jwks();
+        }
+    }
+}
+
 /// The key set of these Ed25519 signers, without key ids.
 pub(crate) fn ed_jwks(signers: &[Signer]) -> Value {
     let seed = |signer: &Signer| if *signer == Signer::Ed { 1 } else { 2 };

@@ -27,7 +27,7 @@ pub mod log;
 pub mod mint;
 pub mod paths;
 pub mod ports;
-mod process;
+pub mod process;
 pub mod prometheus;
 pub mod rbac;
 pub mod secrets;

@@ -53,12 +53,22 @@ pub fn module() -> PathBuf {
 /// `target`. Where it is absent, the caller's test is skipped, see [`skip`](crate::skip()).
 #[track_caller]
 pub fn faulty_module() -> Option<PathBuf> {
-    let path = std::env::var_os("USHER_WASM_FAULT")
-        .map_or_else(|| root().join("target/usher-fault.wasm"), PathBuf::from);
+    let path = named("USHER_WASM_FAULT", "target/usher-fault.wasm");
+    or_skip(path, "usher-fault.wasm", "`make wasm-fault` makes it")
+}
+
+/// The path that `variable` gives, or `default` below the repository's root. There may be nothing.
+pub(crate) fn named(variable: &str, default: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(|| root().join(default), PathBuf::from)
+}
+
+/// The file, if it is there; else the caller's test is skipped for want of `what`.
+#[track_caller]
+fn or_skip(path: PathBuf, what: &str, remedy: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    skip("usher-fault.wasm", &format!("no {}: `make wasm-fault` makes it", path.display()));
+    skip(what, &format!("no {}: {remedy}", path.display()));
     None
 }
 
@@ -67,7 +77,7 @@ pub fn faulty_module() -> Option<PathBuf> {
 /// # Panics
 /// When there is none; the message says what makes it.
 fn find(variable: &str, default: &str, target: &str) -> PathBuf {
-    let path = std::env::var_os(variable).map_or_else(|| root().join(default), PathBuf::from);
+    let path = named(variable, default);
     assert!(
         path.is_file(),
         "{} is missing: `{target}` makes it, {variable} overrides it",
@@ -88,13 +98,8 @@ pub fn pinned_envoy() -> PathBuf {
 /// below `target`. Where it is absent, the caller's test is skipped, see [`skip`](crate::skip()).
 #[track_caller]
 pub fn oldest_envoy() -> Option<PathBuf> {
-    let path = std::env::var_os("ENVOY_OLDEST")
-        .map_or_else(|| root().join("target/envoy-1.36/bin/envoy"), PathBuf::from);
-    if path.is_file() {
-        return Some(path);
-    }
-    skip("Envoy 1.36", &format!("no {}: `make envoy-oldest` gets it", path.display()));
-    None
+    let path = named("ENVOY_OLDEST", "target/envoy-1.36/bin/envoy");
+    or_skip(path, "Envoy 1.36", "`make envoy-oldest` gets it")
 }
 
 /// The `usher` command, built beside the test that runs.

@@ -107,8 +107,7 @@ pub fn percent(text: &str) -> String {
 /// The folder with `prometheus` and `promtool`: `PROMETHEUS`, or what `make prometheus` has put below
 /// `target`. Where they are absent, the caller's test is skipped, see [`skip`](crate::skip()).
 pub fn binaries() -> Option<PathBuf> {
-    let folder = std::env::var_os("PROMETHEUS")
-        .map_or_else(|| paths::root().join("target/prometheus/bin"), PathBuf::from);
+    let folder = paths::named("PROMETHEUS", "target/prometheus/bin");
     if ["prometheus", "promtool"].iter().all(|name| folder.join(name).is_file()) {
         return Some(folder);
     }

@@ -257,7 +257,7 @@ fn expanded(value: &str, domains: &[&str]) -> Vec<String> {
     all
 }
 
-/// The table of B6.
+/// docs/semantics.md, "Request principals".
 fn request_principal(value: &str) -> Value {
     let any = || regex(".+");
     let exact = |text: &str| json!({ "exact": text });

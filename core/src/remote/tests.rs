@@ -348,46 +348,27 @@ fn a_rule_has_its_own_keys_until_the_server_was_heard() {
     let without = Keys::Remote(Rc::new(by_uri()));
     let keys = Keys::Remote(Rc::clone(&with_inline));
     let (jwks_cache, id) = (JwksCache::default(), with_inline.source.id());
-    let kid = |keys: Result<Rc<crate::jwks::KeySet>, Unavailable>| {
-        keys.map(|keys| keys.keys()[0].kid.clone().unwrap())
+    let kid = |keys: &Keys, now| {
+        let current = keys.current(&jwks_cache, UnixSeconds(now));
+        current.map(|keys| keys.keys()[0].kid.clone().unwrap())
     };
     let hold_as = |keys, retry_at, heard| {
         jwks_cache.hold(&id, CachedJwks { keys, fetched_at: UnixSeconds(1_000), retry_at, heard })
     };
     let hold = |keys, retry_at| hold_as(keys, retry_at, Heard::Once);
 
-    assert_eq!(
-        kid(keys.current(&jwks_cache, UnixSeconds(1_000))),
-        Ok("inline".to_owned()),
-        "nothing known"
-    );
-    assert_eq!(
-        kid(without.current(&jwks_cache, UnixSeconds(1_000))),
-        Err(Unavailable { retry_after: 1 })
-    );
+    assert_eq!(kid(&keys, 1_000), Ok("inline".to_owned()), "nothing known");
+    assert_eq!(kid(&without, 1_000), Err(Unavailable { retry_after: 1 }));
     hold_as(None, UnixSeconds(1_030), Heard::Never);
-    assert_eq!(
-        kid(keys.current(&jwks_cache, UnixSeconds(1_000))),
-        Ok("inline".to_owned()),
-        "not fetched yet"
-    );
-    assert_eq!(
-        kid(without.current(&jwks_cache, UnixSeconds(1_000))),
-        Err(Unavailable { retry_after: 30 })
-    );
+    assert_eq!(kid(&keys, 1_000), Ok("inline".to_owned()), "not fetched yet");
+    assert_eq!(kid(&without, 1_000), Err(Unavailable { retry_after: 30 }));
     hold(Some(Rc::new(key_set(&set(&["fetched"])))), UnixSeconds(9_999_999));
     for keys in [&keys, &without] {
-        assert_eq!(kid(keys.current(&jwks_cache, UnixSeconds(1_000))), Ok("fetched".to_owned()));
+        assert_eq!(kid(keys, 1_000), Ok("fetched".to_owned()));
         let stale = 1_000 + MAX_STALE / 1000;
-        assert_eq!(
-            kid(keys.current(&jwks_cache, UnixSeconds(stale - 1))),
-            Ok("fetched".to_owned())
-        );
+        assert_eq!(kid(keys, stale - 1), Ok("fetched".to_owned()));
         // A key that the server may have withdrawn is not used again.
-        assert_eq!(
-            kid(keys.current(&jwks_cache, UnixSeconds(stale))),
-            Err(Unavailable { retry_after: 60 })
-        );
+        assert_eq!(kid(keys, stale), Err(Unavailable { retry_after: 60 }));
     }
     // A server that has withdrawn its last key, and one that has listed none yet.
     let none = || Some(Rc::new(key_set(EMPTY[0])));
