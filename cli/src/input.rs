@@ -96,16 +96,16 @@ pub fn documents(text: &str) -> Result<Vec<Document>, Unreadable> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let from_yaml = yaml::documents(text);
     // JSON is nearly, but not entirely, a part of YAML: JSON text has its JSON meaning.
-    if let Ok(mut value) = json::parse(text.as_bytes(), DEPTH)
-        && through_doubles(&mut value)
-    {
+    if let Ok(mut value) = json::parse(text.as_bytes(), DEPTH) {
+        if !through_doubles(&mut value)
+            && let Some(unreadable) = too_large(text)
+        {
+            return Err(unreadable);
+        }
         let marks = from_yaml.ok().and_then(|documents| documents.into_iter().next());
         return Ok(vec![Document { value, marks: marks.map(|d| d.marks).unwrap_or_default() }]);
     }
-    let mut documents = match too_large(text) {
-        Some(unreadable) => return Err(unreadable),
-        None => from_yaml.map_err(|unreadable| tab(text).unwrap_or(unreadable))?,
-    };
+    let mut documents = from_yaml.map_err(|unreadable| tab(text).unwrap_or(unreadable))?;
     if documents.is_empty() {
         let mut marks = Marks::default();
         marks.places.insert(String::new(), Mark { line: 1, column: 1 });
@@ -114,21 +114,19 @@ pub fn documents(text: &str) -> Result<Vec<Document>, Unreadable> {
     Ok(documents)
 }
 
-/// The first number of a JSON text that no double can hold; `None` for a text that is not JSON.
+/// The first number of a JSON text that no double can hold.
 fn too_large(text: &str) -> Option<Unreadable> {
-    json::parse(text.as_bytes(), DEPTH).ok()?;
-    let (mut line, mut column, mut number) = (1_usize, 1_usize, String::new());
+    let (mut line, mut column, mut word) = (1_usize, 1_usize, String::new());
     let (mut is_string, mut is_escape) = (false, false);
-    for char in text.chars() {
-        let is_digit = !is_string && (char.is_ascii_alphanumeric() || "+-.".contains(char));
-        if is_digit {
-            number.push(char);
-        } else if number.parse::<f64>().is_ok_and(f64::is_infinite) {
-            let mark = Mark { line, column: column.saturating_sub(number.len()) };
-            let problem = format!("`{number}` is not a number that JSON can express");
+    // The end of the text ends a word too.
+    for char in text.chars().chain(['\n']) {
+        if !is_string && (char.is_ascii_alphanumeric() || "+-.".contains(char)) {
+            word.push(char);
+        } else if let Err(problem) = scalar::plain(&word) {
+            let mark = Mark { line, column: column.saturating_sub(word.len()) };
             return Some(Unreadable { mark, problem });
         } else {
-            number.clear();
+            word.clear();
         }
         is_string ^= char == '"' && !is_escape;
         is_escape = is_string && char == '\\' && !is_escape;
@@ -211,6 +209,7 @@ mod tests {
             ("{\n\t\"a\": \"\\\"1e400\",\n\t\"b\":1e400}", 3, 6),
             ("{\"\\ud83d\\ude00\": 1, \"b\": 1e400 }", 1, 26),
             ("[1, 2.5e-3, true,1e400]", 1, 18),
+            (" 1e400", 1, 2),
         ] {
             let unreadable = documents(text).unwrap_err();
             assert_eq!(unreadable.mark, Mark { line, column }, "{text}");

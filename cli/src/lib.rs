@@ -11,7 +11,7 @@ mod envoy;
 pub mod input;
 mod key;
 mod lint;
-pub mod manifest;
+mod manifest;
 pub mod output;
 pub mod report;
 mod request;

@@ -112,17 +112,20 @@ fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
         }
     }
     // Of a wrong file and a wrong option the file is reported.
-    let workloads = workloads(arguments);
+    let (workloads, wrong) = match workloads(arguments) {
+        Ok(workloads) => (workloads, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
     let mesh = Mesh {
         root_namespace: arguments.root_namespace.clone(),
         trust_domains: arguments.trust_domain.clone(),
         path_normalization: arguments.path_normalization.clone(),
-        workloads: workloads.as_ref().map(Clone::clone).unwrap_or_default(),
+        workloads,
         ports: if arguments.http_only { Ports::Http } else { Ports::Any },
         url: arguments.url.clone(),
     };
     match convert::to_usher(&files, mesh, notes) {
-        Ok(manifests) if problems.is_empty() => workloads.map(|_| Ok(manifests)),
+        Ok(manifests) if problems.is_empty() => wrong.map_or(Ok(Ok(manifests)), Err),
         Ok(_) => Ok(Err(problems)),
         Err(more) => Ok(Err(problems.into_iter().chain(more).collect())),
     }
