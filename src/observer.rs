@@ -201,9 +201,9 @@ impl Observer {
         if untried == self.untried {
             return;
         }
-        for crowd in untried.iter().filter(|crowd| !self.untried.contains(crowd)) {
-            let Some(rule) = policy.jwt.rules.get(crowd.rule) else { continue };
-            let problem = crowd.problem(policy.jwt.signature_checks);
+        for group in untried.iter().filter(|group| !self.untried.contains(group)) {
+            let Some(rule) = policy.jwt.rules.get(group.rule) else { continue };
+            let problem = group.problem(policy.jwt.signature_checks);
             let line = format!("usher: keys: `{}`: {problem}", rule.provider);
             host.log(LogLevel::Warn, &redaction::clean(line.as_bytes(), STEP_BYTES));
         }
@@ -213,9 +213,9 @@ impl Observer {
 
     fn count_untried<H: Host>(&mut self, host: &H, policy: &Compiled) {
         self.stats.zero(host, &family::JWKS_KEYS_UNTRIED);
-        for crowd in &self.untried {
-            let Some(rule) = policy.jwt.rules.get(crowd.rule) else { continue };
-            let untried = crowd.keys.saturating_sub(policy.jwt.signature_checks);
+        for group in &self.untried {
+            let Some(rule) = policy.jwt.rules.get(group.rule) else { continue };
+            let untried = group.keys.saturating_sub(policy.jwt.signature_checks);
             let untried = u64::try_from(untried).unwrap_or(u64::MAX);
             self.stats.set(
                 host,

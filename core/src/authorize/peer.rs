@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 
 use super::key::Key;
-use super::text::is_wildcard_text;
+use super::text::matches_wildcard;
 use crate::codec::query::split_once;
 use crate::lookup::Lookup;
 use crate::policy::authorization::peer::{MatchName, PeerSet, SPIFFE, spiffe};
@@ -29,7 +29,7 @@ impl PeerSet {
     fn matches_name(&self, name: &PeerName<'_>) -> bool {
         self.texts.matches(name.text.as_bytes())
             // `.` does not match a line feed, which no real name contains.
-            || name.is_wildcard_text
+            || name.matches_wildcard
                 && (self.matches_parts(name) || self.patterns.iter().any(|p| p.matches(name.text)))
     }
 
@@ -72,7 +72,7 @@ const ACCOUNT: &[u8] = b"/sa/";
 pub(crate) struct PeerName<'p> {
     pub(crate) text: &'p str,
     /// Whether the regex `.*` matches it.
-    is_wildcard_text: bool,
+    matches_wildcard: bool,
     parts: OnceCell<Parts<'p>>,
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn names(peer: &Peer) -> impl Iterator<Item = PeerName<'_>> {
 
 impl<'p> PeerName<'p> {
     pub(crate) fn new(text: &'p str) -> Self {
-        Self { text, is_wildcard_text: is_wildcard_text(text.as_bytes()), parts: OnceCell::new() }
+        Self { text, matches_wildcard: matches_wildcard(text.as_bytes()), parts: OnceCell::new() }
     }
 
     pub(crate) fn parts(&self) -> &Parts<'p> {

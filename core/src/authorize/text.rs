@@ -32,13 +32,13 @@ impl Wildcard {
     pub(crate) fn accepts(self, text: &[u8]) -> bool {
         match self {
             Self::Present => true,
-            Self::Filled => is_wildcard_text(text) && !text.is_empty(),
+            Self::Filled => matches_wildcard(text) && !text.is_empty(),
         }
     }
 }
 
 /// Whether the regex `.*` matches the text as RE2 reads it: UTF-8 without a line feed.
-pub(crate) fn is_wildcard_text(text: &[u8]) -> bool {
+pub(crate) fn matches_wildcard(text: &[u8]) -> bool {
     !text.contains(&b'\n') && std::str::from_utf8(text).is_ok()
 }
 

@@ -19,6 +19,7 @@ use crate::time::UnixSeconds;
 
 pub mod limit;
 mod line;
+mod max;
 #[cfg(test)]
 mod tests;
 
@@ -76,20 +77,6 @@ pub enum Choice {
 
 /// The longest line, in bytes: the total for all its fields.
 pub const LINE_BYTES: usize = 8192;
-
-/// Longest texts, in bytes as written. Sources: W3C Trace Context section 3.2 (`traceparent` has 55), RFC
-/// 1035 section 2.3.4 (a host name has 253), a UUID has 36; the others are what is useful to a reader.
-mod most {
-    pub(super) const ADDRESS: usize = 64;
-    pub(super) const CLAIM: usize = 256;
-    pub(super) const CLAIMS: usize = 2048;
-    pub(super) const HOST: usize = 320;
-    pub(super) const ID: usize = 128;
-    pub(super) const METHOD: usize = 32;
-    pub(super) const NAME: usize = 256;
-    pub(super) const PATH: usize = 1024;
-    pub(super) const SPOOFED: usize = 512;
-}
 
 /// What happens to the line for a decision at Unix time `now`, in seconds.
 pub fn choose(
@@ -165,7 +152,7 @@ pub fn line(
     caller(&mut line, log, decision, hash_key);
     about(&mut line, request, context.connection.unwrap_or(&request.connection));
     if !decision.report.spoofed.is_empty() {
-        line.texts("spoofed", &decision.report.spoofed, most::SPOOFED);
+        line.texts("spoofed", &decision.report.spoofed, max::SPOOFED);
     }
     line.finish()
 }
@@ -173,24 +160,24 @@ pub fn line(
 /// The decision and its reason.
 fn outcome(line: &mut Line, decision: &Decision) {
     let report = &decision.report;
-    line.text("decision", if decision.denial.is_some() { "deny" } else { "allow" }, most::NAME);
+    line.text("decision", if decision.denial.is_some() { "deny" } else { "allow" }, max::NAME);
     line.boolean("enforced", decision.is_enforced());
     line.number("status", u64::from(decision.status()));
-    line.text("reason", decision.reason(), most::NAME);
+    line.text("reason", decision.reason(), max::NAME);
     if let Some(Denial::ClaimMismatch { claim }) = &decision.denial {
-        line.text("failing_condition", &format!("requiredClaims[{claim}]"), most::NAME);
+        line.text("failing_condition", &format!("requiredClaims[{claim}]"), max::NAME);
     }
     if report.preflight {
         line.boolean("preflight", true);
     }
     if !report.would_withhold.is_empty() {
         let places: Vec<String> = report.would_withhold.iter().map(ToString::to_string).collect();
-        line.texts("would_withhold", &places, most::NAME);
+        line.texts("would_withhold", &places, max::NAME);
     }
-    line.optional("provider", report.provider(), most::NAME);
+    line.optional("provider", report.provider(), max::NAME);
     if let Some(header) = &report.header {
-        line.optional("kid", header.kid.as_deref(), most::NAME);
-        line.text("alg", &header.alg, most::METHOD);
+        line.optional("kid", header.kid.as_deref(), max::NAME);
+        line.text("alg", &header.alg, max::METHOD);
     }
     if let Some(answer) = report.cache {
         line.boolean("cached", answer == cache::Answer::Hit);
@@ -199,23 +186,23 @@ fn outcome(line: &mut Line, decision: &Decision) {
 
 /// The outcome of the policies.
 fn policies(line: &mut Line, authorization: &AuthorizationOutcome) {
-    line.optional("policy", authorization.policy.as_deref(), most::NAME);
+    line.optional("policy", authorization.policy.as_deref(), max::NAME);
     if let Some(rule) = authorization.rule.and_then(|rule| u64::try_from(rule).ok()) {
         line.number("rule", rule);
     }
     if let Some(nearest) = &authorization.nearest {
-        line.text("nearest_rule", &nearest.rule, most::NAME);
-        line.text("failing_condition", &nearest.condition, most::NAME);
+        line.text("nearest_rule", &nearest.rule, max::NAME);
+        line.text("failing_condition", &nearest.condition, max::NAME);
     }
     if let Some(audit) = authorization.audit {
         line.boolean("audit", audit);
     }
     let verdict = |allowed| if allowed { "allow" } else { "deny" };
     if let Some(dry_run) = &authorization.dry_run_deny {
-        line.text("dry_run_deny", verdict(dry_run.allowed), most::NAME);
+        line.text("dry_run_deny", verdict(dry_run.allowed), max::NAME);
     }
     if let Some(dry_run) = &authorization.dry_run_allow {
-        line.text("dry_run_allow", verdict(dry_run.allowed), most::NAME);
+        line.text("dry_run_allow", verdict(dry_run.allowed), max::NAME);
     }
 }
 
@@ -230,10 +217,10 @@ fn caller(line: &mut Line, log: &DecisionLog, decision: &Decision, hash_key: Opt
     };
     let listed = log.claims.iter();
     let claims = listed.filter_map(|name| Some((name.as_str(), shown(identity.claims.get(name)?))));
-    line.object("claims", &claims.collect::<Vec<_>>(), most::CLAIM, most::CLAIMS);
+    line.object("claims", &claims.collect::<Vec<_>>(), max::CLAIM, max::CLAIMS);
     // RFC 8693 section 4.1: the party that acts for the subject.
     let actor = identity.claims.get("act").and_then(|act| act.get("sub"));
-    line.optional("actor", actor.map(shown).as_deref(), most::CLAIM);
+    line.optional("actor", actor.map(shown).as_deref(), max::CLAIM);
 }
 
 /// A string as such, any other value as JSON.
@@ -248,13 +235,13 @@ fn hash(key: &[u8], text: &str) -> String {
 
 /// The request, and where it came from.
 fn about(line: &mut Line, request: &Request, connection: &Connection) {
-    line.bytes("method", request.method(), most::METHOD);
-    line.bytes("host", request.authority(), most::HOST);
+    line.bytes("method", request.method(), max::METHOD);
+    line.bytes("host", request.authority(), max::HOST);
     // A query may hold a token.
-    line.bytes("path", request.path().map(without_query), most::PATH);
+    line.bytes("path", request.path().map(without_query), max::PATH);
     if let Some(peer) = &connection.peer {
         let name = peer.uri_sans.first().or(peer.dns_sans.first()).unwrap_or(&peer.subject);
-        line.text("peer", name, most::NAME);
+        line.text("peer", name, max::NAME);
         if peer.certainty == Certainty::Doubtful {
             line.boolean("peer_doubtful", true);
         }
@@ -262,8 +249,8 @@ fn about(line: &mut Line, request: &Request, connection: &Connection) {
     for (name, address) in
         [("source_ip", connection.source_ip), ("remote_ip", connection.remote_ip)]
     {
-        line.optional(name, address.map(|ip| ip.to_string()).as_deref(), most::ADDRESS);
+        line.optional(name, address.map(|ip| ip.to_string()).as_deref(), max::ADDRESS);
     }
-    line.bytes("request_id", request.header("x-request-id"), most::ID);
-    line.bytes("traceparent", request.header("traceparent"), most::ID);
+    line.bytes("request_id", request.header("x-request-id"), max::ID);
+    line.bytes("traceparent", request.header("traceparent"), max::ID);
 }

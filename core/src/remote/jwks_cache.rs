@@ -7,7 +7,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::millis;
 use crate::jwks::KeySet;
 use crate::policy::{Keys, Remote};
 use crate::time::UnixSeconds;
@@ -83,7 +82,7 @@ impl Keys {
         if let Some(own) = remote.inline.as_ref().filter(|_| held.heard == Heard::Never) {
             return Ok(Rc::clone(own));
         }
-        let max_stale = millis(remote.terms.max_stale) / 1000;
+        let max_stale = remote.terms.max_stale.as_secs();
         let usable = now < held.fetched_at.saturating_add(max_stale);
         held.keys.filter(|_| usable).ok_or_else(|| Unavailable::until(held.retry_at, now))
     }
