@@ -166,7 +166,8 @@ test: ## every test, with everything that they need; the last lines count what r
 # The levels. All of `cargo` is asked for the whole workspace, so that no level builds a crate anew that another has built.
 .PHONY: unit
 unit: ## the unit tests, and the core by its public functions: seconds, no Envoy; T=part of the tests' names
-	cargo test $(LOCKED) --workspace --lib --bins --test logic -- $(T)
+# Without those of how the module and the image are built, which `make test` has.
+	cargo test $(LOCKED) --workspace --lib --bins --test logic -- $(if $(T),$(T),--skip build:: --skip sbom::)
 
 .PHONY: vectors
 vectors: ## the vectors, Wycheproof's signatures and random requests through the core and the command: a minute, no Envoy

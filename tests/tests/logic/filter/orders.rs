@@ -15,6 +15,9 @@ enum Event {
 const EVENTS: [Event; 6] =
     [Event::Headers, Event::Body, Event::Trailers, Event::Tick, Event::Response, Event::Reset];
 
+/// The length of the longest orders.
+const MOST: usize = 6;
+
 /// What comes once at most.
 const ONCE: [Event; 4] = [Event::Headers, Event::Body, Event::Trailers, Event::Reset];
 
@@ -85,17 +88,21 @@ fn play(
     id
 }
 
-/// Runs every order. What goes on, if anything does, is decided by `passes`.
+/// Runs every order of six, each moment of which is a shorter one's end. What goes on, if anything does, is decided by
+/// `passes`.
 #[track_caller]
 fn check(setup: &Setup, passes: bool) {
     let bearer = bearer(setup.key);
     let (mut ran, mut passed) = (0, 0);
-    orders(&mut Vec::new(), 6, &mut |order| {
+    orders(&mut Vec::new(), MOST, &mut |order| {
+        if order.len() < MOST {
+            return;
+        }
         let (proxy, id) = run(setup, &bearer, order);
         ran += 1;
         passed += usize::from(proxy.status(id) == Some(200));
     });
-    assert!(ran > 5_000, "{ran} orders");
+    assert!(ran > 4_000, "{ran} orders");
     assert_eq!(passed > 0, passes, "{}: {passed} of {ran} went on", setup.name);
 }
 
@@ -130,7 +137,7 @@ fn a_request_that_need_not_wait_goes_on_by_its_headers_alone() {
         // One worker for all: a request leaves nothing behind that another could meet.
         let (proxy, root) = proxy(&configuration);
         let bearer = bearer(key);
-        orders(&mut Vec::new(), 6, &mut |order| {
+        orders(&mut Vec::new(), MOST, &mut |order| {
             let id = play(&proxy, root, &bearer, order, || None, name);
             let headers = order.iter().position(|event| *event == Event::Headers);
             let reset = order.iter().position(|event| *event == Event::Reset);
