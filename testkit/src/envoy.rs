@@ -88,6 +88,11 @@ impl Envoy {
         Listener { envoy: self, address: *address }
     }
 
+    /// Whether Envoy took the listener called `name`.
+    pub fn has_listener(&self, name: &str) -> bool {
+        self.listeners.contains_key(name)
+    }
+
     /// Changes the listener `name` to `setup`. Envoy discovers it a moment later.
     ///
     /// # Panics

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use usher_core::codec::json::{self, Value};
+use serde_json::json;
+use usher_core::codec::json::{self as strict, Value};
 use usher_core::codec::problems::Problems;
+use usher_core::load;
 use usher_core::time::UnixSeconds;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::view::{View, filled};
+use crate::output::set;
 
 /// A certificate that expires within this many seconds is about to fail: 30 days.
 const SOON: i64 = 30 * 24 * 3600;
@@ -21,7 +24,7 @@ pub(super) fn check(view: &View<'_>, now: UnixSeconds, problems: &Problems) {
         let at = format!("{at}.jwks");
         let parsed;
         let jwks = match rule.get("jwks") {
-            Some(Value::String(text)) => match json::parse(text.as_bytes(), 8) {
+            Some(Value::String(text)) => match strict::parse(text.as_bytes(), 127) {
                 Ok(value) => {
                     parsed = value;
                     &parsed
@@ -47,14 +50,15 @@ pub(super) fn check(view: &View<'_>, now: UnixSeconds, problems: &Problems) {
 
 fn check_keys(rule: &Value, keys: &[Value], at: &str, now: i64, problems: &Problems) {
     let mut kids = BTreeSet::new();
-    for (index, key) in keys.iter().enumerate() {
+    let counted: Vec<_> = keys.iter().enumerate().filter(|(_, key)| counts(rule, key)).collect();
+    for (index, key) in &counted {
         let at = format!("{at}.keys[{index}]");
         let member = |name: &str| key.get(name).and_then(Value::as_str);
         match member("kid") {
             Some(kid) if !kids.insert(kid) => {
                 problems.warning(&at, format!("another key of the set has the kid `{kid}`"));
             }
-            None if keys.len() > 1 => problems.warning(
+            None if counted.len() > 1 => problems.warning(
                 &at,
                 "has no `kid` and is tried for every token; name it as the issuer does",
             ),
@@ -74,6 +78,15 @@ fn check_keys(rule: &Value, keys: &[Value], at: &str, now: i64, problems: &Probl
             check_certificate(&der, &at, now, problems);
         }
     }
+}
+
+/// Whether a key verifies tokens of the rule; what is wrong with one that is skipped is reported as that.
+fn counts(rule: &Value, key: &Value) -> bool {
+    let mut alone = json!({ "issuer": "a", "jwks": { "keys": [key] }, "allowPublishedKeys": true });
+    if let Some(algorithms) = rule.get("algorithms") {
+        set(&mut alone, "algorithms", algorithms.clone());
+    }
+    load::from_value(&json!({ "jwtRules": [alone] })).is_ok()
 }
 
 fn check_pem(text: &str, at: &str, now: i64, problems: &Problems) {

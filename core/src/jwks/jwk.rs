@@ -1,8 +1,12 @@
 //! One JWK (RFC 7517, RFC 7518 section 6, RFC 8037; `AKP`: draft-ietf-cose-dilithium) -> [`Key`], or why
 //! it cannot be used.
+//!
+//! The operator or the issuer gives a key set, not a client: its form may be loose where its meaning is certain, as Envoy
+//! takes it (google/jwt_verify_lib src/jwks.cc). A token's parts are read strictly, by [`crate::compact`].
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::codec::json::{Map, Value};
 use crate::crypto::PublicKey;
@@ -12,6 +16,14 @@ use crate::crypto::{Algorithm, Key, Material};
 /// Members that only the holder of the private key should have (RFC 7518 sections 6.2.2, 6.3.2; `priv` of
 /// an `AKP`).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
+
+/// Base64url, padded or not; what the last digit holds beyond the last byte does not matter.
+const NUMBER: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Why a key of a set cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +51,11 @@ pub(super) enum Symmetric {
 pub(super) fn read(jwk: &Map<String, Value>, symmetric: Symmetric) -> Result<Key, Unusable> {
     let kty = text(jwk, "kty")?.ok_or_else(|| Unusable::because("`kty` is missing"))?;
     if kty != "oct"
-        && let Some(member) = PRIVATE.into_iter().find(|member| jwk.contains_key(*member))
+        && let Some(member) = PRIVATE.into_iter().find(|member| given(jwk, member).is_some())
     {
         return Err(Unusable::Private(member));
     }
-    let kid = text(jwk, "kid")?.map(str::to_owned);
+    let kid = kid(jwk).map(str::to_owned);
     check_use(jwk)?;
     if kty == "oct" {
         return shared(jwk, kid, symmetric);
@@ -110,11 +122,11 @@ pub(super) enum MarkedUse {
 
 /// From `use` and `key_ops`. A mark that cannot be read is ignored.
 pub(super) fn marked_use(jwk: &Map<String, Value>) -> MarkedUse {
-    let by_use = matches!(jwk.get("use"), Some(Value::String(usage)) if !is_for_signatures(usage));
-    let by_operations = match jwk.get("key_ops") {
-        Some(Value::Array(ops)) => {
-            !ops.is_empty() && ops.iter().all(|op| op.as_str().is_some_and(|op| op != "verify"))
-        }
+    let by_use =
+        matches!(given(jwk, "use"), Some(Value::String(usage)) if !is_for_signatures(usage));
+    let by_operations = match given(jwk, "key_ops") {
+        Some(Value::Array(ops)) => ops.iter().all(|op| op.as_str().is_some_and(|op| op != VERIFY)),
+        Some(Value::String(op)) => op != VERIFY,
         _ => false,
     };
     if by_use || by_operations { MarkedUse::Another } else { MarkedUse::Signatures }
@@ -130,12 +142,16 @@ fn check_use(jwk: &Map<String, Value>) -> Result<(), Unusable> {
     if text(jwk, "use")?.is_some_and(|usage| !is_for_signatures(usage)) {
         return Err(Unusable::because("`use` is not `sig`"));
     }
-    match jwk.get("key_ops") {
+    match given(jwk, "key_ops") {
         None => Ok(()),
-        Some(Value::Array(ops)) if ops.iter().any(|op| op == "verify") => Ok(()),
+        Some(Value::Array(ops)) if ops.iter().any(|op| op == VERIFY) => Ok(()),
+        Some(Value::String(op)) if op == VERIFY => Ok(()),
         Some(_) => Err(Unusable::because("`key_ops` does not hold `verify`")),
     }
 }
+
+/// The entry of `key_ops` for keys that verify (RFC 7517 section 4.3).
+const VERIFY: &str = "verify";
 
 fn shared(
     jwk: &Map<String, Value>,
@@ -171,11 +187,19 @@ fn point(jwk: &Map<String, Value>) -> Result<Numbers, Unusable> {
         crv => return Err(Unusable::Unfit(format!("`crv` `{crv}` is not supported"))),
     };
     let (x, y) = (bytes(jwk, "x")?, bytes(jwk, "y")?);
-    // RFC 7518 section 6.2.1.2: the full size of a coordinate.
-    if x.len() != size || y.len() != size {
+    let (Some(x), Some(y)) = (coordinate(&x, size), coordinate(&y, size)) else {
         return Err(Unusable::because("`x` and `y` have not the curve's size"));
-    }
+    };
     Ok(Numbers::Ec { curve, point: [&[4], x.as_slice(), &y].concat() })
+}
+
+/// A coordinate in its full size (RFC 7518 section 6.2.1.2), of which some issuers leave leading zeros out, or which they
+/// write as a signed number, with one more.
+fn coordinate(bytes: &[u8], size: usize) -> Option<Vec<u8>> {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let number = bytes.get(zeros..)?;
+    let missing = size.checked_sub(number.len())?;
+    Some([vec![0; missing].as_slice(), number].concat())
 }
 
 /// A key that `alg`, which is required, describes completely.
@@ -189,8 +213,23 @@ fn algorithm_key_pair(jwk: &Map<String, Value>) -> Result<Numbers, Unusable> {
     }
 }
 
+/// A member with a value. Issuers write null, an empty text or an empty list for what they have no value for.
+fn given<'j>(jwk: &'j Map<String, Value>, member: &str) -> Option<&'j Value> {
+    jwk.get(member).filter(|value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => true,
+    })
+}
+
+/// The key id, if it is a text: a number is not one that a token can name.
+pub(super) fn kid(jwk: &Map<String, Value>) -> Option<&str> {
+    given(jwk, "kid").and_then(Value::as_str)
+}
+
 fn text<'j>(jwk: &'j Map<String, Value>, member: &str) -> Result<Option<&'j str>, Unusable> {
-    match jwk.get(member) {
+    match given(jwk, member) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(Unusable::Unfit(format!("`{member}` is not a string"))),
@@ -198,16 +237,40 @@ fn text<'j>(jwk: &'j Map<String, Value>, member: &str) -> Result<Option<&'j str>
 }
 
 fn required<'j>(jwk: &'j Map<String, Value>, member: &str) -> Result<&'j str, Unusable> {
-    text(jwk, member)?.ok_or_else(|| Unusable::Unfit(format!("`{member}` is missing")))
+    text(jwk, member)?.ok_or_else(|| {
+        // YAML 1.1 reads a plain `n` as false and a plain `y` as true, as names of members too.
+        let taken = match member {
+            "n" => "false",
+            "y" => "true",
+            _ => "",
+        };
+        let hint = if jwk.contains_key(taken) {
+            format!(", and `{taken}` is there: YAML reads a plain `{member}` so, put it in quotes")
+        } else {
+            String::new()
+        };
+        Unusable::Unfit(format!("`{member}` is missing{hint}"))
+    })
 }
 
 fn bytes(jwk: &Map<String, Value>, member: &str) -> Result<Vec<u8>, Unusable> {
-    let decoded = URL_SAFE_NO_PAD.decode(required(jwk, member)?);
-    decoded.map_err(|_| Unusable::Unfit(format!("`{member}` is not unpadded base64url")))
+    let text = required(jwk, member)?;
+    // Some issuers break lines.
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    NUMBER.decode(digits).map_err(|_| {
+        let hint = if text.contains(['+', '/']) {
+            ", but base64: `-` and `_` stand for its `+` and `/`"
+        } else {
+            ""
+        };
+        Unusable::Unfit(format!("`{member}` is not base64url{hint}"))
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     fn key(json: &str, symmetric: Symmetric) -> Result<Key, Unusable> {
@@ -297,7 +360,15 @@ mod tests {
             (r#","key_ops":["verify"]"#, true),
             (r#","key_ops":["sign","verify"]"#, true),
             (r#","key_ops":["encrypt"]"#, false),
-            (r#","key_ops":"verify""#, false),
+            (r#","key_ops":"verify""#, true),
+            (r#","key_ops":"encrypt""#, false),
+            (r#","key_ops":{}"#, false),
+            (r#","key_ops":[null]"#, false),
+            (r#","use":null,"alg":null,"key_ops":null,"kid":null"#, true),
+            (r#","use":"","alg":"","key_ops":[],"kid":"","d":"","oth":[],"p":null"#, true),
+            (r#","oth":[{}]"#, false),
+            (r#","kid":7"#, true),
+            (r#","alg":7"#, false),
             (r#","alg":"PS256""#, true),
             (r#","alg":"ES256""#, false),
             (r#","alg":"RSA-OAEP""#, false),
@@ -322,8 +393,74 @@ mod tests {
         let size = Unusable::because("`x` and `y` have not the curve's size");
         for (crv, bytes) in [("P-256", 32), ("P-384", 48), ("P-521", 66), ("secp256k1", 32)] {
             assert_eq!(point(crv, bytes), off, "{crv}");
-            assert_eq!(point(crv, bytes - 1), size, "{crv}");
+            // A leading zero is left out.
+            assert_eq!(point(crv, bytes - 1), off, "{crv}");
             assert_eq!(point(crv, bytes + 1), size, "{crv}");
         }
+    }
+
+    #[test]
+    fn a_coordinate_is_a_number_and_has_the_size_of_the_curve() {
+        for (bytes, expected, why) in [
+            (&[1, 2, 3][..], Some(&[1, 2, 3][..]), "as it should be"),
+            (&[2, 3], Some(&[0, 2, 3]), "a leading zero is left out"),
+            (&[], Some(&[0, 0, 0]), "all of them"),
+            (&[0, 1, 2, 3], Some(&[1, 2, 3]), "a signed number"),
+            (&[0, 0, 0, 0, 3], Some(&[0, 0, 3]), "more zeros"),
+            (&[1, 0, 2, 3], None, "too large"),
+        ] {
+            assert_eq!(coordinate(bytes, 3).as_deref(), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn the_same_number_in_any_form_is_the_same_key() {
+        let n = encoded(&modulus(2048));
+        let with = |n: &str| {
+            let jwk = serde_json::json!({"kty": "RSA", "n": n, "e": "AQAB"}).to_string();
+            key(&jwk, Symmetric::Ignored).map(|key| key.material)
+        };
+        let expected = with(&n).unwrap();
+        let mut zero = modulus(2048);
+        zero.insert(0, 0);
+        for (text, why) in [
+            (format!("{n}=="), "padded"),
+            (format!("{n}="), "half padded"),
+            (format!("{}\r\n {}\t", &n[..64], &n[64..]), "over two lines"),
+            (encoded(&zero), "a leading zero"),
+        ] {
+            assert_eq!(with(&text).as_ref(), Ok(&expected), "{why}");
+        }
+        for (text, why, problem) in [
+            (format!("{n}!"), "another character", "`n` is not base64url"),
+            (
+                n.replace('A', "+"),
+                "the other alphabet",
+                "`n` is not base64url, but base64: `-` and `_` stand for its `+` and `/`",
+            ),
+        ] {
+            assert_eq!(with(&text), Err(Unusable::because(problem)), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_yaml_took_for_a_boolean_is_named() {
+        let missing = |json: &str| key(json, Symmetric::Ignored).unwrap_err();
+        let expected =
+            "`n` is missing, and `false` is there: YAML reads a plain `n` so, put it in quotes";
+        assert_eq!(
+            missing(r#"{"kty":"RSA","false":"AQ","e":"AQAB"}"#),
+            Unusable::because(expected)
+        );
+        let expected =
+            "`y` is missing, and `true` is there: YAML reads a plain `y` so, put it in quotes";
+        assert_eq!(
+            missing(r#"{"kty":"EC","crv":"P-256","x":"AQ","true":"AQ"}"#),
+            Unusable::because(expected)
+        );
+        assert_eq!(
+            missing(r#"{"kty":"EC","crv":"P-256","x":"AQ"}"#),
+            Unusable::because("`y` is missing")
+        );
     }
 }

@@ -1,11 +1,14 @@
 //! The forms in which a key set is given -> [`KeySet`].
 //!
 //! JSON text or the object itself, the map of key id to certificate, or PEM. One unusable key must not
-//! affect the others; a set with a private part has leaked it, and is refused.
+//! affect the others; a set with a private part has leaked it, and is refused. Where no key is usable,
+//! the error has the reason of each.
 
 use super::KeySet;
 use super::jwk::{self, MarkedUse, Symmetric, Unusable};
-use crate::codec::json::{self, Value};
+use std::borrow::Cow;
+
+use crate::codec::json::{self, InvalidJson, Value};
 use crate::codec::pem;
 use crate::codec::problems::{Node, Problems};
 use crate::crypto::{Key, spki};
@@ -29,8 +32,17 @@ pub enum Published {
     Refused,
 }
 
-/// JSON levels of a key set: the set, the list, a key, its `key_ops` or `oth`, an entry of that.
-const DEPTH: usize = 8;
+/// JSON levels of a key set, in members that are not read too: as many as serde_json parses, and more than Envoy does.
+const DEPTH: usize = 127;
+
+/// If no key is usable, this many are named.
+const NAMED: usize = 8;
+
+/// What a key without `kid` is called.
+const UNNAMED: &str = "a key";
+
+/// Characters of a key id that are shown.
+const SHOWN: usize = 128;
 
 impl KeySet {
     /// Reads a set. `symmetric`: whether the rule allows an HS algorithm, so that `oct` keys count.
@@ -45,17 +57,18 @@ impl KeySet {
         problems: &Problems,
     ) -> Option<Self> {
         let symmetric = if symmetric { Symmetric::Counts } else { Symmetric::Ignored };
-        let (keys, skipped, elsewhere, refused) = (Vec::new(), 0, 0, false);
+        let (keys, skipped, elsewhere, refused) = (Vec::new(), Vec::new(), 0, false);
         let mut reading =
             Reading { origin, symmetric, published, problems, keys, skipped, elsewhere, refused };
         match node.value {
             Value::Object(_) => reading.object(&node.at, node.value),
             Value::String(text) if pem::is_pem(text) => reading.pem(&node.at, text),
-            Value::String(text) => match json::parse(text.as_bytes(), DEPTH) {
+            Value::String(text) => match parse(text) {
                 Ok(value) => reading.object(&node.at, &value),
                 Err(invalid) => {
-                    problems
-                        .error(&node.at, format!("expected a JWK set, found no JSON: {invalid}"));
+                    let found = mistaken(text)
+                        .map_or_else(|| Cow::from(format!("no JSON: {invalid}")), Cow::from);
+                    problems.error(&node.at, format!("expected a JWK set, found {found}"));
                     return None;
                 }
             },
@@ -64,12 +77,61 @@ impl KeySet {
         if reading.refused {
             return None;
         }
-        let withdrawn = origin == Origin::Fetched && reading.skipped == reading.elsewhere;
+        let withdrawn = origin == Origin::Fetched && reading.skipped.len() == reading.elsewhere;
         if reading.keys.is_empty() && !withdrawn {
-            problems.error(&node.at, "expected at least one usable key, found none");
+            problems.error(&node.at, none_usable(&reading.skipped));
             return None;
         }
         Some(Self::new(reading.keys))
+    }
+}
+
+/// The text as JSON. In strings it may hold control characters, as in an `x5c` over several lines, which RFC 8259 section 7
+/// wants escaped.
+fn parse(text: &str) -> Result<Value, InvalidJson> {
+    json::parse(text.as_bytes(), DEPTH).or_else(|invalid| match with_escapes(text) {
+        Some(escaped) => json::parse(&escaped, DEPTH).map_err(|_| invalid),
+        None => Err(invalid),
+    })
+}
+
+/// The text with the control characters in its strings escaped; `None` if there are none.
+fn with_escapes(text: &str) -> Option<Vec<u8>> {
+    let mut escaped = Vec::with_capacity(text.len());
+    let (mut is_string, mut is_escape, mut found) = (false, false, false);
+    for byte in text.bytes() {
+        if is_string && byte.is_ascii_control() && !is_escape {
+            escaped.extend(json::unicode_escape(byte.into()));
+            found = true;
+            continue;
+        }
+        is_string ^= byte == b'"' && !is_escape;
+        is_escape = is_string && byte == b'\\' && !is_escape;
+        escaped.push(byte);
+    }
+    found.then_some(escaped)
+}
+
+/// What a text that is not JSON is instead, where that is certain.
+fn mistaken(text: &str) -> Option<&'static str> {
+    let text = text.trim();
+    if text.starts_with("https://") || text.starts_with("http://") {
+        return Some("a URL: it belongs in `jwksUri`, which has them fetched");
+    }
+    if text.starts_with('\u{feff}') {
+        return Some("a byte order mark ahead of it: save the text without one");
+    }
+    // Of JSON that begins with `{"`.
+    text.starts_with("eyJ").then_some("base64 of JSON: give it decoded")
+}
+
+fn none_usable(skipped: &[String]) -> String {
+    let none = "expected at least one usable key, found none";
+    let named = skipped.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
+    match skipped.len().saturating_sub(NAMED) {
+        _ if skipped.is_empty() => none.to_owned(),
+        0 => format!("{none}: {named}"),
+        more => format!("{none}: {named}; and {more} more"),
     }
 }
 
@@ -79,8 +141,8 @@ struct Reading<'p> {
     published: Published,
     problems: &'p Problems,
     keys: Vec<Key>,
-    /// The number of keys that are skipped.
-    skipped: usize,
+    /// Each key that is skipped, and why.
+    skipped: Vec<String>,
     /// The number of those that their issuer marks for another use.
     elsewhere: usize,
     refused: bool,
@@ -95,7 +157,7 @@ impl Reading<'_> {
             Some(Value::Array(keys)) => {
                 for (index, key) in keys.iter().enumerate() {
                     let at = format!("{at}.keys[{index}]");
-                    let kid = key.get("kid").and_then(Value::as_str);
+                    let kid = key.as_object().and_then(jwk::kid);
                     let read = match key {
                         Value::Object(jwk) => jwk::read(jwk, self.symmetric),
                         _ => Err(Unusable::Unfit("it is not an object".to_owned())),
@@ -117,7 +179,17 @@ impl Reading<'_> {
                     self.certificates(&format!("{at}.{kid}"), Some(kid), text);
                 }
             }
-            None => self.refuse(at, "expected a JWK set: `keys` is missing"),
+            None => {
+                let found = members.iter().find_map(|(name, member)| {
+                    if name.eq_ignore_ascii_case("keys") {
+                        return Some(format!(", found `{name}`: letter case counts"));
+                    }
+                    let is_set = member.get("keys").is_some_and(Value::is_array);
+                    is_set.then(|| format!(", and `{name}` holds a set: give that alone"))
+                });
+                let found = found.unwrap_or_default();
+                self.refuse(at, &format!("expected a JWK set: `keys` is missing{found}"));
+            }
         }
     }
 
@@ -150,12 +222,11 @@ impl Reading<'_> {
     }
 
     fn take(&mut self, at: &str, kid: Option<&str>, key: Result<Key, Unusable>) {
-        let name = kid.map(|kid| format!("key `{kid}`")).unwrap_or_else(|| "a key".to_owned());
+        // The issuer's text, which may be long.
+        let shown = |kid: &str| format!("key `{}`", kid.chars().take(SHOWN).collect::<String>());
+        let name = kid.map_or_else(|| UNNAMED.to_owned(), shown);
         let source = key.as_ref().ok().and_then(|key| key.material.published_in());
         let source = source.filter(|_| self.published == Published::Refused);
-        if key.is_err() || source.is_some() {
-            self.skipped = self.skipped.saturating_add(1);
-        }
         if let Some(source) = source {
             let known =
                 format!("its private half is published ({source}), so anyone can sign for it");
@@ -167,9 +238,7 @@ impl Reading<'_> {
                          `allowPublishedKeys: true`"
                     ),
                 ),
-                Origin::Fetched => {
-                    self.problems.warning(at, format!("{name} is skipped: {known}"));
-                }
+                Origin::Fetched => self.skip(at, &name, &known),
             };
         }
         match key {
@@ -182,13 +251,19 @@ impl Reading<'_> {
                 ),
             ),
             Err(Unusable::Private(member)) => {
-                self.problems
-                    .warning(at, format!("{name} is skipped: it holds private part `{member}`"));
+                self.skip(at, &name, &format!("it holds private part `{member}`"));
             }
-            Err(Unusable::Unfit(why)) => {
-                self.problems.warning(at, format!("{name} is skipped: {why}"));
-            }
+            Err(Unusable::Unfit(why)) => self.skip(at, &name, &why),
         }
+    }
+
+    fn skip(&mut self, at: &str, name: &str, why: &str) {
+        let place = at.rsplit_once('.').map(|(_, place)| place);
+        match place.filter(|place| name == UNNAMED && place.ends_with(']')) {
+            Some(place) => self.skipped.push(format!("`{place}`: {why}")),
+            None => self.skipped.push(format!("{name}: {why}")),
+        }
+        self.problems.warning(at, format!("{name} is skipped: {why}"));
     }
 
     fn skip_or_refuse_text(&mut self, at: &str, kid: Option<&str>, why: &str) {
@@ -201,5 +276,92 @@ impl Reading<'_> {
     fn refuse(&mut self, at: &str, problem: &str) {
         self.refused = true;
         self.problems.error(at, problem);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems_of(text: &str, origin: Origin) -> (Option<KeySet>, Vec<String>) {
+        let (value, problems) = (Value::from(text), Problems::default());
+        let node = Node::root(&value);
+        let set = KeySet::read(&node, origin, false, Published::Refused, &problems);
+        let (errors, _) = problems.into_parts();
+        (set, errors.into_iter().map(|error| error.problem).collect())
+    }
+
+    #[test]
+    fn what_is_not_a_set_gets_a_hint() {
+        for (text, expected) in [
+            (
+                "https://idp.example.com/keys",
+                "expected a JWK set, found a URL: it belongs in `jwksUri`, which has them fetched",
+            ),
+            (
+                "\u{feff}{\"keys\":[]}",
+                "expected a JWK set, found a byte order mark ahead of it: save the text without one",
+            ),
+            ("eyJrZXlzIjpbXX0", "expected a JWK set, found base64 of JSON: give it decoded"),
+            (
+                r#"{"Keys":[]}"#,
+                "expected a JWK set: `keys` is missing, found `Keys`: letter case counts",
+            ),
+            (
+                r#"{"data":{"keys":[]}}"#,
+                "expected a JWK set: `keys` is missing, and `data` holds a set: give that alone",
+            ),
+            (r#"{"a":1}"#, "expected a JWK set: `keys` is missing"),
+            (
+                r#"{"kty":"OKP"}"#,
+                "expected a JWK set, found a single key: a set is `{\"keys\": [..]}`",
+            ),
+            ("[]", "expected a JWK set, found no object"),
+            ("", "expected a JWK set, found no JSON: EOF while parsing a value at line 1 column 0"),
+        ] {
+            for origin in [Origin::Fetched, Origin::Inline] {
+                let (set, problems) = problems_of(text, origin);
+                assert!(set.is_none(), "{text}");
+                assert_eq!(problems, [expected], "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_set_without_a_usable_key_has_the_reason_of_each() {
+        let key = |member: &str| format!(r#"{{"kty":"OKP","crv":"Ed25519",{member}}}"#);
+        let keys =
+            [key(r#""kid":"a","use":"enc","x":"AA""#), key(r#""kid":"","x":"A!""#), "7".to_owned()];
+        let text = format!(r#"{{"keys":[{}]}}"#, keys.join(","));
+        let expected = "expected at least one usable key, found none: key `a`: `use` is not `sig`; \
+                        `keys[1]`: `x` is not base64url; `keys[2]`: it is not an object";
+        assert_eq!(problems_of(&text, Origin::Inline).1, [expected]);
+        // The number of reasons and the length of a key id are bounded.
+        let keys = vec![key(&format!(r#""kid":"{}","x":"AA""#, "k".repeat(10_000))); 20];
+        let text = format!(r#"{{"keys":[{}]}}"#, keys.join(","));
+        let (_, problems) = problems_of(&text, Origin::Fetched);
+        assert!(problems[0].ends_with("; and 12 more"), "{problems:?}");
+        assert!(problems[0].len() < 2_000, "{}", problems[0].len());
+    }
+
+    #[test]
+    fn control_characters_are_taken_in_strings_alone() {
+        for (text, expected, why) in [
+            ("{\"a\":\"b\nc\"}", Some(r#"{"a":"b\u000ac"}"#), "a line break"),
+            (
+                "{\"a\\\"\n\":\"\u{1}\"}",
+                Some(r#"{"a\"\u000a":"\u0001"}"#),
+                "behind an escaped quote",
+            ),
+            ("{\"a\":\"\\\\\",\n\"b\":1}", None, "an escaped backslash ends no string"),
+            ("{\n}", None, "between members"),
+            ("{\"a\":\"\\\n\"}", None, "an escape of it"),
+        ] {
+            let found = with_escapes(text).map(|bytes| String::from_utf8(bytes).unwrap());
+            assert_eq!(found.as_deref(), expected, "{why}");
+        }
+        let deep = format!(r#"{{"keys":[],"x":{}1{}}}"#, "[".repeat(100), "]".repeat(100));
+        let (set, problems) = problems_of(&deep, Origin::Fetched);
+        assert!(set.is_some(), "unknown members of any depth: {problems:?}");
     }
 }

@@ -59,7 +59,7 @@ fn bad() -> Vec<(Result<Answer, FetchError>, &'static str)> {
         (with(200, None, b"\xff"), "expected JSON, found bytes that are not UTF-8"),
         (
             with(200, None, br#"{"keys":[{"kty":"new","use":"sig"},{"kty":"RSA","use":"enc"}]}"#),
-            "expected at least one usable key, found none; .keys[0]: a key is skipped: `kty` `new`",
+            "found none: `keys[0]`: `kty` `new` is not supported; `keys[1]`: `use` is not `sig`",
         ),
         (with(410, None, br#"{"keys":[]}"#), "expected status 200, found 410"),
         (

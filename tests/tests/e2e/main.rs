@@ -28,6 +28,7 @@ mod istio_manifests;
 mod istio_remote_keys;
 mod istio_sidecar;
 mod key_metrics;
+mod key_sets;
 mod logged;
 mod many_keys;
 mod ml_dsa;

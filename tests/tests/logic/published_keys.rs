@@ -79,7 +79,9 @@ fn fetched_they_are_skipped() {
         let skipped = format!(
             "a key is skipped: its private half is published ({source}), so anyone can sign for it"
         );
-        let none = "expected at least one usable key, found none".to_owned();
+        let why = format!("its private half is published ({source}), so anyone can sign for it");
+        let name = jwk["kid"].as_str().map_or("`keys[0]`".to_owned(), |kid| format!("key `{kid}`"));
+        let none = format!("expected at least one usable key, found none: {name}: {why}");
         for (keys, published, expected) in [
             (vec![&jwk, &good.jwk()], Published::Refused, (Some(1), vec![], vec![skipped.clone()])),
             (vec![&jwk], Published::Refused, (None, vec![none], vec![skipped])),
