@@ -96,16 +96,28 @@ impl Prefix {
             Self::Exact(text) => line.strip_prefix(text.as_bytes())?,
             Self::Bearer | Self::BearerOpen => {
                 let (scheme, rest) = line.split_at_checked("bearer".len())?;
+                // `Bearer` alone is not a token, as in Istio, whose prefix ends with a space.
                 let ends =
-                    *self == Self::BearerOpen || rest.first().is_none_or(u8::is_ascii_whitespace);
+                    *self == Self::BearerOpen || rest.first().is_some_and(u8::is_ascii_whitespace);
                 if !scheme.eq_ignore_ascii_case(b"bearer") || !ends {
                     return None;
                 }
                 rest
             }
         };
-        Some(rest.trim_ascii())
+        Some(once(rest.trim_ascii(), &|piece| self.strip(piece)))
     }
+}
+
+/// The token, where a proxy has joined several header lines that hold the same one: `T, Bearer T`. `strip` takes a prefix
+/// away.
+fn once<'l>(text: &'l [u8], strip: &dyn Fn(&'l [u8]) -> Option<&'l [u8]>) -> &'l [u8] {
+    let mut pieces = text.split(is(b',')).map(<[u8]>::trim_ascii);
+    let first = pieces.next().unwrap_or_default();
+    if first.len() < text.len() && pieces.all(|piece| strip(piece).unwrap_or(piece) == first) {
+        return first;
+    }
+    text
 }
 
 /// A query parameter: name and value, percent-decoded.
@@ -168,11 +180,20 @@ mod tests {
             ("Bearer ", "bearer   t ", Some("t")),
             ("Bearer", "BEARER\tt", Some("t")),
             ("bearer", "Bearert", Some("t")),
-            ("Bearer ", "Bearer", Some("")),
+            ("Bearer ", "Bearer", None),
+            ("Bearer", "Bearer", Some("")),
+            ("Bearer ", "Bearer t, Bearer t", Some("t")),
+            ("Bearer ", "Bearer t,bearer t ,t", Some("t")),
+            ("Bearer ", "Bearer t, Bearer u", Some("t, Bearer u")),
+            ("Bearer ", "Bearer t,", Some("t,")),
+            ("Bearer ", "Bearer t, Bearer t, Basic x", Some("t, Bearer t, Basic x")),
             ("Bearer ", "Bearert", None),
             ("Bearer ", "Basic t", None),
             ("Bearer ", "", None),
             ("Value ", "Value t", Some("t")),
+            ("Value ", "Value t, Value t", Some("t")),
+            ("", "t,t", Some("t")),
+            ("", "t,u", Some("t,u")),
             ("Value ", "value t", None),
             ("", "t", Some("t")),
             ("", "", Some("")),

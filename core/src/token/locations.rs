@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::anywhere::Anywhere;
-use super::{Found, Placement, query};
+use super::{Found, Placement, once, query};
 use crate::codec::percent::{first_decoded, percent_decode};
 use crate::codec::query::{cookie_value, is, split_once};
 use crate::hash::{FastMap, length_bit};
@@ -262,7 +262,10 @@ impl HeaderPlaces {
             }
         }
         if let Some((length, place)) = longest {
-            found(place, Placement::Right, line.get(length..).unwrap_or_default().trim_ascii());
+            let (prefix, rest) = line.split_at_checked(length).unwrap_or_default();
+            let token =
+                once(rest.trim_ascii(), &|p| p.strip_prefix(prefix).map(<[u8]>::trim_ascii));
+            found(place, Placement::Right, token);
         }
         if !begins {
             // No token contains white space, but one may contain these six letters.

@@ -93,12 +93,12 @@ pub const CASES: &[Case] = &[
         usher: "200, user-info: <payload of good>",
     },
     Case {
-        class: "scheme-without-a-token",
-        title: "the scheme `Bearer` and nothing behind it",
+        class: "one-token-twice",
+        title: "two `Authorization` lines with the same token",
         rules: Rules::Corp,
-        request: |_| Request::get("/").header("authorization", "Bearer"),
-        native: "200, authorization: Bearer",
-        usher: "401 `Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections`",
+        request: |t| Request::get("/").bearer(t.named("good")).bearer(t.named("good")),
+        native: "401 `Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections`",
+        usher: "200, user-info: <payload of good>",
     },
     Case {
         class: "prefix-astray",

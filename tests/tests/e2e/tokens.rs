@@ -327,15 +327,25 @@ fn two_tokens_are_ambiguous_unless_they_are_one() {
 }
 
 #[test]
-fn authorization_is_no_list() {
+fn authorization_has_one_token_however_often() {
     // Envoy joins the lines of this header with commas before any filter sees them, and RFC 9110
     // section 11.6.2 has one credential in it.
     let token = CORP_KEY.token(&good());
+    let other = CORP_KEY.token(&mint::with(&good(), "jti", "another"));
     let joined = format!("Bearer {token}, Bearer {token}");
     for request in [
         Request::get("/").bearer(&token).bearer(&token),
+        Request::get("/").header("authorization", &joined),
+        Request::get("/").header("authorization", joined).bearer(&token),
+    ] {
+        for reply in listener().both(&request) {
+            assert_eq!(reply.passed().header("authorization"), None, "each is taken out: {reply}");
+        }
+    }
+    for request in [
+        Request::get("/").bearer(&token).bearer(&other),
         Request::get("/").bearer(&token).header("authorization", "Basic dXNlcjpwdw=="),
-        Request::get("/").header("authorization", joined),
+        Request::get("/").header("authorization", format!("Bearer {token}, {other}")),
     ] {
         for reply in listener().both(&request) {
             assert_eq!((reply.status, &reply.seen), (401, &None), "{reply}");

@@ -102,7 +102,8 @@ fn v_cases_of_malformed_tokens() {
     let base64_of = |part: &str| format!("Jwt {part} is an invalid Base64url encoded");
     let malformed = "token_malformed";
     let mut cases = vec![
-        ("V1 empty", String::new(), FORM.to_owned(), malformed),
+        // `Bearer` alone: the prefix is `Bearer ` and does not begin it.
+        ("V1 empty", String::new(), "Jwt is missing".to_owned(), "token_missing"),
         ("V1 five parts: JWE", "aaa.bbb.ccc.ddd.eee".to_owned(), encrypted.to_owned(), malformed),
         ("V1 long", "c".repeat(10_240), FORM.to_owned(), malformed),
         ("V2 base64", format!("#.{payload}.{signature}"), base64_of("header"), malformed),

@@ -40,8 +40,15 @@ fn a_prefix_is_compared_exactly_but_the_scheme_bearer_in_any_case() {
         ("jwt=", "JWT=$", "token_missing"),
         ("", "$", "allowed"),
         ("", "", "token_malformed"),
-        ("Bearer ", "Bearer", "token_malformed"),
-        ("Bearer ", "Bearer $, Bearer $", "token_malformed"),
+        ("Bearer ", "Bearer", "token_missing"),
+        ("bearer", "Bearer", "token_malformed"),
+        // Header lines that a proxy has joined.
+        ("Bearer ", "Bearer $, Bearer $", "allowed"),
+        ("Bearer ", "Bearer $,$", "allowed"),
+        ("Bearer ", "Bearer $, Bearer x", "token_malformed"),
+        ("Bearer ", "Bearer $,", "token_malformed"),
+        ("Token ", "Token $, Token $", "allowed"),
+        ("", "$, $", "allowed"),
     ] {
         let verdict = reading(prefix).decide(&get("/").header("x-jwt", line.replace('$', &token)));
         assert_eq!(verdict.code(), expected, "{prefix:?} {line:?}");
