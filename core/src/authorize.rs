@@ -312,8 +312,8 @@ impl RuleSet {
         candidates.find(|named| named.rule.matches(attributes))
     }
 
-    /// The rule with the most conditions that hold, its first failing condition, and the scopes that
-    /// this condition requires. Only a few rules are looked at: some about this path, some that the
+    /// The rule that came nearest, its first failing condition, and the scopes that this condition requires: a rule
+    /// whose `to` matches, and of those the one with the most conditions that hold. Only a few rules are looked at: some about this path, some that the
     /// index offers, and the first; otherwise the cost of a denial would grow with the number of rules.
     fn nearest(&self, attributes: &Attributes<'_>) -> Option<(&Named, String, Vec<String>)> {
         const A_FEW: usize = 4;
@@ -329,7 +329,7 @@ impl RuleSet {
             considered.filter_map(|named| Some((named, named.rule.first_failure(attributes)?)));
         // `max_by_key` takes the last of equals; reversed, that is the first in order.
         let all: Vec<_> = failures.collect();
-        let (named, failure) = all.into_iter().rev().max_by_key(|(_, failure)| failure.held)?;
+        let (named, failure) = all.into_iter().rev().max_by_key(|(_, f)| (f.is_for_it, f.held))?;
         Some((named, failure.condition.to_string(), failure.condition.scopes()))
     }
 }

@@ -20,9 +20,9 @@ impl Rule {
     /// The first condition that does not hold, and the number of those that do.
     pub(crate) fn first_failure(&self, attributes: &Attributes<'_>) -> Option<Failure<'_>> {
         let mut held = 0_usize;
-        let mut first = None;
+        let (mut first, mut is_for_it) = (None, true);
         let when = std::slice::from_ref(&self.when);
-        for alternatives in [self.from.as_slice(), &self.to, when] {
+        for (part, alternatives) in [self.from.as_slice(), &self.to, when].into_iter().enumerate() {
             // Takes the alternative with the most conditions that hold; an alternative that holds
             // entirely is not a failure.
             let tried = alternatives.iter().map(|operand| {
@@ -35,10 +35,11 @@ impl Rule {
             let best = tried.rev().max_by_key(|(failure, held)| (failure.is_none(), *held));
             if let Some((failure, holding)) = best {
                 held = held.saturating_add(holding);
+                is_for_it &= part != 1 || failure.is_none();
                 first = first.or(failure);
             }
         }
-        first.map(|condition| Failure { condition, held })
+        first.map(|condition| Failure { condition, is_for_it, held })
     }
 
     /// What the path templates of the matching operations captured under this name.
@@ -66,6 +67,8 @@ impl Rule {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Failure<'r> {
     pub(crate) condition: &'r Condition,
+    /// Whether the rule's `to` matches wholly: it is a rule for this operation.
+    pub(crate) is_for_it: bool,
     /// How many conditions of the rule hold.
     pub(crate) held: usize,
 }
