@@ -297,9 +297,9 @@ lint-layers: ## which package may use which, the layers of core/src and src, and
 
 # A host of another kind, as a browser, links what has neither a file system nor a clock.
 .PHONY: lint-core
-lint-core: ## the core for wasm32-unknown-unknown: it needs no host of any kind
+lint-core: ## the core and the verbs for wasm32-unknown-unknown: they need no host of any kind
 	@if command -v rustup >/dev/null; then rustup target add wasm32-unknown-unknown 2>/dev/null && \
-		cargo check $(LOCKED) --package usher-core --target wasm32-unknown-unknown; \
+		cargo check $(LOCKED) --package usher-core --package usher-verbs --target wasm32-unknown-unknown; \
 	else tools/skip lint-core "no rustup here to get wasm32-unknown-unknown from"; fi
 
 .PHONY: lint-clippy

@@ -23,6 +23,12 @@ pub(crate) enum Format {
     Json,
 }
 
+/// The time of an option.
+pub(crate) fn time(text: &str) -> Result<UnixSeconds, String> {
+    let expected = "expected seconds since 1970, or a time such as `2026-11-25T12:00:00Z`";
+    usher_verbs::time::parse(text).ok_or_else(|| expected.to_owned())
+}
+
 /// The clock.
 #[expect(clippy::disallowed_methods, reason = "the CLI is one of the two places with a clock")]
 pub(crate) fn clock() -> UnixSeconds {

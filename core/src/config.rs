@@ -64,7 +64,7 @@ pub fn from_json(text: &[u8]) -> Result<Parsed, Vec<InvalidConfig>> {
                     .to_owned(),
                 false => format!("expected JSON: {invalid}"),
             };
-            Err(vec![InvalidConfig { at: String::new(), problem }])
+            Err(vec![InvalidConfig { at: String::new(), problem, code: "" }])
         }
     }
 }
@@ -84,7 +84,7 @@ pub fn from_value(value: &Value) -> Result<Parsed, Vec<InvalidConfig>> {
             if errors.is_empty() {
                 // A reader failed without recording a problem: never accept that as a valid configuration.
                 let problem = "could not be read".to_owned();
-                errors.push(InvalidConfig { at: String::new(), problem });
+                errors.push(InvalidConfig { at: String::new(), problem, code: "" });
             }
             Err(errors)
         }
@@ -130,7 +130,11 @@ fn check(config: &Config, problems: &Problems) {
     // For fetched keys the warning comes once they are fetched.
     let (rules, checks) = (&config.jwt_rules, config.settings.limits.signature_checks);
     for crowd in untried(rules, &Issuers::of(rules), checks, &Keys::inline) {
-        problems.warning(format!("jwtRules[{}].jwks", crowd.rule), crowd.problem(checks));
+        problems.warning(
+            "keys-untried",
+            format!("jwtRules[{}].jwks", crowd.rule),
+            crowd.problem(checks),
+        );
     }
 }
 

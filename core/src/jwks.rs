@@ -16,7 +16,7 @@ mod jwk;
 
 mod read;
 
-pub use read::{Origin, Published};
+pub use read::{Origin, Published, parse};
 
 /// When a key is tried for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +58,11 @@ impl KeySet {
                 let kept = key.thumbprint.as_ref().is_some_and(|print| pins.contains(print));
                 if !kept {
                     let name = key.kid.as_deref().unwrap_or_default();
-                    problems.warning("", format!("key `{name}` is skipped: no pin of `jwksPins`"));
+                    problems.warning(
+                        "key-skipped",
+                        "",
+                        format!("key `{name}` is skipped: no pin of `jwksPins`"),
+                    );
                 }
                 kept
             });

@@ -3,9 +3,9 @@
 //! A written case is a request, the `config` that decides it, and the `claims` of its caller, if it has one.
 
 use serde_json::{Value, json};
-use usher_cli::convert::{self, Home, Mesh, Notes, Ports, Workload};
-use usher_cli::input::documents;
-use usher_cli::output::yaml;
+use usher_verbs::convert::{self, Home, Mesh, Notes, Ports, Workload};
+use usher_verbs::input::documents;
+use usher_verbs::output::yaml;
 
 use crate::authorize::cases;
 use crate::draw::Draw;

@@ -3,8 +3,8 @@
 //! An input that is not a plan is the text of a file.
 
 use serde_json::Value;
-use usher_cli::input::{DEPTH, Document, documents};
-use usher_cli::output::yaml;
+use usher_verbs::input::{DEPTH, Document, documents};
+use usher_verbs::output::yaml;
 
 use crate::draw::Draw;
 use crate::subject::strict_json;

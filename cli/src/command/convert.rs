@@ -4,14 +4,13 @@ use std::io::Write;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use usher_core::codec::json::Value;
+use usher_verbs::convert::{self, Home, Manifest, Mesh, Notes, Ports, Weight, Workload};
+use usher_verbs::report::Problem;
+use usher_verbs::{input, load, output};
 
 use super::Format;
-use crate::convert::{self, Home, Manifest, Mesh, Notes, Ports, Weight, Workload};
-use crate::manifest::labels::{Labels, is_gateway};
-use crate::report::Problem;
 use crate::style::{BAD, FAINT, one_line};
-use crate::{Exit, config, input, output, report, style};
+use crate::{Exit, read, report, style};
 
 /// Converts Istio's manifests or Envoy's filters to WasmPlugins, and WasmPlugins to Istio's manifests
 ///
@@ -26,7 +25,7 @@ use crate::{Exit, config, input, output, report, style};
 /// it. `--http-only` omits it, where all traffic is HTTP.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// YAML or JSON files, `-` for standard input
+    /// YAML or JSON files, or folders of them; `-` for standard input
     #[arg(required = true, value_name = "F")]
     files: Vec<String>,
     /// The output
@@ -105,8 +104,8 @@ type Converted = Result<Vec<Manifest>, Vec<Problem>>;
 fn to_usher(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converted> {
     let mut problems = Vec::new();
     let mut files = Vec::new();
-    for file in &arguments.files {
-        match input::documents(&input::text(file)?) {
+    for file in &read::names(&arguments.files)? {
+        match input::documents(&read::text(file)?) {
             Ok(documents) => files.push((file.clone(), documents)),
             Err(unreadable) => problems.push(Problem::unreadable(file, unreadable)),
         }
@@ -136,32 +135,19 @@ fn workloads(arguments: &Arguments) -> anyhow::Result<Vec<(String, Workload)>> {
     let workloads = arguments.workload.iter().map(|text| ("workload", text));
     let gateways = arguments.gateway.iter().map(|text| ("gateway", text));
     let named = workloads.chain(gateways).map(|(option, text)| {
-        let mut named = workload(option, text)?;
+        let form = || format!("expected `namespace/key=value,..` for --{option}, found `{text}`");
+        let mut named = Workload::of(text).with_context(form)?;
         named.gateway |= option == "gateway";
         Ok((format!("--{option} {text}"), named))
     });
     named.collect()
 }
 
-/// `shop/app=web,version=v1`.
-fn workload(option: &str, text: &str) -> anyhow::Result<Workload> {
-    let form = || format!("expected `namespace/key=value,..` for --{option}, found `{text}`");
-    let (namespace, pairs) = text.split_once('/').with_context(form)?;
-    let pair = |pair: &str| {
-        let (name, value) = pair.split_once('=').with_context(form)?;
-        Ok((name.to_owned(), value.to_owned()))
-    };
-    let labels: Labels = pairs.split(',').map(pair).collect::<anyhow::Result<_>>()?;
-    let name = labels.values().next().cloned().unwrap_or_default();
-    let gateway = is_gateway(&labels);
-    Ok(Workload { namespace: namespace.to_owned(), name, labels, gateway })
-}
-
 fn to_istio(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converted> {
     let mut manifests = Vec::new();
     let mut problems = Vec::new();
-    for file in &arguments.files {
-        let source = match config::find(file)? {
+    for file in &read::names(&arguments.files)? {
+        let source = match load::find(&read::file(file)?, None)? {
             Ok(source) => source,
             Err(found) => {
                 problems.extend(found);
@@ -175,23 +161,10 @@ fn to_istio(arguments: &Arguments, notes: &mut Notes) -> anyhow::Result<Converte
                 continue;
             }
         };
-        let manifest = source.manifest();
-        let text = |name: &str| {
-            let value = manifest.get("metadata").and_then(|metadata| metadata.get(name));
-            value.and_then(Value::as_str).map(str::to_owned)
-        };
-        let spec = |name: &str| {
-            manifest.get("spec").and_then(|spec| spec.get(name)).cloned().unwrap_or_default()
-        };
-        let home = Home {
-            namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
-            name: text("name").unwrap_or_else(|| "usher".to_owned()),
-            selector: spec("selector"),
-            targets: spec("targetRefs"),
-            path_normalization: arguments.path_normalization.clone(),
-            trust_domains: arguments.trust_domain.clone(),
-        };
-        let config = &source.config.value;
+        let (normalization, trust_domains) =
+            (arguments.path_normalization.clone(), arguments.trust_domain.clone());
+        let home = Home::of(&source, normalization, trust_domains);
+        let config = source.value();
         manifests.extend(convert::to_istio(config, policy.settings.missing_token, &home, notes));
     }
     Ok(if problems.is_empty() { Ok(manifests) } else { Err(problems) })

@@ -3,22 +3,25 @@
 //! One request by flags or as a curl command, explained as text or as JSON; or a file of requests,
 //! one decision a line.
 
-mod missing;
-mod place;
+mod flags;
 
-use std::io::{BufRead as _, Write};
+use std::io::Write;
 
 use anyhow::Context as _;
 use clap::Args;
-use usher_core::decide::{Trace, WorkerState, decide};
+use serde::Serialize;
+use serde_json::json;
 use usher_core::time::UnixSeconds;
+use usher_verbs::answer::Answer;
+use usher_verbs::config::Loaded;
+use usher_verbs::explain::{Again, Explanation, Missing, Nearest, Session, again, explain};
+use usher_verbs::load;
+use usher_verbs::request;
 
-use super::{Format, clock};
-use crate::answer::Answer;
-use crate::config::Loaded;
-use crate::request::Flags;
+use super::{Format, clock, time};
 use crate::style::{BAD, FAINT, GOOD, one_line};
-use crate::{Exit, config, report, request, style};
+use crate::{Exit, read, report, style};
+use flags::Flags;
 
 /// Explains the decision on a request
 ///
@@ -26,14 +29,23 @@ use crate::{Exit, config, report, request, style};
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The configuration: a pluginConfig, or a manifest that holds one; `-` for standard input
-    #[arg(long, value_name = "F")]
-    config: String,
-    /// The time of the request, in seconds since 1970; default: the clock
-    #[arg(long, value_name = "UNIX")]
-    now: Option<u64>,
+    #[arg(value_name = "F", required_unless_present = "config")]
+    file: Option<String>,
+    /// The same
+    #[arg(long, value_name = "F", conflicts_with = "file")]
+    config: Option<String>,
+    /// Of several configurations in the file, the one of this name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The time of the request, in seconds since 1970 or as RFC 3339; default: the clock
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    now: Option<UnixSeconds>,
     /// Requests as JSON objects, one a line; `-` for standard input
     #[arg(long, value_name = "R.jsonl", conflicts_with_all = ["Flags"])]
     requests: Option<String>,
+    /// A line of the decision log: its exemptions and policies are evaluated again; `-` for standard input
+    #[arg(long, value_name = "LINE", conflicts_with_all = ["Flags", "requests"])]
+    log: Option<String>,
     #[command(flatten)]
     request: Flags,
     /// Also print for every rule whether it matches, and why not
@@ -44,67 +56,108 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let loaded = match config::load(&arguments.config)? {
+    let name = arguments.file.as_ref().or(arguments.config.as_ref());
+    let name = name.context("expected a configuration")?;
+    let loaded = match load::load(&read::file(name)?, arguments.name.as_deref())? {
         Ok(loaded) => loaded,
         Err(problems) => {
             report::write(&problems, arguments.format, out, &mut style::stderr())?;
             return Ok(Exit::Invalid);
         }
     };
-    let now = arguments.now.map_or_else(clock, UnixSeconds);
-    let mut worker_state = WorkerState::portable();
+    report::converted(&loaded.source, &mut style::stderr())?;
+    let now = arguments.now.unwrap_or_else(clock);
     if let Some(name) = &arguments.requests {
-        worker_state.trace = Trace::Steps;
-        explain_all(name, &loaded, now, &mut worker_state, arguments.format, out)?;
+        explain_all(name, &loaded, now, arguments.format, out)?;
         return Ok(Exit::Yes);
     }
-    worker_state.trace = Trace::Rules;
-    let request = arguments.request.request()?;
-    let decision = decide(&loaded.policy, &request, now, &mut worker_state);
-    let mut answer = Answer::new(&loaded.policy, &request, &decision);
-    let placed = place::of(&decision, &loaded);
-    let missing = missing::of(&decision, &request, now, &loaded);
+    if let Some(line) = &arguments.log {
+        return explain_again(line, &loaded, arguments, out);
+    }
+    let explained = explain(&loaded, &arguments.request.request()?, now);
+    let is_allowed = explained.answer.decision == "allow";
     match arguments.format {
         Format::Json => {
-            answer.steps.extend(placed.map(|place| format!("place: {place}")));
-            answer.steps.extend(missing);
+            let Explanation { mut answer, place, nearest, missing, .. } = explained;
+            answer.steps.extend(place.map(|place| format!("place: {place}")));
+            answer.steps.extend(nearest.iter().map(|nearest| format!("nearest: {nearest}")));
+            answer.steps.extend(missing.iter().map(|missing| format!("missing: {missing}")));
+            let answer = Explained { answer, nearest, missing };
             writeln!(out, "{}", serde_json::to_string(&answer)?)?;
         }
         Format::Text => {
-            text(&answer, placed.as_deref(), &missing, out)?;
+            text(&explained, out)?;
             if arguments.rules {
-                for rule in &decision.report.rules {
-                    writeln!(out, "{}", one_line(&missing::rule(rule, &loaded)))?;
+                for rule in &explained.rules {
+                    writeln!(out, "{}", one_line(rule))?;
                 }
             }
         }
     }
-    Ok(if decision.reply.is_none() { Exit::Yes } else { Exit::No })
+    Ok(if is_allowed { Exit::Yes } else { Exit::No })
+}
+
+/// Decides a line of the decision log again.
+fn explain_again(
+    line: &str,
+    loaded: &Loaded,
+    arguments: &Arguments,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let line = if line == "-" { read::text("-")? } else { line.to_owned() };
+    let Again { recorded, outcome, why, nearest, missing, rules } =
+        again(loaded, &line).context("--log")?;
+    match arguments.format {
+        Format::Json => writeln!(
+            out,
+            "{}",
+            json!({ "recorded": recorded, "now": outcome, "why": why, "nearest": nearest, "missing": missing })
+        )?,
+        Format::Text => {
+            let style = if outcome == "allow" { GOOD } else { BAD };
+            writeln!(out, "{style}{}{style:#}", one_line(&outcome))?;
+            let nearest = nearest.map(|nearest| nearest.to_string());
+            let missing = missing.map(|missing| missing.to_string());
+            let facts = [("recorded", Some(recorded)), ("why", Some(why))].into_iter();
+            for (name, value) in facts.chain([("nearest", nearest), ("missing", missing)]) {
+                if let Some(value) = value {
+                    writeln!(out, "{FAINT}{name}:{FAINT:#} {}", one_line(&value))?;
+                }
+            }
+            for rule in rules.iter().filter(|_| arguments.rules) {
+                writeln!(out, "{}", one_line(rule))?;
+            }
+        }
+    }
+    Ok(if outcome == "allow" { Exit::Yes } else { Exit::No })
+}
+
+/// An answer with what explains a denial.
+#[derive(Serialize)]
+struct Explained {
+    #[serde(flatten)]
+    answer: Answer,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nearest: Option<Nearest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<Missing>,
 }
 
 fn explain_all(
     name: &str,
     loaded: &Loaded,
     now: UnixSeconds,
-    worker_state: &mut WorkerState,
     format: Format,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let lines: Box<dyn std::io::BufRead> = if name == "-" {
-        Box::new(std::io::stdin().lock())
-    } else {
-        let file = std::fs::File::open(name).with_context(|| format!("cannot read `{name}`"))?;
-        Box::new(std::io::BufReader::new(file))
-    };
-    for (number, line) in lines.lines().enumerate() {
+    let mut session = Session::new(loaded);
+    for (number, line) in read::lines(name)?.enumerate() {
         let place = || format!("{name}:{}", number.saturating_add(1));
         let line = line.with_context(place)?;
         if line.trim().is_empty() {
             continue;
         }
-        let request = request::from_line(&line).with_context(place)?;
-        let decision = decide(&loaded.policy, &request, now, worker_state);
-        let answer = Answer::new(&loaded.policy, &request, &decision);
+        let answer = session.decide(&request::from_line(&line).with_context(place)?, now);
         match format {
             Format::Json => writeln!(out, "{}", serde_json::to_string(&answer)?)?,
             Format::Text => {
@@ -117,12 +170,8 @@ fn explain_all(
 }
 
 /// The whole answer as text: the decision, its steps, and what it does to the request.
-fn text(
-    answer: &Answer,
-    placed: Option<&str>,
-    missing: &[String],
-    out: &mut dyn Write,
-) -> std::io::Result<()> {
+fn text(explained: &Explanation, out: &mut dyn Write) -> std::io::Result<()> {
+    let Explanation { answer, place, nearest, missing, .. } = explained;
     let style = if answer.decision == "allow" { GOOD } else { BAD };
     writeln!(out, "{style}{}{style:#}", answer.headline())?;
     let mut fact = |name: &str, value: Option<&str>| match value {
@@ -135,11 +184,9 @@ fn text(
     for step in &answer.steps {
         fact("step", Some(step))?;
     }
-    for line in missing {
-        let (name, value) = line.split_once(": ").unwrap_or(("missing", line));
-        fact(name, Some(value))?;
-    }
-    fact("place", placed)?;
+    fact("nearest", nearest.as_ref().map(ToString::to_string).as_deref())?;
+    fact("missing", missing.as_ref().map(ToString::to_string).as_deref())?;
+    fact("place", place.as_deref())?;
     fact("provider", answer.provider.as_deref())?;
     fact("policy", answer.policy.as_deref())?;
     fact("rule", answer.rule.map(|rule| rule.to_string()).as_deref())?;

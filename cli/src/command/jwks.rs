@@ -3,7 +3,6 @@
 mod fetch;
 mod http;
 mod inspect;
-mod listed;
 
 use std::io::Write;
 

@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use clap::{Args, ValueEnum};
+use usher_verbs::schema;
 
-use crate::{Exit, schema};
+use crate::Exit;
 
 /// Prints the JSON Schema of a pluginConfig
 ///

@@ -28,9 +28,12 @@ pub(crate) struct ManPage {
 pub(crate) fn completions(
     arguments: &Completions,
     mut command: Command,
-    mut out: &mut dyn Write,
+    out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    clap_complete::generate(arguments.shell, &mut command, "usher", &mut out);
+    // It would panic where the reader has closed the pipe.
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command, "usher", &mut script);
+    out.write_all(&script)?;
     Ok(Exit::Yes)
 }
 

@@ -1,31 +1,20 @@
 //! `usher test`: policy tests. A case is a request and its expected decision; the code that decides
 //! is the filter's, the tokens are signed on the fly.
 
-mod case;
-mod coverage;
-mod expect;
-mod junit;
-mod suite;
-mod tokens;
-
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
-use serde_json::json;
-use usher_core::Compiled;
-use usher_core::decide::{Trace, WorkerState, decide};
-use usher_core::time::UnixSeconds;
+use serde_json::{Value, json};
+use usher_verbs::config::Source;
+use usher_verbs::load;
+use usher_verbs::report::Problem;
+use usher_verbs::test::{self, Config, Coverage, Outcome};
 
 use super::{Format, clock};
-use crate::answer::Answer;
-use crate::config::{Loaded, Source};
-use crate::report::Problem;
 use crate::style::{BAD, FAINT, GOOD, one_line};
-use crate::{Exit, config, report, style};
-use case::Case;
-use coverage::Coverage;
+use crate::{Exit, read, report, style};
 
 /// Runs policy tests: requests and the expected decisions
 ///
@@ -39,6 +28,9 @@ pub(crate) struct Arguments {
     /// Run them against this configuration instead of the one that they name
     #[arg(long, value_name = "F")]
     config: Option<String>,
+    /// Of several configurations in that file, the one of this name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Only cases whose name contains this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -55,21 +47,13 @@ pub(crate) struct Arguments {
     format: Format,
 }
 
-/// The result of a case.
-struct Outcome {
-    file: String,
-    line: Option<usize>,
-    name: String,
-    /// What was not as expected; if empty, the case passed.
-    problems: Vec<String>,
-}
-
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let mut outcomes = Vec::new();
-    let mut coverage = Coverage::default();
+    let wants_coverage = arguments.coverage || arguments.min_coverage.is_some();
+    let mut coverage = wants_coverage.then(Coverage::default);
     let mut exit = Exit::Yes;
     for file in &arguments.files {
-        match run_file(file, arguments, &mut outcomes, &mut coverage, out)? {
+        match run_file(file, arguments, &mut outcomes, coverage.as_mut(), out)? {
             Ok(()) => {}
             Err((problems, because)) => {
                 report::write(&problems, arguments.format, out, &mut style::stderr())?;
@@ -81,7 +65,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
         return Ok(exit);
     }
     if let Some(path) = &arguments.junit {
-        junit::write(&outcomes, path)?;
+        let text = test::junit(&outcomes)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
     }
     if outcomes.is_empty() {
         bail!("no test case: a run that tests nothing says nothing");
@@ -89,8 +74,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     let failed = outcomes.iter().filter(|outcome| !outcome.problems.is_empty()).count();
     summary(outcomes.len(), failed, arguments.format, out)?;
     let mut enough = true;
-    if arguments.coverage || arguments.min_coverage.is_some() {
-        enough = coverage.write(arguments.min_coverage, arguments.format, out)?;
+    if let Some(coverage) = &coverage {
+        enough = write_coverage(coverage, arguments.min_coverage, arguments.format, out)?;
     }
     Ok(if failed == 0 && enough { Exit::Yes } else { Exit::No })
 }
@@ -102,66 +87,28 @@ fn run_file(
     file: &str,
     arguments: &Arguments,
     outcomes: &mut Vec<Outcome>,
-    coverage: &mut Coverage,
+    coverage: Option<&mut Coverage>,
     out: &mut dyn Write,
 ) -> anyhow::Result<Result<(), Unfit>> {
-    let suite = match suite::read(file, arguments.config.as_deref(), clock())? {
+    let suite = match test::read(&read::file(file)?, arguments.config.as_deref(), clock())? {
         Ok(suite) => suite,
         Err(problems) => return Ok(Err((problems, Exit::CouldNotRun))),
     };
-    let mut source = match &suite.config {
-        suite::Config::File(name) => match config::find(name)? {
+    let source = match &suite.config {
+        Config::File(name) => match load::find(&read::file(name)?, arguments.name.as_deref())? {
             Ok(source) => source,
             Err(problems) => return Ok(Err((problems, Exit::Invalid))),
         },
-        suite::Config::Inline(config) => Source::inline(file, &suite.document, config.clone()),
+        Config::Inline(source) => Source::clone(source),
     };
-    let tokens = tokens::sign(&suite, &mut source.config.value)?;
-    let policy = match source.read() {
-        Ok(policy) => policy,
-        Err(problems) => return Ok(Err((problems, Exit::Invalid))),
-    };
-    let loaded = Loaded { policy, source };
-    let mut worker_state = WorkerState::portable();
-    let all = arguments.coverage || arguments.min_coverage.is_some();
-    let chosen = |case: &&Case| match &arguments.filter {
-        Some(text) => case.name.contains(text.as_str()),
-        None => true,
-    };
-    let mut reached = coverage.of(&loaded);
-    for case in suite.cases.iter().filter(chosen) {
-        worker_state.trace = if all { Trace::Rules } else { Trace::Off };
-        let request = match case.request(&tokens) {
-            Ok(request) => request,
-            Err(error) => bail!("{}: {error:#}", suite.place(&case.at)),
-        };
-        let decision = decide(&loaded.policy, &request, case.now, &mut worker_state);
-        reached.note(&decision);
-        let answer = Answer::new(&loaded.policy, &request, &decision);
-        let mut problems = expect::compare(&case.expect, &answer);
-        if !problems.is_empty() {
-            problems.extend(why(&loaded.policy, &request, case.now, &mut worker_state));
-        }
-        let line = suite.document.locate(&case.at).map(|mark| mark.line);
-        let outcome = Outcome { file: file.to_owned(), line, name: case.name.clone(), problems };
+    report::converted(&source, &mut style::stderr())?;
+    let mut each = |outcome: Outcome| {
         told(&outcome, arguments.format, out)?;
         outcomes.push(outcome);
-    }
-    coverage.add(reached);
-    Ok(Ok(()))
-}
-
-/// The steps to an unexpected decision.
-fn why(
-    policy: &Compiled,
-    request: &usher_core::Request,
-    now: UnixSeconds,
-    worker_state: &mut WorkerState,
-) -> Option<String> {
-    worker_state.trace = Trace::Steps;
-    let decision = decide(policy, request, now, worker_state);
-    let steps = decision.report.steps;
-    (!steps.is_empty()).then(|| format!("steps: {}", steps.join("; ")))
+        Ok(())
+    };
+    let ran = test::run(&suite, source, arguments.filter.as_deref(), coverage, &mut each)?;
+    Ok(ran.map_err(|problems| (problems, Exit::Invalid)))
 }
 
 /// Prints a failure at once; in JSON each case.
@@ -209,4 +156,34 @@ fn summary(
         writeln!(out, "{BAD}FAIL{BAD:#}: {failed}/{cases}")?;
     }
     Ok(())
+}
+
+/// Writes which rules were not reached; returns whether enough were.
+fn write_coverage(
+    coverage: &Coverage,
+    least: Option<u8>,
+    format: Format,
+    out: &mut dyn Write,
+) -> std::io::Result<bool> {
+    let (all, percent, missed) = (coverage.all(), coverage.percent(), coverage.missed());
+    let hit = all.saturating_sub(missed.len());
+    let enough = least.is_none_or(|least| percent >= usize::from(least));
+    if format == Format::Json {
+        let missed: Vec<Value> = missed
+            .iter()
+            .map(|rule| json!({ "file": rule.file, "line": rule.line, "path": rule.path }))
+            .collect();
+        writeln!(
+            out,
+            "{}",
+            json!({ "rules": all, "covered": hit, "percent": percent, "missed": missed })
+        )?;
+        return Ok(enough);
+    }
+    for rule in &missed {
+        writeln!(out, "{}:{}: no case matches {}", rule.file, rule.line, rule.path)?;
+    }
+    let style = if missed.is_empty() { GOOD } else { BAD };
+    writeln!(out, "{style}COVERAGE{style:#}: {hit}/{all} rules ({percent} %)")?;
+    Ok(enough)
 }

@@ -6,14 +6,16 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use usher_core::codec::json::{Map, Value};
 use usher_core::time::UnixSeconds;
+use usher_verbs::input::DEPTH;
+use usher_verbs::key::{Algorithm, SigningKey};
 
-use super::{Format, clock};
-use crate::key::{Algorithm, SigningKey};
-use crate::{Exit, input};
+use super::{Format, clock, time};
+use crate::{Exit, read};
 
 /// Mints a token for development and prints it, with the key set that verifies it
 ///
@@ -53,11 +55,11 @@ struct Mint {
     /// Time until `exp`, such as `90s` or `12h`; may be negative; `never` leaves `exp` out
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     expires_in: String,
-    /// The time of issue, in seconds since 1970; default: the clock
-    #[arg(long, value_name = "UNIX")]
-    now: Option<u64>,
+    /// The time of issue, in seconds since 1970 or as RFC 3339; default: the clock
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    now: Option<UnixSeconds>,
     /// Signature algorithm; default: what the key allows, ES256 for a new one
-    #[arg(long, value_enum, ignore_case = true)]
+    #[arg(long, ignore_case = true, value_parser = algorithms())]
     algorithm: Option<Algorithm>,
     /// Private key: a PEM or JWK file, or for HS* the secret itself; `-` for standard input
     #[arg(long, value_name = "FILE")]
@@ -85,6 +87,15 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     }
 }
 
+/// The names of the algorithms.
+fn algorithms() -> impl TypedValueParser<Value = Algorithm> {
+    let names = Algorithm::ALL.map(Algorithm::name);
+    PossibleValuesParser::new(names).try_map(|name| {
+        let algorithm = Algorithm::ALL.into_iter().find(|a| a.name().eq_ignore_ascii_case(&name));
+        algorithm.ok_or("not an algorithm")
+    })
+}
+
 fn mint(arguments: &Mint, out: &mut dyn Write) -> anyhow::Result<Exit> {
     if arguments.claims.as_deref() == Some("-") && arguments.key.as_deref() == Some("-") {
         bail!("standard input cannot be both the claims and the key");
@@ -92,7 +103,7 @@ fn mint(arguments: &Mint, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let claims = claims(arguments)?;
     let key = match &arguments.key {
         Some(name) => {
-            let bytes = input::bytes(name)?;
+            let bytes = read::bytes(name)?;
             SigningKey::read(&bytes, arguments.algorithm, arguments.kid.as_deref())
                 .with_context(|| format!("`{name}`"))?
         }
@@ -129,7 +140,7 @@ fn mint(arguments: &Mint, out: &mut dyn Write) -> anyhow::Result<Exit> {
 /// given.
 fn claims(arguments: &Mint) -> anyhow::Result<Map<String, Value>> {
     let mut claims = match &arguments.claims {
-        Some(name) => object(&input::bytes(name)?).with_context(|| format!("`{name}`"))?,
+        Some(name) => object(&read::bytes(name)?).with_context(|| format!("`{name}`"))?,
         None => Map::new(),
     };
     for claim in &arguments.claim {
@@ -137,8 +148,8 @@ fn claims(arguments: &Mint) -> anyhow::Result<Map<String, Value>> {
             bail!("expected `name=value` for --claim, found `{claim}`");
         };
         let text = || Value::String(value.to_owned());
-        let value = usher_core::codec::json::parse(value.as_bytes(), input::DEPTH)
-            .unwrap_or_else(|_| text());
+        let value =
+            usher_core::codec::json::parse(value.as_bytes(), DEPTH).unwrap_or_else(|_| text());
         claims.insert(name.to_owned(), value);
     }
     let named = [("iss", &arguments.issuer), ("sub", &arguments.subject)];
@@ -152,7 +163,7 @@ fn claims(arguments: &Mint) -> anyhow::Result<Map<String, Value>> {
         [audience] => drop(claims.insert("aud".to_owned(), json!(audience))),
         audiences => drop(claims.insert("aud".to_owned(), json!(audiences))),
     }
-    let now = arguments.now.map_or_else(clock, UnixSeconds);
+    let now = arguments.now.unwrap_or_else(clock);
     claims.entry("iat").or_insert_with(|| json!(now.0));
     if arguments.expires_in != "never" && !claims.contains_key("exp") {
         let until: jiff::SignedDuration = arguments.expires_in.parse().with_context(|| {
@@ -165,7 +176,7 @@ fn claims(arguments: &Mint) -> anyhow::Result<Map<String, Value>> {
 }
 
 fn object(text: &[u8]) -> anyhow::Result<Map<String, Value>> {
-    match usher_core::codec::json::parse(text, input::DEPTH).context("expected claims as JSON")? {
+    match usher_core::codec::json::parse(text, DEPTH).context("expected claims as JSON")? {
         Value::Object(claims) => Ok(claims),
         other => {
             bail!("expected an object, found {}", usher_core::codec::problems::describe(&other))

@@ -327,19 +327,19 @@ fn what_is_legal_and_doubtful_is_a_warning() {
             format!("spec.rules[0]: {tcp}"),
         ),
         (
-            json!({"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/a"]}}]}]}),
+            json!({"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/a*"]}}]}]}),
             format!("spec.rules[0]: {tcp}"),
         ),
         (
             json!({"action": "DENY", "rules": [
-                {"to": [{"operation": {"paths": ["/usher-closes-what-is-no-http", "/a"]}}]},
+                {"to": [{"operation": {"paths": ["/usher-closes-what-is-no-http", "/a*"]}}]},
             ]}),
             format!("spec.rules[0]: {tcp}"),
         ),
         (
             json!({"action": "DENY", "rules": [{"to": [
                 {"operation": {"paths": ["/usher-closes-what-is-no-http"]}},
-                {"operation": {"paths": ["/a"]}},
+                {"operation": {"paths": ["/a*"]}},
             ]}]}),
             format!("spec.rules[0]: {tcp}"),
         ),

@@ -13,5 +13,6 @@ mod istio_manifests;
 mod istio_validation;
 mod jwks_fetch;
 mod schema;
+mod shapes;
 mod shell;
 mod token;

@@ -18,6 +18,8 @@ pub struct InvalidConfig {
     pub at: String,
     /// What was found and what was expected, a sentence without a full stop.
     pub problem: String,
+    /// Of a warning, the name of its kind (docs/cli/warnings.md); empty for an error.
+    pub code: &'static str,
 }
 
 impl fmt::Display for InvalidConfig {
@@ -79,13 +81,13 @@ impl Problems {
 impl Problems {
     /// Records what makes the configuration invalid.
     pub fn error(&self, at: impl Into<String>, problem: impl Into<String>) {
-        let found = InvalidConfig { at: at.into(), problem: problem.into() };
+        let found = InvalidConfig { at: at.into(), problem: problem.into(), code: "" };
         self.errors.borrow_mut().push(found);
     }
 
-    /// Records what is valid and worth a second look.
-    pub fn warning(&self, at: impl Into<String>, problem: impl Into<String>) {
-        let found = InvalidConfig { at: at.into(), problem: problem.into() };
+    /// Records what is valid and worth a second look; `code`: the name of its kind.
+    pub fn warning(&self, code: &'static str, at: impl Into<String>, problem: impl Into<String>) {
+        let found = InvalidConfig { at: at.into(), problem: problem.into(), code };
         self.warnings.borrow_mut().push(found);
     }
 

@@ -169,6 +169,7 @@ fn operands<'r>(
     let items = node.list(problems).unwrap_or_default();
     if items.is_empty() {
         problems.warning(
+            "empty-list",
             &node.at,
             "an empty list is not a condition: this part of the rule is always true",
         );
@@ -307,7 +308,7 @@ fn condition(
     let from = condition.values_from.as_ref();
     if from.is_some_and(|from| polarity.is_wide() && from.is_dodged_by_one_more()) {
         problems.warning(
-            quantifier_at,
+            "deny-values-from-all", quantifier_at,
             "in a DENY policy a client goes round this by adding one more value; without it a key of \
              several values matches",
         );
@@ -340,7 +341,7 @@ fn all_values(node: &Node<'_>, key: &Key, reading: &Reading<'_>) -> Vec<Test> {
             reading.problems.error(at(&error.at), error.problem);
         }
         for warning in warnings {
-            reading.problems.warning(at(&warning.at), warning.problem);
+            reading.problems.warning(warning.code, at(&warning.at), warning.problem);
         }
         test
     };

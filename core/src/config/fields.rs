@@ -178,7 +178,7 @@ fn value<'v>(node: &Node<'v>, read: &mut Read<'_, 'v>, problems: &Problems) {
         Read::Each(read) => node.list(problems).unwrap_or_default().iter().for_each(read),
         Read::Flag(to) => **to = node.boolean(problems).unwrap_or(**to),
         Read::Header(to) => keep(to, emitted_name(node, problems)),
-        Read::Ignored(why) => problems.warning(&node.at, *why),
+        Read::Ignored(why) => problems.warning("field-ignored", &node.at, *why),
         Read::Kept(to) => **to = Some(node.clone()),
         Read::Object(fields) => {
             read_object(node, fields, problems);

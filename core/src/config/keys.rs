@@ -64,7 +64,11 @@ pub(super) fn read(
             problems.error(object.path(name), "needs `jwksUri` or `jwksCluster` beside it");
         }
         if object.gives("timeout") {
-            problems.warning(object.path("timeout"), "has no effect: it is about `jwksUri`");
+            problems.warning(
+                "no-effect",
+                object.path("timeout"),
+                "has no effect: it is about `jwksUri`",
+            );
         }
         if !has_inline {
             problems.error(&object.at, "missing field `jwks`: the issuer's keys");
@@ -116,7 +120,7 @@ fn published(node: &Node<'_>, problems: &Problems) -> Published {
     match node.boolean(problems) {
         Some(true) => {
             problems.warning(
-                &node.at,
+                "published-key", &node.at,
                 "keys whose private half is published are taken, so anyone may sign a token: for tests only",
             );
             Published::Allowed

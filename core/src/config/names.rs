@@ -46,7 +46,7 @@ pub(super) fn claim_name(node: &Node<'_>, problems: &Problems) -> Option<ClaimNa
         let problem = format!(
             "`{text}` is split at its dots and nowhere else, as in Istio; did you mean the claim `{meant}`?"
         );
-        problems.warning(&node.at, problem);
+        problems.warning("claim-name", &node.at, problem);
     }
     Some(name)
 }
@@ -60,7 +60,7 @@ pub(super) fn top_level_claims(node: &Node<'_>, problems: &Problems) -> Option<V
                 "names top-level claims as they are: no token has a claim `{name}` unless its brackets are part \
                  of the name"
             );
-            problems.warning(format!("{}[{index}]", node.at), problem);
+            problems.warning("claim-name", format!("{}[{index}]", node.at), problem);
         }
     }
     Some(names.into_iter().map(str::to_owned).collect())

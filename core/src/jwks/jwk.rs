@@ -426,7 +426,7 @@ mod tests {
         for (text, why) in [
             (format!("{n}=="), "padded"),
             (format!("{n}="), "half padded"),
-            (format!("{}\r\n {}\t", &n[..64], &n[64..]), "over two lines"),
+            (format!("{}\r\n {}\t", n.split_at(64).0, n.split_at(64).1), "over two lines"),
             (encoded(&zero), "a leading zero"),
         ] {
             assert_eq!(with(&text).as_ref(), Ok(&expected), "{why}");

@@ -86,9 +86,12 @@ impl KeySet {
     }
 }
 
-/// The text as JSON. In strings it may hold control characters, as in an `x5c` over several lines, which RFC 8259 section 7
-/// wants escaped.
-fn parse(text: &str) -> Result<Value, InvalidJson> {
+/// The JSON of a key set. In strings it may hold control characters, as in an `x5c` over several lines, which RFC 8259
+/// section 7 wants escaped.
+///
+/// # Errors
+/// It is not JSON.
+pub fn parse(text: &str) -> Result<Value, InvalidJson> {
     json::parse(text.as_bytes(), DEPTH).or_else(|invalid| match with_escapes(text) {
         Some(escaped) => json::parse(&escaped, DEPTH).map_err(|_| invalid),
         None => Err(invalid),
@@ -263,7 +266,7 @@ impl Reading<'_> {
             Some(place) => self.skipped.push(format!("`{place}`: {why}")),
             None => self.skipped.push(format!("{name}: {why}")),
         }
-        self.problems.warning(at, format!("{name} is skipped: {why}"));
+        self.problems.warning("key-skipped", at, format!("{name} is skipped: {why}"));
     }
 
     fn skip_or_refuse_text(&mut self, at: &str, kid: Option<&str>, why: &str) {

@@ -8,10 +8,11 @@ use clap::Args;
 use serde_json::json;
 use usher_core::codec::json::{self, Value};
 use usher_core::policy::Location;
+use usher_verbs::input::DEPTH;
+use usher_verbs::jwks::{self, Listed};
 
 use super::http::{Answer, Client};
-use super::listed::{self, Listed};
-use crate::{Exit, input};
+use crate::{Exit, read};
 
 /// Fetches a key set and prints it: public parts only, unusable keys left out
 ///
@@ -34,7 +35,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let old = match &arguments.merge {
         Some(name) => {
-            let keys = listed::read(&input::text(name)?);
+            let keys = jwks::read(&read::text(name)?);
             keys.with_context(|| format!("`{name}`"))?
         }
         None => Vec::new(),
@@ -90,7 +91,7 @@ fn fetch(client: &Client, from: &str) -> anyhow::Result<Vec<Listed>> {
     let first = client.get(from).with_context(|| format!("`{from}`"))?;
     if let Some(document) = json(&first) {
         if document.get("keys").is_some() {
-            return read(from, &first);
+            return key_set(from, &first);
         }
         if let Some(uri) = document.get("jwks_uri").and_then(Value::as_str) {
             return follow(client, from, uri);
@@ -123,7 +124,7 @@ fn follow(client: &Client, configuration: &str, uri: &str) -> anyhow::Result<Vec
         bail!("`{configuration}`: expected https for `jwks_uri`, found `{uri}`");
     }
     let answer = client.get(uri).with_context(|| format!("`{uri}`"))?;
-    read(uri, &answer)
+    key_set(uri, &answer)
 }
 
 fn check(url: &str) -> anyhow::Result<()> {
@@ -133,12 +134,12 @@ fn check(url: &str) -> anyhow::Result<()> {
     }
 }
 
-fn read(url: &str, answer: &Answer) -> anyhow::Result<Vec<Listed>> {
+fn key_set(url: &str, answer: &Answer) -> anyhow::Result<Vec<Listed>> {
     if json(answer).is_none_or(|document| document.get("keys").is_none()) {
         bail!("`{url}`: expected a JWK set, found {}", found(answer));
     }
     let text = std::str::from_utf8(&answer.body)?;
-    listed::read(text).with_context(|| format!("`{url}`"))
+    jwks::read(text).with_context(|| format!("`{url}`"))
 }
 
 /// The JSON object of a response with status 200.
@@ -146,7 +147,7 @@ fn json(answer: &Answer) -> Option<Value> {
     if answer.status != 200 {
         return None;
     }
-    json::parse(&answer.body, input::DEPTH).ok().filter(Value::is_object)
+    json::parse(&answer.body, DEPTH).ok().filter(Value::is_object)
 }
 
 /// What an unexpected response is.

@@ -5,23 +5,23 @@ use std::io::Write;
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
+use usher_verbs::jwks::{self, Listed};
 
-use super::listed::{self, Listed};
 use crate::command::Format;
-use crate::{Exit, input};
+use crate::{Exit, read};
 
 /// Shows each key: kid, algorithms, bits, thumbprint, usable or why not
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// A JWK set, a map of key id to certificate, or PEM; `-` is standard input
+    /// A JWK set, a map of key id to certificate, PEM, or a configuration or manifest that holds some; `-` is standard input
     file: String,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let text = input::text(&arguments.file)?;
-    let keys = listed::read(&text).with_context(|| format!("`{}`", arguments.file))?;
+    let text = read::text(&arguments.file)?;
+    let keys = jwks::read(&text).with_context(|| format!("`{}`", arguments.file))?;
     for key in &keys {
         match arguments.format {
             Format::Text => writeln!(out, "{}: {}", key.name(), in_words(key))?,

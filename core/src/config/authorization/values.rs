@@ -254,6 +254,7 @@ impl<'r> Reading<'r> {
         for item in node.list(self.problems)? {
             if let Some(value) = item.value.as_str().filter(|value| has_literal_star(value)) {
                 self.problems.warning(
+                    "inner-star",
                     &item.at,
                     format!("of `{value}` the second `*` is compared as a star, as in Istio"),
                 );
