@@ -346,9 +346,29 @@ fn check_audience(rule: &JwtRule, claimed: &Claimed<'_>) -> Result<(), Denial> {
     if rule.audiences.is_empty() {
         return Ok(());
     }
+    if !rule.audience_claims.is_empty() {
+        return check_audience_claims(rule, &claimed.token.claims);
+    }
     let of_token = || claimed.token.aud().map(|aud| normalize_audience(aud).as_bytes());
     let audiences = claimed.audiences.get_or_init(|| Lookup::of(of_token()));
     match rule.audiences.iter().any(|audience| audiences.has(audience.as_bytes())) {
+        true => Ok(()),
+        false => Err(Denial::AudienceMismatch),
+    }
+}
+
+/// `audienceClaims`: a token says whom it is for in the first of these claims that it has. That one alone counts: a token
+/// for others that names this service in a lesser claim is refused.
+fn check_audience_claims(rule: &JwtRule, claims: &Claims) -> Result<(), Denial> {
+    let mut values = rule.audience_claims.iter().filter_map(|name| claims.get(name));
+    let named = match values.find(|value| !value.is_null()) {
+        Some(Value::Array(items)) => items.as_slice(),
+        Some(value) => std::slice::from_ref(value),
+        None => &[],
+    };
+    let named = named.iter().filter_map(Value::as_str);
+    let named = Lookup::of(named.map(|audience| normalize_audience(audience).as_bytes()));
+    match rule.audiences.iter().any(|audience| named.has(audience.as_bytes())) {
         true => Ok(()),
         false => Err(Denial::AudienceMismatch),
     }

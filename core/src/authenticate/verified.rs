@@ -168,7 +168,10 @@ impl Timing {
             }
             _ => {}
         }
-        if self.nbf.is_some_and(|nbf| latest < nbf) || self.iat.is_some_and(|iat| latest < iat) {
+        let latest_issue = now.saturating_add(rule.issued_at_skew);
+        if self.nbf.is_some_and(|nbf| latest < nbf)
+            || self.iat.is_some_and(|iat| latest_issue < iat)
+        {
             return Err(Denial::TokenNotYetValid);
         }
         if let Some(max) = rule.max_lifetime {

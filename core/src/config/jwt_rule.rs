@@ -38,6 +38,7 @@ pub(super) fn read(node: &Node<'_>, context: &mut Context<'_>) -> Option<JwtRule
         provider: name.or_else(|| issuer.clone()).unwrap_or_else(|| "any".to_owned()),
         issuer,
         audiences: Vec::new(),
+        audience_claims: Vec::new(),
         // The problem with the keys was recorded: this rule is not used in any configuration.
         keys: keys.unwrap_or_else(|| Keys::Inline(Rc::default())),
         places,
@@ -46,6 +47,7 @@ pub(super) fn read(node: &Node<'_>, context: &mut Context<'_>) -> Option<JwtRule
         space_delimited: Rc::default(),
         algorithms,
         clock_skew: CLOCK_SKEW,
+        issued_at_skew: CLOCK_SKEW,
         expiration: Expiration::Required,
         max_lifetime: None,
         max_age: None,
@@ -61,29 +63,38 @@ pub(super) fn read(node: &Node<'_>, context: &mut Context<'_>) -> Option<JwtRule
 /// The conditions on a token, and what happens to it.
 #[inline(never)]
 fn about_tokens(object: &Object<'_>, rule: &mut JwtRule, problems: &Problems) {
-    let (mut keep, mut expires) = (false, true);
+    let (mut keep, mut expires, mut audience_claims) = (false, true, None);
     fields::read(
         object,
         &mut [
             Field::flag("forwardOriginalToken", &mut keep),
             Field::flag("requireExpiration", &mut expires),
             Field::texts("audiences", &mut rule.audiences),
+            Field::claims("audienceClaims", &mut audience_claims),
         ],
         problems,
     );
     rule.forward = if keep { Forward::Keep } else { Forward::Withhold };
     rule.expiration = if expires { Expiration::Required } else { Expiration::Optional };
+    if audience_claims.is_some() && rule.audiences.is_empty() {
+        problems.error(object.path("audienceClaims"), "needs `audiences` beside it");
+    }
+    if audience_claims.as_ref().is_some_and(Vec::is_empty) {
+        problems.error(object.path("audienceClaims"), "expected at least one claim, found none");
+    }
+    rule.audience_claims = audience_claims.unwrap_or_default();
     for audience in &mut rule.audiences {
         *audience = normalize_audience(audience).to_owned();
     }
     rule.emission = emission(object, problems);
-    let (mut space_delimited, mut clock_skew) = (None, None);
+    let (mut space_delimited, mut clock_skew, mut issued_at_skew) = (None, None, None);
     let (subjects, required_claims) = (&mut rule.subjects, &mut rule.required_claims);
     fields::read(
         object,
         &mut [
             Field::claims("spaceDelimitedClaims", &mut space_delimited),
             Field::seconds("clockSkew", &mut clock_skew),
+            Field::seconds("issuedAtSkew", &mut issued_at_skew),
             Field::seconds("maxLifetime", &mut rule.max_lifetime),
             Field::seconds("maxAge", &mut rule.max_age),
             Field::with("subjects", &mut |n| *subjects = self::subjects(n, problems)),
@@ -96,6 +107,7 @@ fn about_tokens(object: &Object<'_>, rule: &mut JwtRule, problems: &Problems) {
     );
     rule.space_delimited = lists_of_words(space_delimited.unwrap_or_default());
     rule.clock_skew = clock_skew.unwrap_or(rule.clock_skew);
+    rule.issued_at_skew = issued_at_skew.unwrap_or(rule.clock_skew);
 }
 
 fn issuer(object: &Object<'_>, problems: &Problems) -> Option<String> {

@@ -16,6 +16,8 @@ pub struct JwtRule {
     pub issuer: Option<String>,
     /// Accepted audiences, normalised; if empty, any, and a token without `aud` too.
     pub audiences: Vec<String>,
+    /// `audienceClaims`: of these claims the first that a token has decides, alone; if empty, `aud`.
+    pub audience_claims: Vec<String>,
     /// The keys, or where they come from.
     pub keys: Keys,
     /// Indices into the list of locations that all rules share.
@@ -30,6 +32,8 @@ pub struct JwtRule {
     pub algorithms: Option<Vec<Algorithm>>,
     /// Seconds by which clocks may differ.
     pub clock_skew: u64,
+    /// The same for `iat` (`issuedAtSkew`, or `clockSkew`).
+    pub issued_at_skew: u64,
     /// Whether `exp` is required.
     pub expiration: Expiration,
     /// Seconds from `iat` to `exp` at most.

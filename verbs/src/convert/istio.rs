@@ -74,15 +74,17 @@ const RULE: [&str; 12] = [
 ];
 
 /// What Istio does in place of each field of Usher's.
-const WITHOUT: [(&str, &str); 13] = [
+const WITHOUT: [(&str, &str); 15] = [
     ("algorithms", "every algorithm that a key allows is accepted"),
     ("allValues", "a condition is about any of its values"),
+    ("audienceClaims", "`aud` alone says whom a token is for"),
     ("clockSkew", "clocks may differ by 60 s"),
     ("decisionLog", "Envoy's access log says less"),
     ("denyMessage", "the body is `RBAC: access denied`"),
     ("denyStatus", "the status is 403"),
     ("denyWhenUnauthenticated", "the status is 403"),
     ("exempt", "name the paths in the policies: DENY with `notPaths`, or an ALLOW rule for them"),
+    ("issuedAtSkew", "clocks may differ by 60 s"),
     ("maxAge", "a token's age is not looked at"),
     ("maxLifetime", "a token's lifetime is not looked at"),
     ("outputPayloadEncoding", "the payload is base64url without padding"),

@@ -190,7 +190,7 @@ fn jwt_rule(rule: &Value, at: &str, facts: &mut Facts) {
                     put(facts, &at, normalize_audience(audience).to_owned());
                 }
             }
-            "clockSkew" | "maxAge" | "maxLifetime" | "timeout" => {
+            "clockSkew" | "issuedAtSkew" | "maxAge" | "maxLifetime" | "timeout" => {
                 let node = Node { at: String::new(), value };
                 let seconds = node.duration(&Problems::default());
                 put(facts, &at, seconds.map_or_else(|| shown(value), |s| format!("{s:?}")));

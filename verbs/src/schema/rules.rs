@@ -13,6 +13,9 @@ pub(super) fn rule() -> Value {
     set(&mut algorithms, "minItems", json!(1));
     let mut types = texts("Accepted `typ`");
     set(&mut types, "minItems", json!(1));
+    let mut audience_claims =
+        texts("Claims that may say the audience: the first that a token has decides");
+    set(&mut audience_claims, "minItems", json!(1));
     let mut rule = object(
         "A rule for the tokens of one issuer (RequestAuthentication jwtRules)",
         &[],
@@ -21,6 +24,7 @@ pub(super) fn rule() -> Value {
             ("anyIssuer", flag("Says that a rule without issuer is meant")),
             ("name", text("What logs and `request.auth.provider` call it; default: the issuer")),
             ("audiences", texts("Accepted `aud`; none: any")),
+            ("audienceClaims", audience_claims),
             ("jwks", jwks()),
             ("jwksUri", text("Where the keys are fetched")),
             ("jwksCluster", text("The Envoy cluster through which `jwksUri` is reached")),
@@ -55,6 +59,7 @@ pub(super) fn rule() -> Value {
             ("outputClaimToHeaders", list("Claims that become headers", claim_header())),
             ("spaceDelimitedClaims", texts("Further claims that are lists of words")),
             ("clockSkew", duration("By how much clocks may differ; default: 60s")),
+            ("issuedAtSkew", duration("The same for `iat` alone; default: clockSkew")),
             ("requireExpiration", flag("Whether a token must have `exp`; default: true")),
             ("maxLifetime", duration("From `iat` to `exp`, at most")),
             ("maxAge", duration("From `iat` to now, at most")),
@@ -78,6 +83,7 @@ pub(super) fn rule() -> Value {
         json!({
             "outputPayloadEncoding": ["outputPayloadToHeader"],
             "outputPayloadClaims": ["outputPayloadToHeader"],
+            "audienceClaims": ["audiences"],
         }),
     );
     rule

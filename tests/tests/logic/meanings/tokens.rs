@@ -86,6 +86,42 @@ fn what_begins_in_the_future_is_not_yet_valid() {
 }
 
 #[test]
+fn an_issuers_clock_may_be_ahead_by_more_than_a_tokens_end_is_put_off() {
+    let skews = with(&with(&rule(&KEY), "issuedAtSkew", "5m"), "clockSkew", "0s");
+    let (core, only) = (Core::with_rule(skews), core("issuedAtSkew", "0s"));
+    for (what, claims, expected, of_only) in [
+        ("iat within five minutes", claim("iat", NOW + 300), "allowed", "token_not_yet_valid"),
+        ("iat behind them", claim("iat", NOW + 301), "token_not_yet_valid", "token_not_yet_valid"),
+        ("nbf is another matter", claim("nbf", NOW + 1), "token_not_yet_valid", "allowed"),
+        ("exp too", claim("exp", NOW - 1), "token_expired", "allowed"),
+    ] {
+        assert_eq!(code(&core, &claims), expected, "{what}");
+        assert_eq!(code(&only, &claims), of_only, "{what}");
+    }
+}
+
+#[test]
+fn the_first_audience_claim_that_a_token_has_decides_alone() {
+    let audiences = with(&rule(&KEY), "audiences", json!(["https://shop/"]));
+    let core = Core::with_rule(with(&audiences, "audienceClaims", json!(["aud", "client_id"])));
+    for (aud, client_id, expected) in [
+        (json!("shop"), Value::Null, "allowed"),
+        (json!(["x", "http://shop"]), json!("x"), "allowed"),
+        (json!("x"), json!("shop"), "audience_mismatch"),
+        (json!([]), json!("shop"), "audience_mismatch"),
+        (Value::Null, json!("shop"), "allowed"),
+        (Value::Null, json!(["x", "shop"]), "allowed"),
+        (Value::Null, json!("x"), "audience_mismatch"),
+        (Value::Null, json!(7), "audience_mismatch"),
+        (Value::Null, json!({ "shop": "shop" }), "audience_mismatch"),
+        (Value::Null, Value::Null, "audience_mismatch"),
+    ] {
+        let claims = with(&with(&claims(), "aud", aud.clone()), "client_id", client_id.clone());
+        assert_eq!(code(&core, &claims), expected, "{aud} {client_id}");
+    }
+}
+
+#[test]
 fn types_are_compared_as_media_types() {
     let (any, listed) = (core("types", Value::Null), core("types", json!(["JWT", "at+jwt"])));
     for (typ, of_any, of_listed) in [
