@@ -40,3 +40,37 @@ fn a_pipe_gets_no_colours() {
         assert!(!(run.stdout + &run.stderr).contains('\u{1b}'), "{arguments:?}");
     }
 }
+
+/// A reader that has seen enough closes the pipe, as `head` does.
+#[test]
+fn no_verb_panics_on_a_closed_pipe() {
+    let shop = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cmd/files/shop.yaml");
+    for arguments in [
+        &["check", "--format", "sarif", shop][..],
+        &["check", "--summary", shop],
+        &["completions", "bash"],
+        &["convert", "--to", "istio", shop],
+        &["diff", shop, shop, "--format", "json"],
+        &["explain", shop, "--rules"],
+        &["explain", "--help"],
+        &["jwks", "inspect", shop],
+        &["man"],
+        &["schema"],
+        &["token", "--issuer", "https://idp.example.com"],
+        &["--version"],
+    ] {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_usher"))
+            .args(arguments)
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Before it writes, or while it does.
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert_ne!(ended.status.code(), Some(101), "{arguments:?}: {errors}");
+        assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
+    }
+}

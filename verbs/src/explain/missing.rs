@@ -17,6 +17,7 @@ use usher_core::time::UnixSeconds;
 
 use super::place;
 use crate::config::Loaded;
+use crate::token;
 
 /// The rule that came nearest to matching.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -190,11 +191,12 @@ fn of_token(
 ) -> Option<Missing> {
     let policy = &loaded.policy;
     let found = policy.jwt.locations.find(request);
-    let compact = compact::parse(&found.first()?.token, &policy.settings.limits.token).ok()?;
+    let text = &found.first()?.token;
+    let compact = compact::parse(text, &policy.settings.limits.token).ok()?;
     let issuer = compact.iss().unwrap_or_default();
+    let known = policy.jwt.rules.iter().filter_map(|rule| rule.issuer.as_deref());
+    let hint = did_you_mean(issuer, known);
     if *denial == Denial::IssuerUnknown {
-        let known = policy.jwt.rules.iter().filter_map(|rule| rule.issuer.as_deref());
-        let hint = did_you_mean(issuer, known);
         let problem = format!("no rule is for the issuer `{issuer}`{hint}");
         return Some(Missing { path: None, place: None, condition: None, found: None, problem });
     }
@@ -202,7 +204,15 @@ fn of_token(
     let (index, rule) =
         rules.find(|(_, rule)| rule.issuer.as_ref().is_none_or(|name| *name == issuer))?;
     let written = at(&loaded.source.config.value, &format!("jwtRules[{index}]"));
-    let (field, words) = of_rule(denial, rule, &compact, now, written)?;
+    let (field, mut words) = of_rule(denial, rule, &compact, now, written)?;
+    if rule.issuer.is_none() && !hint.is_empty() {
+        // It is judged by the rule for any issuer.
+        words.push_str(&format!("; no other rule is for the issuer `{issuer}`{hint}"));
+    }
+    let decoded = std::str::from_utf8(text).ok().and_then(|text| token::decode(text).ok());
+    if let Some(note) = decoded.as_ref().and_then(token::note) {
+        words.push_str(&format!("; {note}"));
+    }
     let path = format!("jwtRules[{index}]{field}");
     let place = Some(place::mark(&path, loaded));
     Some(Missing { place, path: Some(path), condition: None, found: None, problem: words })
