@@ -292,8 +292,8 @@ fn missing_key(
     let kid = token.header.kid.as_deref();
     match (keys, denial) {
         (Err(_), Denial::KeysUnavailable { .. }) => Some(MissingKey { remote, kid: None }),
-        // A new key may bring a new algorithm along.
-        (Ok(keys), Denial::KeyUnknown | Denial::AlgorithmNotAllowed) => {
+        // A new key may bring a new algorithm along; and keys without `kid` were tried in its place.
+        (Ok(keys), Denial::KeyUnknown | Denial::AlgorithmNotAllowed | Denial::SignatureInvalid) => {
             may_offer(rule, token.algorithm).ok()?;
             let kid = kid.filter(|kid| !keys.lists(kid))?;
             Some(MissingKey { remote, kid: Some(kid.to_owned()) })
