@@ -189,7 +189,7 @@ fn write_manifests(
             writeln!(out, "---")?;
         }
         for line in &manifest.comment {
-            writeln!(out, "# {line}")?;
+            writeln!(out, "# {}", one_line(line))?;
         }
         write!(out, "{text}")?;
     }

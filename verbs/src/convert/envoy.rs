@@ -35,11 +35,14 @@ pub(crate) fn unread(value: &Value, file: &str, notes: &mut Notes) {
         .flat_map(|chain| &chain.filters)
         .filter(|filter| kind(filter).is_some())
         .count();
-    if typed(value, &|name| [JWT_AUTHN, RBAC].iter().any(|known| name.ends_with(known))) > read {
-        notes.lost(file, "a jwt_authn or rbac filter in a place that is not read: give its list of `http_filters`");
+    if typed(value, &is_filter) > read {
+        notes.lost(
+            file,
+            "a jwt_authn or rbac filter in a place, of a version or of a kind that is not read: give its list of \
+             `http_filters`, whole",
+        );
     }
-    let routes = ["jwt_authn.v3.PerRouteConfig", "rbac.v3.RBACPerRoute"];
-    if typed(value, &|name| routes.iter().any(|known| name.ends_with(known))) > 0 {
+    if typed(value, &is_of_a_route) > 0 {
         notes.lost(
             file,
             "`typed_per_filter_config`: what a route asks for by itself, which a pluginConfig says with paths \
@@ -48,7 +51,24 @@ pub(crate) fn unread(value: &Value, file: &str, notes: &mut Notes) {
     }
 }
 
-/// The number of objects of a type in a value.
+/// Whether a type is one of the filters, of any version, for HTTP or for TCP.
+fn is_filter(name: &str) -> bool {
+    [".http.jwt_authn.", ".http.rbac.", ".network.rbac."].iter().any(|part| name.contains(part))
+        && !is_of_a_route(name)
+}
+
+/// Whether a type is what a route asks for by itself.
+fn is_of_a_route(name: &str) -> bool {
+    ["PerRouteConfig", "RBACPerRoute"].iter().any(|end| name.ends_with(end))
+        && [".jwt_authn.", ".rbac."].iter().any(|part| name.contains(part))
+}
+
+/// Whether a value has one of the filters, or what a route asks of them.
+fn is_concerned(value: &Value) -> bool {
+    typed(value, &|name| is_filter(name) || is_of_a_route(name)) > 0
+}
+
+/// The number of objects of a type in a value, and of those that are discovered (`type_urls`).
 fn typed(value: &Value, wanted: &dyn Fn(&str) -> bool) -> usize {
     match value {
         Value::Object(members) => {
@@ -56,7 +76,9 @@ fn typed(value: &Value, wanted: &dyn Fn(&str) -> bool) -> usize {
             let counts = |(name, _): &(&String, &Value)| !OTHER_STATES.contains(&name.as_str());
             let inner = members.iter().filter(counts);
             let inner: usize = inner.map(|(_, value)| typed(value, wanted)).sum();
-            inner.saturating_add(usize::from(own))
+            let urls = members.get("type_urls").and_then(Value::as_array).into_iter().flatten();
+            let urls = urls.filter_map(Value::as_str).filter(|url| wanted(url)).count();
+            inner.saturating_add(usize::from(own)).saturating_add(urls)
         }
         Value::Array(items) => items.iter().map(|value| typed(value, wanted)).sum(),
         _ => 0,
@@ -168,6 +190,13 @@ fn config(filters: &[&Value], notes: &mut Notes) -> Option<Value> {
             Some(JWT_AUTHN) => jwt_authn::convert(filter, &mut config, &mut policies, notes),
             Some(_) => {
                 let more = rbac::convert(filter, policies.len(), notes);
+                let asks = Value::Array(more.clone()).to_string().contains("\"request.auth.");
+                if asks && !config.contains_key("jwtRules") {
+                    notes.lost(
+                        "rbac",
+                        "asks for claims, and no jwt_authn stands ahead of it in this list: give both together",
+                    );
+                }
                 if policies.iter().any(allows) && more.iter().any(allows) {
                     notes.lost(
                         "rbac",
@@ -177,6 +206,25 @@ fn config(filters: &[&Value], notes: &mut Notes) -> Option<Value> {
                 policies.extend(more);
             }
             None => {}
+        }
+    }
+    let providers = || filters.iter().filter(|filter| kind(filter) == Some(JWT_AUTHN));
+    for payload in rbac::payloads(filters) {
+        let writes = |(_, provider): (&String, &Value)| {
+            provider.get("payload_in_metadata").and_then(Value::as_str) == Some(payload.as_str())
+        };
+        let has_it = |filter: &&Value| {
+            let all = filter.get("providers").and_then(Value::as_object);
+            all.is_some_and(|all| all.iter().all(writes))
+        };
+        if providers().any(|filter| !has_it(filter)) {
+            notes.lost(
+                "rbac",
+                format!(
+                    "`{payload}` is not where each provider of the filter puts its claims (`payload_in_metadata`), and a \
+                     rule here is about the claims of any: let all have one name for it"
+                ),
+            );
         }
     }
     let text = Value::Array(policies.clone()).to_string();

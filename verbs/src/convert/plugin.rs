@@ -46,6 +46,9 @@ pub(crate) fn manifest(
         config.insert("missingToken".to_owned(), json!("allow"));
         config.insert("jwtRules".to_owned(), Value::Array(rules));
     }
+    if !config.contains_key("jwtRules") {
+        claims_are_elsewhere(&items, group, collected, notes);
+    }
     if peer_is_asked_for(&items, group.is_at_a_waypoint(&collected.waypoints), notes) {
         return None;
     }
@@ -68,6 +71,27 @@ pub(crate) fn manifest(
     let held = items.iter().filter(|item| item.action() != "CUSTOM");
     let comment = held.map(|i| format!("{} {}/{} ({})", i.kind, i.namespace, i.name, i.place));
     Some(Manifest { comment: comment.collect(), value: wasm_plugin(group, config, settings) })
+}
+
+/// Reports policies on the content of a token where the RequestAuthentication is in another plugin, or stays: here none
+/// verifies one, and a DENY would never match.
+fn claims_are_elsewhere(items: &[&Item], group: &Group, collected: &Collected, notes: &mut Notes) {
+    let verifies = |item: &&Item| {
+        item.kind == "RequestAuthentication"
+            && (item.namespace == group.namespace || matches!(item.scope, Scope::Everyone))
+    };
+    let Some(other) = collected.items.iter().find(verifies) else { return };
+    let asks = |item: &&&Item| item.action() != "CUSTOM" && tcp::asks_for_a_token(item);
+    for item in items.iter().filter(asks) {
+        notes.lost(
+            &item.place,
+            format!(
+                "`{}/{}` asks for what a token says, and `{}/{}`, which verifies it, is for other workloads or names them in \
+                 another way: give both the same selector or `targetRefs`",
+                item.namespace, item.name, other.namespace, other.name
+            ),
+        );
+    }
 }
 
 fn wasm_plugin(group: &Group, config: Value, settings: &Settings) -> Value {

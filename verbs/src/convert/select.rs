@@ -12,6 +12,7 @@ use usher_core::codec::json::Value;
 
 use super::Notes;
 use super::collect::{Collected, Item, Scope, Workload};
+use super::tcp::asks_for_a_token;
 use crate::manifest::labels::{Labels, is_gateway, is_like};
 use crate::manifest::{Waypoints, is_for_a_waypoint};
 
@@ -82,13 +83,26 @@ fn by_workloads(collected: &Collected, root: &str, notes: &mut Notes) -> Vec<Gro
         let held = held.iter().any(|(_, set)| set.contains(&index));
         (!held && !matches!(item.scope, Scope::Targets(_))).then_some(item)
     }) {
+        let who =
+            format!("`{}/{}` selects no workload that is known here", item.namespace, item.name);
+        let covers = |other: &Item| {
+            let here = other.namespace == item.namespace || other.namespace == root;
+            other.kind == "RequestAuthentication" && here
+        };
+        if item.kind == "AuthorizationPolicy" && asks_for_a_token(item) && items.iter().any(covers)
+        {
+            notes.lost(
+                &item.place,
+                format!(
+                    "{who}, and asks for what a token says, which behind a plugin it does not find: name its workload by \
+                     `--workload`"
+                ),
+            );
+            continue;
+        }
         notes.advice(
             &item.place,
-            format!(
-                "`{}/{}` selects no workload that is known here, and is in no plugin: keep it, or name its \
-                 workload by `--workload`",
-                item.namespace, item.name
-            ),
+            format!("{who}, and is in no plugin: keep it, or name its workload by `--workload`"),
         );
     }
     let mut groups: Vec<Group> = Vec::new();

@@ -1,5 +1,9 @@
 //! Istio's manifests, or Envoy's filters, to WasmPlugins.
 
+use std::collections::BTreeSet;
+
+use usher_core::codec::json::Value;
+
 use super::collect::{self, Collected, Workload};
 use super::plugin::{self, Settings};
 use super::tcp::{self, Ports};
@@ -99,10 +103,36 @@ pub fn to_usher(
     let closes = !closing.is_empty();
     manifests.extend(closing);
     readers::check(&groups, &collected, notes);
+    distinguish(&mut manifests);
     if notes.is_whole() && !manifests.is_empty() && !collected.items.is_empty() {
         advise_what_is_next(has_url, closes, notes);
     }
     Ok(manifests)
+}
+
+/// Gives each manifest a name of its own: applied under one name, the later would replace the earlier.
+fn distinguish(manifests: &mut [Manifest]) {
+    let mut taken = BTreeSet::new();
+    for manifest in manifests {
+        let text =
+            |value: &Value, at: &str| value.pointer(at).and_then(Value::as_str).map(str::to_owned);
+        let Some(name) = text(&manifest.value, "/metadata/name") else { continue };
+        let kind = text(&manifest.value, "/kind");
+        let namespace = text(&manifest.value, "/metadata/namespace");
+        let names = (1_usize..).map(|number| match number {
+            1 => name.clone(),
+            number => format!("{name}-{number}"),
+        });
+        let mut free = names
+            .skip_while(|name| taken.contains(&(kind.clone(), namespace.clone(), name.clone())));
+        let Some(own) = free.next() else { continue };
+        for at in ["/metadata/name", "/spec/pluginName"] {
+            if let Some(place) = manifest.value.pointer_mut(at) {
+                *place = Value::String(own.clone());
+            }
+        }
+        taken.insert((kind, namespace, own));
+    }
 }
 
 /// The remaining steps after printing.

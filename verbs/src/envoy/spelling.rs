@@ -32,6 +32,16 @@ fn fields(members: &Map<String, Value>) -> Map<String, Value> {
     let kind = members.get("@type").and_then(Value::as_str).unwrap_or_default();
     // A Struct's members are data.
     let is_struct = kind.ends_with("google.protobuf.Struct");
+    // A filter in a Struct, for control planes that do not know its type (xds.type.v3.TypedStruct): the filter itself.
+    if kind.ends_with(".TypedStruct") {
+        let url = members.get("type_url").or_else(|| members.get("typeUrl"));
+        let inner = members.get("value").and_then(Value::as_object);
+        let mut inner = inner.map(fields).unwrap_or_default();
+        if let Some(url) = url {
+            inner.insert("@type".to_owned(), url.clone());
+        }
+        return inner;
+    }
     let field = |(name, value): (&String, &Value)| {
         let spelled = spell(name);
         let value = match value {
@@ -45,7 +55,13 @@ fn fields(members: &Map<String, Value>) -> Map<String, Value> {
         };
         (spelled, value)
     };
-    members.iter().map(field).collect()
+    let mut all = Map::new();
+    for (name, value) in members.iter().map(field) {
+        // protobuf refuses both spellings of one field; neither may hide the other.
+        let name = if all.contains_key(&name) { format!("{name} (twice)") } else { name };
+        all.insert(name, value);
+    }
+    all
 }
 
 /// `httpFilters` as `http_filters`; another name stays.
@@ -85,6 +101,10 @@ mod tests {
             "typed_per_filter_config": { "envoy.filters.http.jwtAuthn": { "requirement_name": "aB" } },
             "value": { "@type": "type.googleapis.com/google.protobuf.Struct", "value": { "jwtRules": 1 } },
         });
+        let twice = snake(&json!({ "httpFilters": [1], "http_filters": [2] }));
+        assert_eq!(twice.as_object().map(Map::len), Some(2), "{twice}");
+        let typed = json!({ "@type": "type.googleapis.com/xds.type.v3.TypedStruct", "type_url": "t", "value": { "aB": 1 } });
+        assert_eq!(snake(&typed), json!({ "@type": "t", "a_b": 1 }));
         assert_eq!(snake(&camel), snake_case);
         assert_eq!(snake(&snake_case), snake_case);
     }

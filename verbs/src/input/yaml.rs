@@ -16,10 +16,17 @@ use super::{DEPTH, Document, Mark, Marks, Unreadable, scalar};
 /// The most values in a text, aliases followed: a 1 MiB manifest has a tenth of that.
 const VALUES: usize = 1_000_000;
 
+/// The most bytes that aliases bring into a text.
+const ALIAS_BYTES: usize = 16 << 20;
+
 /// The documents of a text, empty ones left out.
 pub(super) fn documents(text: &str) -> Result<Vec<Document>, Unreadable> {
-    let mut reader =
-        Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), left: VALUES };
+    let mut reader = Reader {
+        events: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        bytes_left: ALIAS_BYTES,
+        left: VALUES,
+    };
     let mut documents = Vec::new();
     while let Some((event, span)) = reader.next()? {
         // Stream and document marks have no content.
@@ -41,8 +48,10 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Unreadable> {
 
 struct Reader<'t> {
     events: Parser<'t, StrInput<'t>>,
-    /// The value of an alias, and the number of values in it.
-    anchors: HashMap<usize, (Value, usize)>,
+    /// The value of an alias, the number of values in it, and their bytes.
+    anchors: HashMap<usize, (Value, usize, usize)>,
+    /// The bytes that aliases may still bring.
+    bytes_left: usize,
     left: usize,
 }
 
@@ -90,11 +99,21 @@ impl<'t> Reader<'t> {
                 (self.object(span, path, marks, deeper()?)?, anchor)
             }
             Event::Alias(anchor) => {
-                let Some((value, size)) = self.anchors.get(&anchor).cloned() else {
+                let Some((_, values, bytes)) = self.anchors.get(&anchor) else {
                     return Err(unreadable(span, "an alias inside of what it stands for"));
                 };
-                self.spend(size, span)?;
-                (value, 0)
+                let (values, bytes) = (*values, *bytes);
+                // Before it is copied.
+                self.spend(values, span)?;
+                let Some(left) = self.bytes_left.checked_sub(bytes) else {
+                    return Err(unreadable(
+                        span,
+                        format!("more than {ALIAS_BYTES} bytes by aliases"),
+                    ));
+                };
+                self.bytes_left = left;
+                let value = self.anchors.get(&anchor).map(|(value, ..)| value.clone());
+                (value.unwrap_or_default(), 0)
             }
             Event::Nothing
             | Event::StreamStart
@@ -105,7 +124,8 @@ impl<'t> Reader<'t> {
             | Event::MappingEnd => return Err(unreadable(span, "expected a value")),
         };
         if anchor != 0 {
-            self.anchors.insert(anchor, (value.clone(), before.saturating_sub(self.left)));
+            let values = before.saturating_sub(self.left);
+            self.anchors.insert(anchor, (value.clone(), values, bytes_of(&value)));
         }
         Ok(value)
     }
@@ -179,6 +199,19 @@ impl<'t> Reader<'t> {
             }
             None => Err(unreadable(span, format!("more than {VALUES} values, aliases followed"))),
         }
+    }
+}
+
+/// The bytes of all texts and names in a value.
+fn bytes_of(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(bytes_of).fold(0, usize::saturating_add),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| name.len().saturating_add(bytes_of(value)))
+            .fold(0, usize::saturating_add),
+        _ => 0,
     }
 }
 
@@ -343,5 +376,7 @@ mod tests {
             bomb += &format!("a{i}: &a{i} [{}]\n", vec![format!("*a{p}"); 10].join(", "));
         }
         assert!(refused(&bomb).2.contains("more than"), "an alias bomb");
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(20));
+        assert!(refused(&long).2.contains("bytes by aliases"), "one by bytes");
     }
 }

@@ -5,7 +5,7 @@ use usher_core::codec::json::Value;
 
 use super::super::plugin::Settings;
 use super::super::{Manifest, Notes, object};
-use super::{config, kind};
+use super::{config, is_concerned, kind};
 use crate::envoy::snake;
 use crate::output::set;
 
@@ -46,6 +46,13 @@ pub(crate) fn manifest(
         patches.iter().partition(|patch| filter(patch).is_some());
     for patch in others {
         let to = text(patch, "apply_to").unwrap_or_default();
+        if is_concerned(patch) {
+            notes.lost(
+                &place,
+                format!("a patch of `{to}` with a jwt_authn or rbac that is not read there"),
+            );
+            continue;
+        }
         notes.advice(
             &place,
             format!("a patch of `{to}` that is about neither jwt_authn nor rbac: it stays"),

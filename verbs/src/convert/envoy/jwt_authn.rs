@@ -74,8 +74,12 @@ fn jwt_rule(name: &str, provider: &Value, notes: &mut Notes) -> Value {
                 renamed(value, &[("header_name", "header"), ("claim_name", "claim")]),
             ),
             "clock_skew_seconds" => {
-                let seconds = value.as_u64().unwrap_or(60);
-                put("clockSkew", json!(format!("{seconds}s")));
+                // protobuf's JSON may have a number as a text.
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                match text.parse::<u32>() {
+                    Ok(seconds) => put("clockSkew", json!(format!("{seconds}s"))),
+                    Err(_) => notes.lost(&format!("{place}.{field}"), "expected a number of seconds"),
+                }
             }
             "require_expiration" => expires = *value == Value::Bool(true),
             "max_lifetime" => put("maxLifetime", value.clone()),
@@ -195,7 +199,16 @@ fn wanted(requirement: &Value, place: &str, notes: &mut Notes) -> Wanted {
                 if demanding > 1 {
                     notes.lost(place, "`requires_all`: a request speaks with one token");
                 }
-                wanted.providers.extend(all.into_iter().flat_map(|one| one.providers));
+                // With one that demands, the others add nothing that this could express.
+                let is_extra = |one: &&Wanted| one.missing && !one.providers.is_empty();
+                if demanding == 1 && all.iter().any(|one| is_extra(&one)) {
+                    notes.lost(
+                        place,
+                        "`requires_all` of a token that is needed and one that may be missing",
+                    );
+                }
+                let of_all = all.into_iter().filter(|one| demanding == 0 || !one.missing);
+                wanted.providers.extend(of_all.flat_map(|one| one.providers));
             }
             "allow_missing" => wanted.missing = true,
             "allow_missing_or_failed" => {
@@ -304,6 +317,10 @@ fn path(route: Option<&Value>, place: &str, notes: &mut Notes) -> Option<String>
     let other = route.and_then(Value::as_object).into_iter().flatten();
     let other = other.map(|(name, _)| name).find(|name| !known.contains(&name.as_str()));
     match (of("prefix"), of("path"), other) {
+        (Some(text), _, None) | (None, Some(text), None) if text.contains(['{', '}']) => {
+            notes.lost(place, format!("the path `{text}`: braces are wildcards here"));
+            None
+        }
         (Some(prefix), _, None) => Some(format!("{prefix}*")),
         (None, Some(path), None) if path.starts_with('*') || path.ends_with('*') => {
             notes.lost(place, "a path with a `*` at an end, which is a wildcard here");

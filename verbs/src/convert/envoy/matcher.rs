@@ -8,6 +8,7 @@ pub(super) fn text(matcher: &Value) -> Result<String, String> {
     if matcher.get("ignore_case") == Some(&Value::Bool(true)) {
         return Err("`ignore_case`: values are compared with their case".to_owned());
     }
+    only(matcher, &["exact", "ignore_case", "prefix", "safe_regex", "suffix"])?;
     let of = |form: &str| matcher.get(form).and_then(Value::as_str);
     let (exact, prefix, suffix) = (of("exact"), of("prefix"), of("suffix"));
     let regex = matcher.get("safe_regex").and_then(|regex| regex.get("regex"));
@@ -24,6 +25,15 @@ pub(super) fn text(matcher: &Value) -> Result<String, String> {
     }
 }
 
+/// Refuses a field that is not known here: it may change what matches.
+fn only(matcher: &Value, known: &[&str]) -> Result<(), String> {
+    let mut names = matcher.as_object().into_iter().flat_map(|members| members.keys());
+    match names.find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(format!("`{name}`: a field of a matcher that is not known here")),
+        None => Ok(()),
+    }
+}
+
 /// The header and value that a header matcher requires.
 pub(super) struct Header {
     pub(super) name: String,
@@ -33,6 +43,19 @@ pub(super) struct Header {
 
 /// `envoy.config.route.v3.HeaderMatcher`.
 pub(super) fn header(matcher: &Value) -> Result<Header, String> {
+    only(
+        matcher,
+        &[
+            "exact_match",
+            "invert_match",
+            "name",
+            "prefix_match",
+            "present_match",
+            "safe_regex_match",
+            "string_match",
+            "suffix_match",
+        ],
+    )?;
     let name = matcher.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let inverted = matcher.get("invert_match") == Some(&Value::Bool(true));
     let of = |form: &str| matcher.get(form);

@@ -115,7 +115,11 @@ fn condition(value: &Value) -> Result<Alternatives, String> {
         "not_rule" | "not_id" => alternatives::not(&condition(inner)?),
         "url_path" => {
             let path = inner.get("path").ok_or("`url_path` without a path")?;
-            one(Kind::Operation, "paths", matcher::text(path)?)
+            let text = matcher::text(path)?;
+            if text.contains(['{', '}']) {
+                return Err(format!("the path `{text}`: braces are wildcards here"));
+            }
+            one(Kind::Operation, "paths", text)
         }
         "uri_template" => {
             let template = inner.get("typed_config").and_then(|config| config.get("path_template"));
@@ -164,7 +168,7 @@ fn header(inner: &Value) -> Result<Alternatives, String> {
 fn principal(form: &str) -> Result<String, String> {
     match form.strip_prefix("spiffe://") {
         Some(rest) => Ok(rest.to_owned()),
-        None if form.starts_with('*') => Ok(form.to_owned()),
+        None if form.starts_with('*') && !form.contains("://") => Ok(form.to_owned()),
         None => Err(format!("the principal `{form}` is not a SPIFFE ID")),
     }
 }
@@ -181,6 +185,9 @@ fn template_of(text: &str) -> String {
 
 /// Metadata that `jwt_authn` writes about a token, or that another filter writes.
 fn metadata(inner: &Value) -> Result<Alternatives, String> {
+    if inner.get("metadata_source").is_some_and(|source| source != "DYNAMIC") {
+        return Err("`metadata_source`: metadata of the route".to_owned());
+    }
     let inner = inner.get("metadata_matcher").unwrap_or(inner);
     let filter = inner.get("filter").and_then(Value::as_str).unwrap_or_default();
     let path = inner.get("path").and_then(Value::as_array).into_iter().flatten();
@@ -204,6 +211,29 @@ fn metadata(inner: &Value) -> Result<Alternatives, String> {
         return alternatives::not(&one);
     }
     Ok(one)
+}
+
+/// The keys of the metadata of `jwt_authn` in which rules look for claims.
+pub(super) fn payloads(filters: &[&Value]) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    filters.iter().for_each(|filter| payloads_of(filter, &mut keys));
+    keys
+}
+
+fn payloads_of(value: &Value, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            if members.get("filter").and_then(Value::as_str) == Some("envoy.filters.http.jwt_authn")
+            {
+                let path = members.get("path").and_then(Value::as_array).into_iter().flatten();
+                let mut path = path.filter_map(|segment| segment.get("key")?.as_str());
+                keys.extend(path.next().map(str::to_owned));
+            }
+            members.values().for_each(|inner| payloads_of(inner, keys));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| payloads_of(inner, keys)),
+        _ => {}
+    }
 }
 
 /// The claims that an entry compares with a text in one form only; `iss` and `sub` are never lists.
