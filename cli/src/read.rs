@@ -1,5 +1,6 @@
 //! Files and standard input.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -38,14 +39,22 @@ pub(crate) fn names(arguments: &[String]) -> anyhow::Result<Vec<String>> {
             continue;
         }
         let before = names.len();
-        folder(Path::new(argument), &mut names)?;
+        folder(Path::new(argument), &mut BTreeSet::new(), &mut names)?;
         ensure!(names.len() > before, "`{argument}` holds no YAML or JSON file");
     }
     Ok(names)
 }
 
-fn folder(path: &Path, names: &mut Vec<String>) -> anyhow::Result<()> {
+/// `seen`: the folders on the way, since links may lead round in a circle.
+fn folder(
+    path: &Path,
+    seen: &mut BTreeSet<PathBuf>,
+    names: &mut Vec<String>,
+) -> anyhow::Result<()> {
     let cannot = || format!("cannot read `{}`", path.display());
+    if !seen.insert(path.canonicalize().with_context(cannot)?) {
+        return Ok(());
+    }
     let entries = std::fs::read_dir(path).with_context(cannot)?;
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.map(|entry| entry.path()))
@@ -55,12 +64,12 @@ fn folder(path: &Path, names: &mut Vec<String>) -> anyhow::Result<()> {
     for path in paths {
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         let extension = path.extension().and_then(|extension| extension.to_str());
+        let extension = extension.unwrap_or_default().to_ascii_lowercase();
         if hidden {
             continue;
-        } else if path.is_dir() && !path.is_symlink() {
-            // A link to a folder may lead round in a circle.
-            folder(&path, names)?;
-        } else if matches!(extension, Some("json" | "yaml" | "yml")) {
+        } else if path.is_dir() {
+            folder(&path, seen, names)?;
+        } else if matches!(extension.as_str(), "json" | "yaml" | "yml") {
             names.push(path.to_string_lossy().into_owned());
         }
     }

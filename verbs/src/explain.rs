@@ -5,13 +5,14 @@ mod place;
 
 pub use missing::{Missing, Nearest};
 
+use anyhow::bail;
 use usher_core::decide::{Trace, WorkerState, decide};
 use usher_core::request::Request;
 use usher_core::time::UnixSeconds;
 
 use crate::answer::Answer;
 use crate::config::Loaded;
-use crate::recorded::{Judged, Recorded};
+use crate::recorded::{self, Judged, Recorded};
 
 /// A decision, and where in the configuration it comes from.
 #[derive(Clone, Debug)]
@@ -66,6 +67,15 @@ pub struct Again {
 /// It is not the whole of such a line, or the token decided.
 pub fn again(loaded: &Loaded, line: &str) -> anyhow::Result<Again> {
     let recorded = Recorded::whole(line)?;
+    let held = recorded.claims.0.keys().cloned().collect();
+    let lacks: Vec<String> = recorded::lacks(loaded, &held).into_iter().collect();
+    if !lacks.is_empty() {
+        bail!(
+            "rules ask for {}, which the line does not hold (claims are logged by `decisionLog.claims`): give the request \
+             itself",
+            lacks.join(", ")
+        );
+    }
     let Judged { outcome, why, authorization, rules } = recorded.decide(&loaded.policy);
     let (nearest, missing) = missing::nearest(authorization.as_ref(), &rules, loaded);
     let rules = rules.iter().map(|rule| missing::rule(rule, loaded)).collect();

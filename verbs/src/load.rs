@@ -108,7 +108,7 @@ fn converted(
     if !lost.is_empty() {
         bail!("`{}` cannot be converted wholly: {}", file.name, lost.join("; "));
     }
-    let plugin = |manifest: Manifest| {
+    let plugin = |(number, manifest): (usize, Manifest)| {
         let is_plugin =
             manifest.value.get("spec").is_some_and(|spec| spec.get("pluginConfig").is_some());
         let at = if is_plugin { "spec.pluginConfig" } else { "" };
@@ -121,7 +121,7 @@ fn converted(
         };
         let document = Document::without_places(manifest.value);
         let config = PluginConfig::new(at, value);
-        Some(Source { file: file.name.clone(), number: 0, document, config, converted: true })
+        Some(Source { file: file.name.clone(), number, document, config, converted: true })
     };
-    Ok(Ok(manifests.into_iter().filter_map(plugin).collect()))
+    Ok(Ok(manifests.into_iter().enumerate().filter_map(plugin).collect()))
 }

@@ -1,6 +1,7 @@
 //! A line of the decision log, decided again: it has the caller and the request, but not the token, which was verified when
 //! the line was written. Only the policies are evaluated, for that caller.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use anyhow::{Context as _, bail, ensure};
@@ -13,6 +14,7 @@ use usher_core::codec::problems::did_you_mean;
 use usher_core::policy::{CorsPreflight, Exemption, MissingToken};
 use usher_core::request::Request;
 
+use crate::config::Loaded;
 use crate::input::DEPTH;
 use crate::request;
 
@@ -89,7 +91,8 @@ impl Recorded {
     pub(crate) fn of(line: &str) -> anyhow::Result<Option<Self>> {
         let Some(value) = object(line)? else { return Ok(None) };
         let word = |name: &str| value.get(name).and_then(Value::as_str);
-        let fit = word("reason").is_none_or(|reason| OF_POLICIES.contains(&reason));
+        let fit = word("reason").is_none_or(|reason| OF_POLICIES.contains(&reason))
+            && value.get("cut").is_none();
         if !fit || word("method").is_none() || word("path").is_none() {
             return Ok(None);
         }
@@ -111,12 +114,10 @@ impl Recorded {
             let found = value.get(name).and_then(Value::as_str);
             ensure!(found.is_some(), "expected a line of the decision log, found no `{name}`");
         }
-        let cut = value.get("cut").and_then(Value::as_array).into_iter().flatten();
-        let cut: Vec<&str> = cut.filter_map(Value::as_str).collect();
-        let decides = ["host", "path", "peer", "claims", "provider"];
-        if let Some(name) = cut.iter().find(|name| decides.contains(name)) {
-            bail!("`{name}` is cut off in the line, and rules compare the whole of it");
-        }
+        ensure!(
+            value.get("cut").is_none(),
+            "the line is cut (`cut`), and rules compare whole values"
+        );
         let reason = value.get("reason").and_then(Value::as_str).unwrap_or_default();
         ensure!(
             OF_POLICIES.contains(&reason),
@@ -143,7 +144,11 @@ impl Recorded {
             }
             request::from_value(line)?
         };
-        let claims = value.get("claims").and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut claims =
+            value.get("claims").and_then(Value::as_object).cloned().unwrap_or_default();
+        if is_line {
+            claims.values_mut().for_each(whole_value);
+        }
         let provider = word("provider").map(str::to_owned);
         let provider =
             provider.or_else(|| (!is_line && !claims.is_empty()).then(|| "any".to_owned()));
@@ -204,6 +209,49 @@ impl Recorded {
             rules: authorize::trace_rules(&policy.authorization, &self.request, identity),
         }
     }
+}
+
+/// A list or an object, which a line has as JSON text.
+fn whole_value(claim: &mut Value) {
+    if let Value::String(text) = claim
+        && text.starts_with(['[', '{'])
+        && let Ok(value) = json::parse(text.as_bytes(), DEPTH)
+    {
+        *claim = value;
+    }
+}
+
+/// What rules ask for that lines with these claims do not hold.
+pub(crate) fn lacks(loaded: &Loaded, claims: &BTreeSet<String>) -> BTreeSet<String> {
+    let config = loaded.source.config.value.get("authorizationPolicies");
+    let text = config.map(ToString::to_string).unwrap_or_default();
+    let mut asked = BTreeSet::new();
+    for rest in text.split("request.auth.claims[").skip(1) {
+        asked.extend(rest.split_once(']').map(|(name, _)| format!("`{name}`")));
+    }
+    if text.contains("equestPrincipals\"") || text.contains("request.auth.principal") {
+        asked.extend(["iss", "sub"].map(|name| format!("`{name}`")));
+    }
+    for (key, claim) in
+        [("audiences", "aud"), ("presenter", "azp"), ("scopes", "scope"), ("actor", "act")]
+    {
+        if text.contains(&format!("request.auth.{key}\"")) {
+            asked.insert(format!("`{claim}`"));
+        }
+    }
+    let needs = loaded.policy.required_attributes();
+    for (needed, what) in [
+        (needs.headers, "headers"),
+        (needs.query, "queries"),
+        (needs.sni, "server names"),
+        (!needs.metadata.is_empty(), "dynamic metadata"),
+    ] {
+        if needed {
+            asked.insert(what.to_owned());
+        }
+    }
+    asked.retain(|name| !claims.contains(name.trim_matches('`')));
+    asked
 }
 
 /// The object in a line, which may have a prefix.

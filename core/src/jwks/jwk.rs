@@ -240,14 +240,17 @@ fn required<'j>(jwk: &'j Map<String, Value>, member: &str) -> Result<&'j str, Un
     text(jwk, member)?.ok_or_else(|| {
         // YAML 1.1 reads a plain `n` as false and a plain `y` as true, as names of members too.
         let taken = match member {
-            "n" => "false",
-            "y" => "true",
-            _ => "",
+            "n" => Some("false"),
+            "y" => Some("true"),
+            _ => None,
         };
-        let hint = if jwk.contains_key(taken) {
-            format!(", and `{taken}` is there: YAML reads a plain `{member}` so, put it in quotes")
-        } else {
-            String::new()
+        let hint = match taken.filter(|taken| jwk.contains_key(*taken)) {
+            Some(taken) => {
+                format!(
+                    ", and `{taken}` is there: YAML reads a plain `{member}` so, put it in quotes"
+                )
+            }
+            None => String::new(),
         };
         Unusable::Unfit(format!("`{member}` is missing{hint}"))
     })

@@ -6,6 +6,8 @@
 //!
 //! A comment alone on its line is about the next line with content. An entry that accepts nothing is a warning itself.
 
+use std::collections::BTreeMap;
+
 use usher_core::codec::problems::{Node, Object, Problems, did_you_mean};
 
 use super::codes::CODES;
@@ -61,6 +63,17 @@ impl Accepted {
     /// Adds the comments of a file.
     pub(super) fn comments(&mut self, file: &File, problems: &mut Vec<Problem>) {
         let lines: Vec<&str> = file.text.lines().collect();
+        // The number of the next line with content, for each line.
+        let mut next = lines.len();
+        let mut ahead: Vec<usize> = Vec::with_capacity(lines.len());
+        for (index, line) in lines.iter().enumerate().rev() {
+            ahead.push(next);
+            let line = line.trim();
+            if !line.is_empty() && !line.starts_with('#') {
+                next = index.saturating_add(1);
+            }
+        }
+        ahead.reverse();
         for (index, line) in lines.iter().enumerate() {
             let Some((before, text)) = comment(line) else { continue };
             let number = index.saturating_add(1);
@@ -75,12 +88,7 @@ impl Accepted {
                 continue;
             }
             let about = if before.trim_matches([' ', '\t', '-']).is_empty() {
-                let mut rest = lines.iter().enumerate().skip(number);
-                let next = rest.find(|(_, line)| {
-                    let line = line.trim();
-                    !line.is_empty() && !line.starts_with('#')
-                });
-                next.map_or(number, |(index, _)| index.saturating_add(1))
+                ahead.get(index).copied().unwrap_or(number)
             } else {
                 number
             };
@@ -97,15 +105,23 @@ impl Accepted {
 
     /// Takes out what is accepted, and adds a warning for each entry that accepts nothing.
     pub(super) fn apply(&mut self, problems: &mut Vec<Problem>) {
+        // By the line that they are about; those of a file are about any.
+        let mut by_line: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
+        for (index, entry) in self.0.iter().enumerate() {
+            by_line.entry(entry.lines.map(|(first, _)| first)).or_default().push(index);
+        }
         problems.retain(|problem| {
-            let mut entries = self.0.iter_mut();
-            match entries.find(|entry| entry.accepts(problem)) {
-                Some(entry) => {
-                    entry.used = true;
-                    false
-                }
-                None => true,
+            let of_line = problem.line.and_then(|line| by_line.get(&Some(line)));
+            let candidates = of_line.into_iter().chain(by_line.get(&None)).flatten();
+            let accepts =
+                |index: &&usize| self.0.get(**index).is_some_and(|entry| entry.accepts(problem));
+            let Some(index) = candidates.copied().find(|index| accepts(&index)) else {
+                return true;
+            };
+            if let Some(entry) = self.0.get_mut(index) {
+                entry.used = true;
             }
+            false
         });
         let idle = self.0.iter().filter(|entry| !entry.used);
         problems.extend(idle.map(|entry| {

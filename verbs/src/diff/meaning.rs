@@ -195,6 +195,8 @@ fn jwt_rule(rule: &Value, at: &str, facts: &mut Facts) {
                 let seconds = node.duration(&Problems::default());
                 put(facts, &at, seconds.map_or_else(|| shown(value), |s| format!("{s:?}")));
             }
+            // The first that a token has decides: the order counts.
+            "audienceClaims" => put(facts, &at, shown(value)),
             // Their order decides which place is searched first; they are a set nevertheless.
             _ => match value {
                 Value::Array(items) => {
@@ -207,6 +209,7 @@ fn jwt_rule(rule: &Value, at: &str, facts: &mut Facts) {
     }
     for (name, default) in [
         ("allowPublishedKeys", "false"),
+        ("audienceClaims", "[\"aud\"]"),
         ("clockSkew", "60s"),
         ("forwardOriginalToken", "false"),
         ("requireExpiration", "true"),

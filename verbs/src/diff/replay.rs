@@ -6,10 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use usher_core::codec::json::Value;
-
 use crate::config::Loaded;
-use crate::recorded::{Judged, Recorded};
+use crate::recorded::{self, Judged, Recorded};
 
 /// A recorded request that is decided differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,36 +65,23 @@ impl<'c> Replay<'c> {
 
     /// What rules ask for that the lines do not hold.
     pub fn missing(&self) -> Vec<String> {
-        let mut asked = BTreeSet::new();
+        if self.judged == 0 {
+            return Vec::new();
+        }
+        let mut lacks = recorded::lacks(self.before, &self.claims);
+        lacks.extend(recorded::lacks(self.after, &self.claims));
         for loaded in [self.before, self.after] {
-            asked.extend(asked_claims(&loaded.source.config.value));
             let needs = loaded.policy.required_attributes();
+            // A line may have them, and an older one has not.
             for (needed, what) in [
-                (needs.headers, "headers"),
-                (needs.query, "queries"),
                 (needs.peer, "client certificates"),
                 (needs.source_ip || needs.remote_ip, "addresses"),
-                (needs.sni, "server names"),
-                (!needs.metadata.is_empty(), "dynamic metadata"),
             ] {
-                if needed && self.judged > 0 {
-                    asked.insert(what.to_owned());
+                if needed {
+                    lacks.insert(what.to_owned());
                 }
             }
         }
-        asked.into_iter().filter(|name| !self.claims.contains(name.trim_matches('`'))).collect()
+        lacks.into_iter().collect()
     }
-}
-
-/// The claims that rules use, in backticks.
-fn asked_claims(config: &Value) -> BTreeSet<String> {
-    let text = config.get("authorizationPolicies").map(ToString::to_string).unwrap_or_default();
-    let mut asked = BTreeSet::new();
-    for rest in text.split("request.auth.claims[").skip(1) {
-        asked.extend(rest.split_once(']').map(|(name, _)| format!("`{name}`")));
-    }
-    if text.contains("equestPrincipals\"") || text.contains("request.auth.principal") {
-        asked.extend(["`iss`", "`sub`"].map(str::to_owned));
-    }
-    asked
 }

@@ -218,6 +218,11 @@ fn of_token(
     Some(Missing { place, path: Some(path), condition: None, found: None, problem: words })
 }
 
+/// A text as such, any other value as JSON.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// The ids of a rule's inline keys.
 fn kids(rule: Option<&Value>) -> Vec<String> {
     let parsed = match rule.and_then(|rule| rule.get("jwks")) {
@@ -259,9 +264,24 @@ fn of_rule(
             (".jwks", format!("no key verifies it, `kid` is {:?}", header.kid.as_deref()))
         }
         Denial::AudienceMismatch => {
-            let aud: Vec<String> = token.aud().map(str::to_owned).collect();
-            let found = if aud.is_empty() { "absent".to_owned() } else { list(&aud) };
-            (".audiences", format!("`aud` is {found}, accepted is {}", list(&rule.audiences)))
+            let names = match rule.audience_claims.as_slice() {
+                [] => &["aud".to_owned()][..],
+                names => names,
+            };
+            // The first that the token has was compared.
+            let had = names.iter().find_map(|name| {
+                let value = token.claims.get(name).filter(|value| !value.is_null());
+                value.map(|value| (name, value))
+            });
+            let claimed = match had {
+                Some((name, Value::Array(items))) => {
+                    let items: Vec<String> = items.iter().map(plain).collect();
+                    format!("`{name}` is {}", list(&items))
+                }
+                Some((name, value)) => format!("`{name}` is `{}`", plain(value)),
+                None => format!("{} is absent", list(names)),
+            };
+            (".audiences", format!("{claimed}, accepted is {}", list(&rule.audiences)))
         }
         Denial::TokenExpired => ("", at(&format!("`exp` is {}", when(token.exp)))),
         Denial::TokenNotYetValid => {

@@ -151,6 +151,16 @@ fn check_times(rule: &Value, at: &str, problems: &Problems) {
             ),
         );
     }
+    if let Some(skew) = duration("issuedAtSkew").filter(|skew| *skew > MUCH_SKEW) {
+        let minutes = skew.as_secs() / 60;
+        problems.warning(
+            "clock-skew",
+            format!("{at}.issuedAtSkew"),
+            format!(
+                "a token may be from {minutes} minutes ahead, and its `maxAge` begins only then"
+            ),
+        );
+    }
     let lifetime = duration("maxLifetime");
     if lifetime.is_some_and(|lifetime| lifetime > LONG) {
         problems.warning(
