@@ -351,10 +351,7 @@ fn check_audience(rule: &JwtRule, claimed: &Claimed<'_>) -> Result<(), Denial> {
     }
     let of_token = || claimed.token.aud().map(|aud| normalize_audience(aud).as_bytes());
     let audiences = claimed.audiences.get_or_init(|| Lookup::of(of_token()));
-    match rule.audiences.iter().any(|audience| audiences.has(audience.as_bytes())) {
-        true => Ok(()),
-        false => Err(Denial::AudienceMismatch),
-    }
+    accepts_one_of(rule, audiences)
 }
 
 /// `audienceClaims`: a token says whom it is for in the first of these claims that it has. That one alone counts: a token
@@ -368,7 +365,11 @@ fn check_audience_claims(rule: &JwtRule, claims: &Claims) -> Result<(), Denial> 
     };
     let named = named.iter().filter_map(Value::as_str);
     let named = Lookup::of(named.map(|audience| normalize_audience(audience).as_bytes()));
-    match rule.audiences.iter().any(|audience| named.has(audience.as_bytes())) {
+    accepts_one_of(rule, &named)
+}
+
+fn accepts_one_of(rule: &JwtRule, audiences: &Lookup<'_>) -> Result<(), Denial> {
+    match rule.audiences.iter().any(|audience| audiences.has(audience.as_bytes())) {
         true => Ok(()),
         false => Err(Denial::AudienceMismatch),
     }

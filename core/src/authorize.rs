@@ -313,8 +313,9 @@ impl RuleSet {
     }
 
     /// The rule that came nearest, its first failing condition, and the scopes that this condition requires: a rule
-    /// whose `to` matches, and of those the one with the most conditions that hold. Only a few rules are looked at: some about this path, some that the
-    /// index offers, and the first; otherwise the cost of a denial would grow with the number of rules.
+    /// whose `to` matches, and of those the one with the most conditions that hold. Only a few rules are looked at:
+    /// some about this path, some that the index offers, and the first; otherwise the cost of a denial would grow
+    /// with the number of rules.
     fn nearest(&self, attributes: &Attributes<'_>) -> Option<(&Named, String, Vec<String>)> {
         const A_FEW: usize = 4;
         let mut numbers: Vec<usize> = Vec::new();

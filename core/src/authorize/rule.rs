@@ -19,27 +19,30 @@ impl Rule {
 
     /// The first condition that does not hold, and the number of those that do.
     pub(crate) fn first_failure(&self, attributes: &Attributes<'_>) -> Option<Failure<'_>> {
-        let mut held = 0_usize;
-        let (mut first, mut is_for_it) = (None, true);
         let when = std::slice::from_ref(&self.when);
-        for (part, alternatives) in [self.from.as_slice(), &self.to, when].into_iter().enumerate() {
-            // Takes the alternative with the most conditions that hold; an alternative that holds
-            // entirely is not a failure.
-            let tried = alternatives.iter().map(|operand| {
-                let mut failing =
-                    operand.iter().filter(|condition| !condition.holds(self, attributes));
-                let failure = failing.next();
-                let failed = usize::from(failure.is_some()).saturating_add(failing.count());
-                (failure, operand.len().saturating_sub(failed))
-            });
-            let best = tried.rev().max_by_key(|(failure, held)| (failure.is_none(), *held));
-            if let Some((failure, holding)) = best {
-                held = held.saturating_add(holding);
-                is_for_it &= part != 1 || failure.is_none();
-                first = first.or(failure);
-            }
-        }
-        first.map(|condition| Failure { condition, is_for_it, held })
+        let parts = [self.from.as_slice(), &self.to, when];
+        let parts = parts.map(|alternatives| self.nearest_of(alternatives, attributes));
+        let [_, to, _] = &parts;
+        let is_for_it = to.is_none_or(|(failure, _)| failure.is_none());
+        let held = parts.iter().flatten().map(|(_, held)| *held).fold(0, usize::saturating_add);
+        let condition = parts.into_iter().flatten().find_map(|(failure, _)| failure)?;
+        Some(Failure { condition, is_for_it, held })
+    }
+
+    /// The alternative with the most conditions that hold: its first condition that does not, and the number of those
+    /// that do. One that holds entirely has no failing condition. `None`: there are no alternatives.
+    fn nearest_of<'r>(
+        &self,
+        alternatives: &'r [Operand],
+        attributes: &Attributes<'_>,
+    ) -> Option<(Option<&'r Condition>, usize)> {
+        let tried = alternatives.iter().map(|operand| {
+            let mut failing = operand.iter().filter(|condition| !condition.holds(self, attributes));
+            let failure = failing.next();
+            let failed = usize::from(failure.is_some()).saturating_add(failing.count());
+            (failure, operand.len().saturating_sub(failed))
+        });
+        tried.rev().max_by_key(|(failure, held)| (failure.is_none(), *held))
     }
 
     /// What the path templates of the matching operations captured under this name.

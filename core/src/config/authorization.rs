@@ -308,7 +308,8 @@ fn condition(
     let from = condition.values_from.as_ref();
     if from.is_some_and(|from| polarity.is_wide() && from.is_dodged_by_one_more()) {
         problems.warning(
-            "deny-values-from-all", quantifier_at,
+            "deny-values-from-all",
+            quantifier_at,
             "in a DENY policy a client goes round this by adding one more value; without it a key of \
              several values matches",
         );

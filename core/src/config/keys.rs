@@ -120,7 +120,8 @@ fn published(node: &Node<'_>, problems: &Problems) -> Published {
     match node.boolean(problems) {
         Some(true) => {
             problems.warning(
-                "published-key", &node.at,
+                "published-key",
+                &node.at,
                 "keys whose private half is published are taken, so anyone may sign a token: for tests only",
             );
             Published::Allowed

@@ -57,9 +57,17 @@ impl KeySet {
         problems: &Problems,
     ) -> Option<Self> {
         let symmetric = if symmetric { Symmetric::Counts } else { Symmetric::Ignored };
-        let (keys, skipped, elsewhere, refused) = (Vec::new(), Vec::new(), 0, false);
-        let mut reading =
-            Reading { origin, symmetric, published, problems, keys, skipped, elsewhere, refused };
+        let mut reading = Reading {
+            origin,
+            symmetric,
+            published,
+            problems,
+            keys: Vec::new(),
+            skipped: 0,
+            reasons: Vec::new(),
+            elsewhere: 0,
+            refused: false,
+        };
         match node.value {
             Value::Object(_) => reading.object(&node.at, node.value),
             Value::String(text) if pem::is_pem(text) => reading.pem(&node.at, text),
@@ -77,9 +85,9 @@ impl KeySet {
         if reading.refused {
             return None;
         }
-        let withdrawn = origin == Origin::Fetched && reading.skipped.len() == reading.elsewhere;
+        let withdrawn = origin == Origin::Fetched && reading.skipped == reading.elsewhere;
         if reading.keys.is_empty() && !withdrawn {
-            problems.error(&node.at, none_usable(&reading.skipped));
+            problems.error(&node.at, none_usable(reading.skipped, &reading.reasons));
             return None;
         }
         Some(Self::new(reading.keys))
@@ -128,11 +136,11 @@ fn mistaken(text: &str) -> Option<&'static str> {
     text.starts_with("eyJ").then_some("base64 of JSON: give it decoded")
 }
 
-fn none_usable(skipped: &[String]) -> String {
+fn none_usable(skipped: usize, reasons: &[String]) -> String {
     let none = "expected at least one usable key, found none";
-    let named = skipped.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
-    match skipped.len().saturating_sub(NAMED) {
-        _ if skipped.is_empty() => none.to_owned(),
+    let named = reasons.join("; ");
+    match skipped.saturating_sub(reasons.len()) {
+        _ if skipped == 0 => none.to_owned(),
         0 => format!("{none}: {named}"),
         more => format!("{none}: {named}; and {more} more"),
     }
@@ -144,8 +152,10 @@ struct Reading<'p> {
     published: Published,
     problems: &'p Problems,
     keys: Vec<Key>,
-    /// Each key that is skipped, and why.
-    skipped: Vec<String>,
+    /// The number of keys that are skipped.
+    skipped: usize,
+    /// The first of them, and why.
+    reasons: Vec<String>,
     /// The number of those that their issuer marks for another use.
     elsewhere: usize,
     refused: bool,
@@ -261,10 +271,13 @@ impl Reading<'_> {
     }
 
     fn skip(&mut self, at: &str, name: &str, why: &str) {
-        let place = at.rsplit_once('.').map(|(_, place)| place);
-        match place.filter(|place| name == UNNAMED && place.ends_with(']')) {
-            Some(place) => self.skipped.push(format!("`{place}`: {why}")),
-            None => self.skipped.push(format!("{name}: {why}")),
+        self.skipped = self.skipped.saturating_add(1);
+        if self.reasons.len() < NAMED {
+            let place = at.rsplit_once('.').map(|(_, place)| place);
+            self.reasons.push(match place.filter(|p| name == UNNAMED && p.ends_with(']')) {
+                Some(place) => format!("`{place}`: {why}"),
+                None => format!("{name}: {why}"),
+            });
         }
         self.problems.warning("key-skipped", at, format!("{name} is skipped: {why}"));
     }
