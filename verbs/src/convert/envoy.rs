@@ -23,13 +23,13 @@ pub(crate) use envoy_filter::{is_envoy_filter, manifest as envoy_filter};
 
 /// Whether a document is an Envoy configuration with one of the filters in it, in protobuf's own spelling.
 pub(crate) fn is_envoy(value: &Value) -> bool {
-    value.get("kind").is_none() && !chains(value, "").is_empty()
+    value.get("kind").is_none() && !chains(value, None, "").is_empty()
 }
 
 /// Reports the filters in a document that are in a place that is not read: an EnvoyFilter, a patch, a
 /// dump.
 pub(crate) fn unread(value: &Value, file: &str, notes: &mut Notes) {
-    let found = if is_envoy(value) { chains(value, "") } else { Vec::new() };
+    let found = if is_envoy(value) { chains(value, None, "") } else { Vec::new() };
     let read = found
         .iter()
         .flat_map(|chain| &chain.filters)
@@ -101,7 +101,7 @@ pub(crate) fn manifest(value: &Value, file: &str, notes: &mut Notes) -> Vec<Mani
         notes.lost(&format!("{file}: {at}"), readers::NO_METADATA);
     }
     let mut manifests: Vec<Manifest> = Vec::new();
-    let chains = chains(value, "");
+    let chains = chains(value, None, "");
     let several = chains.len() > 1;
     for chain in chains {
         let Some(config) = config(&chain.filters, notes) else { continue };
@@ -128,44 +128,37 @@ struct Chain<'v> {
 /// Of a listener in a dump (envoy.admin.v3.ListenersConfigDump), only the state in force counts.
 const OTHER_STATES: [&str; 3] = ["draining_state", "error_state", "warming_state"];
 
-/// The filters of interest, list by list.
-fn chains<'v>(value: &'v Value, at: &str) -> Vec<Chain<'v>> {
+/// The filters of interest, list by list; `listener`: that of the value, with its name, and `at`: the value's JSON path.
+fn chains<'v>(value: &'v Value, listener: Option<&'v str>, at: &str) -> Vec<Chain<'v>> {
+    let chain = |at: &str, filters: Vec<&'v Value>| {
+        let at = listener.map_or_else(|| at.to_owned(), |name| format!("listener `{name}`"));
+        Chain { at, filters }
+    };
     if kind(value).is_some() {
-        return vec![Chain { at: at.to_owned(), filters: vec![value] }];
+        return vec![chain(at, vec![value])];
     }
     let mut found = Vec::new();
     match value {
         Value::Object(members) => {
             let name = members.get("name").and_then(Value::as_str);
-            let named = name.filter(|_| members.contains_key("filter_chains"));
-            let at = named.map_or_else(|| at.to_owned(), |name| format!("listener `{name}`"));
-            for (name, value) in
-                members.iter().filter(|(name, _)| !OTHER_STATES.contains(&name.as_str()))
-            {
-                let filters = value.as_array().filter(|_| name == "http_filters");
-                match filters {
-                    Some(filters) => {
-                        let chain: Vec<&Value> =
-                            filters.iter().filter_map(|f| f.get("typed_config")).collect();
-                        if chain.iter().any(|filter| kind(filter).is_some()) {
-                            let at = if at.starts_with("listener ") {
-                                at.clone()
-                            } else {
-                                below(&at, name)
-                            };
-                            found.push(Chain { at, filters: chain });
-                        }
-                    }
-                    None if at.starts_with("listener ") => found.extend(chains(value, &at)),
-                    None => found.extend(chains(value, &below(&at, name))),
+            let listener = name.filter(|_| members.contains_key("filter_chains")).or(listener);
+            let counts = |(name, _): &(&String, &Value)| !OTHER_STATES.contains(&name.as_str());
+            for (name, value) in members.iter().filter(counts) {
+                let at = below(at, name);
+                let Some(filters) = value.as_array().filter(|_| name == "http_filters") else {
+                    found.extend(chains(value, listener, &at));
+                    continue;
+                };
+                let filters: Vec<&Value> =
+                    filters.iter().filter_map(|f| f.get("typed_config")).collect();
+                if filters.iter().any(|filter| kind(filter).is_some()) {
+                    found.push(chain(&at, filters));
                 }
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                let inside = at.starts_with("listener ");
-                let place = if inside { at.to_owned() } else { below(at, &format!("[{index}]")) };
-                found.extend(chains(item, &place));
+                found.extend(chains(item, listener, &below(at, &format!("[{index}]"))));
             }
         }
         _ => {}

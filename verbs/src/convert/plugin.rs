@@ -41,13 +41,12 @@ pub(crate) fn manifest(
     if rules.is_empty() && policies.is_empty() {
         return None;
     }
-    if !rules.is_empty() {
+    if rules.is_empty() {
+        claims_are_elsewhere(&items, group, collected, notes);
+    } else {
         // Istio lets a request without a token continue to the policies, and without policies it passes.
         config.insert("missingToken".to_owned(), json!("allow"));
         config.insert("jwtRules".to_owned(), Value::Array(rules));
-    }
-    if !config.contains_key("jwtRules") {
-        claims_are_elsewhere(&items, group, collected, notes);
     }
     if peer_is_asked_for(&items, group.is_at_a_waypoint(&collected.waypoints), notes) {
         return None;
@@ -94,7 +93,8 @@ fn claims_are_elsewhere(items: &[&Item], group: &Group, collected: &Collected, n
     }
 }
 
-fn wasm_plugin(group: &Group, config: Value, settings: &Settings) -> Value {
+/// The manifest of a group's plugin.
+pub(super) fn wasm_plugin(group: &Group, config: Value, settings: &Settings) -> Value {
     let (selector, targets) = match &group.scope {
         Scope::Everyone => (None, None),
         Scope::Labels(labels) => (Some(json!({ "matchLabels": labels })), None),

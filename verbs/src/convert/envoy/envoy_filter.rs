@@ -1,13 +1,14 @@
 //! An EnvoyFilter (`networking.istio.io`) that inserts `jwt_authn` or `rbac` -> a WasmPlugin in its place.
 
-use serde_json::json;
 use usher_core::codec::json::Value;
 
-use super::super::plugin::Settings;
-use super::super::{Manifest, Notes, object};
+use super::super::collect::Scope;
+use super::super::plugin::{Settings, wasm_plugin};
+use super::super::select::Group;
+use super::super::{Manifest, Notes};
 use super::{config, is_concerned, kind};
 use crate::envoy::snake;
-use crate::output::set;
+use crate::manifest::labels::labels;
 
 /// Operations that put a filter where none was (istio/api envoy_filter.proto, `Patch.Operation`).
 const INSERTS: [&str; 4] = ["ADD", "INSERT_AFTER", "INSERT_BEFORE", "INSERT_FIRST"];
@@ -104,10 +105,9 @@ pub(crate) fn manifest(
             );
         }
     }
-    // A gateway's listeners are CLIENT to a plugin, and a sidecar's inbound ones SERVER.
-    let inbound = match contexts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["GATEWAY"] => None,
-        ["SIDECAR_INBOUND"] => Some(json!([{ "mode": "SERVER" }])),
+    let gateway = match contexts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["GATEWAY"] => Some(true),
+        ["SIDECAR_INBOUND"] => Some(false),
         found => {
             let found = found.join("`, `");
             let problem = format!(
@@ -119,25 +119,16 @@ pub(crate) fn manifest(
         }
     };
     let filters: Vec<&Value> = ours.iter().filter_map(|patch| filter(patch)).collect();
-    let config = config(&filters, notes)?;
-    let labels = value.get("spec").and_then(|spec| spec.get("workloadSelector")?.get("labels"));
-    let targets = value.get("spec").and_then(|spec| spec.get("targetRefs")).cloned();
-    let mut plugin = json!({
-        "apiVersion": "extensions.istio.io/v1alpha1",
-        "kind": "WasmPlugin",
-        "metadata": { "name": format!("usher-{name}"), "namespace": namespace },
-    });
-    let spec = object([
-        ("selector", labels.map(|labels| json!({ "matchLabels": labels }))),
-        ("targetRefs", targets),
-        ("url", Some(json!(settings.url))),
-        ("pluginName", Some(json!(format!("usher-{name}")))),
-        ("phase", Some(json!("AUTHN"))),
-        ("failStrategy", Some(json!("FAIL_RELOAD"))),
-        ("match", inbound),
-        ("pluginConfig", Some(config)),
-    ]);
-    set(&mut plugin, "spec", spec);
+    let (config, gateway) = (config(&filters, notes)?, gateway?);
     let comment = vec![format!("EnvoyFilter {namespace}/{name} ({file})")];
-    Some(Manifest { comment, value: plugin })
+    let spec = value.get("spec");
+    let selected = labels(spec.and_then(|spec| spec.get("workloadSelector")?.get("labels")));
+    let scope = match spec.and_then(|spec| spec.get("targetRefs")) {
+        Some(targets) => Scope::Targets(targets.clone()),
+        None if selected.is_empty() => Scope::Everyone,
+        None => Scope::Labels(selected),
+    };
+    let name = format!("usher-{name}");
+    let group = Group { namespace, name, scope, items: Vec::new(), gateway };
+    Some(Manifest { comment, value: wasm_plugin(&group, config, settings) })
 }
