@@ -164,9 +164,9 @@ test: ## every test, with everything that they need; the last lines count what r
 	@tools/tally $(MAKE) --no-print-directory test-all
 
 # The levels. All of `cargo` is asked for the whole workspace, so that no level builds a crate anew that another has built.
+# Without the tests of how the module and the image are built, which `make test` has.
 .PHONY: unit
 unit: ## the unit tests, and the core by its public functions: seconds, no Envoy; T=part of the tests' names
-# Without those of how the module and the image are built, which `make test` has.
 	cargo test $(LOCKED) --workspace --lib --bins --test logic -- $(if $(T),$(T),--skip build:: --skip sbom::)
 
 .PHONY: vectors

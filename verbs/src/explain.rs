@@ -76,7 +76,11 @@ pub fn again(loaded: &Loaded, line: &str) -> anyhow::Result<Again> {
             lacks.join(", ")
         );
     }
-    let Judged { outcome, why, authorization, rules } = recorded.decide(&loaded.policy);
+    let Judged { outcome, why, authorization } = recorded.decide(&loaded.policy);
+    let rules = match &authorization {
+        Some(_) => recorded.trace(&loaded.policy),
+        None => Vec::new(),
+    };
     let (nearest, missing) = missing::nearest(authorization.as_ref(), &rules, loaded);
     let rules = rules.iter().map(|rule| missing::rule(rule, loaded)).collect();
     Ok(Again { recorded: recorded.decided, outcome, why, nearest, missing, rules })

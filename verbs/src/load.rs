@@ -37,12 +37,12 @@ pub fn find(file: &File, name: Option<&str>) -> anyhow::Result<Result<Source, Ve
     let waypoints = Waypoints::of(documents.iter().map(|document| &document.value));
     let mut sources = Vec::new();
     let mut invalid = Vec::new();
-    let mut is_native = false;
+    let mut is_istios = false;
     for (number, document) in documents.iter().enumerate() {
         let problems = Problems::default();
         let manifest::Checked { configs: found, resources, .. } =
             config::configs(document, &waypoints, &problems);
-        is_native |= !resources.is_empty() || convert::is_native(&document.value);
+        is_istios |= !resources.is_empty();
         if !problems.is_valid() {
             // The problems of the configurations belong in the same list.
             for config in &found {
@@ -58,7 +58,9 @@ pub fn find(file: &File, name: Option<&str>) -> anyhow::Result<Result<Source, Ve
     if !invalid.is_empty() {
         return Ok(Err(invalid));
     }
-    if sources.is_empty() && is_native {
+    let is_native =
+        || is_istios || documents.iter().any(|document| convert::is_native(&document.value));
+    if sources.is_empty() && is_native() {
         match converted(file, documents)? {
             Ok(found) => sources = found,
             Err(problems) => return Ok(Err(problems)),
@@ -70,25 +72,21 @@ pub fn find(file: &File, name: Option<&str>) -> anyhow::Result<Result<Source, Ve
 /// The one of this name, or the only one.
 fn chosen(file: &str, mut sources: Vec<Source>, name: Option<&str>) -> anyhow::Result<Source> {
     let names: Vec<String> = sources.iter().map(Source::name).collect();
-    let listed = || format!("`{}`", names.join("`, `"));
-    let fits = |index: &usize| names.get(*index).is_some_and(|known| Some(known.as_str()) == name);
+    let listed = format!("`{}`", names.join("`, `"));
+    if let Some(name) = name {
+        sources.retain(|source| source.name() == name);
+    }
     match (sources.len(), name) {
-        (0, _) => bail!("`{file}` holds no configuration of Usher"),
-        (1, None) => Ok(sources.remove(0)),
-        (several, None) => {
-            bail!(
-                "`{file}` holds {several} configurations, expected one: choose by `--name` {}",
-                listed()
-            )
+        (1, _) => Ok(sources.remove(0)),
+        (0, Some(name)) if !names.is_empty() => {
+            let hint = did_you_mean(name, names.iter().map(String::as_str));
+            bail!("`{file}` holds no configuration `{name}`{hint}: there is {listed}")
         }
-        (_, Some(name)) => match (0..names.len()).filter(fits).collect::<Vec<_>>().as_slice() {
-            [index] => Ok(sources.remove(*index)),
-            [] => {
-                let hint = did_you_mean(name, names.iter().map(String::as_str));
-                bail!("`{file}` holds no configuration `{name}`{hint}: there is {}", listed())
-            }
-            _ => bail!("`{file}` holds several configurations `{name}`"),
-        },
+        (0, _) => bail!("`{file}` holds no configuration of Usher"),
+        (_, Some(name)) => bail!("`{file}` holds several configurations `{name}`"),
+        (several, None) => bail!(
+            "`{file}` holds {several} configurations, expected one: choose by `--name` {listed}"
+        ),
     }
 }
 
@@ -109,18 +107,13 @@ fn converted(
         bail!("`{}` cannot be converted wholly: {}", file.name, lost.join("; "));
     }
     let plugin = |(number, manifest): (usize, Manifest)| {
-        let is_plugin =
-            manifest.value.get("spec").is_some_and(|spec| spec.get("pluginConfig").is_some());
-        let at = if is_plugin { "spec.pluginConfig" } else { "" };
-        if !is_plugin && manifest::is_manifest(&manifest.value) {
-            return None;
-        }
-        let value = match manifest.value.pointer("/spec/pluginConfig") {
-            Some(config) => config.clone(),
-            None => manifest.value.clone(),
+        let config = match manifest.value.pointer("/spec/pluginConfig") {
+            Some(config) => PluginConfig::new("spec.pluginConfig", config.clone()),
+            // A policy of Istio's own that stands beside.
+            None if manifest::is_manifest(&manifest.value) => return None,
+            None => PluginConfig::new("", manifest.value.clone()),
         };
         let document = Document::without_places(manifest.value);
-        let config = PluginConfig::new(at, value);
         Some(Source { file: file.name.clone(), number, document, config, converted: true })
     };
     Ok(Ok(manifests.into_iter().enumerate().filter_map(plugin).collect()))

@@ -11,7 +11,7 @@ use usher_core::authorize::{self, AuthorizationOutcome, RuleTrace, Verdict};
 use usher_core::claims::{Claims, Identity};
 use usher_core::codec::json::{self, Value};
 use usher_core::codec::problems::did_you_mean;
-use usher_core::policy::{CorsPreflight, Exemption, MissingToken};
+use usher_core::policy::{CorsPreflight, Exemption, JwtRule, MissingToken};
 use usher_core::request::Request;
 
 use crate::config::Loaded;
@@ -80,7 +80,6 @@ pub(crate) struct Judged {
     pub(crate) why: String,
     /// Nothing where no policy was evaluated.
     pub(crate) authorization: Option<AuthorizationOutcome>,
-    pub(crate) rules: Vec<RuleTrace>,
 }
 
 impl Recorded {
@@ -170,21 +169,12 @@ impl Recorded {
             outcome: outcome.to_owned(),
             why,
             authorization: None,
-            rules: Vec::new(),
         };
         if Exemption::first(&policy.settings.exempt, &self.request).is_some() {
             return early("allow", "an `exempt` entry covers it".to_owned());
         }
-        let rule_of = |name: &str| policy.jwt.rules.iter().find(|rule| rule.provider == *name);
-        let identity = self.provider.as_ref().map(|provider| Identity {
-            provider: provider.clone(),
-            claims: self.claims.clone(),
-            space_delimited: rule_of(provider)
-                .map(|rule| Rc::clone(&rule.space_delimited))
-                .unwrap_or_default(),
-        });
         match &self.provider {
-            Some(provider) if provider != "any" && rule_of(provider).is_none() => {
+            Some(provider) if provider != "any" && rule_of(policy, provider).is_none() => {
                 let why = format!("no rule for tokens is called `{provider}`");
                 return early("deny issuer_unknown", why);
             }
@@ -195,8 +185,9 @@ impl Recorded {
             }
             _ => {}
         }
-        let identity = identity.as_ref();
-        let authorization = authorize::evaluate(&policy.authorization, &self.request, identity);
+        let identity = self.identity(policy);
+        let authorization =
+            authorize::evaluate(&policy.authorization, &self.request, identity.as_ref());
         let outcome = match authorization.verdict {
             Verdict::Allow => "allow",
             Verdict::Deny => "deny denied_by_rule",
@@ -206,9 +197,30 @@ impl Recorded {
             outcome: outcome.to_owned(),
             why: authorization.to_string(),
             authorization: Some(authorization),
-            rules: authorize::trace_rules(&policy.authorization, &self.request, identity),
         }
     }
+
+    /// Every rule, evaluated for it.
+    pub(crate) fn trace(&self, policy: &Compiled) -> Vec<RuleTrace> {
+        let identity = self.identity(policy);
+        authorize::trace_rules(&policy.authorization, &self.request, identity.as_ref())
+    }
+
+    fn identity(&self, policy: &Compiled) -> Option<Identity> {
+        let provider = self.provider.as_ref()?;
+        let space_delimited =
+            rule_of(policy, provider).map(|rule| Rc::clone(&rule.space_delimited));
+        Some(Identity {
+            provider: provider.clone(),
+            claims: self.claims.clone(),
+            space_delimited: space_delimited.unwrap_or_default(),
+        })
+    }
+}
+
+/// The rule for tokens of this name.
+fn rule_of<'p>(policy: &'p Compiled, name: &str) -> Option<&'p JwtRule> {
+    policy.jwt.rules.iter().find(|rule| rule.provider == *name)
 }
 
 /// A list or an object, which a line has as JSON text.
@@ -275,4 +287,17 @@ fn peer(name: &str, doubtful: bool) -> Value {
         crate::output::set(&mut peer, "doubtful", Value::Bool(true));
     }
     peer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_are_those_of_the_schema() {
+        let schema = include_str!("../../docs/decision-log.schema.json");
+        let schema: Value = serde_json::from_str(schema).unwrap();
+        let fields: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
+        assert_eq!(fields, FIELDS);
+    }
 }

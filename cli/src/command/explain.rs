@@ -116,14 +116,11 @@ fn explain_again(
         Format::Text => {
             let style = if outcome == "allow" { GOOD } else { BAD };
             writeln!(out, "{style}{}{style:#}", one_line(&outcome))?;
-            let nearest = nearest.map(|nearest| nearest.to_string());
-            let missing = missing.map(|missing| missing.to_string());
-            let facts = [("recorded", Some(recorded)), ("why", Some(why))].into_iter();
-            for (name, value) in facts.chain([("nearest", nearest), ("missing", missing)]) {
-                if let Some(value) = value {
-                    writeln!(out, "{FAINT}{name}:{FAINT:#} {}", one_line(&value))?;
-                }
-            }
+            let mut fact = |name: &str, value: Option<&str>| fact(out, name, value);
+            fact("recorded", Some(&recorded))?;
+            fact("why", Some(&why))?;
+            fact("nearest", nearest.map(|nearest| nearest.to_string()).as_deref())?;
+            fact("missing", missing.map(|missing| missing.to_string()).as_deref())?;
             for rule in rules.iter().filter(|_| arguments.rules) {
                 writeln!(out, "{}", one_line(rule))?;
             }
@@ -169,18 +166,20 @@ fn explain_all(
     Ok(())
 }
 
+/// `name: value` in a line, if there is a value.
+fn fact(out: &mut dyn Write, name: &str, value: Option<&str>) -> std::io::Result<()> {
+    match value {
+        Some(value) => writeln!(out, "{FAINT}{}:{FAINT:#} {}", one_line(name), one_line(value)),
+        None => Ok(()),
+    }
+}
+
 /// The whole answer as text: the decision, its steps, and what it does to the request.
 fn text(explained: &Explanation, out: &mut dyn Write) -> std::io::Result<()> {
     let Explanation { answer, place, nearest, missing, .. } = explained;
     let style = if answer.decision == "allow" { GOOD } else { BAD };
     writeln!(out, "{style}{}{style:#}", answer.headline())?;
-    let mut fact = |name: &str, value: Option<&str>| match value {
-        Some(value) => {
-            let (name, value) = (one_line(name), one_line(value));
-            writeln!(out, "{FAINT}{name}:{FAINT:#} {value}")
-        }
-        None => Ok(()),
-    };
+    let mut fact = |name: &str, value: Option<&str>| fact(out, name, value);
     for step in &answer.steps {
         fact("step", Some(step))?;
     }

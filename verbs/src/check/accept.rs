@@ -21,9 +21,9 @@ const MARK: &str = "usher: allow";
 #[derive(Clone, Debug)]
 struct Entry {
     code: String,
-    /// Of warnings: their file, their lines, the beginning of their path. Absent: any.
+    /// Of warnings: their file, their line, the beginning of their path. Absent: any.
     file: Option<String>,
-    lines: Option<(usize, usize)>,
+    line: Option<usize>,
     path: Option<String>,
     /// Where the entry itself stands.
     at: (String, Option<usize>),
@@ -95,7 +95,7 @@ impl Accepted {
             self.0.push(Entry {
                 code: code.to_owned(),
                 file: Some(file.name.clone()),
-                lines: Some((about, about)),
+                line: Some(about),
                 path: None,
                 at: (file.name.clone(), Some(number)),
                 used: false,
@@ -108,7 +108,7 @@ impl Accepted {
         // By the line that they are about; those of a file are about any.
         let mut by_line: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
         for (index, entry) in self.0.iter().enumerate() {
-            by_line.entry(entry.lines.map(|(first, _)| first)).or_default().push(index);
+            by_line.entry(entry.line).or_default().push(index);
         }
         problems.retain(|problem| {
             let of_line = problem.line.and_then(|line| by_line.get(&Some(line)));
@@ -133,13 +133,10 @@ impl Accepted {
 
 impl Entry {
     fn accepts(&self, problem: &Problem) -> bool {
-        let of_line = |(first, last): (usize, usize)| {
-            problem.line.is_some_and(|line| (first..=last).contains(&line))
-        };
         problem.severity == Severity::Warning
             && problem.code.as_deref() == Some(self.code.as_str())
             && self.file.as_ref().is_none_or(|file| *file == problem.file)
-            && self.lines.is_none_or(of_line)
+            && (self.line.is_none() || self.line == problem.line)
             && self.path.as_ref().is_none_or(|path| is_below(&problem.path, path))
     }
 }
@@ -154,7 +151,7 @@ fn entry(object: &Object<'_>, at: (String, Option<usize>), problems: &Problems) 
     reason.and_then(|reason| reason.filled_text(problems));
     let text = |name| object.field(name).and_then(|node| node.filled_text(problems));
     let (file, path) = (text("file").map(str::to_owned), text("path").map(str::to_owned));
-    Some(Entry { code: name.to_owned(), file, lines: None, path, at, used: false })
+    Some(Entry { code: name.to_owned(), file, line: None, path, at, used: false })
 }
 
 fn unknown(code: &str) -> String {

@@ -122,12 +122,8 @@ fn missing(rule: &str, miss: &Miss, loaded: &Loaded) -> Missing {
 fn wanted(path: &str, config: &Value) -> String {
     let mut words = Vec::new();
     let mut say = |kind: &str, value: Option<&Value>| {
-        let texts: Vec<String> = value
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-            .collect();
+        let texts: Vec<String> =
+            value.and_then(Value::as_array).into_iter().flatten().map(plain).collect();
         if !texts.is_empty() {
             words.push(format!("{kind}{}", list(&texts)));
         }

@@ -89,13 +89,12 @@ fn is_without_trust_domain(text: &str) -> bool {
 /// Records a value that only a text with a star or with blanks at its ends could match; returns whether it is one. In Istio a
 /// star is a wildcard as the first or last character only.
 fn literal(at: &str, text: &str, problems: &Problems) -> bool {
-    let inner = text.strip_prefix('*').or_else(|| text.strip_suffix('*')).unwrap_or(text);
     if text != text.trim() {
         let trimmed = text.trim();
         let problem =
             format!("never matches: blanks at its ends are compared too; write `{trimmed}`");
         problems.warning("never-matches", at, problem);
-    } else if inner.contains('*') {
+    } else if is_starred(text) {
         let problem = format!(
             "never matches: of `{text}` a `*` that is not the first or last character is compared as a star"
         );
@@ -126,16 +125,18 @@ fn request_principal(view: &View<'_>, at: &str, text: &str, problems: &Problems)
     }
     // `https://idp.example.com`: the last slash is one of the scheme's.
     if !text.contains('*') && (subject.is_empty() || issuer.ends_with(":/")) {
+        let alone = text.trim_end_matches('/');
         let problem = format!(
-            "never matches: expected `issuer/subject`, found an issuer alone; `{text}/*` is every subject of it"
+            "never matches: expected `issuer/subject`, found an issuer alone; `{alone}/*` is every subject of it"
         );
-        problems.warning("never-matches", at, problem.replace("//*`", "/*`"));
+        problems.warning("never-matches", at, problem);
         return;
     }
-    let issuers =
-        view.rules.iter().filter_map(|(_, rule)| rule.get("issuer").and_then(Value::as_str));
-    let is_of_a_known_one = issuers
-        .filter_map(|known| text.strip_prefix(known)?.strip_prefix('/'))
+    let known: Vec<&str> =
+        view.rules.iter().filter_map(|(_, r)| r.get("issuer").and_then(Value::as_str)).collect();
+    let is_of_a_known_one = known
+        .iter()
+        .filter_map(|known| text.strip_prefix(*known)?.strip_prefix('/'))
         .any(|subject| subject.contains('/') && !subject.contains('*'));
     let is_of_any =
         text.strip_prefix("*/").is_some_and(|rest| rest.contains('/') && !rest.ends_with('*'));
@@ -150,8 +151,6 @@ fn request_principal(view: &View<'_>, at: &str, text: &str, problems: &Problems)
         );
         return;
     }
-    let known: Vec<&str> =
-        view.rules.iter().filter_map(|(_, r)| r.get("issuer").and_then(Value::as_str)).collect();
     let any = view.rules.iter().any(|(_, rule)| rule.get("issuer").is_none());
     if !view.complete || any || issuer.contains('*') || known.contains(&issuer) {
         return;
